@@ -1,0 +1,99 @@
+"""What travels through DeepMEM: an event's weight, its error and its status.
+
+Units, once and for all: energies, momenta and masses in GeV, angles in radians, a weight in GeV^(-n) with
+n the number of measured momentum components that it is a density in. An exact weight and a learned weight have
+this one type, so whoever writes, compares or plots them never asks who computed them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+
+
+class Status(IntEnum):
+    """How far a weight can be relied on; each value says what to try."""
+
+    GOOD = 0
+    PRECISION = 1
+    NO_SOLUTION = 2
+    BAD_INPUT = 3
+    OUTSIDE_TRAINING = 4
+    BELOW_GRID = 5
+
+    @property
+    def meaning(self) -> str:
+        return _MEANING[self]
+
+
+_MEANING = {
+    Status.GOOD: "good",
+    Status.PRECISION: "precision not reached: allow more calls",
+    Status.NO_SOLUTION: "no physical solution, so the weight is 0: the event does not fit the hypothesis",
+    Status.BAD_INPUT: "bad input: a value is missing, NaN or infinite; look at the event",
+    Status.OUTSIDE_TRAINING: "outside the range the model was trained on: compute this event exactly",
+    Status.BELOW_GRID: "below the density grid's lowest x: use a grid that reaches lower",
+}
+
+# Where several statuses apply to one event, the first of these is reported.
+_PRECEDENCE = (
+    Status.BAD_INPUT,
+    Status.BELOW_GRID,
+    Status.NO_SOLUTION,
+    Status.PRECISION,
+    Status.OUTSIDE_TRAINING,
+    Status.GOOD,
+)
+
+
+def combine_status(*statuses: np.ndarray) -> np.ndarray:
+    """Event by event, the status to report where several apply: 3, then 5, 2, 1, 4, 0.
+
+    **Arguments:** arrays of `Status` values of one shape. **Returns** int32 of that shape.
+    """
+    stack = np.stack([np.asarray(status, dtype=np.int32) for status in statuses])
+    rank = np.empty(len(Status), dtype=np.int32)
+    for position, status in enumerate(_PRECEDENCE):
+        rank[status] = position
+    return np.asarray(_PRECEDENCE, dtype=np.int32)[rank[stack].min(axis=0)]
+
+
+@dataclass(frozen=True)
+class Weight:
+    """The weights of a run of events under one hypothesis.
+
+    - `value`: float64 `[events]`, GeV^(-n); NaN where the status is 3 or 5, 0 where it is 2.
+    - `error`: float64 `[events]`, one standard deviation, absolute; NaN where there is none.
+    - `status`: int32 `[events]`, see `Status`.
+    - `source`: int32 `[events]`, 0 learned, 1 exact; None where all come from one place.
+    """
+
+    value: np.ndarray
+    error: np.ndarray
+    status: np.ndarray
+    source: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        shapes = {np.shape(array) for array in (self.value, self.error, self.status)}
+        if len(shapes) != 1 or len(next(iter(shapes))) != 1:
+            raise ValueError(f"value, error and status must be of one length, got shapes {sorted(shapes)}")
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+    def __getitem__(self, rows: slice | np.ndarray) -> Weight:
+        source = None if self.source is None else self.source[rows]
+        return Weight(self.value[rows], self.error[rows], self.status[rows], source)
+
+    @staticmethod
+    def concatenate(parts: list[Weight]) -> Weight:
+        """Put the weights of consecutive runs of events behind one another."""
+        sources = [part.source for part in parts if part.source is not None]
+        return Weight(
+            np.concatenate([part.value for part in parts]),
+            np.concatenate([part.error for part in parts]),
+            np.concatenate([part.status for part in parts]),
+            np.concatenate(sources) if len(sources) == len(parts) else None,
+        )
