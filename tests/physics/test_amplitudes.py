@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from deepmem.physics.amplitude import LARGEST_BATCH, matrix_element, processes
 from deepmem.physics.constants import Parameters, electroweak, parameters
 from deepmem.physics.errors import InitialStateError, MomentaError, ParameterError, UnknownNameError
 from deepmem.physics.precision import PrecisionError
-from deepmem.physics.processes import all_processes, find_process
+from deepmem.physics.processes import all_processes, find_process, register
 from deepmem.physics.processes.four_leptons import amplitudes
 from deepmem.physics.processes.lepton_pairs import DIRECT
 from deepmem.physics.spinors import Products
@@ -350,6 +351,17 @@ def test_menu():
     assert menu["drell_yan"]["parameters"]["flavours"] == 4
     assert menu["higgs_4l"]["parameters"]["MH"] == 125.0
     assert "flavours" not in menu["higgs_4l"]["parameters"]
+
+
+def test_a_process_from_elsewhere(monkeypatch):
+    """A process that is registered is on the menu, and computes."""
+    monkeypatch.setattr("deepmem.physics.processes._REGISTRY", all_processes())
+    register(replace(find_process("drell_yan"), name="mine"))
+    assert processes()["mine"]["dimensions"] == 2
+    momenta = points("uux_epem")
+    np.testing.assert_array_equal(
+        matrix_element("mine", (2, -2), momenta), matrix_element("drell_yan", (2, -2), momenta)
+    )
 
 
 @pytest.mark.parametrize("process", all_processes().values(), ids=lambda process: process.name)
