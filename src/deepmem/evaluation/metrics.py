@@ -14,8 +14,7 @@ def compare(truth: np.ndarray, predicted: np.ndarray) -> dict[str, Any]:
 
     With Δ = log10(w_pred/w_true): median of Δ; 68, 95 and 99.9 % quantiles of |Δ|; the bias of the weight
     itself, Σ w_pred / Σ w_true − 1 (and the mean of w_pred/w_true − 1); root mean square of Δ; and the MAPE
-    as the
-    original DeepMEM defined it, 100 % × mean |Δ| / |log10 w_true|.
+    as the original DeepMEM defined it, 100 % × mean |Δ| / |log10 w_true|.
 
     **Arguments:** two float64 arrays `[events]`; pairs in which either is not finite and positive are left
     out and counted.

@@ -44,8 +44,8 @@ def weights_against_each_other(
 ) -> None:
     """Histograms of −log10 w with their ratio, and Δ = log10(w_pred/w_true) with its 68 and 95 % bands.
 
-    **Arguments:** `pairs`, name → true and predicted weights `[events]`; one column of panels each. `units`,
-    of each weight.
+    **Arguments:** `pairs`, name → true and predicted weights `[events]`; one column of panels each; `unit`,
+    of the weights.
     """
     with _figure(path, 9.5 * len(pairs), 9) as figure:
         columns = np.atleast_1d(figure.subfigures(1, len(pairs)))

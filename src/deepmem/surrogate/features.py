@@ -2,8 +2,7 @@
 
 A weight depends on invariants far more simply than on the columns themselves: a resonance sits in a pair
 mass, the parton densities in the momentum fractions. So the recognised columns are turned into logarithms,
-wrapped
-angles, pair and total invariants. Three symmetries are built in rather than learned:
+wrapped angles, pair and total invariants. Three symmetries are built in rather than learned:
 
 - a rotation about the beam: only angles relative to the first object are used;
 - the exchange of the two beams, and a reflection of the transverse plane: the event is turned so that its

@@ -5,8 +5,7 @@ it is counted by kind and left out of the fit, as is a row whose inputs give a f
 
 Where the labels have known errors, a label's importance in the loss is m²/(m² + σ²), with σ = δw/(w ln 10)
 the error of its logarithm and m the geometric mean of all σ: noisier labels count less, and equally noisy
-ones all the
-same.
+ones all the same.
 """
 
 from __future__ import annotations
