@@ -13,15 +13,14 @@ files; what is invalid is dropped, and counted, by who uses them.
 from __future__ import annotations
 
 import math
-import mmap
+import os
 import queue
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from pathlib import Path
-from typing import BinaryIO, Generic, Literal, NamedTuple, TypeVar
+from typing import Generic, Literal, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -175,48 +174,39 @@ class Hybrid(Loader):
 
 
 class Inbuilt(Loader):
-    """Fully random access, from a cache on disk that goes with the loader."""
+    """Fully random access, from a cache on disk that goes with the loader.
 
-    # A row lies on a page of 4 kB of its own, so a block costs a hundred times its size while it is gathered.
-    BLOCK = 16_384
+    Rows are read one by one from a file of records: mapping the file into memory instead would count, page
+    by page, as memory of this process until it holds all of it.
+    """
+
+    BLOCK = 65_536
 
     def __init__(self, data: Paired, split: Sequence[float], chunk_entries: int):
         super().__init__(data, split, chunk_entries)
-        self._folder = tempfile.TemporaryDirectory(prefix="deepmem-")
-        self._cache = self._fill(Path(self._folder.name))
-
-    def _fill(self, folder: Path) -> Rows:
-        """Write each array of the training part to a file, chunk by chunk, and map the files."""
-        with ExitStack() as stack, explained(folder):
-            files: list[BinaryIO] = []
-            for chunk in super().scan("train"):
-                present = [array for array in chunk if array is not None]
-                files = files or [
-                    stack.enter_context((folder / str(i)).open("wb")) for i in range(len(present))
-                ]
-                for file, array in zip(files, present, strict=True):
-                    file.write(np.ascontiguousarray(array).data)
-        mapped = [
-            np.memmap(folder / str(i), dtype=array.dtype, mode="r").reshape(-1, array.shape[1])
-            for i, array in enumerate(present)
-        ]
-        return Rows(mapped[0], mapped[1], mapped[2] if len(mapped) > 2 else None)
+        self._cache = tempfile.TemporaryFile(prefix="deepmem-")  # noqa: SIM115 - lives as long as the loader
+        with explained(Path(tempfile.gettempdir())):
+            for chunk in self.scan("train"):
+                present = {k: array for k, array in chunk._asdict().items() if array is not None}
+                self._record = np.dtype([(k, array.dtype, array.shape[1:]) for k, array in present.items()])
+                records = np.empty(len(chunk.inputs), self._record)
+                for key, array in present.items():
+                    records[key] = array
+                self._cache.write(records.data)
+            self._cache.flush()
 
     def shuffled(self, rng: np.random.Generator) -> Iterator[Rows]:
         return ahead(self._gathered(rng.permutation(self.size("train"))))
 
     def _gathered(self, order: np.ndarray) -> Iterator[Rows]:
+        file, size = self._cache.fileno(), self._record.itemsize
         for at in range(0, len(order), self.BLOCK):
-            rows = self._cache.take(order[at : at + self.BLOCK])
-            for array in self._cache:
-                _let_go(array)
-            yield rows
-
-
-def _let_go(array: np.ndarray | None) -> None:
-    """Give the pages of a mapped file back: the system's cache may keep them, this process need not."""
-    if hasattr(mmap, "MADV_DONTNEED") and isinstance(array, np.memmap):
-        array._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
+            offsets = (order[at : at + self.BLOCK] * size).tolist()
+            records = np.frombuffer(
+                b"".join([os.pread(file, size, offset) for offset in offsets]), self._record
+            )
+            errors = records["errors"] if "errors" in (self._record.names or ()) else None
+            yield Rows(records["inputs"], records["weights"], errors)
 
 
 class _Ahead(Generic[T]):

@@ -63,8 +63,7 @@ class FeatureMap:
             self._find_objects()
         grouped = {i for found in self._momenta + self._missing for i in found.at.values()}
         self._rest = [i for i in range(len(self.columns)) if i not in grouped]
-        shapes = jax.eval_shape(self._features, jax.ShapeDtypeStruct((1, len(self.columns)), jnp.float32))
-        self.names = tuple(shapes)
+        self.names = self._trace_names()
 
     def __call__(self, values: jax.Array) -> jax.Array:
         if jax.dtypes.canonicalize_dtype(float) != jnp.float64:
@@ -72,6 +71,17 @@ class FeatureMap:
                 "features are computed in double precision: call this under jax.enable_x64(True)"
             )
         return jnp.stack([*self._features(values).values()], axis=-1)
+
+    def _trace_names(self) -> tuple[str, ...]:
+        """The features' names in order, found by tracing: nothing is computed."""
+        names: list[str] = []
+
+        def record(values: jax.Array) -> jax.Array:
+            names.extend(self._features(values))
+            return values
+
+        jax.eval_shape(record, jax.ShapeDtypeStruct((1, len(self.columns)), jnp.float32))
+        return tuple(names)
 
     def _find_objects(self) -> None:
         found: dict[str, dict[Quantity, int]] = {}

@@ -1,0 +1,94 @@
+"""What tests share: small data, one trained model, and shapes and types of the network's code enforced."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+import uproot
+from jaxtyping import install_import_hook
+
+# Before anything of deepmem is imported: the shapes in these modules' signatures become checks.
+with install_import_hook(["deepmem.surrogate.network", "deepmem.surrogate.training"], "beartype.beartype"):
+    import deepmem.surrogate.network
+    import deepmem.surrogate.training  # noqa: F401
+
+jax.config.update("jax_numpy_dtype_promotion", "standard")
+
+REFERENCE = Path(__file__).parent / "reference"
+EVENTS = REFERENCE / "drell_yan" / "events_60k.root"
+RNTUPLE = REFERENCE / "drell_yan" / "events_60k_rntuple.root"
+WEIGHTS = REFERENCE / "drell_yan" / "weights_60k.root"
+COLUMNS = (
+    "lep1_PT", "lep1_Eta", "lep1_Phi", "lep1_Charge",
+    "lep2_PT", "lep2_Eta", "lep2_Phi", "lep2_Charge", "MET", "MET_Phi",
+)  # fmt: skip
+
+
+def write_tree(path: Path, columns: dict[str, Any], tree: str = "events") -> Path:
+    """A ROOT file with one TTree of flat columns."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with uproot.recreate(path) as file:
+        file.mktree(tree, {name: np.asarray(values).dtype for name, values in columns.items()})
+        file[tree].extend(columns)
+    return path
+
+
+@pytest.fixture(scope="session")
+def drell_yan() -> dict[str, np.ndarray]:
+    """The reference events and their weights, as arrays."""
+    with uproot.open(f"{EVENTS}:events") as tree:
+        events = tree.arrays(library="np")
+    with uproot.open(f"{WEIGHTS}:weights") as tree:
+        return {
+            **{name: events[name] for name in COLUMNS},
+            "weight_DY": tree["weight_DY"].array(library="np"),
+        }
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory, drell_yan: dict[str, np.ndarray]) -> Path:
+    """A folder with 2,000 reference events: events.root and weights.root, trees events and weights."""
+    folder = tmp_path_factory.mktemp("small")
+    write_tree(folder / "events.root", {name: drell_yan[name][:2000] for name in COLUMNS})
+    write_tree(folder / "weights.root", {"weight_DY": drell_yan["weight_DY"][:2000]}, "weights")
+    return folder
+
+
+def configuration(folder: Path, data: Path, **changes: Any) -> dict[str, Any]:
+    """A configuration on the files of `data` that writes into `folder`; a change to None takes a key out."""
+    values: dict[str, Any] = {
+        "input_paths": [str(data / "events.root")],
+        "output_paths": [str(data / "weights.root")],
+        "prefixes": [["lep1_", "lep2_"], ["MET"]],
+        "suffixes": [["PT", "Eta", "Phi", "Charge"], ["", "_Phi"]],
+        "weights": ["weight_DY"],
+        "width": 24,
+        "depth": 2,
+        "batch_size": 128,
+        "save_lowest_loss_model_at": str(folder / "lowest.model"),
+        "save_testing_histogram_at": str(folder / "histogram.png"),
+        "run_folder": str(folder / "run"),
+    } | changes
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def write_configuration(folder: Path, data: Path, **changes: Any) -> Path:
+    path = folder / "input.json"
+    path.write_text(json.dumps(configuration(folder, data, **changes)))
+    return path
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, small: Path) -> tuple[dict[str, Any], Path]:
+    """A configuration that has been trained with, and its folder."""
+    import deepmem
+
+    folder = tmp_path_factory.mktemp("trained")
+    config = configuration(folder, small, epochs=8)
+    deepmem.train(config)
+    return config, folder

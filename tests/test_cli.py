@@ -1,0 +1,345 @@
+"""The command: flags of 0.0.1, exit statuses, and one clear sentence for whatever is wrong."""
+
+import json
+import pickle
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import uproot
+from conftest import COLUMNS, configuration, write_configuration, write_tree
+
+from deepmem import cli
+
+
+class Result:
+    def __init__(self, status: int, out: str, err: str):
+        self.status, self.out, self.err = status, out, err
+
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+    """Call the command in this process."""
+
+    def call(*arguments: object) -> Result:
+        monkeypatch.setattr(sys, "argv", ["deepmem", *map(str, arguments)])
+        monkeypatch.setattr(cli, "_prepare_jax", lambda: None)
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        captured = capfd.readouterr()
+        code = stop.value.code
+        return Result(code if isinstance(code, int) else 0, captured.out, captured.err)
+
+    return call
+
+
+def test_version_and_help_answer_at_once() -> None:
+    for flag in ("--version", "--help"):
+        times = []
+        for _ in range(3):
+            begin = time.perf_counter()
+            done = subprocess.run(
+                [sys.executable, "-X", "importtime", "-m", "deepmem.cli", flag],
+                capture_output=True,
+                text=True,
+            )
+            times.append(time.perf_counter() - begin)
+            assert done.returncode == 0
+        imported = {line.rsplit("|", 1)[-1].strip() for line in done.stderr.splitlines()}
+        assert not imported & {"jax", "uproot", "awkward", "matplotlib", "pydantic", "numpy"}
+    assert "deepmem" in done.stdout
+
+
+def test_the_interface_of_the_original(
+    run: Run, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "input_files").mkdir()
+    names = {
+        "save_lowest_loss_model_at": "post/tempsave_lowest.pth",
+        "load_saved_model_from": "post/tempsave_lowest.pth",
+    }
+    names |= {"save_scaler_at": "post/scaler.joblib", "load_scaler_from": "post/scaler.joblib"}
+    config = configuration(
+        tmp_path, small, **names, save_testing_histogram_at="post/histogram.png", run_folder=None
+    )
+    (tmp_path / "input_files" / "input.json").write_text(json.dumps(config))
+    trained = run("--epochs=3", "--mode=train", "--device=None")
+    assert trained.status == 0, trained.err
+    assert "2,000 events" in trained.err
+    tested = run("--mode=test", "--loader=hybrid")
+    assert tested.status == 0, tested.err
+    assert "MAPE" in tested.out
+    assert (tmp_path / "post" / "histogram.png").exists()
+    assert (tmp_path / "post" / "scaler.joblib").exists()
+    as_json = run("test", "--json")
+    assert json.loads(as_json.out)["weights"]["weight_DY"]["events"] == 200
+
+
+def test_config(run: Run, small: Path, tmp_path: Path) -> None:
+    schema = json.loads(run("config", "--schema").out)
+    assert schema["properties"]["LearningRate"]["default"] == 0.01
+    checked = run("config", "--check", write_configuration(tmp_path, small))
+    assert json.loads(checked.out)["columns"] == list(COLUMNS)
+    assert run("config").status == 2
+
+
+def test_predict_to_json(run: Run, trained: tuple[dict[str, Any], Path], small: Path, tmp_path: Path) -> None:
+    result = run("predict", small / "events.root", "--model", trained[0]["save_lowest_loss_model_at"],
+                 "--output", tmp_path / "w.root", "--keep", "MET,lep1_PT", "--json")  # fmt: skip
+    assert result.status == 0, result.err
+    assert json.loads(result.out)["events"] == 2000
+    with uproot.open(f"{tmp_path / 'w.root'}:deepmem") as tree:
+        assert set(tree.keys()) == {"weight_DY", "weight_DY_error", "weight_DY_status", "MET", "lep1_PT"}
+
+
+# What can be wrong with a configuration or its files: how to make it so, and what must be said.
+WRONG: dict[str, tuple[Callable[[Path, Path], dict[str, Any]], str]] = {
+    "missing file": (lambda d, s: {"input_paths": [f"{d}/no.root"]}, "no.root does not exist"),
+    "not a ROOT file": (lambda d, s: {"input_paths": [_text(d / "a.root", "hello there")]}, "cannot be opened as a ROOT file"),
+    "file of no bytes": (lambda d, s: {"input_paths": [_text(d / "a.root", "")]}, "cannot be opened as a ROOT file"),
+    "truncated": (lambda d, s: {"input_paths": [_truncated(d, s)]}, "trunc"),
+    "missing tree": (lambda d, s: {"input_tree": "evnts"}, "has no tree 'evnts' (did you mean 'events'?); it has events"),
+    "missing branch": (lambda d, s: {"prefixes": [["lep1_", "lepp2_"], ["MET"]]}, "has no branch 'lepp2_PT' (did you mean 'lep2_PT'?)"),
+    "missing weight": (lambda d, s: {"weights": ["weight_dy"]}, "(did you mean 'weight_DY'?)"),
+    "wrong type": (lambda d, s: {"input_paths": [_strings(d)], "prefixes": [["s"]], "suffixes": [[""]]}, "expected numbers"),
+    "counts differ": (lambda d, s: {"output_paths": [_short(d)]}, "has 2000 entries and"),
+    "files not paired": (lambda d, s: {"input_paths": [str(s / "events.root")] * 2}, "names 2 files and 'output_paths' 1"),
+    "empty tree": (lambda d, s: {"input_paths": [_empty(d)]}, "there are no entries"),
+    "no output_paths": (lambda d, s: {"output_paths": None}, "'output_paths' is missing"),
+    "unknown key": (lambda d, s: {"batchsize": 1}, "unknown key 'batchsize' (did you mean 'batch_size'?)"),
+    "wrong type of a key": (lambda d, s: {"shuffle": [1]}, "'shuffle': input should be a valid boolean"),
+    "negative value": (lambda d, s: {"batch_size": -5}, "'batch_size': input should be greater than 0, got -5"),
+    "no training part": (lambda d, s: {"split": [0, 1, 1]}, "no training part"),
+    "split too fine": (lambda d, s: {"split": [1, 5000, 0]}, "leaves none to train on"),
+    "weights all invalid": (lambda d, s: {"output_paths": [_invalid(d)]}, "no training event has a valid weight 'weight_DY'"),
+    "loader misspelt": (lambda d, s: {"loader": "hybird"}, "'loader': input should be 'hybridMT', 'hybrid' or 'inbuilt'"),
+    "output not writable": (lambda d, s: {"save_lowest_loss_model_at": f"{_text(d / 'file', 'x')}/m"}, "is a file, not a folder"),
+    "model is a folder": (lambda d, s: {"save_lowest_loss_model_at": str(d)}, "not a regular file"),
+}  # fmt: skip
+
+
+def _text(path: Path, text: str) -> str:
+    path.write_text(text)
+    return str(path)
+
+
+def _truncated(folder: Path, small: Path) -> str:
+    data = (small / "events.root").read_bytes()
+    (folder / "short.root").write_bytes(data[: len(data) // 2])
+    return str(folder / "short.root")
+
+
+def _strings(folder: Path) -> str:
+    with uproot.recreate(folder / "s.root") as file:
+        file.mktree("events", {"s": "string"})
+        file["events"].extend({"s": ["a"] * 2000})
+    return str(folder / "s.root")
+
+
+def _short(folder: Path) -> str:
+    return str(write_tree(folder / "short.root", {"weight_DY": np.ones(1999)}, "weights"))
+
+
+def _invalid(folder: Path) -> str:
+    return str(
+        write_tree(
+            folder / "invalid.root", {"weight_DY": np.resize([np.nan, 0, -1, np.inf], 2000)}, "weights"
+        )
+    )
+
+
+def _empty(folder: Path) -> str:
+    return str(write_tree(folder / "e.root", {name: np.zeros(0, dtype=np.float32) for name in COLUMNS}))
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_one_clear_sentence_for_a_wrong_training(case: str, run: Run, small: Path, tmp_path: Path) -> None:
+    make, says = WRONG[case]
+    result = run("train", "--inputfile", write_configuration(tmp_path, small, **make(tmp_path, small)))
+    _is_one_clear_sentence(result, says)
+    assert not (tmp_path / "lowest.model").exists()
+
+
+def _is_one_clear_sentence(result: Result, says: str) -> None:
+    last = result.err.strip().splitlines()[-1]
+    assert says in last
+    assert last.startswith("deepmem: ")
+    assert "Traceback" not in result.err
+    assert result.out == ""
+    assert result.status == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"load_saved_model_from": "nowhere/model"}, "nowhere/model does not exist"),
+        (
+            {"prefixes": [["lep1_", "lep2_"]], "suffixes": [["PT", "Eta", "Phi", "Charge"]]},
+            "disagree on columns",
+        ),
+        ({"unit": "MeV"}, "disagree on unit"),
+        ({"split": [9, 1, 0]}, "leaves no test part"),
+        ({"load_scaler_from": "nowhere/scaler"}, "nowhere/scaler does not exist"),
+        ({"save_testing_histogram_at": "/dev/null/h.png"}, "not a folder"),
+    ],
+)
+def test_one_clear_sentence_for_a_wrong_test(
+    changes: dict[str, Any], says: str, run: Run, trained: tuple[dict[str, Any], Path], tmp_path: Path
+) -> None:
+    path = tmp_path / "input.json"
+    path.write_text(json.dumps(trained[0] | changes))
+    _is_one_clear_sentence(run("test", "--inputfile", path), says)
+
+
+def test_a_scaler_of_another_model(
+    run: Run, trained: tuple[dict[str, Any], Path], small: Path, tmp_path: Path
+) -> None:
+    other = write_configuration(
+        tmp_path, small, save_scaler_at=str(tmp_path / "scaler"), split=[5, 1, 1], epochs=1
+    )
+    assert run("train", "--inputfile", other).status == 0
+    path = tmp_path / "test.json"
+    path.write_text(json.dumps(trained[0] | {"load_scaler_from": str(tmp_path / "scaler")}))
+    _is_one_clear_sentence(run("test", "--inputfile", path), "does not belong to the model")
+
+
+def _pickled(path: Path, _: Path) -> None:
+    path.write_bytes(pickle.dumps({"a": 1}))
+
+
+def _torch(path: Path, _: Path) -> None:
+    path.write_bytes(b"PK\x03\x04" + bytes(100))
+
+
+def _cut(path: Path, model: Path) -> None:
+    path.write_bytes(model.read_bytes()[:-100])
+
+
+def _foreign(path: Path, _: Path) -> None:
+    from safetensors.numpy import save_file
+
+    save_file({"x": np.zeros(3)}, path)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (_pickled, "train again"),
+        (_torch, "train again"),
+        (_cut, "truncated"),
+        (_foreign, "is not a model of DeepMEM but a foreign file"),
+        (lambda path, _: path.write_text("hello"), "is not a model of DeepMEM"),
+        (lambda path, _: path.write_bytes(b""), "is not a model of DeepMEM"),
+        (lambda path, _: path.mkdir(), "cannot be read"),
+    ],
+)
+def test_a_file_that_is_no_model(
+    make: Callable[[Path, Path], None],
+    says: str,
+    run: Run,
+    trained: tuple[dict[str, Any], Path],
+    small: Path,
+    tmp_path: Path,
+) -> None:
+    make(tmp_path / "m", Path(trained[0]["save_lowest_loss_model_at"]))
+    result = run("predict", small / "events.root", "--model", tmp_path / "m", "--output", tmp_path / "o.root")
+    _is_one_clear_sentence(result, says)
+    assert not (tmp_path / "o.root").exists()
+
+
+def test_wrong_calls(run: Run, small: Path, tmp_path: Path) -> None:
+    config = write_configuration(tmp_path, small)
+    _is_one_clear_sentence(run("--mode=trian", "--inputfile", config), "expected 'train' or 'test'")
+    _is_one_clear_sentence(run("train", "--device=7", "--inputfile", config), "there is no such GPU")
+    _is_one_clear_sentence(
+        run("train", "--inputfile", tmp_path / "no.json"), "does not exist: give its path with --inputfile"
+    )
+    for arguments in (
+        ("train", "--device=x"),
+        ("--epochs=ten",),
+        ("predict",),
+        ("nonsense",),
+        ("--nonsense",),
+    ):
+        result = run(*arguments)
+        assert result.status == 2
+        assert "Traceback" not in result.err
+
+
+def test_degrees_and_mev_are_noticed(
+    run: Run, small: Path, tmp_path: Path, drell_yan: dict[str, np.ndarray]
+) -> None:
+    strange = {name: drell_yan[name][:2000] for name in COLUMNS}
+    strange["lep2_Phi"] = np.degrees(strange["lep2_Phi"])
+    strange["lep1_PT"] = strange["lep1_PT"] * 1000
+    write_tree(tmp_path / "events.root", strange)
+    config = write_configuration(tmp_path, small, input_paths=[str(tmp_path / "events.root")], epochs=1)
+    result = run("train", "--inputfile", config)
+    assert result.status == 0
+    warnings = [line for line in result.err.splitlines() if line.startswith("warning")]
+    assert len(warnings) == 2
+    assert "lep1_PT has a median of" in warnings[0]
+    assert "lep2_Phi reaches" in warnings[1]
+
+
+def test_a_deprecated_key_still_works_and_warns(run: Run, small: Path, tmp_path: Path) -> None:
+    config = write_configuration(tmp_path, small, dir_name_processing=True)
+    result = run("train", "--inputfile", config)
+    assert "warning: 'dir_name_processing' is deprecated" in result.err
+    assert "lep1_/fCoordinates/fCoordinates.PT" in result.err
+
+
+def _limited(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """The command in a process that may not write files of more than 100 blocks: as good as a full disk."""
+    command = ["sh", "-c", 'ulimit -f 100; exec "$@"', "sh", sys.executable, "-m", "deepmem.cli"]
+    return subprocess.run([*command, *map(str, arguments)], capture_output=True, text=True)
+
+
+def test_a_full_disk(
+    trained: tuple[dict[str, Any], Path], tmp_path: Path, drell_yan: dict[str, np.ndarray]
+) -> None:
+    write_tree(tmp_path / "events.root", {name: drell_yan[name] for name in COLUMNS})
+    done = _limited(
+        "predict", tmp_path / "events.root", "--output", tmp_path / "out.root",
+        "--model", trained[0]["save_lowest_loss_model_at"],
+    )  # fmt: skip
+    assert "cannot write" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["events.root"]
+
+
+def test_an_unexpected_failure_is_one_line_and_debug_shows_where(
+    run: Run, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from deepmem import workflow
+
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr(workflow, "train", broken)
+    monkeypatch.setattr(cli, "_debug", False)
+    plain = run("train", "--inputfile", write_configuration(tmp_path, small))
+    assert plain.status == 1
+    assert plain.err == "deepmem: ZeroDivisionError: oops (--debug shows where)\n"
+    assert "Traceback" in run("train", "--debug").err
+
+
+def test_interruption(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from deepmem import workflow
+
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(workflow, "train", stopped)
+    assert run("train").status == 130

@@ -1,0 +1,143 @@
+"""ROOT files: whatever way events are stored, the same numbers come out, in order; weights go in whole or
+not at all."""
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import awkward as ak
+import numpy as np
+import pytest
+import uproot
+from conftest import COLUMNS, EVENTS, RNTUPLE, write_tree
+
+from deepmem import UsageError, Weight, Weights
+from deepmem.data.files import whole_file
+from deepmem.data.root import Source, expand, read_provenance, read_weights, write_weights
+
+
+def test_ttree_and_rntuple_are_read_alike() -> None:
+    tree, ntuple = Source([str(EVENTS)], None, COLUMNS), Source([str(RNTUPLE)], "events", COLUMNS)
+    assert tree.num_entries == ntuple.num_entries == 60_000
+    np.testing.assert_array_equal(tree.read(123, 4567), ntuple.read(123, 4567))
+    assert tree.read(0, 3).dtype == np.float32
+
+
+def test_a_file_split_in_three_is_one_run_of_entries(
+    tmp_path: Path, drell_yan: dict[str, np.ndarray]
+) -> None:
+    cuts = [0, 700, 701, 2000]
+    for i, (a, b) in enumerate(itertools.pairwise(cuts)):
+        write_tree(tmp_path / f"part{i}.root", {name: drell_yan[name][a:b] for name in COLUMNS})
+    source = Source([str(tmp_path / "part*.root")], None, COLUMNS)
+    expected = np.stack([drell_yan[name][:2000] for name in COLUMNS], axis=1)
+    np.testing.assert_array_equal(source.read(0, 2000), expected)
+    np.testing.assert_array_equal(source.read(650, 1200), expected[650:1200])
+
+
+@pytest.mark.parametrize("entries", [1, 97, 1000, 5000])
+def test_chunks_cover_every_entry_once(tmp_path: Path, entries: int) -> None:
+    for i, length in enumerate((700, 1, 1300)):
+        write_tree(tmp_path / f"{i}.root", {"x": np.arange(length, dtype=np.float32)})
+    bounds = Source([str(tmp_path / "*.root")], None, ["x"]).boundaries(10, 1990, entries)
+    assert bounds[0][0] == 10
+    assert bounds[-1][1] == 1990
+    assert all(end == begin for (_, end), (begin, _) in itertools.pairwise(bounds))
+    assert all(0 < end - begin <= entries for begin, end in bounds)
+
+
+def test_jagged_branches(tmp_path: Path) -> None:
+    path = tmp_path / "jagged.root"
+    jets = ak.values_astype(ak.Array([[50.0, 30.0], [40.0], [], [25.0, 24.0, 23.0]]), np.float32)
+    single = ak.values_astype(ak.Array([[1.0], [2.0], [3.0], [4.0]]), np.float32)
+    with uproot.recreate(path) as file:
+        file.mktree("events", {"Jet_PT": "var * float32", "one": "var * float32"})
+        file["events"].extend({"Jet_PT": jets, "one": single})
+    table = Source([str(path)], None, ["one", "Jet_PT[0]", "Jet_PT[1]"]).read(0, 4)
+    nan = np.nan
+    np.testing.assert_array_equal(table, [[1, 50, 30], [2, 40, nan], [3, nan, nan], [4, 25, 24]])
+    with pytest.raises(UsageError, match=r"'Jet_PT' has 3 values in entry 3: say which one, as Jet_PT\[0\]"):
+        Source([str(path)], None, ["Jet_PT"]).read(0, 4)
+
+
+def test_folders_cycles_and_split_objects(tmp_path: Path) -> None:
+    path = tmp_path / "folders.root"
+    with uproot.recreate(path) as file:
+        file.mktree("event_selection/hftree", {"lep1_PT": np.float32})
+        file["event_selection/hftree"].extend({"lep1_PT": np.arange(3, dtype=np.float32)})
+    for tree in ("event_selection/hftree;1", "event_selection/hftree", None):
+        assert Source([str(path)], tree, ["lep1_PT"]).read(0, 3).tolist() == [[0], [1], [2]]
+    assert Source([f"{path}:event_selection/hftree"], None, ["lep1_PT"]).num_entries == 3
+
+
+def test_addresses(tmp_path: Path) -> None:
+    (tmp_path / "a.root").touch()
+    (tmp_path / "b.root").touch()
+    assert expand([f"{tmp_path}/*.root"]) == [(f"{tmp_path}/a.root", None), (f"{tmp_path}/b.root", None)]
+    assert expand([f"{tmp_path}/a.root:dir/tree;2"]) == [(f"{tmp_path}/a.root", "dir/tree;2")]
+    assert expand(["root://host//store/a.root:t"]) == [("root://host//store/a.root", "t")]
+    with pytest.raises(UsageError, match="no file matches"):
+        expand([f"{tmp_path}/*.txt"])
+
+
+def _weight(n: int, source: bool = False) -> Weight:
+    value = np.linspace(1e-20, 1e-19, n)
+    status = np.zeros(n, dtype=np.int32)
+    status[0], value[0] = 3, np.nan
+    return Weight(value, value / 100, status, np.ones(n, dtype=np.int32) if source else None)
+
+
+@pytest.mark.parametrize("source", [False, True])
+def test_a_weight_file_comes_back_as_it_was(tmp_path: Path, source: bool) -> None:
+    weight = _weight(50, source)
+    Weights({"a": weight, "b": weight}, {"command": "test"}).to_root(tmp_path / "new" / "w.root")
+    with uproot.open(tmp_path / "new" / "w.root") as file:
+        assert file.classnames()["deepmem;1"] == "TTree"
+        kinds = {branch: file["deepmem"][branch].typename for branch in file["deepmem"].keys()}  # noqa: SIM118
+    expected = {"a": "double", "a_error": "double", "a_status": "int32_t"}
+    expected |= {"a_source": "int32_t"} if source else {}
+    assert kinds == expected | {key.replace("a", "b", 1): kind for key, kind in expected.items()}
+    back = read_weights(tmp_path / "new" / "w.root", "b")
+    np.testing.assert_array_equal(back.value, weight.value)
+    np.testing.assert_array_equal(back.error, weight.error)
+    np.testing.assert_array_equal(back.status, weight.status)
+    assert (back.source is None) == (not source)
+    assert read_provenance(tmp_path / "new" / "w.root") == {"command": "test"}
+    with pytest.raises(UsageError, match="several weights"):
+        read_weights(tmp_path / "new" / "w.root")
+
+
+def test_nothing_is_left_when_writing_fails(tmp_path: Path) -> None:
+    def write_half() -> None:
+        with write_weights(tmp_path / "w.root", ["a"], {}) as writer:
+            writer.append({"a": _weight(3)})
+            raise RuntimeError("half way")
+
+    with pytest.raises(RuntimeError, match="half"):
+        write_half()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_killed_process_leaves_nothing_under_the_name(tmp_path: Path) -> None:
+    path = tmp_path / "out.txt"
+    code = (
+        "import sys, time; from deepmem.data.files import whole_file\n"
+        "with whole_file(sys.argv[1]) as f: f.write_text('half'); print('ready', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        os.kill(process.pid, signal.SIGKILL)
+    assert not path.exists()
+    with whole_file(path) as temporary:
+        temporary.write_text("whole")
+    assert path.read_text() == "whole"
+
+
+def test_a_device_is_not_replaced() -> None:
+    with pytest.raises(UsageError, match="not a regular file"), whole_file("/dev/null"):
+        pass
+    assert not Path("/dev/null").is_file()
