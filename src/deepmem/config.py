@@ -18,9 +18,9 @@ from deepmem.errors import UsageError, nearest
 
 # Keys of the original before 0.0.1, and what to write today.
 _RENAMED = {
-    "particles": "prefixes (with the quantities in 'suffixes')",
-    "kinematics": "suffixes",
-    "variables": "suffixes",
+    "particles": "prefixes (a list of lists, with the quantities in 'suffixes')",
+    "4v_coords": "suffixes (a list of lists)",
+    "tree": "input_tree (and output_tree)",
     "input_path": "input_paths (a list)",
     "output_path": "output_paths (a list)",
     "weight": "weights (a list)",
