@@ -1,0 +1,22 @@
+"""What DeepMEM raises: every message says what was expected, what came, where, and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class DeepMEMError(Exception):
+    """Something failed while running; the command ends with status 1."""
+
+
+class UsageError(DeepMEMError, ValueError):
+    """The call, the configuration or an input file is wrong; the command ends with status 2."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint for a misspelt name: " (did you mean 'X'?)", or "" where nothing is near."""
+    known = list(known)
+    folded = {entry.casefold(): entry for entry in known}
+    matches = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.6)
+    return f" (did you mean {folded[matches[0]]!r}?)" if matches else ""
