@@ -1,0 +1,53 @@
+"""DeepMEM: the Matrix Element Method, exact and learned."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from deepmem.config import Config
+    from deepmem.data.root import Weights
+    from deepmem.errors import DeepMEMError, UsageError
+    from deepmem.event import Status, Weight
+    from deepmem.surrogate.model import Surrogate
+    from deepmem.workflow import compare, predict, test, train
+
+# Names are imported when they are first used: `deepmem --version` must not wait for JAX.
+_HOME = {
+    "Config": "config",
+    "DeepMEMError": "errors",
+    "Status": "event",
+    "Surrogate": "surrogate.model",
+    "UsageError": "errors",
+    "Weight": "event",
+    "Weights": "data.root",
+    "compare": "workflow",
+    "predict": "workflow",
+    "test": "workflow",
+    "train": "workflow",
+}
+
+__all__ = [
+    "Config",
+    "DeepMEMError",
+    "Status",
+    "Surrogate",
+    "UsageError",
+    "Weight",
+    "Weights",
+    "compare",
+    "predict",
+    "test",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("deepmem")
+    if name in _HOME:
+        return getattr(import_module(f"deepmem.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'deepmem' has no attribute {name!r}")

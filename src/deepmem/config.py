@@ -1,0 +1,238 @@
+"""The configuration: a JSON file, validated once at the door, frozen from then on.
+
+The keys of the original DeepMEM keep their names and their meaning; new keys are lower-case with underscores
+and have defaults. An unknown key is an error that names the nearest known one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from deepmem.columns import combine
+from deepmem.errors import UsageError, nearest
+
+# Keys of the original before 0.0.1, and what to write today.
+_RENAMED = {
+    "particles": "prefixes (with the quantities in 'suffixes')",
+    "kinematics": "suffixes",
+    "variables": "suffixes",
+    "input_path": "input_paths (a list)",
+    "output_path": "output_paths (a list)",
+    "weight": "weights (a list)",
+    "learning_rate": "LearningRate",
+    "lr": "LearningRate",
+}
+
+_Positive = Annotated[int, Field(gt=0, strict=True)]
+
+
+class Config(BaseModel):
+    """What a user decides; read it with `Config.load`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    # Where the events and their weights are
+    input_paths: tuple[str, ...] = Field(min_length=1, description="ROOT files (or globs) with the events")
+    output_paths: tuple[str, ...] = Field(
+        (), description="ROOT files with the weights, one for each of input_paths, entry by entry"
+    )
+    input_tree: str | None = Field(None, description="tree of the events; by default the file's only tree")
+    output_tree: str | None = Field(None, description="tree of the weights; by default the file's only tree")
+    prefixes: tuple[tuple[str, ...], ...] = Field(description="lists of prefixes of branch names")
+    suffixes: tuple[tuple[str, ...], ...] = Field(
+        description="lists of suffixes, combined with the list of prefixes at the same index"
+    )
+    dir_name_processing: bool = Field(
+        False, description="deprecated: read split objects, prefix/fCoordinates/fCoordinates.suffix"
+    )
+    weights: tuple[str, ...] = Field(
+        min_length=1, description="branches of the weights to learn; one model for all"
+    )
+    weight_errors: tuple[str, ...] | None = Field(
+        None, description="branches of the absolute errors of 'weights', used as known noise in the loss"
+    )
+    unit: Literal["GeV", "MeV"] = Field(
+        "GeV", description="unit of momenta, energies and masses in the files"
+    )
+    process: str | None = Field(None, description="the hypothesis the weights belong to, kept with the model")
+    weight_unit: str | None = Field(
+        None, description="unit of the weights, for figures: GeV^-2 for Drell-Yan"
+    )
+
+    # How the events reach the training
+    loader: Literal["hybridMT", "hybrid", "inbuilt"] = Field(
+        "hybridMT",
+        description="hybridMT: all in memory; hybrid: streamed; inbuilt: random access to a disk cache",
+    )
+    batch_size: _Positive = Field(512, description="events per training step")
+    chunk_entries: _Positive = Field(100_000, description="entries read at once; loader hybrid, predict")
+    shuffle: bool = Field(True, description="whether the training part is shuffled, anew each epoch")
+    split: tuple[float, float, float] = Field(
+        (8, 1, 1), description="training, validation and test part, in file order"
+    )
+
+    # The network and its training
+    features: Literal["physics", "plain"] = Field(
+        "physics", description="physics: invariants of the recognised columns; plain: the columns as they are"
+    )
+    network: Literal["default", "reference"] = Field(
+        "default", description="reference: the original's 4 x 200 with ReLU, trained with Adam"
+    )
+    width: _Positive = Field(96, description="neurons in a layer of the default network")
+    depth: _Positive = Field(4, description="hidden layers of the default network")
+    LearningRate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+        0.01, description="initial learning rate"
+    )
+    epochs: _Positive = Field(10, description="passes over the training part; --epochs overrides")
+    patience: _Positive | None = Field(
+        None,
+        description="stop after so many epochs without a lower validation loss; default a third, at least 10",
+    )
+    seed: Annotated[int, Field(ge=0, strict=True)] = Field(
+        0, description="same seed, same machine, same result"
+    )
+    device: Annotated[int, Field(ge=0, strict=True)] | None = Field(
+        None, description="number of the GPU; none is the CPU; --device overrides"
+    )
+    tensorboard: bool = Field(False, description="write TensorBoard logs too (extra 'tensorboard')")
+
+    # What is written where
+    save_lowest_loss_model_at: str = Field(
+        "models/lowest_loss.model", description="the model of the lowest validation loss"
+    )
+    save_scaler_at: str | None = Field(None, description="the scaler, fitted on the training part")
+    load_saved_model_from: str | None = Field(
+        None, description="the model to test or predict with; default save_lowest_loss_model_at"
+    )
+    load_scaler_from: str | None = Field(
+        None, description="must be the scaler that was saved with the model; the model carries its own"
+    )
+    save_testing_histogram_at: str = Field(
+        "post/histogram.png", description="the figure of 'test': png, pdf or svg"
+    )
+    run_folder: str | None = Field(
+        None, description="metrics, checkpoint, test results; default <save_lowest_loss_model_at>.run"
+    )
+
+    @field_validator("split")
+    @classmethod
+    def _split_has_a_training_part(cls, split: tuple[float, float, float]) -> tuple[float, float, float]:
+        if any(not 0 <= part < float("inf") for part in split):
+            raise ValueError("expects three non-negative numbers")
+        if split[0] == 0:
+            raise ValueError("has no training part: the first of its three numbers must be above 0")
+        return split
+
+    @field_validator("save_testing_histogram_at")
+    @classmethod
+    def _figure_format(cls, path: str) -> str:
+        if Path(path).suffix.lower() not in (".png", ".pdf", ".svg"):
+            raise ValueError("expects a file name that ends in .png, .pdf or .svg")
+        return path
+
+    @model_validator(mode="after")
+    def _lists_match(self) -> Config:
+        combine(self.prefixes, self.suffixes)
+        if self.weight_errors is not None and len(self.weight_errors) != len(self.weights):
+            raise ValueError(
+                f"'weight_errors' names {len(self.weight_errors)} branches, 'weights' {len(self.weights)}: "
+                "give one error for each weight, in the same order"
+            )
+        if len(set(self.weights)) != len(self.weights):
+            raise ValueError("'weights' names a branch twice")
+        return self
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The branch names, all prefixes times suffixes in order."""
+        return combine(self.prefixes, self.suffixes, self.dir_name_processing)
+
+    @property
+    def model_to_load(self) -> str:
+        return self.load_saved_model_from or self.save_lowest_loss_model_at
+
+    @property
+    def folder(self) -> Path:
+        """Where a run keeps its metrics, checkpoint and results."""
+        return Path(self.run_folder or f"{self.save_lowest_loss_model_at}.run")
+
+    @classmethod
+    def load(cls, source: str | Path | Mapping[str, Any] | Config, **overrides: Any) -> Config:
+        """Read and validate a configuration.
+
+        **Arguments:** `source`, the path of a JSON file, a dict, or a `Config`; `overrides`, keys to replace
+        (those that are None are left alone).
+
+        **Raises** `UsageError` with the file and the path of the offending key.
+        """
+        if isinstance(source, Config):
+            where, values = "configuration", source.model_dump(exclude_unset=True)
+        elif isinstance(source, Mapping):
+            where, values = "configuration", dict(source)
+        else:
+            where, values = str(source), _read_json(Path(source))
+        values |= {key: value for key, value in overrides.items() if value is not None}
+        for key in values:
+            if key not in cls.model_fields:
+                raise UsageError(f"{where}: unknown key {key!r}{_hint(key, cls)}")
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            raise UsageError(f"{where}: {_describe(error)}") from None
+
+
+def _hint(key: str, cls: type[BaseModel]) -> str:
+    if key in _RENAMED:
+        return f": it is now called {_RENAMED[key]}"
+    return nearest(key, cls.model_fields) or "; 'deepmem config --schema' lists all"
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UsageError(f"input file {path} does not exist: give its path with --inputfile") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"input file {path} cannot be read: {error}") from None
+    try:
+        values = json.loads(text, object_pairs_hook=_without_repeats)
+    except json.JSONDecodeError as error:
+        raise UsageError(
+            f"{path} is not valid JSON: {error.msg} in line {error.lineno}, column {error.colno}"
+        ) from None
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
+    if not isinstance(values, dict):
+        raise UsageError(f"{path}: expected a JSON object of keys and values, got a {type(values).__name__}")
+    return values
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        keys = [key for key, _ in pairs]
+        raise UsageError(f"the key {next(k for k in keys if keys.count(k) > 1)!r} stands there twice")
+    return values
+
+
+def _describe(error: ValidationError) -> str:
+    """pydantic's findings as sentences that begin with the key."""
+    sentences = []
+    for item in error.errors():
+        key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in item["loc"]).lstrip(
+            "."
+        )
+        message = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "missing":
+            sentences.append(f"the key {key!r} is missing")
+        elif not key:
+            sentences.append(message)
+        else:
+            message = message[:1].lower() + message[1:]
+            sentences.append(f"{key!r}: {message}, got {item['input']!r}")
+    return "; ".join(sentences)

@@ -1,0 +1,402 @@
+"""Events out of ROOT files, and weights into them, entry by entry.
+
+Files are read in chunks, so that memory does not grow with them, and several files are one run of entries:
+entry 0 of the second file follows the last of the first. TTree and RNTuple are read alike.
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import awkward as ak
+import numpy as np
+import uproot
+
+from deepmem.columns import split_index
+from deepmem.data.files import sha256, whole_file
+from deepmem.errors import DeepMEMError, UsageError, nearest
+from deepmem.event import Weight
+
+_WITH_TREE = re.compile(r"(.+\.root[^:/]*):([^:]+)")
+
+
+def expand(addresses: Sequence[str]) -> list[tuple[str, str | None]]:
+    """Addresses (globs, `path:tree`, or anything that uproot opens) as pairs of path and tree or None.
+
+    **Raises** `UsageError` where a local file does not exist or a glob matches none.
+    """
+    found: list[tuple[str, str | None]] = []
+    for address in addresses:
+        match = _WITH_TREE.fullmatch(address)
+        path, tree = (match[1], match[2]) if match and not Path(address).exists() else (address, None)
+        if "://" in path or Path(path).exists():
+            found.append((path, tree))
+        elif any(character in path for character in "*?["):
+            matches = sorted(glob.glob(path, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
+            if not matches:
+                raise UsageError(f"no file matches {path}")
+            found.extend((entry, tree) for entry in matches)
+        else:
+            raise UsageError(f"{path} does not exist")
+    return found
+
+
+@dataclass
+class TreeFile:
+    """One tree of one file, open for reading."""
+
+    path: str
+    tree: Any
+    columns: tuple[str, ...]
+
+    @property
+    def address(self) -> str:
+        return f"{self.path}:{self.tree.name}"
+
+    @property
+    def num_entries(self) -> int:
+        return int(self.tree.num_entries)
+
+    def read(self, start: int, stop: int, pool: ThreadPoolExecutor | None = None) -> np.ndarray:
+        """The columns of entries [start, stop) as an array `[entries, columns]`, float32 if all are, else
+        float64.
+
+        A value that is not there (an element beyond the end of a jagged branch) is NaN.
+        """
+
+        def one(name: str) -> np.ndarray:
+            return self.read_one(name, start, stop)
+
+        arrays = list(pool.map(one, self.columns) if pool else map(one, self.columns))
+        dtype = np.float32 if all(array.dtype == np.float32 for array in arrays) else np.float64
+        table = np.empty((stop - start, len(arrays)), dtype=dtype)
+        for i, array in enumerate(arrays):
+            table[:, i] = array
+        return table
+
+    def read_one(self, name: str, start: int, stop: int) -> np.ndarray:
+        """One column of entries [start, stop), in its own type."""
+        branch, index = split_index(name)
+        try:
+            array = self.tree[branch].array(entry_start=start, entry_stop=stop, library="ak")
+        except Exception as error:  # uproot raises as many kinds as there are ways to damage a file
+            raise UsageError(
+                f"{self.path}: branch {branch!r} cannot be read between entries {start} and {stop} "
+                f"(a truncated or damaged file?): {_first_line(error)}"
+            ) from error
+        return self._flat(array, name, index, start)
+
+    def _flat(self, array: ak.Array, name: str, index: int | None, start: int) -> np.ndarray:
+        if array.ndim == 1:
+            if index is not None:
+                raise UsageError(
+                    f"{self.address}: {name!r} asks for an element, but the branch has one value per event"
+                )
+            return ak.to_numpy(array)
+        if index is None:
+            counts = ak.to_numpy(ak.num(array))
+            if len(counts) and counts.max() > 1:
+                raise UsageError(
+                    f"{self.address}: branch {name!r} has {counts.max()} values in entry "
+                    f"{start + int(counts.argmax())}: say which one, as {name}[0]"
+                )
+            index = 0
+        padded = ak.pad_none(array, index + 1, clip=False)[:, index]
+        values: Any = ak.to_numpy(padded, allow_missing=True)
+        if isinstance(values, np.ma.MaskedArray):
+            dtype = values.dtype if values.dtype.kind == "f" else np.float64
+            values = np.ma.filled(values.astype(dtype), np.nan)
+        return values
+
+
+def open_tree(path: str, tree: str | None, columns: Sequence[str]) -> TreeFile:
+    """Open a tree and see that it has the columns.
+
+    **Arguments:** `path`, a file or any address that uproot opens; `tree`, its name with folders and cycle,
+    or None for the file's only tree; `columns`, names of branches, `NAME[i]` for an element.
+
+    **Raises** `UsageError` where the file, the tree or a column is not there or not of a kind that can be
+    read.
+    """
+    if "://" not in path and not Path(path).exists():
+        raise UsageError(f"{path} does not exist")
+    try:
+        # Chunks are read once: caching their arrays would only make memory grow.
+        file = uproot.open(path, array_cache=None)
+        trees = {
+            name.split(";")[0]: None
+            for name, kind in file.classnames(recursive=True).items()
+            if kind in ("TTree", "TNtuple", "TNtupleD", "TChain", "ROOT::RNTuple")
+        }
+    except Exception as error:
+        raise UsageError(
+            f"{path} cannot be opened as a ROOT file (truncated, or of another kind?): {_first_line(error)}"
+        ) from error
+    if tree is None:
+        if len(trees) != 1:
+            what = f"several trees ({', '.join(trees)}): say which one" if trees else "no tree"
+            raise UsageError(f"{path} has {what}")
+        tree = next(iter(trees))
+    elif tree.split(";")[0].strip("/") not in trees:
+        listed = f"; it has {', '.join(trees)}" if trees else "; it has none"
+        raise UsageError(f"{path} has no tree {tree!r}{nearest(tree, trees)}{listed}")
+    try:
+        opened = file[tree]
+    except Exception as error:
+        raise UsageError(f"{path}: the tree {tree!r} cannot be read: {_first_line(error)}") from error
+    found = TreeFile(path, opened, tuple(columns))
+    known = list(opened.keys(recursive=True))
+    for name in columns:
+        _check_column(found, name, known)
+    return found
+
+
+_NUMBER = re.compile(
+    r"(?:unsigned )?(?:float|double|bool|char|short|int|long|long long|(?:std::)?u?int(?:8|16|32|64)_t|"
+    r"(?:Float|Double|Bool|U?(?:Char|Short|Int|Long|Long64))(?:16|32)?_t)"
+)
+
+
+def _check_column(file: TreeFile, name: str, known: list[str]) -> None:
+    branch, _ = split_index(name)
+    try:
+        found = file.tree[branch]
+    except Exception:
+        raise UsageError(
+            f"{file.address} has no branch {branch!r}{nearest(branch, known) or _some(known)}"
+        ) from None
+    kind = str(found.typename)
+    inner = re.sub(
+        r"^(?:std::)?(?:vector|RVec|ROOT::VecOps::RVec|ROOT::RVec|array)<(.*?)(?:,\s*\d+)?>$", r"\1", kind
+    )
+    inner = re.sub(r"\[[^\]]*\]", "", inner).strip()
+    if not _NUMBER.fullmatch(inner):
+        raise UsageError(
+            f"{file.address}: branch {branch!r} is of type {kind}, expected numbers "
+            "(one per event, or a list of them)"
+        )
+
+
+def _some(names: list[str]) -> str:
+    return f"; it has {', '.join(names[:12])}{', …' if len(names) > 12 else ''}"
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
+
+
+class Source:
+    """Columns of several files as one run of entries.
+
+    **Raises** `UsageError` as `expand` and `open_tree` do, and where the files have no entries at all.
+    """
+
+    def __init__(
+        self, addresses: Sequence[str], tree: str | None, columns: Sequence[str], keep: Sequence[str] = ()
+    ):
+        self.columns = tuple(columns)
+        self._keep = tuple(keep)
+        self.files = [open_tree(path, own or tree, columns) for path, own in expand(addresses)]
+        for file in self.files:
+            known = list(file.tree.keys(recursive=True))
+            for name in self._keep:
+                _check_column(file, name, known)
+        self._ends = np.cumsum([file.num_entries for file in self.files])
+        if self.num_entries == 0:
+            raise UsageError(f"{', '.join(file.address for file in self.files)}: there are no entries")
+
+    @property
+    def num_entries(self) -> int:
+        return int(self._ends[-1])
+
+    def read(self, start: int, stop: int, pool: ThreadPoolExecutor | None = None) -> np.ndarray:
+        """Entries [start, stop) of the whole run, `[entries, columns]`."""
+        parts = []
+        begin = 0
+        for file, end in zip(self.files, self._ends, strict=True):
+            low, high = max(start, begin), min(stop, int(end))
+            if low < high:
+                parts.append(file.read(low - begin, high - begin, pool))
+            begin = int(end)
+        return np.concatenate(parts) if len(parts) != 1 else parts[0]
+
+    def read_kept(self, start: int, stop: int) -> dict[str, np.ndarray]:
+        """The branches to keep of entries [start, stop), in their own types."""
+        parts: dict[str, list[np.ndarray]] = {name: [] for name in self._keep}
+        begin = 0
+        for file, end in zip(self.files, self._ends, strict=True):
+            low, high = max(start, begin), min(stop, int(end))
+            for name in self._keep if low < high else ():
+                parts[name].append(file.read_one(name, low - begin, high - begin))
+            begin = int(end)
+        return {name: np.concatenate(arrays) for name, arrays in parts.items()}
+
+    @property
+    def kept_types(self) -> dict[str, np.dtype]:
+        """The types of the branches to keep."""
+        return {name: self.files[0].read_one(name, 0, 1).dtype for name in self._keep}
+
+    def boundaries(self, start: int, stop: int, entries: int) -> list[tuple[int, int]]:
+        """Cut [start, stop) into chunks of about `entries`, at the files' own cluster edges where these are
+        finer.
+
+        A chunk that ends inside a cluster makes the cluster be read and unpacked twice.
+        """
+        edges = self._edges
+        cuts = [start]
+        while cuts[-1] < stop:
+            target = cuts[-1] + entries
+            at = int(np.searchsorted(edges, target, side="right")) - 1
+            aligned = int(edges[at]) if at >= 0 else 0
+            cuts.append(min(aligned if aligned > cuts[-1] else target, stop))
+        return list(pairwise(cuts))
+
+    @cached_property
+    def _edges(self) -> np.ndarray:
+        edges: list[np.ndarray] = []
+        begin = 0
+        for file, end in zip(self.files, self._ends, strict=True):
+            try:
+                offsets = file.tree.common_entry_offsets()
+            except Exception:  # an optimisation only: a tree that does not tell is cut anywhere
+                offsets = [0, file.num_entries]
+            edges.append(begin + np.asarray(offsets, dtype=np.int64))
+            begin = int(end)
+        return np.unique(np.concatenate(edges))
+
+    def provenance(self) -> list[dict[str, Any]]:
+        """Path, tree, entries and (of a local file) SHA-256 of each file."""
+        return [
+            {
+                "path": file.path,
+                "tree": file.tree.name,
+                "entries": file.num_entries,
+                "sha256": None if "://" in file.path else sha256(file.path),
+            }
+            for file in self.files
+        ]
+
+
+TREE = "deepmem"
+
+
+class WeightWriter:
+    """Appends weights to an open weight file; get one from `write_weights`."""
+
+    def __init__(self, file: Any, names: Sequence[str], with_source: bool, kept: dict[str, np.dtype]):
+        kinds: dict[str, Any] = {}
+        for name in names:
+            kinds |= {name: "f8", f"{name}_error": "f8", f"{name}_status": "i4"}
+            if with_source:
+                kinds[f"{name}_source"] = "i4"
+        clash = sorted(set(kinds) & set(kept))
+        if clash:
+            raise UsageError(f"--keep names {', '.join(clash)}, which the weights themselves are called")
+        self._tree = file.mktree(TREE, kinds | kept)
+
+    def append(self, weights: dict[str, Weight], kept: dict[str, np.ndarray] | None = None) -> None:
+        """Write the next entries, one `Weight` per name, all of one length."""
+        arrays: dict[str, np.ndarray] = dict(kept or {})
+        for name, weight in weights.items():
+            arrays |= {name: weight.value, f"{name}_error": weight.error, f"{name}_status": weight.status}
+            if weight.source is not None:
+                arrays[f"{name}_source"] = weight.source
+        self._tree.extend(arrays)
+
+
+@contextmanager
+def write_weights(
+    path: str | Path,
+    names: Sequence[str],
+    provenance: dict[str, Any],
+    with_source: bool = False,
+    kept: dict[str, np.dtype] | None = None,
+) -> Iterator[WeightWriter]:
+    """A weight file, complete under its name when the block ends and absent when it fails.
+
+    **Arguments:** `names` of the weights; `provenance`, written as JSON beside the tree; `kept`, further
+    branches.
+
+    **Raises** `UsageError` where the file cannot be written.
+    """
+    # Level 1: weights are nearly random bits, a higher one costs time and saves nothing.
+    with whole_file(path) as temporary, uproot.recreate(temporary, compression=uproot.ZSTD(1)) as file:
+        file["provenance"] = json.dumps(provenance, ensure_ascii=True)
+        yield WeightWriter(file, names, with_source, kept or {})
+
+
+def read_weights(path: str | Path, name: str | None = None, tree: str | None = None) -> Weight:
+    """Read one weight back from a weight file, or from any tree with a branch of that name.
+
+    **Arguments:** `name`, by default the file's only weight (a branch NAME beside a NAME_status).
+    """
+    located, own = expand([str(path)])[0]
+    file = open_tree(located, own or tree, ())
+    branches = list(file.tree.keys())
+    if name is None:
+        names = [branch for branch in branches if f"{branch}_status" in branches] or branches
+        if len(names) != 1:
+            raise UsageError(f"{file.address} has several weights ({', '.join(names)}): say which one")
+        name = names[0]
+    error = next((e for e in (f"{name}_error", f"{name}_err") if e in branches), None)
+    wanted = [name] + [b for b in (error, f"{name}_status", f"{name}_source") if b in branches]
+    table = open_tree(located, own or tree, wanted).read(0, file.num_entries).astype(np.float64)
+    column = dict(zip(wanted, table.T, strict=True))
+    value = column[name]
+    status = column.get(f"{name}_status")
+    source = column.get(f"{name}_source")
+    return Weight(
+        value,
+        column[error] if error else np.full_like(value, np.nan),
+        np.where(np.isfinite(value), 0, 3).astype(np.int32) if status is None else status.astype(np.int32),
+        None if source is None else source.astype(np.int32),
+    )
+
+
+def read_provenance(path: str | Path) -> dict[str, Any]:
+    """What a weight file says about how it was made. **Raises** `DeepMEMError` where it says nothing."""
+    with uproot.open(path) as file:
+        if "provenance" not in file:
+            raise DeepMEMError(f"{path} carries no provenance: it is not a weight file of DeepMEM")
+        return json.loads(str(file["provenance"]))
+
+
+class Weights(Mapping[str, Weight]):
+    """Weights by name, as `compute`, a `Surrogate` and `refine` return them; `to_root` writes the file."""
+
+    def __init__(self, weights: Mapping[str, Weight], provenance: dict[str, Any]):
+        self._weights = dict(weights)
+        self.provenance = provenance
+
+    def __getitem__(self, name: str) -> Weight:
+        if name not in self._weights:
+            raise KeyError(
+                f"no weight {name!r}{nearest(name, self._weights)}; there are {', '.join(self._weights)}"
+            )
+        return self._weights[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._weights)
+
+    def __len__(self) -> int:
+        return len(self._weights)
+
+    def __repr__(self) -> str:
+        return f"Weights({', '.join(f'{name}: {len(weight)} events' for name, weight in self.items())})"
+
+    def to_root(self, path: str | Path) -> None:
+        """Write a weight file, whole or not at all. **Raises** `UsageError` where that is not possible."""
+        with_source = all(weight.source is not None for weight in self.values())
+        with write_weights(path, list(self), self.provenance, with_source) as writer:
+            writer.append(self._weights)

@@ -1,0 +1,87 @@
+"""|M|² for users: NumPy in, NumPy out, in double precision whatever JAX is set to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+import jax
+import numpy as np
+from numpy.typing import ArrayLike
+
+from deepmem.physics.constants import parameters as checked_parameters
+from deepmem.physics.errors import MomentaError, unknown_name
+from deepmem.physics.processes import all_processes, find_process
+from deepmem.physics.processes.base import Process
+
+# A batch's intermediate results stay in the CPU's cache; sizes are powers of two, so compilations are few.
+LARGEST_BATCH, SMALLEST_BATCH = 16384, 16
+
+
+def processes() -> dict[str, dict[str, Any]]:
+    """The menu: name → title, outgoing, columns, parameters with defaults, dimensions, subsets, paper."""
+    return {name: process.menu_entry() for name, process in all_processes().items()}
+
+
+def matrix_element(
+    process: str, incoming: Sequence[int], momenta: ArrayLike, subset: str | None = None, **parameters: float
+) -> np.ndarray:
+    """|M|², averaged over initial, summed over final spins and colours, with identical-particle factors.
+
+    **Arguments:**
+    - `process`: a name of the menu, see `processes`.
+    - `incoming`: PDG codes of the two incoming partons, e.g. `(2, -2)` or `(21, 21)`.
+    - `momenta`: `[..., legs, 4]`, (E, px, py, pz) in GeV, the two incoming first (physical, positive energy),
+      then outgoing in the menu's order. Massless legs are taken to have E = |p⃗|.
+    - `subset`: of the diagrams, e.g. `"zz"`.
+    - `parameters`: any of `Parameters`, e.g. `MZ=91.0`.
+
+    **Returns** float64 `[...]`, in GeV^(4 − 2n) with n outgoing legs; NaN where a momentum is NaN.
+
+    **Raises** `UnknownNameError`, `ParameterError`, `InitialStateError` or `MomentaError`, all of them
+    ValueErrors.
+    """
+    entry = find_process(process)
+    channel = entry.channel(incoming)
+    if subset is not None and subset not in entry.subsets:
+        raise unknown_name(f"subset of {process}", subset, entry.subsets)
+    theory = checked_parameters(**parameters)
+    points = _check_momenta(momenta, entry)
+    flat = points.reshape(-1, entry.legs, 4)
+    result = np.empty(len(flat))
+    with jax.enable_x64(True):
+        function = _compiled(entry, channel, subset)
+        for start in range(0, len(flat), LARGEST_BATCH):
+            batch = flat[start : start + LARGEST_BATCH]
+            size = max(SMALLEST_BATCH, 1 << (len(batch) - 1).bit_length())
+            padded = np.concatenate([batch, np.broadcast_to(batch[-1:], (size - len(batch), entry.legs, 4))])
+            legs = tuple(
+                tuple(np.ascontiguousarray(padded[:, leg, i]) for i in range(4)) for leg in range(entry.legs)
+            )
+            result[start : start + len(batch)] = np.asarray(function(legs, theory))[: len(batch)]
+    return result.reshape(points.shape[:-2])
+
+
+@lru_cache(maxsize=64)
+def _compiled(process: Process, channel: int, subset: str | None) -> Callable:
+    def one_point(momenta, theory):
+        return process.matrix_elements(momenta, theory, subset)[channel]
+
+    return jax.jit(jax.vmap(one_point, in_axes=(0, None)))
+
+
+def _check_momenta(momenta: ArrayLike, process: Process) -> np.ndarray:
+    """The momenta as float64, their shape and the sign of the incoming energies checked."""
+    try:
+        points = np.asarray(momenta, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise MomentaError(f"momenta must be an array of numbers [..., {process.legs}, 4]: {error}") from None
+    if points.ndim < 2 or points.shape[-2:] != (process.legs, 4):
+        raise MomentaError(
+            f"{process.name} needs momenta of shape [..., {process.legs}, 4] (two partons, then "
+            f"{', '.join(map(str, process.outgoing))}; each E, px, py, pz), got {points.shape}"
+        )
+    if np.any(points[..., :2, 0] < 0):
+        raise MomentaError("incoming momenta must be physical, with positive energy: turn their signs round")
+    return points

@@ -1,0 +1,30 @@
+"""What can be wrong with a call for an amplitude."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from deepmem.errors import UsageError, nearest
+
+
+class UnknownNameError(UsageError):
+    """A process, parameter or subset that does not exist; the message names the nearest one that does."""
+
+
+class ParameterError(UsageError):
+    """A parameter's value makes no physical sense."""
+
+
+class MomentaError(UsageError):
+    """An array of momenta has the wrong shape or the wrong sign convention."""
+
+
+class InitialStateError(UsageError):
+    """Two partons that do not make the process."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
+    """The error for a `name` that is not among the `known` ones of its `kind`."""
+    known = list(known)
+    there = f"known: {', '.join(known)}" if known else "there are none"
+    return UnknownNameError(f"unknown {kind} {name!r}{nearest(str(name), known)}; {there}")

@@ -1,0 +1,118 @@
+"""The interface that each process fulfils: everything the weight needs to know about it, in one object.
+
+The engine, the command line and the menu read a `Process` and nothing else, so adding one is adding a file
+that defines it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal, TypeAlias
+
+from deepmem.kinematics import FourVector, Scalar
+from deepmem.physics.constants import Parameters
+from deepmem.physics.errors import InitialStateError
+
+DEFAULT_DENSITY = "NNPDF23_lo_as_0130_qed"
+DEFAULT_FLAVOURS = 4
+
+ParticleClass: TypeAlias = Literal["lepton", "bjet", "invisible"]
+InitialState: TypeAlias = tuple[int, int]
+MatrixElements: TypeAlias = Callable[[Sequence[FourVector], Parameters, str | None], tuple[Scalar, ...]]
+
+QUARK_CHANNELS: tuple[tuple[InitialState, ...], ...] = (
+    ((2, -2), (4, -4)),
+    ((-2, 2), (-4, 4)),
+    ((1, -1), (3, -3), (5, -5)),
+    ((-1, 1), (-3, 3), (-5, 5)),
+)
+"""The initial states of a neutral current, by |M|²: u ū, ū u, d d̄, d̄ d, and what is like them."""
+
+GLUON_CHANNELS: tuple[tuple[InitialState, ...], ...] = (((21, 21),),)
+
+
+@dataclass(frozen=True, eq=False)
+class Process:
+    """One hypothesis: an amplitude, what is seen of it, and how its weight is integrated by default."""
+
+    name: str
+    title: str
+    """The reaction, for people: "pp → γ*/Z → ℓ⁻ℓ⁺"."""
+    reference: str
+    """The paper that the amplitude can be checked against."""
+    outgoing: tuple[int, ...]
+    """PDG codes, in the order of the legs."""
+    classes: tuple[ParticleClass, ...]
+    """For each outgoing leg, the class of transfer function that it is measured with."""
+    columns: tuple[str, ...]
+    """The default names of the columns that an event must bring."""
+    parameters: tuple[str, ...]
+    """Those of `Parameters` that |M|² depends on."""
+    channels: tuple[tuple[InitialState, ...], ...]
+    """Initial states (PDG code from the beam along +z, from the one along −z), grouped by common |M|²."""
+    matrix_elements: MatrixElements
+    """(momenta, parameters, subset) ↦ |M|² for each of `channels`, averaged and summed as `matrix_element`.
+
+    Pure JAX, for one phase-space point: `momenta` are the legs' (E, px, py, pz) in GeV, the channel's first
+    parton first, then its second, then `outgoing`. Channels share their work, and those not asked for cost
+    nothing when jitted.
+    """
+    scale: str | float
+    """The default factorisation scale Q: a parameter's name, or GeV."""
+    dimensions: int
+    """Of the integral, with responses on."""
+    responses: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({"lepton": 0.02}))
+    """The default relative energy resolution r of each particle class."""
+    subsets: tuple[str, ...] = ()
+    """Names of selectable subsets of diagrams."""
+    resonance: tuple[str, str] | None = None
+    """Parameters (mass, width) of an s-channel resonance that is narrower than the responses."""
+
+    @property
+    def legs(self) -> int:
+        """The number of legs, the two incoming ones included."""
+        return 2 + len(self.outgoing)
+
+    @property
+    def initial_states(self) -> tuple[InitialState, ...]:
+        """All initial states, channel by channel."""
+        return tuple(state for states in self.channels for state in states)
+
+    def channel(self, incoming: Sequence[int]) -> int:
+        """The position in `channels` of an initial state; raises `InitialStateError` where there is none."""
+        try:
+            first, second = (int(code) for code in incoming)
+        except (TypeError, ValueError):
+            raise InitialStateError(f"incoming must be two PDG codes, got {incoming!r}") from None
+        for position, states in enumerate(self.channels):
+            if (first, second) in states:
+                return position
+        known = ", ".join(str(state) for state in self.initial_states)
+        raise InitialStateError(f"{self.name} has no initial state ({first}, {second}), only {known}")
+
+    def menu_entry(self) -> dict[str, Any]:
+        """What `deepmem.processes()` says about it; MW is None where it is derived from GF, aEWM1 and MZ."""
+        defaults = Parameters()._asdict()
+        scale = defaults[self.scale] if isinstance(self.scale, str) else self.scale
+        settings: dict[str, Any] = {name: defaults[name] for name in ("sqrt_s", *self.parameters)}
+        settings |= {"Q": scale, "pdf": DEFAULT_DENSITY}
+        if any(abs(parton) < 6 for state in self.initial_states for parton in state):
+            settings["flavours"] = DEFAULT_FLAVOURS
+        settings |= {f"r_{particle}": r for particle, r in self.responses.items()}
+        return {
+            "title": self.title,
+            "outgoing": self.outgoing,
+            "columns": self.columns,
+            "parameters": settings,
+            "dimensions": self.dimensions,
+            "subsets": self.subsets,
+            "reference": self.reference,
+        }
+
+
+def lepton_columns(number: int, flavour: bool = False) -> tuple[str, ...]:
+    """The default columns of `number` leptons, with the PDG code where flavours matter."""
+    suffixes = ("PT", "Eta", "Phi", "Charge", *(("PDG",) if flavour else ()))
+    return tuple(f"lep{index}_{suffix}" for index in range(1, number + 1) for suffix in suffixes)

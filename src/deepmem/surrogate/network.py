@@ -1,0 +1,77 @@
+"""Architectures: from standardised features `[features]` to standardised −log10(weight) `[weights]`.
+
+Written for one event, batched from outside. Both are found by name in a model file, so a name is never
+re-used for another architecture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+
+class ResidualNetwork(eqx.Module):
+    """h₀ = σ(A₀x + b₀), h_{k+1} = h_k + σ(A_k h_k + b_k), y = A h + b, with σ = SiLU.
+
+    **Arguments:** `inputs`, `outputs`; `width`, `depth` of the hidden layers; `key`, for the initial values.
+    """
+
+    layers: tuple[eqx.nn.Linear, ...]
+    last: eqx.nn.Linear
+
+    def __init__(self, inputs: int, outputs: int, width: int, depth: int, *, key: PRNGKeyArray):
+        keys = jax.random.split(key, depth + 1)
+        sizes = [inputs] + [width] * depth
+        # variance 1.5/n keeps the size of what SiLU lets through; a small last layer starts at the mean
+        # weight
+        self.layers = tuple(_linear(n, width, 1.5, k) for n, k in zip(sizes[:-1], keys[:-1], strict=True))
+        self.last = _linear(width, outputs, 0.015, keys[-1])
+
+    def __call__(self, x: Float[Array, " features"]) -> Float[Array, " weights"]:
+        h = jax.nn.silu(self.layers[0](x))
+        for layer in self.layers[1:]:
+            h = h + jax.nn.silu(layer(h))
+        return self.last(h)
+
+
+class ReferenceNetwork(eqx.Module):
+    """The original DeepMEM's: four layers of 200 with ReLU, the inputs joined to the last hidden layer."""
+
+    layers: tuple[eqx.nn.Linear, ...]
+    last: eqx.nn.Linear
+
+    def __init__(self, inputs: int, outputs: int, *, key: PRNGKeyArray):
+        keys = jax.random.split(key, 5)
+        sizes = [inputs, 200, 200, 200, 200]
+        self.layers = tuple(eqx.nn.Linear(n, 200, key=k) for n, k in zip(sizes[:-1], keys[:-1], strict=True))
+        self.last = eqx.nn.Linear(200 + inputs, outputs, key=keys[-1])
+
+    def __call__(self, x: Float[Array, " features"]) -> Float[Array, " weights"]:
+        h = x
+        for layer in self.layers:
+            h = jax.nn.relu(layer(h))
+        return self.last(jnp.concatenate([h, x]))
+
+
+Network = ResidualNetwork | ReferenceNetwork
+
+
+def build(
+    name: str, inputs: int, outputs: int, width: int, depth: int, key: PRNGKeyArray
+) -> ResidualNetwork | ReferenceNetwork:
+    """The network of that name, `"default"` or `"reference"` (whose width and depth are its own)."""
+    builders: dict[str, Callable[[], Network]] = {
+        "default": lambda: ResidualNetwork(inputs, outputs, width, depth, key=key),
+        "reference": lambda: ReferenceNetwork(inputs, outputs, key=key),
+    }
+    return builders[name]()
+
+
+def _linear(inputs: int, outputs: int, gain: float, key: PRNGKeyArray) -> eqx.nn.Linear:
+    layer = eqx.nn.Linear(inputs, outputs, key=key)
+    weight = jnp.sqrt(gain / inputs) * jax.random.normal(key, (outputs, inputs), dtype=jnp.float32)
+    return eqx.tree_at(lambda l: (l.weight, l.bias), layer, (weight, jnp.zeros(outputs, dtype=jnp.float32)))

@@ -1,0 +1,213 @@
+"""Which rows can be learned from, and what of them: the target, its scale, the importance of each label.
+
+The target is t = −log10(w), standardised. A weight that is NaN, infinite, zero or negative has no logarithm:
+it is counted by kind and left out of the fit, as is a row whose inputs give a feature that is not finite.
+
+Where the labels have known errors, a label's importance in the loss is m²/(m² + σ²), with σ = δw/(w ln 10)
+the error of its logarithm and m the geometric mean of all σ: noisier labels count less, and equally noisy
+ones all the same.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from deepmem.columns import recognise
+from deepmem.data.loaders import Rows
+from deepmem.errors import UsageError
+from deepmem.surrogate.features import FeatureMap
+
+# A label cannot be called more precise than this (in log10 w): keeps one error of 0 from being infinitely
+# important.
+_SMALLEST_NOISE = 1e-6
+
+
+class Scaler(NamedTuple):
+    """What the training part looks like: mean, standard deviation and range of each feature and of each
+    target."""
+
+    feature_mean: np.ndarray
+    feature_std: np.ndarray
+    feature_low: np.ndarray
+    feature_high: np.ndarray
+    target_mean: np.ndarray
+    target_std: np.ndarray
+    label_noise: np.ndarray  # m, geometric mean of σ, one per weight; 0 where labels have no errors
+
+    def same_as(self, other: Scaler) -> bool:
+        return all(np.shape(a) == np.shape(b) and np.allclose(a, b) for a, b in zip(self, other, strict=True))
+
+
+class Prepared(NamedTuple):
+    """Rows fit to learn from, float32: standardised `features`, `target`, and the `importance` of each
+    target."""
+
+    features: Any  # NumPy arrays, or JAX arrays where the rows stay on the device
+    target: Any
+    importance: Any
+
+
+class Counts:
+    """How many rows came, and how many were left out for which reason."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.used = 0
+        self.reasons: Counter[str] = Counter()
+
+    def as_dict(self) -> dict[str, int]:
+        return {"rows": self.rows, "used": self.used, **dict(sorted(self.reasons.items()))}
+
+    def __str__(self) -> str:
+        left = ", ".join(f"{number:,} {reason}" for reason, number in sorted(self.reasons.items()) if number)
+        return f"{self.used:,} of {self.rows:,} rows used" + (f"; left out: {left}" if left else "")
+
+
+class Preparation:
+    """Makes `Prepared` rows of `Rows`; fit its scaler on the training part first.
+
+    **Arguments:** `features`, the feature map; `weights`, names of the weights; `energy_unit`, what one unit
+    of the files' momenta is in GeV; `scaler`, if there is one already.
+    """
+
+    def __init__(
+        self, features: FeatureMap, weights: tuple[str, ...], energy_unit: float, scaler: Scaler | None = None
+    ):
+        self.features = features
+        self.weights = weights
+        self.scaler = scaler
+        self._unit = unit_factors(features.columns, energy_unit)
+        self._compute = jax.jit(features.__call__)
+
+    def fit(self, training: Iterable[Rows]) -> Counts:
+        """Fit the scaler on the training part and count what cannot be learned from.
+
+        **Raises** `UsageError` where nothing is left to learn from.
+        """
+        counts = Counts()
+        inputs, targets, noises = _Moments(), _Moments(), _Moments()
+        for rows in training:
+            features, target, noise = self._learnable(rows, counts)
+            inputs.add(features)
+            targets.add(target)
+            noises.add(np.log(np.maximum(noise, _SMALLEST_NOISE)))
+        for name, number in zip(self.weights, targets.number, strict=True):
+            if number == 0:
+                raise UsageError(f"no training event has a valid weight {name!r} and valid inputs ({counts})")
+        self.scaler = Scaler(
+            inputs.mean, inputs.std, inputs.low, inputs.high, targets.mean, targets.std,
+            np.where(np.isnan(noises.mean), 0.0, np.exp(noises.mean)),
+        )  # fmt: skip
+        return counts
+
+    def __call__(self, rows: Rows, counts: Counts | None = None) -> Prepared:
+        """Features and targets of the rows that can be learned from, in their order."""
+        scaler = self.scaler
+        if scaler is None:
+            raise RuntimeError("fit the scaler first")
+        features, target, noise = self._learnable(rows, counts or Counts())
+        m2 = scaler.label_noise**2
+        with np.errstate(invalid="ignore"):
+            importance = np.where(m2 > 0, m2 / (m2 + np.maximum(noise, _SMALLEST_NOISE) ** 2), 1.0)
+            standard = (target - scaler.target_mean) / scaler.target_std
+        known = np.isfinite(standard)
+        return Prepared(
+            ((features - scaler.feature_mean) / scaler.feature_std).astype(np.float32),
+            np.where(known, standard, 0).astype(np.float32),
+            np.where(known, importance, 0).astype(np.float32),
+        )
+
+    def _learnable(self, rows: Rows, counts: Counts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Features, −log10 w (NaN: no valid weight) and error of log10 w (NaN: none) of the usable rows."""
+        features = self.raw_features(rows.inputs)
+        weights = rows.weights.astype(np.float64)
+        good_inputs = np.isfinite(features).all(axis=1)
+        good = np.isfinite(weights) & (weights > 0)
+        noise = np.full_like(weights, np.nan)
+        if rows.errors is not None:
+            errors = rows.errors.astype(np.float64)
+            good_errors = np.isfinite(errors) & (errors >= 0)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                noise = np.where(good, errors / (weights * np.log(10)), np.nan)
+            for i, name in enumerate(self.weights):
+                counts.reasons[f"{name}: error invalid"] += int((good & ~good_errors)[:, i].sum())
+            good &= good_errors
+        for i, name in enumerate(self.weights):
+            column = weights[:, i]
+            counts.reasons[f"{name}: NaN"] += int(np.isnan(column).sum())
+            counts.reasons[f"{name}: infinite"] += int(np.isinf(column).sum())
+            counts.reasons[f"{name}: zero"] += int((column == 0).sum())
+            counts.reasons[f"{name}: negative"] += int((np.isfinite(column) & (column < 0)).sum())
+        counts.reasons["inputs NaN, infinite or unphysical"] += int((~good_inputs).sum())
+        usable = good_inputs & good.any(axis=1)
+        counts.rows += len(weights)
+        counts.used += int(usable.sum())
+        with np.errstate(divide="ignore", invalid="ignore"):
+            target = np.where(good, -np.log10(np.where(good, weights, 1.0)), np.nan)
+        return features[usable], target[usable], noise[usable]
+
+    def raw_features(self, inputs: np.ndarray) -> np.ndarray:
+        """Features in double precision, before the scaler, of inputs in the files' unit.
+
+        Computed a block of one size at a time, so that one compiled function serves any number of rows.
+        """
+        out = np.empty((len(inputs), len(self.features.names)))
+        with jax.enable_x64(True):
+            for at in range(0, len(inputs), _BLOCK):
+                block = inputs[at : at + _BLOCK] * self._unit
+                padded = np.pad(block, ((0, _BLOCK - len(block)), (0, 0)), constant_values=np.nan)
+                out[at : at + _BLOCK] = np.asarray(self._compute(jnp.asarray(padded)))[: len(block)]
+        return out
+
+
+_BLOCK = 16_384
+
+
+def unit_factors(columns: tuple[str, ...], energy_unit: float) -> np.ndarray:
+    """Per column, what turns the files' unit into GeV (1 for angles and charges)."""
+    return np.array([energy_unit if recognise(name).quantity.has_energy_unit else 1.0 for name in columns])
+
+
+class _Moments:
+    """Number, mean, standard deviation and range of each column, gathered chunk by chunk, NaN left out.
+
+    Chan, Golub, LeVeque, Am. Stat. 37 (1983) 242: merging means and sums of squared deviations of two
+    samples.
+    """
+
+    def __init__(self) -> None:
+        self.number = np.zeros(1)
+        self._mean = np.zeros(1)
+        self._m2 = np.zeros(1)
+        self.low = np.full(1, np.inf)
+        self.high = np.full(1, -np.inf)
+
+    def add(self, values: np.ndarray) -> None:
+        known = np.isfinite(values)
+        n = known.sum(axis=0)
+        total = self.number + n
+        some = np.maximum(n, 1)
+        mean = np.where(known, values, 0).sum(axis=0) / some
+        m2 = (np.where(known, values - mean, 0) ** 2).sum(axis=0)
+        shift = mean - self._mean
+        self._mean = self._mean + shift * n / np.maximum(total, 1)
+        self._m2 = self._m2 + m2 + shift**2 * self.number * n / np.maximum(total, 1)
+        self.number = total
+        self.low = np.minimum(self.low, np.where(known, values, np.inf).min(axis=0, initial=np.inf))
+        self.high = np.maximum(self.high, np.where(known, values, -np.inf).max(axis=0, initial=-np.inf))
+
+    @property
+    def mean(self) -> np.ndarray:
+        return np.where(self.number > 0, self._mean, np.nan)
+
+    @property
+    def std(self) -> np.ndarray:
+        """The standard deviation; 1 for a constant column (rounding apart), which then stays constant."""
+        std = np.sqrt(self._m2 / np.maximum(self.number, 1))
+        return np.where(std > 1e-12 * np.maximum(np.abs(self._mean), 1e-300), std, 1.0)

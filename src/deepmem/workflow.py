@@ -1,0 +1,493 @@
+"""Train, test, predict: the one place where reading, learning and judging meet.
+
+Everything here is called by the command line and by Python alike; nothing here prints. What a person should
+see goes to a `Reporter`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+
+from deepmem.config import Config
+from deepmem.data.files import check_writable, make_folder, write_text
+from deepmem.data.loaders import LOADERS, Loader, Paired, Rows, ahead
+from deepmem.data.root import Source, read_weights, write_weights
+from deepmem.errors import UsageError
+from deepmem.evaluation import metrics
+from deepmem.event import Status
+from deepmem.surrogate.features import FeatureMap
+from deepmem.surrogate.model import Surrogate, check_units, energy_unit, load_scaler, save_scaler
+from deepmem.surrogate.network import build
+from deepmem.surrogate.preparation import Preparation, unit_factors
+from deepmem.surrogate.training import Recipe, Record, Training, history_line
+
+
+class Reporter:
+    """What a person is told while something runs; this one tells nothing. The command line has one that
+    does."""
+
+    def message(self, text: str) -> None:
+        """Something that was found or made."""
+
+    def warning(self, text: str) -> None:
+        """Something that is probably not as the user wants it."""
+
+    @contextmanager
+    def progress(self, what: str, total: int) -> Iterator[Step]:
+        """A bar, or a line now and then, while `total` things are done."""
+        yield lambda done, note="": None
+
+
+class Step(Protocol):
+    """Called as things are done: how many more, and a note on how it goes."""
+
+    def __call__(self, done: int, note: str = "") -> None: ...
+
+
+def on_device(number: int | None) -> AbstractContextManager[Any]:
+    """Run what is inside on the GPU of that number, or on the CPU for None.
+
+    **Raises** `UsageError` that lists what there is.
+    """
+    if number is None:
+        return jax.default_device(jax.devices("cpu")[0])
+    try:
+        gpus = jax.devices("gpu")
+    except RuntimeError:
+        gpus = []
+    if number >= len(gpus):
+        there = ", ".join(f"{i}: {gpu.device_kind}" for i, gpu in enumerate(gpus))
+        raise UsageError(
+            f"--device={number}: there is no such GPU; "
+            + (
+                f"there are {there}"
+                if there
+                else "JAX sees none here (install deepmem[cuda], or leave --device away for the CPU)"
+            )
+        )
+    return jax.default_device(gpus[number])
+
+
+def _paired(config: Config) -> Paired:
+    if not config.output_paths:
+        raise UsageError("'output_paths' is missing: the files with the weights of the events")
+    branches = config.weights + (config.weight_errors or ())
+    return Paired(
+        Source(config.input_paths, config.input_tree, config.columns),
+        Source(config.output_paths, config.output_tree, branches),
+        len(config.weights),
+    )
+
+
+def train(
+    config: str | Path | Mapping[str, Any] | Config,
+    *,
+    loader: str | None = None,
+    epochs: int | None = None,
+    device: int | None = None,
+    seed: int | None = None,
+    resume: bool = False,
+    reporter: Reporter | None = None,
+) -> Surrogate:
+    """Learn weights from events, and keep the model of the lowest validation loss.
+
+    **Arguments:** `config`, a path, a dict or a `Config`; `loader`, `epochs`, `device`, `seed` override its
+    keys; `resume`, take up a run that was interrupted: it ends exactly as it would have.
+
+    **Returns** the best model, which is also at `save_lowest_loss_model_at`; beside it, in the run folder:
+    `metrics.jsonl`, the checkpoint and the training curve.
+
+    **Raises** `UsageError` where the configuration or a file is wrong, `DeepMEMError` where the training
+    diverges.
+    """
+    reporter = reporter or Reporter()
+    config = Config.load(config, loader=loader, epochs=epochs, device=device, seed=seed)
+    if config.dir_name_processing:
+        reporter.warning(
+            "'dir_name_processing' is deprecated: write the whole branch names in prefixes and suffixes"
+        )
+    with on_device(config.device):
+        return _train(config, resume, reporter)
+
+
+def _train(config: Config, resume: bool, reporter: Reporter) -> Surrogate:
+    data = _paired(config)
+    for path in filter(None, (config.save_lowest_loss_model_at, config.save_scaler_at)):
+        check_writable(path)
+    make_folder(config.folder)
+    rows = LOADERS[config.loader](data, config.split, config.chunk_entries)
+    features = FeatureMap(config.columns, config.features)
+    preparation = Preparation(features, config.weights, energy_unit(config.unit))
+    reporter.message(
+        f"{data.num_entries:,} events in {len(data.inputs.files)} file(s), "
+        f"{len(config.columns)} columns, {len(features.names)} features"
+    )
+    counts = preparation.fit(_noticing(rows.scan("train"), config, reporter))
+    reporter.message(f"training part: {counts}")
+    scaler = preparation.scaler
+    assert scaler is not None
+    if config.save_scaler_at:
+        save_scaler(config.save_scaler_at, scaler, config.columns)
+
+    network = build(
+        config.network,
+        len(features.names),
+        len(config.weights),
+        config.width,
+        config.depth,
+        jax.random.key(config.seed),
+    )
+    recipe = Recipe(
+        config.network, config.LearningRate, config.batch_size, config.epochs,
+        config.patience or max(10, config.epochs // 3), config.shuffle, config.seed,
+    )  # fmt: skip
+    training = Training(rows, preparation, counts.used, network, recipe)
+    fingerprint: dict[str, Any] = {
+        "columns": list(config.columns),
+        "weights": list(config.weights),
+        "features": config.features,
+    }
+    fingerprint |= {
+        "loader": config.loader,
+        "rows": counts.as_dict(),
+        "width": config.width,
+        "depth": config.depth,
+    }
+
+    def surrogate() -> Surrogate:
+        about = {
+            "process": config.process,
+            "weight_unit": config.weight_unit,
+            "epoch": training.best_epoch,
+            "loss": training.best_loss,
+            "training_rows": counts.as_dict(),
+            "versions": {name: version(name) for name in ("deepmem", "jax", "equinox", "optax")},
+            "configuration": config.model_dump(exclude_unset=True),
+        }
+        return Surrogate(
+            config.columns, config.weights, config.unit, config.features, config.network,
+            config.width, config.depth, scaler, training.best, about,
+        )  # fmt: skip
+
+    log = config.folder / "metrics.jsonl"
+    checkpoint = config.folder / "checkpoint.safetensors"
+    history: list[dict[str, Any]] = []
+    if resume:
+        training.resume(checkpoint, fingerprint)
+        history = _read_history(log)[: training.epoch]
+        reporter.message(f"resumed after epoch {training.epoch}")
+    write_text(log, "".join(json.dumps(entry) + "\n" for entry in history))
+    with (
+        log.open("a", encoding="utf-8") as lines,
+        _tensorboard(config) as board,
+        reporter.progress("training", config.epochs) as step,
+    ):
+        step(training.epoch)
+        for record in training:
+            line = history_line(record)
+            history.append(json.loads(line))
+            lines.write(line + "\n")
+            lines.flush()
+            if training.best_epoch == training.epoch:
+                surrogate().save(config.save_lowest_loss_model_at)
+            training.save(checkpoint, fingerprint)
+            board(record)
+            step(1, _note(record))
+    reporter.message(f"{training.finished}; lowest loss in epoch {training.best_epoch}")
+    from deepmem.evaluation.plots import training_curve
+
+    training_curve(config.folder / "training.png", history)
+    result = surrogate()
+    result.save(config.save_lowest_loss_model_at)
+    reporter.message(f"model: {config.save_lowest_loss_model_at}")
+    reporter.message(f"training curve: {config.folder / 'training.png'}")
+    return result
+
+
+def _noticing(rows: Iterator[Rows], config: Config, reporter: Reporter) -> Iterator[Rows]:
+    """The same rows; the first chunk is looked at for degrees and MeV."""
+    unit = unit_factors(config.columns, energy_unit(config.unit))
+    for i, chunk in enumerate(rows):
+        if i == 0:
+            for text in check_units(chunk.inputs * unit, config.columns):
+                reporter.warning(text)
+        yield chunk
+
+
+def _note(record: Record) -> str:
+    validation = "" if record.validation_loss is None else f", validation {record.validation_loss:.3g}"
+    return f"loss {record.loss:.3g}{validation}, {record.events_per_second:,.0f} events/s"
+
+
+def _read_history(path: Path) -> list[dict[str, Any]]:
+    entries = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        try:
+            entries.append(json.loads(line))
+        except json.JSONDecodeError:  # the line that was being written when the run was killed
+            break
+    return entries
+
+
+@contextmanager
+def _tensorboard(config: Config) -> Iterator[Any]:
+    if not config.tensorboard:
+        yield lambda record: None
+        return
+    try:
+        from tensorboardX import SummaryWriter
+    except ImportError:
+        raise UsageError(
+            "\"tensorboard\": true needs the extra: pip install 'deepmem[tensorboard]'"
+        ) from None
+    writer = SummaryWriter(str(config.folder / "tensorboard"))
+
+    def write(record: Record) -> None:
+        writer.add_scalar("loss/training", record.loss, record.epoch)
+        if record.validation_loss is not None:
+            writer.add_scalar("loss/validation", record.validation_loss, record.epoch)
+        writer.add_scalar("events per second", record.events_per_second, record.epoch)
+
+    try:
+        yield write
+    finally:
+        writer.close()
+
+
+def _model_of(config: Config) -> Surrogate:
+    """The model that a configuration loads, checked against what else the configuration says."""
+    model = Surrogate.load(config.model_to_load)
+    for key, in_model, in_config in (
+        ("columns", model.columns, config.columns),
+        ("weights", model.weights, config.weights),
+        ("unit", model.unit, config.unit),
+    ):
+        if in_model != in_config:
+            raise UsageError(
+                f"{config.model_to_load} and the configuration disagree on {key}: "
+                f"the model has {_listed(in_model)}, "
+                f"the configuration {_listed(in_config)}"
+            )
+    if config.load_scaler_from and not load_scaler(config.load_scaler_from).same_as(model.scaler):
+        raise UsageError(
+            f"the scaler {config.load_scaler_from} does not belong to the model {config.model_to_load}: "
+            "give the one that was saved with it, or leave 'load_scaler_from' out (the model carries its own)"
+        )
+    return model
+
+
+def _listed(value: str | Sequence[str]) -> str:
+    return value if isinstance(value, str) else ", ".join(value)
+
+
+def test(
+    config: str | Path | Mapping[str, Any] | Config,
+    *,
+    loader: str | None = None,
+    device: int | None = None,
+    reporter: Reporter | None = None,
+) -> dict[str, Any]:
+    """Compare a model with the true weights of the test part.
+
+    **Returns** per weight what `evaluation.metrics.compare` does, the loss, and what was left out; also in
+    `test.json` in the run folder, with the figure at `save_testing_histogram_at`.
+
+    **Raises** `UsageError` where files are wrong, the model does not fit the configuration, or there is no
+    test part.
+    """
+    reporter = reporter or Reporter()
+    config = Config.load(config, loader=loader, device=device)
+    with on_device(config.device):
+        model = _model_of(config)
+        # whichever loader trains, a part is read in file order, chunk by chunk
+        rows = Loader(_paired(config), config.split, config.chunk_entries)
+        total = rows.size("test")
+        if total == 0:
+            raise UsageError(f"split {list(config.split)} leaves no test part to test on")
+        truth, predicted = [], []
+        with reporter.progress("testing", total) as step:
+            for chunk in rows.scan("test"):
+                weights = model.predict(chunk.inputs)
+                truth.append(chunk.weights.astype(np.float64))
+                predicted.append(np.stack([weights[name].value for name in config.weights], axis=1))
+                step(len(chunk.inputs))
+    true, learned = np.concatenate(truth), np.concatenate(predicted)
+    pairs = {name: (true[:, i], learned[:, i]) for i, name in enumerate(config.weights)}
+    result: dict[str, Any] = {"model": config.model_to_load, "weights": {}}
+    for i, (name, (t, p)) in enumerate(pairs.items()):
+        figures = metrics.compare(t, p)
+        if not figures["events"]:
+            raise UsageError(f"no event of the test part has a valid weight {name!r}")
+        # the loss as in training: the mean square of Δ in units of the training part's spread
+        loss = (figures["rms"] / float(model.scaler.target_std[i])) ** 2
+        result["weights"][name] = {"loss": loss, **figures, "left_out_by_reason": _reasons(t, p)}
+    from deepmem.evaluation.plots import weights_against_each_other
+
+    weights_against_each_other(
+        config.save_testing_histogram_at, pairs, ("truth", "DeepMEM"), config.weight_unit
+    )
+    make_folder(config.folder)
+    result["figure"] = config.save_testing_histogram_at
+    result["file"] = str(config.folder / "test.json")
+    write_text(result["file"], json.dumps(result, indent=2) + "\n")
+    return result
+
+
+def _reasons(truth: np.ndarray, predicted: np.ndarray) -> dict[str, int]:
+    reasons = {
+        "true weight NaN": np.isnan(truth),
+        "true weight infinite": np.isinf(truth),
+        "true weight zero": truth == 0,
+        "true weight negative": np.isfinite(truth) & (truth < 0),
+        "no prediction (bad input)": ~np.isfinite(predicted),
+    }
+    return {reason: int(mask.sum()) for reason, mask in reasons.items() if mask.any()}
+
+
+def predict(
+    events: Sequence[str],
+    output: str | Path,
+    *,
+    model: str | Path | None = None,
+    config: str | Path | Mapping[str, Any] | Config | None = None,
+    tree: str | None = None,
+    keep: Sequence[str] = (),
+    chunk_entries: int = 100_000,
+    device: int | None = None,
+    reporter: Reporter | None = None,
+) -> dict[str, Any]:
+    """Write a weight file for any number of events, streamed, entry by entry in their order.
+
+    **Arguments:** `events`, files, globs, `path:tree` or addresses (none: the configuration's
+    `input_paths`); `model` or `config`; `keep`, branches to copy along.
+
+    **Returns** counts by status and the path.
+
+    **Raises** `UsageError` where a file, the model or a column is wrong, or the output cannot be written.
+    """
+    reporter = reporter or Reporter()
+    if (model is None) == (config is None):
+        raise UsageError(
+            "predict needs either a model (--model) or a configuration (--inputfile), and not both"
+        )
+    if config is not None:
+        config = Config.load(config, device=device)
+        device = config.device
+        tree = tree or config.input_tree
+        chunk_entries = config.chunk_entries
+        events = events or config.input_paths
+    if not events:
+        raise UsageError("no events: name at least one ROOT file")
+    with on_device(device):
+        surrogate = _model_of(config) if isinstance(config, Config) else Surrogate.load(str(model))
+        source = Source(events, tree, surrogate.columns, keep)
+        check_writable(output)
+        provenance = surrogate.provenance("predict") | {"inputs": source.provenance()}
+        unit = unit_factors(surrogate.columns, energy_unit(surrogate.unit))
+        counts = {name: np.zeros(len(Status), dtype=int) for name in surrogate.weights}
+        bounds = source.boundaries(0, source.num_entries, chunk_entries)
+        with (
+            write_weights(output, surrogate.weights, provenance, kept=source.kept_types) as writer,
+            reporter.progress("predicting", source.num_entries) as step,
+        ):
+            for start, table, kept in ahead(_with_kept(source, bounds)):
+                if start == 0:
+                    for text in check_units(table * unit, surrogate.columns):
+                        reporter.warning(text)
+                weights = surrogate.predict(table)
+                writer.append(weights, kept)
+                for name, weight in weights.items():
+                    counts[name] += np.bincount(weight.status, minlength=len(Status))
+                step(len(table))
+    return {
+        "events": source.num_entries,
+        "output": str(output),
+        "status": {name: _by_status(numbers) for name, numbers in counts.items()},
+    }
+
+
+def _with_kept(
+    source: Source, bounds: Sequence[tuple[int, int]]
+) -> Iterator[tuple[int, np.ndarray, dict[str, np.ndarray]]]:
+    for start, stop in bounds:
+        yield start, source.read(start, stop), source.read_kept(start, stop)
+
+
+def _by_status(numbers: np.ndarray) -> dict[str, int]:
+    return {f"{status.value} {status.meaning}": int(numbers[status]) for status in Status if numbers[status]}
+
+
+def compare(
+    truth: str,
+    predicted: str,
+    output: str | Path,
+    *,
+    truth_name: str | None = None,
+    predicted_name: str | None = None,
+) -> dict[str, Any]:
+    """Figures for any two sets of weights, entry by entry.
+
+    **Arguments:** `truth`, `predicted`, ROOT files (`path:tree`) with a weight each; `output`, a folder for
+    `compare.png` and `compare.json`.
+
+    **Raises** `UsageError` where a file is wrong, or the two differ in their number of entries.
+    """
+    t, p = read_weights(truth, truth_name), read_weights(predicted, predicted_name or truth_name)
+    if len(t) != len(p):
+        raise UsageError(
+            f"{truth} has {len(t)} entries and {predicted} {len(p)}: they must be of the same events"
+        )
+    result = metrics.compare(t.value, p.value)
+    if not result["events"]:
+        raise UsageError(f"{truth} and {predicted} have no event with a valid weight in both")
+    name = truth_name or predicted_name or "weight"
+    folder = Path(output)
+    make_folder(folder)
+    from deepmem.evaluation.plots import weights_against_each_other
+
+    weights_against_each_other(folder / "compare.png", {name: (t.value, p.value)})
+    result["figure"] = str(folder / "compare.png")
+    write_text(folder / "compare.json", json.dumps(result, indent=2) + "\n")
+    return result
+
+
+def example(name: str) -> str:
+    """The path of a file of the built-in example data."""
+    return str(files("deepmem") / "examples" / "drell_yan" / name)
+
+
+def demo(output: str | Path, *, epochs: int = 150, reporter: Reporter | None = None) -> dict[str, Any]:
+    """The whole workflow on built-in data: train on real events with MoMEMta's weights, test, predict all
+    events.
+
+    **Arguments:** `output`, a folder for everything that is made.
+
+    **Returns** the test's figures and where to look.
+    """
+    reporter = reporter or Reporter()
+    folder = Path(output)
+    make_folder(folder)
+    config = json.loads(Path(example("input.json")).read_text(encoding="utf-8")) | {
+        "input_paths": [example("momemta_events.root")],
+        "output_paths": [example("momemta_weights.root")],
+        "epochs": epochs,
+        "save_lowest_loss_model_at": str(folder / "drell_yan.model"),
+        "save_testing_histogram_at": str(folder / "histogram.png"),
+        "run_folder": str(folder / "run"),
+    }
+    for key in ("save_scaler_at", "load_saved_model_from", "load_scaler_from"):
+        config.pop(key, None)
+    write_text(folder / "input.json", json.dumps(config, indent=2) + "\n")
+    train(config, reporter=reporter)
+    result = test(config, reporter=reporter)
+    result["predicted"] = predict((), folder / "weights.root", config=config, reporter=reporter)
+    return result
