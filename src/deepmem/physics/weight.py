@@ -1,0 +1,504 @@
+"""The weight of the Matrix Element Method, on one page.
+
+    W(x|α) = ∫ Π_vis [ |p|² sinθ d|p| / (2E (2π)³) · T(E_rec|E) ] · (2π)⁴ (2/s) · Σ_ab f_a(x₁) f_b(x₂) |M_ab|² / (2 x₁x₂s)
+
+    E' = √(E² − p_T²),  x₁,₂ = (E' ± p_z)/√s,   with (E, p_T, p_z) of all final-state particles together.
+
+Directions are measured perfectly, T acts on energies. |M|² is evaluated in the frame in which the total p_T is zero. W
+is a density in (E_rec, θ, φ) of each visible particle, in GeV^(−n), n the number of them (MoMEMta's convention).
+
+An integrand here is a function `f(shared, event, u)` of the unit cube for the integrator, written for one event and one point.
+Two maps lead from u to energies:
+
+- *flat*: each energy follows its own transfer function;
+- *resonant*, for an s-channel resonance narrower than the responses (the Higgs boson's 6 MeV): s itself is an integration
+  variable. With Q_ij = 1 − cosθ_ij, s = Σ_ij Q_ij E_i E_j is quadratic along any direction in energies, so one integrates
+  Gaussian quantiles z orthogonal to n ∝ σ_i ∂s/∂E_i, and s:  E = E_rec + σ (O z + a n), a the root of the quadratic,
+  Jacobian Π σ_i / |∂s/∂a|. s is drawn from a mixture of the Breit-Wigner's map (80 %) and a Gaussian at the measured mass
+  (20 %), with the density of the mixture as weight, so that neither the peak nor the measured mass is missed.
+
+What it cannot promise: with `MH = event` the propagator is dropped, and the number is a decay-angle discriminant, no density.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import ndtri
+from jax.scipy.stats import norm
+
+from deepmem.data.table import as_table
+from deepmem.errors import UsageError
+from deepmem.event import Status, Weight
+from deepmem.kinematics import FourVector, add, boost
+from deepmem.physics import integrator, pdf, transfer
+from deepmem.physics.constants import Parameters, parameters
+from deepmem.physics.errors import ParameterError, unknown_name
+from deepmem.physics.precision import double_precision, require_double
+from deepmem.physics.processes import find_process
+from deepmem.physics.processes.base import DEFAULT_DENSITY, DEFAULT_FLAVOURS, Process
+
+# The Gaussian quantiles of the resonant map are spread by this much: T falls off more slowly above E_rec.
+_STRETCH = 1.1
+_RESONANT_SHARE = 0.8
+# Reconstructed s beyond which nothing is integrated, in standard deviations: four energies at 5 σ each make 10.
+_WINDOW = 10.0
+# The share of a weight that may come from below the density grid before the weight is called unknown.
+_TOLERATED_BELOW_GRID = 1e-3
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """What a weight is the weight of: a process, its parameters, density and responses.
+
+    Make one with `hypothesis`. Fields of `parameters` may be arrays of one length: a scan, whose weights share points.
+    """
+
+    process: Process
+    parameters: Parameters
+    scan: tuple[tuple[str, tuple[float, ...]], ...]
+    scale: float
+    density_name: str
+    flavours: int
+    subset: str | None
+    responses: Mapping[str, transfer.ByEta]
+    mass_from_event: bool
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of its weights: the process, with the value where a parameter is scanned."""
+        if not self.scan:
+            return (self.process.name,)
+        (name, values), *_ = self.scan
+        return tuple(
+            f"{self.process.name}_{name}_{value:g}".replace(".", "p").replace("-", "m") for value in values
+        )
+
+    @property
+    def dimensions(self) -> int:
+        """Of the integral: a perfectly measured particle needs none."""
+        return sum(self.responses[kind].dimensions for kind in self.process.classes)
+
+    @property
+    def resonant(self) -> bool:
+        return self.process.resonance is not None and self.dimensions > 0 and not self.mass_from_event
+
+    def describe(self) -> dict[str, Any]:
+        """For provenance: every number that the weight depends on."""
+        values = {name: value for name, value in self.parameters._asdict().items() if value is not None}
+        return {
+            "process": self.process.name,
+            "subset": self.subset,
+            "parameters": {name: np.asarray(value).tolist() for name, value in values.items()},
+            "MH_from_event": self.mass_from_event,
+            "Q": self.scale,
+            "pdf": self.density_name,
+            "flavours": self.flavours,
+            "responses": {name: repr(response) for name, response in self.responses.items()},
+            "unit": f"GeV^-{len(self.process.outgoing)}",
+        }
+
+
+def hypothesis(
+    process: str,
+    *,
+    subset: str | None = None,
+    pdf: str = DEFAULT_DENSITY,
+    response: Mapping[str, Any] | None = None,
+    **settings: Any,
+) -> Hypothesis:
+    """A process with its parameters, names and values checked.
+
+    **Arguments:** `process`, a name of the menu; `pdf`, the name of a set or the path of a grid; `response`, transfer functions
+    by particle class as in a configuration (default: Gaussian with `r_lepton`); `settings`: theory parameters, `Q` (GeV),
+    `flavours` (4 or 5), `r_lepton`; one theory parameter may be a sequence of values, a scan; `MH="event"` takes the Higgs
+    boson's mass from the event and drops its propagator.
+
+    **Raises** `UsageError` for an unknown name (with the nearest known one) or a value that makes no sense.
+    """
+    chosen = find_process(process)
+    if subset is not None and subset not in chosen.subsets:
+        raise unknown_name("subset", subset, chosen.subsets)
+    known = ["sqrt_s", *chosen.parameters, "Q", "flavours", *(f"r_{kind}" for kind in chosen.responses)]
+    for name in settings:
+        if name not in known:
+            raise unknown_name(f"parameter of {process}", name, known)
+    flavours = settings.pop("flavours", DEFAULT_FLAVOURS)
+    if flavours not in (4, 5):
+        raise ParameterError(f"flavours must be 4 or 5, got {flavours!r}")
+    kinds = dict(response or {})
+    for kind, default in chosen.responses.items():
+        r = settings.pop(f"r_{kind}", None)
+        if r is not None and kind in kinds:
+            raise ParameterError(f"r_{kind} and a response for {kind} are both given: leave one out")
+        if r is not None and not (isinstance(r, int | float) and 0 <= r < 0.3):
+            raise ParameterError(f"r_{kind} must be a relative resolution between 0 and 0.3, got {r!r}")
+        kinds.setdefault(kind, default if r is None else r)
+    scale = settings.pop("Q", None)
+    mass_from_event = settings.get("MH") == "event"
+    if mass_from_event:
+        settings.pop("MH")
+    scans = {name: tuple(map(float, v)) for name, v in settings.items() if np.ndim(v) == 1}
+    if len(scans) > 1:
+        raise ParameterError(f"one parameter can be scanned at a time, got {', '.join(scans)}")
+    plain = parameters(**{name: v for name, v in settings.items() if name not in scans})
+    for name, values in scans.items():
+        if not values or len(set(values)) != len(values):
+            raise ParameterError(
+                f"the values of {name} to scan must be different and at least one, got {values}"
+            )
+        for value in values:
+            parameters(**{**settings, name: value})  # each one checked by itself
+        plain = plain._replace(**{name: np.array(values)})
+    if scale is None:
+        scale = getattr(plain, chosen.scale) if isinstance(chosen.scale, str) else chosen.scale
+        scale = (
+            float(np.ravel(scale)[0]) if isinstance(chosen.scale, str) and chosen.scale in scans else scale
+        )
+    if not (isinstance(scale, int | float) and np.isfinite(scale) and scale > 0):
+        raise ParameterError(f"Q must be a positive scale in GeV, got {scale!r}")
+    return Hypothesis(
+        chosen,
+        plain,
+        tuple(scans.items()),
+        float(scale),
+        str(pdf),
+        flavours,
+        subset,
+        transfer.responses(kinds, tuple(dict.fromkeys(chosen.classes))),
+        mass_from_event,
+    )
+
+
+@lru_cache(maxsize=8)
+def _density(name: str) -> pdf.PartonDensity:
+    return pdf.load(name)
+
+
+def shared_by_events(alpha: Hypothesis) -> dict[str, Any]:
+    """What all events have in common: parameters `[scan]`, the density at its scale, responses, the resonance."""
+    count = len(alpha.names)
+    with double_precision():
+        p = jax.tree.map(lambda v: jnp.broadcast_to(jnp.asarray(v, dtype=float), (count,)), alpha.parameters)
+        partons = sorted({parton for state in _states(alpha) for parton in state})
+        density = _density(alpha.density_name).select(*partons).at_scale(jnp.asarray(alpha.scale))
+        shared = {"parameters": p, "density": density, "responses": dict(alpha.responses)}
+        if alpha.resonant:
+            mass, width = alpha.process.resonance or ("", "")
+            shared["resonance"] = (getattr(p, mass), getattr(p, width))
+    return shared
+
+
+def _states(alpha: Hypothesis) -> list[tuple[int, int]]:
+    allowed = alpha.flavours
+    return [
+        s
+        for s in alpha.process.initial_states
+        if all(abs(parton) in (21, *range(1, allowed + 1)) for parton in s)
+    ]
+
+
+def integrand(alpha: Hypothesis) -> integrator.Integrand:
+    """f(shared, event, u) ↦ weights' integrands `[scan]`, then their parts from below the density grid `[scan]`.
+
+    `event`: `energy`, `eta`, `phi` of the visible legs `[legs]`, in the order of the process.
+    """
+    return _integrand(alpha.process, alpha.flavours, alpha.subset, alpha.resonant, alpha.mass_from_event)
+
+
+@cache
+def _integrand(
+    process: Process, flavours: int, subset: str | None, resonant: bool, mass_from_event: bool
+) -> integrator.Integrand:
+    point = _resonant_energies if resonant else _flat_energies
+
+    def f(shared: dict[str, Any], event: dict[str, Any], u: jax.Array) -> jax.Array:
+        require_double("the integrand of a weight")
+        energies, density = point(process, shared, event, u)
+        momenta = []
+        for i, energy in enumerate(energies):
+            transverse = energy / jnp.cosh(event["eta"][i])
+            phi = event["phi"][i]
+            momenta.append(
+                (
+                    energy,
+                    transverse * jnp.cos(phi),
+                    transverse * jnp.sin(phi),
+                    transverse * jnp.sinh(event["eta"][i]),
+                )
+            )
+            # |p|² sinθ d|p|/(2E(2π)³) of a massless particle is E sinθ dE/(2(2π)³)
+            density = density * transverse / (2 * (2 * jnp.pi) ** 3)
+        values, below = _partonic(process, flavours, subset, mass_from_event, shared, momenta)
+        values = jnp.where(density > 0, values * density, 0.0)
+        return jnp.concatenate([values, jnp.where(below, values, 0.0)])
+
+    return f
+
+
+def _partonic(
+    process: Process,
+    flavours: int,
+    subset: str | None,
+    mass_from_event: bool,
+    shared: dict[str, Any],
+    momenta: Sequence[FourVector],
+) -> tuple[jax.Array, jax.Array]:
+    """(2π)⁴ (2/s) Σ f f |M|²/(2 x₁x₂s), per set of parameters, and whether an x lies below the density's grid."""
+    sqrt_s = shared["parameters"].sqrt_s[0]
+    s = sqrt_s**2
+    total = add(*momenta)
+    energy = jnp.sqrt(total[0] ** 2 - total[1] ** 2 - total[2] ** 2)
+    x1, x2 = (energy + total[3]) / sqrt_s, (energy - total[3]) / sqrt_s
+    beta = (-total[1] / total[0], -total[2] / total[0], 0.0)
+    first, second = x1 * sqrt_s / 2, x2 * sqrt_s / 2
+    zero = jnp.zeros_like(first)
+    legs = [(first, zero, zero, first), (second, zero, zero, -second), *(boost(p, beta) for p in momenta)]
+
+    density: pdf.DensityAtScale = shared["density"]
+    f1, f2 = density.xf(x1), density.xf(x2)
+    place = {parton: i for i, parton in enumerate(density.partons)}
+
+    def one(p: Parameters) -> jax.Array:
+        factor = jnp.ones_like(first)
+        if mass_from_event:
+            # m_H := m4l at this point, and |s − m² + i m Γ|² = (m Γ)² taken out: no propagator is left
+            mass, width = process.resonance or ("MH", "WH")
+            m = jnp.sqrt(x1 * x2) * sqrt_s
+            p = p._replace(**{mass: m})
+            factor = (m * getattr(p, width)) ** 2
+        squared = process.matrix_elements(legs, p, subset)
+        result = zero
+        for states, m2 in zip(process.channels, squared, strict=True):
+            partons = [(a, b) for a, b in states if all(abs(q) == 21 or abs(q) <= flavours for q in (a, b))]
+            if partons:
+                result = result + sum(f1[place[a]] * f2[place[b]] for a, b in partons) * m2
+        return factor * result
+
+    # x f(x) was read, so x₁x₂ is divided out once more
+    flux = (2 * jnp.pi) ** 4 * (2 / s) / (2 * x1 * x2 * s) / (x1 * x2)
+    return flux * jax.vmap(one)(shared["parameters"]), density.below(x1) | density.below(x2)
+
+
+def _flat_energies(
+    process: Process, shared: dict[str, Any], event: dict[str, Any], u: jax.Array
+) -> tuple[list, Any]:
+    """Energies that follow their own transfer functions, and Π T dE/du."""
+    energies, density, used = [], 1.0, 0
+    for i, kind in enumerate(process.classes):
+        by_eta: transfer.ByEta = shared["responses"][kind]
+        response = by_eta.at(event["eta"][i])
+        # a perfect measurement takes no random number
+        at = u[used] if by_eta.dimensions else jnp.asarray(0.5)
+        used += by_eta.dimensions
+        energy, weight = response.flatten(at, event["energy"][i])
+        energies.append(energy)
+        density = density * weight
+    return energies, density
+
+
+def _resonant_energies(
+    process: Process, shared: dict[str, Any], event: dict[str, Any], u: jax.Array
+) -> tuple[list, Any]:
+    """Energies from z orthogonal to ∂s/∂E, and s; Π T times the Jacobian. See the module's first lines."""
+    rec, eta, phi = event["energy"], event["eta"], event["phi"]
+    n = len(process.classes)
+    responses = [shared["responses"][kind].at(eta[i]) for i, kind in enumerate(process.classes)]
+    sigma = jnp.stack([response.scale(rec[i]) for i, response in enumerate(responses)])
+    # 1 − cosθ_ij without the cancellation between nearly collinear leptons
+    q = (jnp.cosh(eta[:, None] - eta) - jnp.cos(phi[:, None] - phi)) / (
+        jnp.cosh(eta[:, None]) * jnp.cosh(eta)
+    )
+    q = q * (1 - jnp.eye(n))
+    gradient = sigma * (q @ rec)
+    normal = gradient / jnp.linalg.norm(gradient)
+    # Householder: the first n−1 columns of 1 − 2vvᵀ/v² span what is orthogonal to the normal
+    v = normal + jnp.where(normal[-1] < 0, -1.0, 1.0) * jnp.eye(n)[-1]
+    basis = (jnp.eye(n) - 2 * jnp.outer(v, v) / (v @ v))[:, :-1]
+
+    z = _STRETCH * ndtri(u[:-1])
+    base = rec + sigma * (basis @ z)
+    along = sigma * normal
+    s_rec, sigma_s = rec @ q @ rec, 2 * (rec @ q @ along)
+    low, high = jnp.maximum(s_rec - _WINDOW * sigma_s, 1e-6 * s_rec), s_rec + _WINDOW * sigma_s
+    s, proposal = _draw_s(u[-1], shared["resonance"], s_rec, sigma_s, low, high)
+    a2, a1, a0 = along @ q @ along, 2 * (base @ q @ along), base @ q @ base
+    discriminant = a1**2 - 4 * a2 * (a0 - s)
+    root = jnp.sqrt(jnp.maximum(discriminant, 1e-300))
+    energies = base + along * (2 * (s - a0) / (a1 + root))
+
+    valid = (discriminant > 0) & (s > low) & (s < high)
+    response_density = 1.0
+    for i, response in enumerate(responses):
+        lowest, highest = response.support(rec[i])
+        valid &= (energies[i] > lowest) & (energies[i] < highest)
+        response_density = response_density * response.density(
+            rec[i], jnp.maximum(energies[i], 1e-3 * rec[i])
+        )
+    jacobian = jnp.prod(sigma) / root / proposal / jnp.prod(norm.pdf(z, scale=_STRETCH))
+    # where it is not valid any energies will do, if they are finite
+    energies = jnp.where(valid, energies, rec)
+    return [energies[i] for i in range(n)], jnp.where(valid, response_density * jacobian, 0.0)
+
+
+def _draw_s(
+    u: Any, resonance: tuple[Any, Any], s_rec: Any, sigma_s: Any, low: Any, high: Any
+) -> tuple[Any, Any]:
+    """s from a mixture of Breit-Wigner maps (one per mass of a scan) and a Gaussian at the measured s; its density."""
+    mass, width = resonance
+    count = mass.shape[0]
+    pole, m_gamma = mass**2, mass * width
+    first, last = jnp.arctan((low - pole) / m_gamma), jnp.arctan((high - pole) / m_gamma)
+    scaled = u / _RESONANT_SHARE * count
+    which = jnp.clip(jnp.floor(scaled), 0, count - 1).astype(int)
+    within = jnp.clip(scaled - which, 1e-12, 1 - 1e-12)
+    angle = first[which] + within * (last[which] - first[which])
+    from_resonance = pole[which] + m_gamma[which] * jnp.tan(angle)
+    within = jnp.clip((u - _RESONANT_SHARE) / (1 - _RESONANT_SHARE), 1e-15, 1 - 1e-15)
+    s = jnp.where(u < _RESONANT_SHARE, from_resonance, s_rec + _STRETCH * sigma_s * ndtri(within))
+    breit_wigner = m_gamma / ((s - pole) ** 2 + m_gamma**2) / (last - first)
+    gaussian = norm.pdf(s, s_rec, _STRETCH * sigma_s)
+    return s, _RESONANT_SHARE * breit_wigner.mean() + (1 - _RESONANT_SHARE) * gaussian
+
+
+def visible(alpha: Hypothesis, events: Any) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The visible particles of events in the order of the process, and which events can be computed.
+
+    Leptons are told apart by charge, and by flavour where the process says so, not by order; of several that fit a leg, the
+    first in the file is taken. An event that lacks one (wrong charges or flavours), or with a value that is missing, not
+    finite or a pT that is not positive, can't be computed: its weight has status 3.
+
+    **Raises** `UsageError` where a column is missing.
+    """
+    columns = alpha.process.columns
+    table = as_table(events, columns)
+    at = {name: table[:, i] for i, name in enumerate(columns)}
+    legs = alpha.process.outgoing
+    count, n = len(table), len(legs)
+    good = np.isfinite(table).all(axis=1)
+    charge = np.stack([at[f"lep{i}_Charge"] for i in range(1, n + 1)], axis=1)
+    code = None
+    if "lep1_PDG" in at:
+        code = np.stack([at[f"lep{i}_PDG"] for i in range(1, n + 1)], axis=1)
+    taken = np.zeros((count, n), dtype=bool)
+    order = np.zeros((count, n), dtype=int)
+    for leg, pdg_code in enumerate(legs):
+        fits = np.sign(charge) == -np.sign(pdg_code)
+        if code is not None:
+            fits &= np.abs(code) == abs(pdg_code)
+        free = fits & ~taken
+        good &= free.any(axis=1)
+        order[:, leg] = free.argmax(axis=1)
+        taken[np.arange(count), order[:, leg]] = True
+    rows = np.arange(count)[:, None]
+    pt, eta, phi = (
+        np.stack([at[f"lep{i}_{q}"] for i in range(1, n + 1)], axis=1)[rows, order]
+        for q in ("PT", "Eta", "Phi")
+    )
+    with np.errstate(over="ignore", invalid="ignore"):
+        energy = pt * np.cosh(eta)
+        good &= (pt > 0).all(axis=1) & np.isfinite(energy).all(axis=1)
+    return {"energy": energy, "eta": eta, "phi": phi}, good
+
+
+def compute(
+    alpha: Hypothesis,
+    events: Any,
+    *,
+    precision: float = 0.01,
+    calls: int | None = None,
+    seed: int = 0,
+    first_entry: int = 0,
+) -> dict[str, Weight]:
+    """The weights of events under a hypothesis: one per value of a scan.
+
+    **Arguments:** `events` as for `as_table`, in GeV; `precision`, relative error at which an event stops; `calls`, integrand
+    evaluations per event at most; `seed`; `first_entry`, the number of the first event in its file, which fixes its
+    random points, so that an event gets the same weight alone and among others.
+
+    **Returns** name → `Weight`; a failure is a status of its own event, never an exception.
+
+    **Raises** `UsageError` for missing columns, a grid that is not found, or a precision that is not positive.
+    """
+    if not (np.isfinite(precision) and precision > 0):
+        raise UsageError(f"precision must be a positive relative error such as 0.01, got {precision}")
+    if calls is not None and calls < 1:
+        raise UsageError(f"calls must be a positive number of evaluations per event, got {calls}")
+    particles, good = visible(alpha, events)
+    rows = np.flatnonzero(good)
+    chosen = {key: values[rows] for key, values in particles.items()}
+    estimate = _estimate(alpha, chosen, precision, calls, seed, rows + first_entry)
+    names = alpha.names
+    weights = {}
+    for k, name in enumerate(names):
+        value, error = np.full(len(good), np.nan), np.full(len(good), np.nan)
+        status = np.full(len(good), Status.BAD_INPUT, dtype=np.int32)
+        if len(rows):
+            value[rows], error[rows], status[rows] = _judged(estimate, k, len(names), precision)
+        weights[name] = Weight(value, error, status)
+    return weights
+
+
+def _estimate(
+    alpha: Hypothesis,
+    events: dict[str, np.ndarray],
+    precision: float,
+    calls: int | None,
+    seed: int,
+    indices: np.ndarray,
+) -> integrator.Estimate:
+    f, shared, dimensions = integrand(alpha), shared_by_events(alpha), alpha.dimensions
+    steering = len(alpha.names)
+    if dimensions == 0:
+        return integrator.evaluate(f, shared, events)
+    if dimensions <= 2 and not alpha.resonant:
+        return integrator.quadrature(
+            f, shared, events, dimensions, precision=precision, calls=calls or 1 << 16, steering=steering
+        )
+    return integrator.lattice(
+        f, shared, events, dimensions, precision=precision, calls=calls or 1 << 19, seed=seed, indices=indices,
+        steering=steering,
+    )  # fmt: skip
+
+
+def _judged(
+    estimate: integrator.Estimate, k: int, count: int, precision: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Value, error and status of the k-th weight of a scan: each has its own, though they share their points."""
+    value, error, status = estimate.value[:, k].copy(), estimate.error[:, k].copy(), estimate.status.copy()
+    missed = (status == Status.GOOD) & (error > precision * np.abs(value))
+    status[missed] = Status.PRECISION
+    if count > 1:
+        reached = (status == Status.PRECISION) & (error <= precision * value) & (value > 0)
+        status[reached] = Status.GOOD
+        status[(value == 0) & (status != Status.BAD_INPUT)] = Status.NO_SOLUTION
+    below = estimate.value[:, count + k] > _TOLERATED_BELOW_GRID * value
+    status[below & (value > 0)] = Status.BELOW_GRID
+    unknown = (status == Status.BELOW_GRID) | (status == Status.BAD_INPUT)
+    value[unknown] = error[unknown] = np.nan
+    return value, error, status
+
+
+def weight_function(alpha: Hypothesis, points: np.ndarray, weights: np.ndarray) -> Callable[..., jax.Array]:
+    """A JAX function (parameters, event) ↦ weight over fixed points of the unit cube, to be differentiated.
+
+    W ≈ Σ_k w_k f(u_k). `parameters`: a `Parameters` of numbers; `event`: `energy`, `eta`, `phi` `[legs]`, in the process's
+    order (see `visible`). Needs double precision: use it inside `jax.enable_x64(True)`.
+
+    **Arguments:** `points` `[points, dimensions]`, `weights` `[points]`, for instance of `integrator.product_rule`.
+    """
+    f, shared = integrand(alpha), shared_by_events(alpha)
+
+    def w(p: Parameters, event: dict[str, Any]) -> jax.Array:
+        require_double("a weight function")
+        here = shared | {"parameters": jax.tree.map(lambda v: jnp.asarray(v, dtype=float)[None], p)}
+        values = jax.vmap(lambda u: f(here, event, u)[0])(jnp.asarray(points))
+        return jnp.asarray(weights) @ values
+
+    return w
