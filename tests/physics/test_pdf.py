@@ -1,0 +1,222 @@
+"""Parton densities: against MoMEMta's numbers, an independent interpolation, and broken files."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.interpolate import CubicHermiteSpline
+
+from deepmem.physics import pdf
+from deepmem.physics.precision import PrecisionError
+
+NAME = "NNPDF23_lo_as_0130_qed"
+REFERENCE = Path(__file__).parents[1] / "reference" / "momemta.json"
+
+
+@pytest.fixture(scope="module")
+def density() -> pdf.PartonDensity:
+    return pdf.load(NAME)
+
+
+@pytest.fixture(autouse=True)
+def double():
+    with jax.enable_x64(True):
+        yield
+
+
+def independent_xf(path: Path, parton: int, x: float, q: float) -> float:
+    """LHAPDF's definition read anew from the file: SciPy's Hermite spline in x on each Q knot, then in Q."""
+    parts = path.read_text().split("---\n")
+    subgrids = []
+    for part in parts[1:]:
+        lines = part.strip().splitlines()
+        if not lines:
+            continue
+        knots_x, knots_q = (np.array(line.split(), float) for line in lines[:2])
+        codes = [int(code) for code in lines[2].split()]
+        table = np.loadtxt(lines[3:]).reshape(len(knots_x), len(knots_q), len(codes))
+        subgrids.append((np.log(knots_x), np.log(knots_q**2), table[:, :, codes.index(parton)]))
+    log_q2 = np.clip(2 * np.log(q), subgrids[0][1][0], subgrids[-1][1][-1])
+    knots_x, knots_q, table = [grid for grid in subgrids if grid[1][0] <= log_q2][-1]
+
+    def spline(knots, values):
+        slope = np.diff(values) / np.diff(knots)
+        derivative = np.r_[slope[0], (slope[1:] + slope[:-1]) / 2, slope[-1]]
+        return CubicHermiteSpline(knots, values, derivative)
+
+    at_knots = np.array([spline(knots_x, column)(np.log(x)) for column in table.T])
+    return float(spline(knots_q, at_knots)(log_q2))
+
+
+def test_known_value(density):
+    assert density.select(2).xf(0.1, 91.2)[0] == pytest.approx(0.589311, abs=5e-7)
+
+
+def test_momemta_values(density):
+    """x·f at MoMEMta's x1, x2: LHAPDF 6.2.3's numbers, printed with eight digits."""
+    points = json.loads(REFERENCE.read_text())["matrix_element_points"]["points"]
+    at_mt = density.at_scale(173.0)
+    got, expected = [], []
+    for point in points:
+        for key, value in point["xf_q173"].items():
+            parton, where = key.split("@")
+            got.append((density.partons.index(int(parton)), point[where]))
+            expected.append(value)
+    columns, x = np.array(got).T
+    full = np.asarray(density.xf(x, 173.0))[np.arange(len(x)), columns.astype(int)]
+    fast = np.asarray(at_mt.xf(x))[np.arange(len(x)), columns.astype(int)]
+    np.testing.assert_allclose(full, expected, rtol=1e-7)
+    np.testing.assert_allclose(fast, expected, rtol=1e-7)
+
+
+@pytest.mark.parametrize("name", [NAME, "NNPDF31_lo_as_0118"])
+def test_independent_interpolation(name, density):
+    density = density if name == NAME else pdf.load(name)
+    rng = np.random.default_rng(1)
+    x = np.r_[np.exp(rng.uniform(np.log(2e-9), 0, 12)), 1e-9, 0.1, 0.999999]
+    q = np.r_[np.exp(rng.uniform(np.log(2.0), np.log(9e3), 12)), 4.92, 1e5, 1.65]
+    got = np.asarray(density.xf(x, q))
+    scale_by_scale = np.asarray(jax.jit(jax.vmap(lambda xi, qi: density.at_scale(qi).xf(xi)))(x, q))
+    for parton in (-3, 2, 21):
+        expected = [independent_xf(pdf.find(name), parton, *point) for point in zip(x, q, strict=True)]
+        column = density.partons.index(parton)
+        np.testing.assert_allclose(got[:, column], expected, rtol=1e-10, atol=1e-12)
+        np.testing.assert_allclose(scale_by_scale[:, column], expected, rtol=1e-10, atol=1e-12)
+
+
+def test_outside(density):
+    at = density.at_scale(91.188)
+    assert np.all(np.asarray(at.xf(np.array([1.0, 1.5]))) == 0)
+    assert np.all(np.asarray(density.xf(np.array([1.0, 1.5]), 91.188)) == 0)
+    np.testing.assert_array_equal(density.xf(0.1, 1e6), density.xf(0.1, 1e4))
+    np.testing.assert_array_equal(density.xf(0.1, 0.1), density.xf(0.1, 1.0))
+    np.testing.assert_array_equal(density.below(np.array([0.9e-9, 1e-9, 0.1])), [True, False, False])
+    np.testing.assert_array_equal(at.below(np.array([0.9e-9, 1e-9, 0.1])), [True, False, False])
+    np.testing.assert_allclose(at.xf(1e-12), at.xf(1e-9))
+    assert np.all(np.isnan(np.asarray(at.xf(np.array([np.nan, 0.1])))[0]))
+
+
+@pytest.mark.parametrize("name", [NAME, "NNPDF31_lo_as_0118"])
+def test_index_table(name):
+    """The right interval on, just below and just above each knot, and everywhere between."""
+    grid = pdf.load(name)
+    knots = np.exp(grid.log_x)
+    x = np.concatenate(
+        [*(knots * (1 + shift) for shift in (0, 1e-15, -1e-15, 1e-6, -1e-6)), np.geomspace(1e-9, 1, 10_000)]
+    )
+    log_x = jnp.log(jnp.asarray(x))
+    _, distance, index = pdf._locate_x(grid, x)
+    expected = np.clip(np.searchsorted(grid.log_x, log_x, side="right") - 1, 0, len(knots) - 2)
+    np.testing.assert_array_equal(index, expected)
+    np.testing.assert_allclose(grid.log_x[index] + distance, np.clip(log_x, grid.log_x[0], grid.log_x[-1]))
+
+
+def test_derivatives(density):
+    up = density.select(2)
+
+    def value(x, q):
+        return up.xf(x, q)[0]
+
+    def fast(x, q):
+        return up.at_scale(q).xf(x)[0]
+
+    for function in (jax.jit(value), jax.jit(fast)):
+        for argument in (0, 1):
+            point, h = (0.0123, 91.188), (1e-6, 1e-3)[argument]
+            up_, down = list(point), list(point)
+            up_[argument] += h
+            down[argument] -= h
+            difference = (function(*up_) - function(*down)) / (2 * h)
+            assert jax.grad(function, argument)(*point) == pytest.approx(float(difference), rel=1e-5)
+
+
+def test_batched_and_not_recompiled(density):
+    at = density.select(2, -2).at_scale(91.188)
+    traces = []
+
+    @jax.jit
+    def batch(table, x):
+        traces.append(1)
+        return jax.vmap(table.xf)(x)
+
+    x = np.geomspace(1e-4, 0.9, 50)
+    np.testing.assert_allclose(batch(at, x), jnp.stack([at.xf(xi) for xi in x]), rtol=1e-13)
+    batch(density.select(2, -2).at_scale(80.0), x)
+    assert len(traces) == 1
+
+
+def test_partons(density):
+    both = density.select(0, -4)
+    assert both.partons == (21, -4)
+    with pytest.raises(pdf.UsageError, match=r"no parton 23 .*it has -6"):
+        density.select(2, 23)
+
+
+def test_single_precision_is_refused(density):
+    with jax.enable_x64(False), pytest.raises(PrecisionError, match="enable_x64"):
+        density.xf(0.1, 91.2)
+
+
+def test_not_found(tmp_path, monkeypatch):
+    monkeypatch.setenv("LHAPDF_DATA_PATH", str(tmp_path))
+    with pytest.raises(pdf.PdfNotFoundError) as raised:
+        pdf.load("NNPDF23_lo_as_0131_qed")
+    message = str(raised.value)
+    assert str(tmp_path) in message
+    assert "deepmem[generate]" in message
+    assert "--pdf PATH" in message
+    assert "did you mean 'NNPDF23_lo_as_0130_qed'" in message
+    with pytest.raises(pdf.PdfNotFoundError, match="no density grid at"):
+        pdf.load(tmp_path / "nothing.dat")
+
+
+def test_folders_and_info(tmp_path, monkeypatch, density):
+    folder = tmp_path / "MySet"
+    folder.mkdir()
+    (folder / "MySet_0000.dat").write_bytes(pdf.find(NAME).read_bytes())
+    monkeypatch.setenv("LHAPDF_DATA_PATH", str(tmp_path))
+    np.testing.assert_array_equal(pdf.load("MySet").corners, density.corners)
+    np.testing.assert_array_equal(pdf.load(folder).corners, density.corners)
+    np.testing.assert_array_equal(pdf.load(folder / "MySet_0000.dat").corners, density.corners)
+    (folder / "MySet.info").write_text("SetDesc: a test\nForcePositive: 1\nInterpolator: logcubic\n")
+    positive = pdf.load("MySet")
+    assert positive.floor == 0
+    dips = dataclasses.replace(density, corners=density.corners - 1)
+    assert np.asarray(dips.xf(0.9, 2.0)).min() < 0
+    dips = dataclasses.replace(dips, floor=positive.floor)
+    assert np.asarray(dips.xf(0.9, 2.0)).min() == 0
+    assert np.asarray(dips.at_scale(2.0).xf(0.9)).min() == 0
+    (folder / "MySet.info").write_text("Interpolator: linear\n")
+    with pytest.raises(pdf.PdfFormatError, match="'linear'"):
+        pdf.load("MySet")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: text[: len(text) // 2], "truncated"),
+        (lambda text: "\n".join([*text.splitlines()[:-200], "---"]), "truncated"),
+        (lambda text: text.replace("lhagrid1", "lhagrid9"), "Format: lhagrid1"),
+        (lambda text: "not a grid", "no line '---'"),
+        (lambda text: text.replace("1.000000e-09", "x", 1), "three lines of knots"),
+        (lambda text: text.replace("1.000000e-09", "-1.0", 1), "not positive"),
+    ],
+)
+def test_broken_files(tmp_path, change, message):
+    path = tmp_path / "broken_0000.dat"
+    path.write_text(change(pdf.find(NAME).read_text()))
+    with pytest.raises(pdf.PdfFormatError, match=message):
+        pdf.load(path)
+
+
+def test_binary_file(tmp_path):
+    path = tmp_path / "events.root"
+    path.write_bytes(b"root\xff\xfe\x00")
+    with pytest.raises(pdf.PdfFormatError, match="isn't a text file"):
+        pdf.load(path)
