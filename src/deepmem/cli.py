@@ -61,11 +61,10 @@ def _device(value: str | None) -> int | None:
 
 
 Loader = Annotated[
-    str | None, typer.Option(help="hybridMT (default: all in memory), hybrid (streamed) or inbuilt (disk cache)")
+    str | None,
+    typer.Option(help="hybridMT (default: all in memory), hybrid (streamed) or inbuilt (disk cache)"),
 ]
-Device = Annotated[
-    str | None, typer.Option(help="Number of the GPU; without it, the CPU.", metavar="N")
-]
+Device = Annotated[str | None, typer.Option(help="Number of the GPU; without it, the CPU.", metavar="N")]
 Epochs = Annotated[int | None, typer.Option(help="Number of epochs to train for (default 10).")]
 InputFile = Annotated[str, typer.Option(help="Path to the input file.")]
 Threads = Annotated[
@@ -75,10 +74,14 @@ Threads = Annotated[
 Debug = Annotated[
     bool, typer.Option("--debug", help="Show the traceback of an error.", callback=_set_debug, is_eager=True)
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object, and nothing else.")]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print the result as one JSON object, and nothing else.")
+]
 Seed = Annotated[int | None, typer.Option(help="Same seed, same machine, same result.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue an interrupted training.")]
-Events = Annotated[list[str] | None, typer.Argument(help="ROOT files, globs, path:tree, or addresses.", metavar="EVENTS")]
+Events = Annotated[
+    list[str] | None, typer.Argument(help="ROOT files, globs, path:tree, or addresses.", metavar="EVENTS")
+]
 
 
 @app.callback(invoke_without_command=True)
@@ -121,9 +124,15 @@ def train(
     """Learn weights from events; keep the model of the lowest validation loss."""
     from deepmem import workflow
 
-    reporter = _Console()
+    reporter = _console()
     model = workflow.train(
-        inputfile, loader=loader, epochs=epochs, device=_device(device), seed=seed, resume=resume, reporter=reporter
+        inputfile,
+        loader=loader,
+        epochs=epochs,
+        device=_device(device),
+        seed=seed,
+        resume=resume,
+        reporter=reporter,
     )
     if as_json:
         _print_json(model.about)
@@ -143,7 +152,7 @@ def test(
     """Compare the model with the true weights of the test part."""
     from deepmem import workflow
 
-    result = workflow.test(inputfile, loader=loader, device=_device(device), reporter=_Console())
+    result = workflow.test(inputfile, loader=loader, device=_device(device), reporter=_console())
     _print_json(result) if as_json else _print_test(result)
 
 
@@ -151,7 +160,9 @@ def test(
 def predict(
     events: Events = None,
     output: Annotated[str, typer.Option(help="The weight file to write.", metavar="OUT.root")] = ...,  # type: ignore[assignment]
-    inputfile: Annotated[str | None, typer.Option(help="Path to the input file that names the model.")] = None,
+    inputfile: Annotated[
+        str | None, typer.Option(help="Path to the input file that names the model.")
+    ] = None,
     model: Annotated[str | None, typer.Option(help="The model file; enough on its own.")] = None,
     keep: Annotated[str | None, typer.Option(help="Branches to copy along: run,event")] = None,
     device: Device = None,
@@ -171,7 +182,7 @@ def predict(
         config=inputfile,
         keep=[name for name in (keep or "").split(",") if name],
         device=_device(device),
-        reporter=_Console(),
+        reporter=_console(),
     )
     _print_json(result) if as_json else _print_predicted(result)
 
@@ -199,8 +210,12 @@ def compare(
 
 @app.command()
 def config(
-    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of the input file.")] = False,
-    check: Annotated[str | None, typer.Option(help="Check an input file and print what it means.", metavar="F")] = None,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON Schema of the input file.")
+    ] = False,
+    check: Annotated[
+        str | None, typer.Option(help="Check an input file and print what it means.", metavar="F")
+    ] = None,
     debug: Debug = False,
 ) -> None:
     """List the keys of the input file, or check one."""
@@ -225,40 +240,53 @@ def demo(
     """The whole workflow on built-in data; ends by saying where to look."""
     from deepmem import workflow
 
-    result = workflow.demo(output, reporter=_Console())
+    result = workflow.demo(output, reporter=_console())
     if as_json:
         _print_json(result)
         return
     _print_test(result)
     _print_predicted(result["predicted"])
-    typer.echo(f"\nLook at {result['figure']}: true and learned weights of events that the network never saw.")
+    typer.echo(
+        f"\nLook at {result['figure']}: true and learned weights of events that the network never saw."
+    )
     typer.echo(f"Everything else is in {output}/; input.json there is a configuration to start from.")
 
 
-class _Console:
-    """Tells a person what happens, on stderr: a bar on a terminal, a line every few seconds elsewhere."""
+def _console() -> Any:
+    """A reporter for a person: a bar on a terminal, a line every few seconds elsewhere, all of it on
+    stderr."""
+    from deepmem.workflow import Reporter
 
-    def message(self, text: str) -> None:
-        typer.echo(text, err=True)
+    class Console(Reporter):
+        def message(self, text: str) -> None:
+            typer.echo(text, err=True)
 
-    def warning(self, text: str) -> None:
-        typer.secho(f"warning: {text}", err=True, fg="yellow" if sys.stderr.isatty() else None)
+        def warning(self, text: str) -> None:
+            typer.secho(f"warning: {text}", err=True, fg="yellow" if sys.stderr.isatty() else None)
 
-    @contextmanager
-    def progress(self, what: str, total: int) -> Iterator[Any]:
-        if not sys.stderr.isatty():
-            yield _lines(what, total)
-            return
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        @contextmanager
+        def progress(self, what: str, total: int) -> Iterator[Any]:
+            if sys.stderr.isatty():
+                with _bar(what, total) as step:
+                    yield step
+            else:
+                yield _lines(what, total)
 
-        columns = (
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-            TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
-        )  # fmt: skip
-        with Progress(*columns, console=Console(stderr=True)) as bar:
-            task = bar.add_task(what, total=total, note="")
-            yield lambda done, note="": bar.update(task, advance=done, note=note)
+    return Console()
+
+
+@contextmanager
+def _bar(what: str, total: int) -> Iterator[Any]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+        TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
+    )  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(what, total=total, note="")
+        yield lambda done, note="": bar.update(task, advance=done, note=note)
 
 
 def _lines(what: str, total: int) -> Any:

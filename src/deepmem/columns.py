@@ -1,8 +1,8 @@
 """From the names of branches to what they hold: the pT of lepton 1, in GeV.
 
-The configuration names branches as prefixes times suffixes; what each column is, is read off its name, so that a
-user's own naming (`lep1_PT`, `Muon_pt[0]`, `METPhi`, `top/fCoordinates/fCoordinates.fEta`) needs no dictionary.
-A name that says nothing is not guessed at: such a column is used as it is.
+The configuration names branches as prefixes times suffixes; what each column is, is read off its name, so
+that a user's own naming (`lep1_PT`, `Muon_pt[0]`, `METPhi`, `top/fCoordinates/fCoordinates.fEta`) needs no
+dictionary. A name that says nothing is not guessed at: such a column is used as it is.
 """
 
 from __future__ import annotations
@@ -94,7 +94,8 @@ def combine(
 ) -> tuple[str, ...]:
     """All prefix + suffix combinations of lists at the same index, in that order.
 
-    With `split_objects` (the key `dir_name_processing`) a name is prefix + `/fCoordinates/fCoordinates.` + suffix.
+    With `split_objects` (the key `dir_name_processing`) a name is prefix + `/fCoordinates/fCoordinates.` +
+    suffix.
 
     **Raises** `UsageError` where the two lists differ in length or a column comes twice.
     """

@@ -1,7 +1,7 @@
 """The configuration: a JSON file, validated once at the door, frozen from then on.
 
-The keys of the original DeepMEM keep their names and their meaning; new keys are lower-case with underscores and have
-defaults. An unknown key is an error that names the nearest known one.
+The keys of the original DeepMEM keep their names and their meaning; new keys are lower-case with underscores
+and have defaults. An unknown key is an error that names the nearest known one.
 """
 
 from __future__ import annotations
@@ -50,16 +50,24 @@ class Config(BaseModel):
     dir_name_processing: bool = Field(
         False, description="deprecated: read split objects, prefix/fCoordinates/fCoordinates.suffix"
     )
-    weights: tuple[str, ...] = Field(min_length=1, description="branches of the weights to learn; one model for all")
+    weights: tuple[str, ...] = Field(
+        min_length=1, description="branches of the weights to learn; one model for all"
+    )
     weight_errors: tuple[str, ...] | None = Field(
         None, description="branches of the absolute errors of 'weights', used as known noise in the loss"
     )
-    unit: Literal["GeV", "MeV"] = Field("GeV", description="unit of momenta, energies and masses in the files")
+    unit: Literal["GeV", "MeV"] = Field(
+        "GeV", description="unit of momenta, energies and masses in the files"
+    )
     process: str | None = Field(None, description="the hypothesis the weights belong to, kept with the model")
+    weight_unit: str | None = Field(
+        None, description="unit of the weights, for figures: GeV^-2 for Drell-Yan"
+    )
 
     # How the events reach the training
     loader: Literal["hybridMT", "hybrid", "inbuilt"] = Field(
-        "hybridMT", description="hybridMT: all in memory; hybrid: streamed; inbuilt: random access to a disk cache"
+        "hybridMT",
+        description="hybridMT: all in memory; hybrid: streamed; inbuilt: random access to a disk cache",
     )
     batch_size: _Positive = Field(512, description="events per training step")
     chunk_entries: _Positive = Field(100_000, description="entries read at once; loader hybrid, predict")
@@ -82,9 +90,12 @@ class Config(BaseModel):
     )
     epochs: _Positive = Field(10, description="passes over the training part; --epochs overrides")
     patience: _Positive | None = Field(
-        None, description="epochs without a lower validation loss before stopping; default a third of all, at least 10"
+        None,
+        description="stop after so many epochs without a lower validation loss; default a third, at least 10",
     )
-    seed: Annotated[int, Field(ge=0, strict=True)] = Field(0, description="same seed, same machine, same result")
+    seed: Annotated[int, Field(ge=0, strict=True)] = Field(
+        0, description="same seed, same machine, same result"
+    )
     device: Annotated[int, Field(ge=0, strict=True)] | None = Field(
         None, description="number of the GPU; none is the CPU; --device overrides"
     )
@@ -101,7 +112,9 @@ class Config(BaseModel):
     load_scaler_from: str | None = Field(
         None, description="must be the scaler that was saved with the model; the model carries its own"
     )
-    save_testing_histogram_at: str = Field("post/histogram.png", description="the figure of 'test': png, pdf or svg")
+    save_testing_histogram_at: str = Field(
+        "post/histogram.png", description="the figure of 'test': png, pdf or svg"
+    )
     run_folder: str | None = Field(
         None, description="metrics, checkpoint, test results; default <save_lowest_loss_model_at>.run"
     )
@@ -127,7 +140,7 @@ class Config(BaseModel):
         combine(self.prefixes, self.suffixes)
         if self.weight_errors is not None and len(self.weight_errors) != len(self.weights):
             raise ValueError(
-                f"'weight_errors' names {len(self.weight_errors)} branches and 'weights' {len(self.weights)}: "
+                f"'weight_errors' names {len(self.weight_errors)} branches, 'weights' {len(self.weights)}: "
                 "give one error for each weight, in the same order"
             )
         if len(set(self.weights)) != len(self.weights):
@@ -152,8 +165,8 @@ class Config(BaseModel):
     def load(cls, source: str | Path | Mapping[str, Any] | Config, **overrides: Any) -> Config:
         """Read and validate a configuration.
 
-        **Arguments:** `source`, the path of a JSON file, a dict, or a `Config`; `overrides`, keys to replace (those
-        that are None are left alone).
+        **Arguments:** `source`, the path of a JSON file, a dict, or a `Config`; `overrides`, keys to replace
+        (those that are None are left alone).
 
         **Raises** `UsageError` with the file and the path of the offending key.
         """
@@ -189,7 +202,9 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(text, object_pairs_hook=_without_repeats)
     except json.JSONDecodeError as error:
-        raise UsageError(f"{path} is not valid JSON: {error.msg} in line {error.lineno}, column {error.colno}") from None
+        raise UsageError(
+            f"{path} is not valid JSON: {error.msg} in line {error.lineno}, column {error.colno}"
+        ) from None
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from None
     if not isinstance(values, dict):
@@ -209,7 +224,9 @@ def _describe(error: ValidationError) -> str:
     """pydantic's findings as sentences that begin with the key."""
     sentences = []
     for item in error.errors():
-        key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in item["loc"]).lstrip(".")
+        key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in item["loc"]).lstrip(
+            "."
+        )
         message = item["msg"].removeprefix("Value error, ")
         if item["type"] == "missing":
             sentences.append(f"the key {key!r} is missing")

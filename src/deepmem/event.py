@@ -1,8 +1,8 @@
 """What travels through DeepMEM: an event's weight, its error and its status.
 
 Units, once and for all: energies, momenta and masses in GeV, angles in radians, a weight in GeV^(-n) with
-n the number of measured momentum components that it is a density in. An exact weight and a learned weight have
-this one type, so whoever writes, compares or plots them never asks who computed them.
+n the number of measured momentum components that it is a density in. An exact weight and a learned weight
+have this one type, so whoever writes, compares or plots them never asks who computed them.
 """
 
 from __future__ import annotations

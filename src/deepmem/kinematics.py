@@ -1,8 +1,8 @@
 """Four-vectors as (E, px, py, pz) in GeV, and the angles between them.
 
-Every function is written for arrays of any shape, works on NumPy and on JAX arrays alike, and keeps the precision
-of its arguments. Momenta are tuples of four arrays rather than one array with an axis of four: XLA then
-fuses the arithmetic of a whole batch of events into one loop.
+Every function is written for arrays of any shape, works on NumPy and on JAX arrays alike, and keeps the
+precision of its arguments. Momenta are tuples of four arrays rather than one array with an axis of four: XLA
+then fuses the arithmetic of a whole batch of events into one loop.
 """
 
 from __future__ import annotations

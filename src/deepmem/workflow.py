@@ -1,7 +1,7 @@
 """Train, test, predict: the one place where reading, learning and judging meet.
 
-Everything here is called by the command line and by Python alike; nothing here prints. What a person should see goes to a
-`Reporter`.
+Everything here is called by the command line and by Python alike; nothing here prints. What a person should
+see goes to a `Reporter`.
 """
 
 from __future__ import annotations
@@ -23,16 +23,17 @@ from deepmem.data.loaders import LOADERS, Loader, Paired, Rows, ahead
 from deepmem.data.root import Source, read_weights, write_weights
 from deepmem.errors import UsageError
 from deepmem.evaluation import metrics
-from deepmem.event import Status, Weight
+from deepmem.event import Status
 from deepmem.surrogate.features import FeatureMap
 from deepmem.surrogate.model import Surrogate, check_units, energy_unit, load_scaler, save_scaler
 from deepmem.surrogate.network import build
-from deepmem.surrogate.preparation import Counts, Preparation, unit_factors
+from deepmem.surrogate.preparation import Preparation, unit_factors
 from deepmem.surrogate.training import Recipe, Record, Training, history_line
 
 
 class Reporter:
-    """What a person is told while something runs; this one tells nothing. The command line has one that does."""
+    """What a person is told while something runs; this one tells nothing. The command line has one that
+    does."""
 
     def message(self, text: str) -> None:
         """Something that was found or made."""
@@ -67,7 +68,11 @@ def on_device(number: int | None) -> AbstractContextManager[Any]:
         there = ", ".join(f"{i}: {gpu.device_kind}" for i, gpu in enumerate(gpus))
         raise UsageError(
             f"--device={number}: there is no such GPU; "
-            + (f"there are {there}" if there else "JAX sees none here (install deepmem[cuda], or leave --device away for the CPU)")
+            + (
+                f"there are {there}"
+                if there
+                else "JAX sees none here (install deepmem[cuda], or leave --device away for the CPU)"
+            )
         )
     return jax.default_device(gpus[number])
 
@@ -95,18 +100,21 @@ def train(
 ) -> Surrogate:
     """Learn weights from events, and keep the model of the lowest validation loss.
 
-    **Arguments:** `config`, a path, a dict or a `Config`; `loader`, `epochs`, `device`, `seed` override its keys; `resume`,
-    take up a run that was interrupted: it ends exactly as it would have.
+    **Arguments:** `config`, a path, a dict or a `Config`; `loader`, `epochs`, `device`, `seed` override its
+    keys; `resume`, take up a run that was interrupted: it ends exactly as it would have.
 
-    **Returns** the best model, which is also at `save_lowest_loss_model_at`; beside it, in the run folder: `metrics.jsonl`, the
-    checkpoint and the training curve.
+    **Returns** the best model, which is also at `save_lowest_loss_model_at`; beside it, in the run folder:
+    `metrics.jsonl`, the checkpoint and the training curve.
 
-    **Raises** `UsageError` where the configuration or a file is wrong, `DeepMEMError` where the training diverges.
+    **Raises** `UsageError` where the configuration or a file is wrong, `DeepMEMError` where the training
+    diverges.
     """
     reporter = reporter or Reporter()
     config = Config.load(config, loader=loader, epochs=epochs, device=device, seed=seed)
     if config.dir_name_processing:
-        reporter.warning("'dir_name_processing' is deprecated: write the whole branch names in prefixes and suffixes")
+        reporter.warning(
+            "'dir_name_processing' is deprecated: write the whole branch names in prefixes and suffixes"
+        )
     with on_device(config.device):
         return _train(config, resume, reporter)
 
@@ -126,24 +134,39 @@ def _train(config: Config, resume: bool, reporter: Reporter) -> Surrogate:
     counts = preparation.fit(_noticing(rows.scan("train"), config, reporter))
     reporter.message(f"training part: {counts}")
     scaler = preparation.scaler
-    assert scaler is not None  # noqa: S101 - fit has set it
+    assert scaler is not None
     if config.save_scaler_at:
         save_scaler(config.save_scaler_at, scaler, config.columns)
 
     network = build(
-        config.network, len(features.names), len(config.weights), config.width, config.depth, jax.random.key(config.seed)
+        config.network,
+        len(features.names),
+        len(config.weights),
+        config.width,
+        config.depth,
+        jax.random.key(config.seed),
     )
     recipe = Recipe(
         config.network, config.LearningRate, config.batch_size, config.epochs,
         config.patience or max(10, config.epochs // 3), config.shuffle, config.seed,
     )  # fmt: skip
     training = Training(rows, preparation, counts.used, network, recipe)
-    fingerprint = {"columns": list(config.columns), "weights": list(config.weights), "features": config.features}
-    fingerprint |= {"loader": config.loader, "rows": counts.as_dict(), "width": config.width, "depth": config.depth}
+    fingerprint: dict[str, Any] = {
+        "columns": list(config.columns),
+        "weights": list(config.weights),
+        "features": config.features,
+    }
+    fingerprint |= {
+        "loader": config.loader,
+        "rows": counts.as_dict(),
+        "width": config.width,
+        "depth": config.depth,
+    }
 
     def surrogate() -> Surrogate:
         about = {
             "process": config.process,
+            "weight_unit": config.weight_unit,
             "epoch": training.best_epoch,
             "loss": training.best_loss,
             "training_rows": counts.as_dict(),
@@ -223,7 +246,9 @@ def _tensorboard(config: Config) -> Iterator[Any]:
     try:
         from tensorboardX import SummaryWriter
     except ImportError:
-        raise UsageError("\"tensorboard\": true needs the extra: pip install 'deepmem[tensorboard]'") from None
+        raise UsageError(
+            "\"tensorboard\": true needs the extra: pip install 'deepmem[tensorboard]'"
+        ) from None
     writer = SummaryWriter(str(config.folder / "tensorboard"))
 
     def write(record: Record) -> None:
@@ -248,7 +273,8 @@ def _model_of(config: Config) -> Surrogate:
     ):
         if in_model != in_config:
             raise UsageError(
-                f"{config.model_to_load} and the configuration disagree on {key}: the model has {_listed(in_model)}, "
+                f"{config.model_to_load} and the configuration disagree on {key}: "
+                f"the model has {_listed(in_model)}, "
                 f"the configuration {_listed(in_config)}"
             )
     if config.load_scaler_from and not load_scaler(config.load_scaler_from).same_as(model.scaler):
@@ -272,10 +298,11 @@ def test(
 ) -> dict[str, Any]:
     """Compare a model with the true weights of the test part.
 
-    **Returns** per weight what `evaluation.metrics.compare` does, the loss, and what was left out; also in `test.json` in the run
-    folder, with the figure at `save_testing_histogram_at`.
+    **Returns** per weight what `evaluation.metrics.compare` does, the loss, and what was left out; also in
+    `test.json` in the run folder, with the figure at `save_testing_histogram_at`.
 
-    **Raises** `UsageError` where files are wrong, the model does not fit the configuration, or there is no test part.
+    **Raises** `UsageError` where files are wrong, the model does not fit the configuration, or there is no
+    test part.
     """
     reporter = reporter or Reporter()
     config = Config.load(config, loader=loader, device=device)
@@ -305,7 +332,9 @@ def test(
         result["weights"][name] = {"loss": loss, **figures, "left_out_by_reason": _reasons(t, p)}
     from deepmem.evaluation.plots import weights_against_each_other
 
-    weights_against_each_other(config.save_testing_histogram_at, pairs, ("truth", "DeepMEM"))
+    weights_against_each_other(
+        config.save_testing_histogram_at, pairs, ("truth", "DeepMEM"), config.weight_unit
+    )
     make_folder(config.folder)
     result["figure"] = config.save_testing_histogram_at
     result["file"] = str(config.folder / "test.json")
@@ -338,8 +367,8 @@ def predict(
 ) -> dict[str, Any]:
     """Write a weight file for any number of events, streamed, entry by entry in their order.
 
-    **Arguments:** `events`, files, globs, `path:tree` or addresses (none: the configuration's `input_paths`); `model` or
-    `config`; `keep`, branches to copy along.
+    **Arguments:** `events`, files, globs, `path:tree` or addresses (none: the configuration's
+    `input_paths`); `model` or `config`; `keep`, branches to copy along.
 
     **Returns** counts by status and the path.
 
@@ -347,7 +376,9 @@ def predict(
     """
     reporter = reporter or Reporter()
     if (model is None) == (config is None):
-        raise UsageError("predict needs either a model (--model) or a configuration (--inputfile), and not both")
+        raise UsageError(
+            "predict needs either a model (--model) or a configuration (--inputfile), and not both"
+        )
     if config is not None:
         config = Config.load(config, device=device)
         device = config.device
@@ -405,14 +436,16 @@ def compare(
 ) -> dict[str, Any]:
     """Figures for any two sets of weights, entry by entry.
 
-    **Arguments:** `truth`, `predicted`, ROOT files (`path:tree`) with a weight each; `output`, a folder for `compare.png` and
-    `compare.json`.
+    **Arguments:** `truth`, `predicted`, ROOT files (`path:tree`) with a weight each; `output`, a folder for
+    `compare.png` and `compare.json`.
 
     **Raises** `UsageError` where a file is wrong, or the two differ in their number of entries.
     """
     t, p = read_weights(truth, truth_name), read_weights(predicted, predicted_name or truth_name)
     if len(t) != len(p):
-        raise UsageError(f"{truth} has {len(t)} entries and {predicted} {len(p)}: they must be of the same events")
+        raise UsageError(
+            f"{truth} has {len(t)} entries and {predicted} {len(p)}: they must be of the same events"
+        )
     result = metrics.compare(t.value, p.value)
     if not result["events"]:
         raise UsageError(f"{truth} and {predicted} have no event with a valid weight in both")
@@ -432,8 +465,9 @@ def example(name: str) -> str:
     return str(files("deepmem") / "examples" / "drell_yan" / name)
 
 
-def demo(output: str | Path, *, epochs: int = 60, reporter: Reporter | None = None) -> dict[str, Any]:
-    """The whole workflow on built-in data: train on real events with MoMEMta's weights, test, predict all events.
+def demo(output: str | Path, *, epochs: int = 150, reporter: Reporter | None = None) -> dict[str, Any]:
+    """The whole workflow on built-in data: train on real events with MoMEMta's weights, test, predict all
+    events.
 
     **Arguments:** `output`, a folder for everything that is made.
 
@@ -457,4 +491,3 @@ def demo(output: str | Path, *, epochs: int = 60, reporter: Reporter | None = No
     result = test(config, reporter=reporter)
     result["predicted"] = predict((), folder / "weights.root", config=config, reporter=reporter)
     return result
-

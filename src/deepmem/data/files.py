@@ -48,7 +48,8 @@ def make_folder(folder: Path) -> None:
 def whole_file(path: str | Path) -> Iterator[Path]:
     """A temporary path beside `path`, which is renamed to it when all went well and removed when not.
 
-    Missing parent folders are made. A process killed meanwhile leaves only the temporary file, `.NAME.PID.part`.
+    Missing parent folders are made. A process killed meanwhile leaves only the temporary file,
+    `.NAME.PID.part`.
 
     **Raises** `UsageError` where the place cannot be written to.
     """

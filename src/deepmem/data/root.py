@@ -1,7 +1,7 @@
 """Events out of ROOT files, and weights into them, entry by entry.
 
-Files are read in chunks, so that memory does not grow with them, and several files are one run of entries: entry 0 of the
-second file follows the last of the first. TTree and RNTuple are read alike.
+Files are read in chunks, so that memory does not grow with them, and several files are one run of entries:
+entry 0 of the second file follows the last of the first. TTree and RNTuple are read alike.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +39,10 @@ def expand(addresses: Sequence[str]) -> list[tuple[str, str | None]]:
     for address in addresses:
         match = _WITH_TREE.fullmatch(address)
         path, tree = (match[1], match[2]) if match and not Path(address).exists() else (address, None)
-        if "://" in path:
-            found.append((path, tree))
-        elif Path(path).exists():
+        if "://" in path or Path(path).exists():
             found.append((path, tree))
         elif any(character in path for character in "*?["):
-            matches = sorted(glob.glob(path, recursive=True))
+            matches = sorted(glob.glob(path, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
             if not matches:
                 raise UsageError(f"no file matches {path}")
             found.extend((entry, tree) for entry in matches)
@@ -69,7 +68,8 @@ class TreeFile:
         return int(self.tree.num_entries)
 
     def read(self, start: int, stop: int, pool: ThreadPoolExecutor | None = None) -> np.ndarray:
-        """The columns of entries [start, stop) as an array `[entries, columns]`, float32 if all are, else float64.
+        """The columns of entries [start, stop) as an array `[entries, columns]`, float32 if all are, else
+        float64.
 
         A value that is not there (an element beyond the end of a jagged branch) is NaN.
         """
@@ -99,7 +99,9 @@ class TreeFile:
     def _flat(self, array: ak.Array, name: str, index: int | None, start: int) -> np.ndarray:
         if array.ndim == 1:
             if index is not None:
-                raise UsageError(f"{self.address}: {name!r} asks for an element, but the branch has one value per event")
+                raise UsageError(
+                    f"{self.address}: {name!r} asks for an element, but the branch has one value per event"
+                )
             return ak.to_numpy(array)
         if index is None:
             counts = ak.to_numpy(ak.num(array))
@@ -110,20 +112,21 @@ class TreeFile:
                 )
             index = 0
         padded = ak.pad_none(array, index + 1, clip=False)[:, index]
-        values = ak.to_numpy(padded, allow_missing=True)
+        values: Any = ak.to_numpy(padded, allow_missing=True)
         if isinstance(values, np.ma.MaskedArray):
             dtype = values.dtype if values.dtype.kind == "f" else np.float64
-            values = values.astype(dtype).filled(np.nan)
+            values = np.ma.filled(values.astype(dtype), np.nan)
         return values
 
 
 def open_tree(path: str, tree: str | None, columns: Sequence[str]) -> TreeFile:
     """Open a tree and see that it has the columns.
 
-    **Arguments:** `path`, a file or any address that uproot opens; `tree`, its name with folders and cycle, or None for
-    the file's only tree; `columns`, names of branches, `NAME[i]` for an element.
+    **Arguments:** `path`, a file or any address that uproot opens; `tree`, its name with folders and cycle,
+    or None for the file's only tree; `columns`, names of branches, `NAME[i]` for an element.
 
-    **Raises** `UsageError` where the file, the tree or a column is not there or not of a kind that can be read.
+    **Raises** `UsageError` where the file, the tree or a column is not there or not of a kind that can be
+    read.
     """
     if "://" not in path and not Path(path).exists():
         raise UsageError(f"{path} does not exist")
@@ -169,13 +172,18 @@ def _check_column(file: TreeFile, name: str, known: list[str]) -> None:
     try:
         found = file.tree[branch]
     except Exception:
-        raise UsageError(f"{file.address} has no branch {branch!r}{nearest(branch, known) or _some(known)}") from None
+        raise UsageError(
+            f"{file.address} has no branch {branch!r}{nearest(branch, known) or _some(known)}"
+        ) from None
     kind = str(found.typename)
-    inner = re.sub(r"^(?:std::)?(?:vector|RVec|ROOT::VecOps::RVec|ROOT::RVec|array)<(.*?)(?:,\s*\d+)?>$", r"\1", kind)
+    inner = re.sub(
+        r"^(?:std::)?(?:vector|RVec|ROOT::VecOps::RVec|ROOT::RVec|array)<(.*?)(?:,\s*\d+)?>$", r"\1", kind
+    )
     inner = re.sub(r"\[[^\]]*\]", "", inner).strip()
     if not _NUMBER.fullmatch(inner):
         raise UsageError(
-            f"{file.address}: branch {branch!r} is of type {kind}, expected numbers (one per event, or a list of them)"
+            f"{file.address}: branch {branch!r} is of type {kind}, expected numbers "
+            "(one per event, or a list of them)"
         )
 
 
@@ -194,7 +202,9 @@ class Source:
     **Raises** `UsageError` as `expand` and `open_tree` do, and where the files have no entries at all.
     """
 
-    def __init__(self, addresses: Sequence[str], tree: str | None, columns: Sequence[str], keep: Sequence[str] = ()):
+    def __init__(
+        self, addresses: Sequence[str], tree: str | None, columns: Sequence[str], keep: Sequence[str] = ()
+    ):
         self.columns = tuple(columns)
         self._keep = tuple(keep)
         self.files = [open_tree(path, own or tree, columns) for path, own in expand(addresses)]
@@ -238,7 +248,8 @@ class Source:
         return {name: self.files[0].read_one(name, 0, 1).dtype for name in self._keep}
 
     def boundaries(self, start: int, stop: int, entries: int) -> list[tuple[int, int]]:
-        """Cut [start, stop) into chunks of about `entries`, at the files' own cluster edges where these are finer.
+        """Cut [start, stop) into chunks of about `entries`, at the files' own cluster edges where these are
+        finer.
 
         A chunk that ends inside a cluster makes the cluster be read and unpacked twice.
         """
@@ -249,7 +260,7 @@ class Source:
             at = int(np.searchsorted(edges, target, side="right")) - 1
             aligned = int(edges[at]) if at >= 0 else 0
             cuts.append(min(aligned if aligned > cuts[-1] else target, stop))
-        return list(zip(cuts[:-1], cuts[1:], strict=True))
+        return list(pairwise(cuts))
 
     @cached_property
     def _edges(self) -> np.ndarray:
@@ -314,15 +325,15 @@ def write_weights(
 ) -> Iterator[WeightWriter]:
     """A weight file, complete under its name when the block ends and absent when it fails.
 
-    **Arguments:** `names` of the weights; `provenance`, written as JSON beside the tree; `kept`, further branches.
+    **Arguments:** `names` of the weights; `provenance`, written as JSON beside the tree; `kept`, further
+    branches.
 
     **Raises** `UsageError` where the file cannot be written.
     """
-    with whole_file(path) as temporary:
-        # Level 1: weights are nearly random bits, a higher one costs time and saves nothing.
-        with uproot.recreate(temporary, compression=uproot.ZSTD(1)) as file:
-            file["provenance"] = json.dumps(provenance, ensure_ascii=True)
-            yield WeightWriter(file, names, with_source, kept or {})
+    # Level 1: weights are nearly random bits, a higher one costs time and saves nothing.
+    with whole_file(path) as temporary, uproot.recreate(temporary, compression=uproot.ZSTD(1)) as file:
+        file["provenance"] = json.dumps(provenance, ensure_ascii=True)
+        yield WeightWriter(file, names, with_source, kept or {})
 
 
 def read_weights(path: str | Path, name: str | None = None, tree: str | None = None) -> Weight:
@@ -370,7 +381,9 @@ class Weights(Mapping[str, Weight]):
 
     def __getitem__(self, name: str) -> Weight:
         if name not in self._weights:
-            raise KeyError(f"no weight {name!r}{nearest(name, self._weights)}; there are {', '.join(self._weights)}")
+            raise KeyError(
+                f"no weight {name!r}{nearest(name, self._weights)}; there are {', '.join(self._weights)}"
+            )
         return self._weights[name]
 
     def __iter__(self) -> Iterator[str]:

@@ -46,7 +46,9 @@ def _one(events: Any, name: str, names: list[str]) -> np.ndarray:
     elif branch in names and index is not None:
         values = ak.pad_none(ak.Array(events[branch]), index + 1, clip=False)[:, index]
     else:
-        raise UsageError(f"the events have no column {name!r}{nearest(name, names)}; they have {', '.join(names)}")
+        raise UsageError(
+            f"the events have no column {name!r}{nearest(name, names)}; they have {', '.join(names)}"
+        )
     try:
         if isinstance(values, ak.Array):
             values = np.ma.filled(ak.to_numpy(values).astype(np.float64), np.nan)

@@ -12,16 +12,16 @@ BINS = 10
 def compare(truth: np.ndarray, predicted: np.ndarray) -> dict[str, Any]:
     """How well `predicted` reproduces `truth`, overall and in bins of equal population of the true weight.
 
-    With Δ = log10(w_pred/w_true): median of Δ; 68, 95 and 99.9 % quantiles of |Δ|; the bias of the weight itself,
-    Σ w_pred / Σ w_true − 1 (and the mean of w_pred/w_true − 1); root mean square of Δ; and the MAPE as the original
-    DeepMEM defined it, 100 % × mean |Δ| / |log10 w_true|.
+    With Δ = log10(w_pred/w_true): median of Δ; 68, 95 and 99.9 % quantiles of |Δ|; the bias of the weight
+    itself, Σ w_pred / Σ w_true − 1 (and the mean of w_pred/w_true − 1); root mean square of Δ; and the MAPE
+    as the original DeepMEM defined it, 100 % × mean |Δ| / |log10 w_true|.
 
-    **Arguments:** two float64 arrays `[events]`; pairs in which either is not finite and positive are left out and
-    counted.
+    **Arguments:** two float64 arrays `[events]`; pairs in which either is not finite and positive are left
+    out and counted.
     """
     good = np.isfinite(truth) & np.isfinite(predicted) & (truth > 0) & (predicted > 0)
     t, p = truth[good], predicted[good]
-    result = {"events": int(good.sum()), "left_out": int((~good).sum()), **_figures(t, p)}
+    result: dict[str, Any] = {"events": int(good.sum()), "left_out": int((~good).sum()), **_figures(t, p)}
     edges = np.quantile(-np.log10(t), np.linspace(0, 1, BINS + 1)) if len(t) >= BINS else []
     result["bins_of_minus_log10_weight"] = [
         {"from": low, "to": high, "events": int(inside.sum()), **_figures(t[inside], p[inside])}
@@ -35,13 +35,17 @@ def _bins(values: np.ndarray, edges: Any) -> list[tuple[float, float, np.ndarray
         return []
     index = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
     return [
-        (float(edges[i]), float(edges[i + 1]), index == i) for i in range(len(edges) - 1) if (index == i).any()
+        (float(edges[i]), float(edges[i + 1]), index == i)
+        for i in range(len(edges) - 1)
+        if (index == i).any()
     ]
 
 
 def _figures(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float | None]:
     if not len(truth):
-        return dict.fromkeys(("median", "q68", "q95", "q999", "rms", "mape_of_log10_percent", "bias", "mean_ratio"))
+        return dict.fromkeys(
+            ("median", "q68", "q95", "q999", "rms", "mape_of_log10_percent", "bias", "mean_ratio")
+        )
     delta = np.log10(predicted / truth)
     size = np.abs(delta)
     with np.errstate(divide="ignore"):

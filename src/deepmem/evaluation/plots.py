@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,17 +40,18 @@ def weights_against_each_other(
     path: str | Path,
     pairs: dict[str, tuple[np.ndarray, np.ndarray]],
     labels: tuple[str, str] = ("truth", "prediction"),
-    units: Sequence[str] | None = None,
+    unit: str | None = None,
 ) -> None:
     """Histograms of −log10 w with their ratio, and Δ = log10(w_pred/w_true) with its 68 and 95 % bands.
 
-    **Arguments:** `pairs`, name → true and predicted weights `[events]`; one column of panels each. `units`, of each weight.
+    **Arguments:** `pairs`, name → true and predicted weights `[events]`; one column of panels each; `unit`,
+    of the weights.
     """
     with _figure(path, 9.5 * len(pairs), 9) as figure:
         columns = np.atleast_1d(figure.subfigures(1, len(pairs)))
         for i, (name, (truth, predicted)) in enumerate(pairs.items()):
             good = np.isfinite(truth) & np.isfinite(predicted) & (truth > 0) & (predicted > 0)
-            _columns(columns[i], name, truth[good], predicted[good], labels, units[i] if units else "")
+            _columns(columns[i], name, truth[good], predicted[good], labels, unit or "")
 
 
 def _columns(
@@ -58,17 +60,22 @@ def _columns(
     top, ratio, delta = figure.subplots(3, 1, height_ratios=[3, 1, 2.2], gridspec_kw={"hspace": 0.06})
     t, p = -np.log10(truth), -np.log10(predicted)
     axis = hist.axis.Regular(60, *_range(t, p), name="x")
-    h_truth, h_predicted = hist.Hist(axis).fill(t), hist.Hist(axis).fill(p)
+    h_truth: Any = hist.Hist(axis).fill(t)
+    h_predicted: Any = hist.Hist(axis).fill(p)
     mplhep.histplot(h_truth, ax=top, color=_TRUTH, histtype="fill", alpha=0.35, label=labels[0])
     mplhep.histplot(h_truth, ax=top, color=_TRUTH, yerr=False)
-    mplhep.histplot(h_predicted, ax=top, color=_PREDICTED, histtype="errorbar", yerr=False, markersize=5, label=labels[1])
+    mplhep.histplot(
+        h_predicted, ax=top, color=_PREDICTED, histtype="errorbar", yerr=False, markersize=5, label=labels[1]
+    )
     figures = compare(truth, predicted)
     top.set_ylabel("events per bin")
-    top.set_ylim(0, 1.3 * max(float(h_truth.values().max()), 1))
+    top.set_xlabel("")
+    top.set_ylim(0, 1.45 * max(float(h_truth.values().max()), 1))
     top.legend(frameon=False, loc="upper right")
     top.text(
         0.02, 0.95,
-        f"{name}\n{len(truth):,} events\n|Δ| < {figures['q68']:.2g} for 68 %\n|Δ| < {figures['q95']:.2g} for 95 %",
+        f"{name}\n{len(truth):,} events\n"
+        f"|Δ| < {figures['q68']:.2g} for 68 %\n|Δ| < {figures['q95']:.2g} for 95 %",
         transform=top.transAxes, va="top",
     )  # fmt: skip
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -76,13 +83,16 @@ def _columns(
         error = 1 / np.sqrt(h_truth.values())
     filled = h_truth.values() > 0
     ratio.axhline(1, color="0.5", linewidth=1)
-    ratio.fill_between(axis.centers, 1 - error, 1 + error, where=filled, step="mid", color=_TRUTH, alpha=0.2, linewidth=0)
+    ratio.fill_between(
+        axis.centers, 1 - error, 1 + error, where=filled, step="mid", color=_TRUTH, alpha=0.2, linewidth=0
+    )
     ratio.plot(axis.centers[filled], quotient[filled], "o", color=_PREDICTED, markersize=4)
     ratio.set_ylim(0.8, 1.2)
     ratio.set_ylabel(f"{labels[1]}\n/ {labels[0]}")
     _bands(delta, axis.edges, t, t - p)
     delta.set_ylabel(r"$\Delta=\log_{10}(w_{\rm pred}/w_{\rm true})$")
-    delta.set_xlabel(rf"$-\log_{{10}}(w\,/\,{unit})$" if unit else r"$-\log_{10} w$")
+    named = re.sub(r"\^(-?\d+)", r"$^{\1}$", unit)
+    delta.set_xlabel(rf"$-\log_{{10}}(w$ / {named}$)$" if unit else r"$-\log_{10} w$")
     for panel in (top, ratio):
         panel.tick_params(labelbottom=False)
     for panel in (top, ratio, delta):
@@ -105,7 +115,9 @@ def _bands(axes: Any, edges: np.ndarray, where: np.ndarray, delta: np.ndarray) -
     for i in range(len(edges) - 1):
         inside = delta[index == i]
         if len(inside) >= 20:
-            rows.append([(edges[i] + edges[i + 1]) / 2, *np.quantile(inside, [0.025, 0.16, 0.5, 0.84, 0.975])])
+            rows.append(
+                [(edges[i] + edges[i + 1]) / 2, *np.quantile(inside, [0.025, 0.16, 0.5, 0.84, 0.975])]
+            )
     axes.axhline(0, color="0.5", linewidth=1)
     if rows:
         x, low95, low68, middle, high68, high95 = np.array(rows).T
@@ -118,7 +130,8 @@ def _bands(axes: Any, edges: np.ndarray, where: np.ndarray, delta: np.ndarray) -
 
 
 def training_curve(path: str | Path, history: Sequence[dict[str, Any]]) -> None:
-    """Loss and validation loss against the epoch, both axes of loss logarithmic, with the epoch that was kept marked."""
+    """Loss and validation loss against the epoch, both axes of loss logarithmic, with the epoch that was
+    kept marked."""
     epochs = [entry["epoch"] for entry in history]
     with _figure(path, 8, 5) as figure:
         axes = figure.subplots()

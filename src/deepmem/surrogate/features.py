@@ -1,19 +1,19 @@
 """From the columns of an event to what the network sees.
 
-A weight depends on invariants far more simply than on the columns themselves: a resonance sits in a pair mass, the
-parton densities in the momentum fractions. So the recognised columns are turned into logarithms, wrapped angles,
-pair and total invariants. Three symmetries are built in rather than learned:
+A weight depends on invariants far more simply than on the columns themselves: a resonance sits in a pair
+mass, the parton densities in the momentum fractions. So the recognised columns are turned into logarithms,
+wrapped angles, pair and total invariants. Three symmetries are built in rather than learned:
 
 - a rotation about the beam: only angles relative to the first object are used;
-- the exchange of the two beams, and a reflection of the transverse plane: the event is turned so that its total
-  rapidity, and the Δφ between the first two objects, are positive;
+- the exchange of the two beams, and a reflection of the transverse plane: the event is turned so that its
+  total rapidity, and the Δφ between the first two objects, are positive;
 - leptons are told apart by charge (and flavour), not by order: charged objects are put in order of these.
 
-The second and third leave the signs that they used among the features, so that no information is lost where a user's
-weights lack the symmetry (asymmetric beams; weights that depend on the order of the leptons).
+The second and third leave the signs that they used among the features, so that no information is lost where
+a user's weights lack the symmetry (asymmetric beams; weights that depend on the order of the leptons).
 
-Computed in double precision, since a pair mass of nearly collinear leptons is a small difference; the network gets
-single precision.
+Computed in double precision, since a pair mass of nearly collinear leptons is a small difference; the
+network gets single precision.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ Features = dict[str, Any]  # name of a feature → its values [events]
 
 @dataclass(frozen=True)
 class _Object:
-    """Where the columns of an object stand: pT, φ and, but for missing pT, η; mass, energy and charge if there."""
+    """Where the columns of an object stand: pT, φ and, but for missing pT, η; mass, energy and charge if
+    there."""
 
     name: str
     at: dict[Quantity, int]
@@ -45,8 +46,8 @@ class _Object:
 class FeatureMap:
     """Turns columns `[events, columns]` into features `[events, features]`, float64.
 
-    **Arguments:** `columns`, the branch names in order; `kind`, `"physics"`, or `"plain"` for every column as it is but
-    for φ, which is wrapped and taken relative to the first φ column.
+    **Arguments:** `columns`, the branch names in order; `kind`, `"physics"`, or `"plain"` for every column
+    as it is but for φ, which is wrapped and taken relative to the first φ column.
 
     A value outside a feature's domain (pT ≤ 0, NaN) gives a feature that is not finite, in that event alone.
     """
@@ -66,8 +67,10 @@ class FeatureMap:
         self.names = tuple(shapes)
 
     def __call__(self, values: jax.Array) -> jax.Array:
-        if not jax.config.jax_enable_x64:  # pyright: ignore
-            raise RuntimeError("features are computed in double precision: call this under jax.enable_x64(True)")
+        if jax.dtypes.canonicalize_dtype(float) != jnp.float64:
+            raise RuntimeError(
+                "features are computed in double precision: call this under jax.enable_x64(True)"
+            )
         return jnp.stack([*self._features(values).values()], axis=-1)
 
     def _find_objects(self) -> None:
@@ -111,7 +114,8 @@ class FeatureMap:
         first = phi[0]
         phi = [wrap_angle(angle - first) for angle in phi]
         missing = [
-            (o.name, o.get(values, Quantity.PT), wrap_angle(o.get(values, Quantity.PHI) - first)) for o in self._missing
+            (o.name, o.get(values, Quantity.PT), wrap_angle(o.get(values, Quantity.PHI) - first))
+            for o in self._missing
         ]
         turning = phi[1] if len(phi) > 1 else (missing[0][2] if missing else None)
         if turning is not None:
@@ -167,7 +171,9 @@ class FeatureMap:
         if len(objects) == 2:
             # Collins-Soper: cos θ* = 2 (E₂ p_z1 − E₁ p_z2) / [m √(m² + p_T²)]
             features["cos theta star"] = (
-                2 * (energy[1] * pz[0] - energy[0] * pz[1]) / jnp.sqrt(total_mass2 * (total_mass2 + total_pt2))
+                2
+                * (energy[1] * pz[0] - energy[0] * pz[1])
+                / jnp.sqrt(total_mass2 * (total_mass2 + total_pt2))
             )
         else:
             for (i, j), m2 in pair_mass2.items():
@@ -181,7 +187,8 @@ class FeatureMap:
         return features
 
     def _identity(self, values: Any) -> list[Any]:
-        """What tells charged objects apart: the charge, or minus the PDG code (the same order, and the flavour)."""
+        """What tells charged objects apart: the charge, or minus the PDG code (the same order, and the
+        flavour)."""
         charged = [Quantity.CHARGE in o.at for o in self._momenta]
         with_code = all(Quantity.PDG in o.at for o, has in zip(self._momenta, charged, strict=True) if has)
         return [
@@ -195,7 +202,8 @@ def _p(pt: Any, eta: Any) -> Any:
 
 
 def _mass(o: _Object, values: Any, pt: Any, eta: Any) -> Any:
-    """The mass column, or √(E² − p²) where there is an energy, or 0; rounding may make E² < p², which is m = 0."""
+    """The mass column, or √(E² − p²) where there is an energy, or 0; rounding may make E² < p², which is m =
+    0."""
     if Quantity.MASS in o.at:
         # A negative mass is how some files write a space-like rounding residue.
         return jnp.maximum(o.get(values, Quantity.MASS), 0.0)
@@ -205,9 +213,11 @@ def _mass(o: _Object, values: Any, pt: Any, eta: Any) -> Any:
 
 
 def _order_by_charge(pt: list, eta: list, phi: list, mass: list, identity: list) -> Features:
-    """Put charged objects in order of charge, negative first, in place; return what tells the order they came in.
+    """Put charged objects in order of charge, negative first, in place; return what tells the order they
+    came in.
 
-    A network of fixed size sorts them (Batcher's odd-even transposition), so that equal charges keep their order.
+    A network of fixed size sorts them (Batcher's odd-even transposition), so that equal charges keep their
+    order.
     """
     charged = [i for i, q in enumerate(identity) if q is not None]
     features: Features = {}

@@ -1,7 +1,9 @@
 """A trained model: scalers and network in one file, and the weights they give.
 
-The file is safetensors: a header of JSON and plain arrays behind it, so that loading one cannot run code. Its header records
-all that `predict` needs to know: columns, units, features, names of the weights, process, training range, versions.
+The file is safetensors: a header of JSON and plain arrays behind it, so that loading one cannot run code.
+Its header records all that `predict` needs to know: columns, units, features, names of the weights, process,
+training range,
+versions.
 """
 
 from __future__ import annotations
@@ -64,10 +66,11 @@ class Surrogate:
     def __call__(self, events: Any) -> Weights:
         """The weights of events, in their order.
 
-        **Arguments:** `events`, a dict of arrays, a structured array, an awkward record array with the model's columns,
-        or an array `[events, columns]`, in the model's unit.
+        **Arguments:** `events`, a dict of arrays, a structured array, an awkward record array with the
+        model's columns, or an array `[events, columns]`, in the model's unit.
 
-        **Returns** `Weights`; status 3 (and NaN) where an input is missing or not finite, 4 outside the training range.
+        **Returns** `Weights`; status 3 (and NaN) where an input is missing or not finite, 4 outside the
+        training range.
 
         **Raises** `UsageError` where a column is missing.
         """
@@ -141,7 +144,8 @@ class Surrogate:
 
     @classmethod
     def load(cls, path: str | Path) -> Surrogate:
-        """Read a model file. **Raises** `UsageError` where it is not one, is damaged, or was written by a newer version."""
+        """Read a model file. **Raises** `UsageError` where it is not one, is damaged, or was written by a
+        newer version."""
         header, arrays = _read(Path(path), "deepmem_model", "a model")
         try:
             if header["format"] > FORMAT:
@@ -149,7 +153,9 @@ class Surrogate:
                     f"{path} has format {header['format']}, this version reads up to {FORMAT}: update deepmem"
                 )
             scaler = _scaler_from(arrays)
-            about = {key: tuple(v) if isinstance(v := header[key], list) else v for key in _HEADER}
+            about: dict[str, Any] = {
+                key: tuple(v) if isinstance(v := header[key], list) else v for key in _HEADER
+            }
             inputs, outputs = len(scaler.feature_mean), len(about["weights"])
             shape = eqx.filter_eval_shape(
                 build, about["network"], inputs, outputs, about["width"], about["depth"], jax.random.key(0)
@@ -178,7 +184,9 @@ def energy_unit(unit: str) -> float:
 def save_scaler(path: str | Path, scaler: Scaler, columns: Sequence[str]) -> None:
     """Write a scaler on its own (the key `save_scaler_at`)."""
     with whole_file(path) as temporary:
-        save_file(_scaler_arrays(scaler), temporary, metadata={"deepmem_scaler": json.dumps({"columns": columns})})
+        save_file(
+            _scaler_arrays(scaler), temporary, metadata={"deepmem_scaler": json.dumps({"columns": columns})}
+        )
 
 
 def load_scaler(path: str | Path) -> Scaler:
@@ -202,24 +210,33 @@ def _read(path: Path, mark: str, what: str) -> tuple[dict[str, Any], dict[str, n
     """The header and arrays of one of our files, recognised by content, whatever the file is called."""
     try:
         with path.open("rb") as file:
-            start = file.read(4)
+            start = file.read(9)
     except FileNotFoundError:
         raise UsageError(f"{path} does not exist: train {what} first, or correct its path") from None
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
-    if start[:2] == b"PK" or start[:1] == b"\x80" or start[:2] in (b"\x78\x9c", b"\x1f\x8b"):
+    # Ours begins with eight bytes of length and a JSON header; torch writes zip files, joblib bare or packed
+    # pickles.
+    ours = start[8:9] == b"{"
+    if not ours and (
+        start.startswith((b"PK", b"\x78\x9c", b"\x1f\x8b", b"BZh", b"\xfd7z")) or start[:1] == b"\x80"
+    ):
         raise UsageError(
-            f"{path} looks like {what} of the original DeepMEM (a pickle, which can run code when it is loaded): "
+            f"{path} looks like {what} of the original DeepMEM (a pickle, and loading one can run code): "
             "it is not opened; train again, which takes minutes"
         )
     try:
         with safe_open(path, framework="numpy") as opened:
             metadata = opened.metadata() or {}
             if mark not in metadata:
-                others = {"deepmem_model": "a model", "deepmem_scaler": "a scaler", "deepmem_checkpoint": "a checkpoint"}
+                others = {
+                    "deepmem_model": "a model",
+                    "deepmem_scaler": "a scaler",
+                    "deepmem_checkpoint": "a checkpoint",
+                }
                 actual = next((name for key, name in others.items() if key in metadata), "a foreign file")
                 raise UsageError(f"{path} is not {what} of DeepMEM but {actual}")
-            return json.loads(metadata[mark]), {key: opened.get_tensor(key) for key in opened.keys()}
+            return json.loads(metadata[mark]), {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         if isinstance(error, UsageError):
             raise
@@ -241,6 +258,7 @@ def check_units(table: np.ndarray, columns: Sequence[str]) -> list[str]:
             )
         if quantity is Quantity.PT and np.median(values) > 2000:
             warnings.append(
-                f"{name} has a median of {np.median(values):.4g} GeV: in MeV? Set \"unit\": \"MeV\" in the configuration"
+                f"{name} has a median of {np.median(values):.4g} GeV: in MeV? "
+                'Then set "unit": "MeV" in the configuration'
             )
     return warnings

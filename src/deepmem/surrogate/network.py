@@ -1,7 +1,7 @@
 """Architectures: from standardised features `[features]` to standardised −log10(weight) `[weights]`.
 
-Written for one event, batched from outside. Both are found by name in a model file, so a name is never re-used for
-another architecture.
+Written for one event, batched from outside. Both are found by name in a model file, so a name is never
+re-used for another architecture.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ class ResidualNetwork(eqx.Module):
     def __init__(self, inputs: int, outputs: int, width: int, depth: int, *, key: PRNGKeyArray):
         keys = jax.random.split(key, depth + 1)
         sizes = [inputs] + [width] * depth
-        # variance 1.5/n keeps the size of what SiLU lets through; a small last layer starts at the mean weight
+        # variance 1.5/n keeps the size of what SiLU lets through; a small last layer starts at the mean
+        # weight
         self.layers = tuple(_linear(n, width, 1.5, k) for n, k in zip(sizes[:-1], keys[:-1], strict=True))
         self.last = _linear(width, outputs, 0.015, keys[-1])
 

@@ -1,32 +1,36 @@
 """Which rows can be learned from, and what of them: the target, its scale, the importance of each label.
 
-The target is t = −log10(w), standardised. A weight that is NaN, infinite, zero or negative has no logarithm: it is
-counted by kind and left out of the fit, as is a row whose inputs give a feature that is not finite.
+The target is t = −log10(w), standardised. A weight that is NaN, infinite, zero or negative has no logarithm:
+it is counted by kind and left out of the fit, as is a row whose inputs give a feature that is not finite.
 
-Where the labels have known errors, a label's importance in the loss is m²/(m² + σ²), with σ = δw/(w ln 10) the error of
-its logarithm and m the geometric mean of all σ: noisier labels count less, and equally noisy ones all the same.
+Where the labels have known errors, a label's importance in the loss is m²/(m² + σ²), with σ = δw/(w ln 10)
+the error of its logarithm and m the geometric mean of all σ: noisier labels count less, and equally noisy
+ones all the same.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from deepmem.columns import recognise
 from deepmem.data.loaders import Rows
 from deepmem.errors import UsageError
 from deepmem.surrogate.features import FeatureMap
 
-# A label cannot be called more precise than this (in log10 w): keeps one error of 0 from being infinitely important.
+# A label cannot be called more precise than this (in log10 w): keeps one error of 0 from being infinitely
+# important.
 _SMALLEST_NOISE = 1e-6
 
 
 class Scaler(NamedTuple):
-    """What the training part looks like: mean, standard deviation and range of each feature and of each target."""
+    """What the training part looks like: mean, standard deviation and range of each feature and of each
+    target."""
 
     feature_mean: np.ndarray
     feature_std: np.ndarray
@@ -41,11 +45,12 @@ class Scaler(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """Rows fit to learn from, float32: standardised `features`, `target`, and the `importance` of each target."""
+    """Rows fit to learn from, float32: standardised `features`, `target`, and the `importance` of each
+    target."""
 
-    features: np.ndarray
-    target: np.ndarray
-    importance: np.ndarray
+    features: Any  # NumPy arrays, or JAX arrays where the rows stay on the device
+    target: Any
+    importance: Any
 
 
 class Counts:
@@ -67,8 +72,8 @@ class Counts:
 class Preparation:
     """Makes `Prepared` rows of `Rows`; fit its scaler on the training part first.
 
-    **Arguments:** `features`, the feature map; `weights`, names of the weights; `energy_unit`, what one unit of the
-    files' momenta is in GeV; `scaler`, if there is one already.
+    **Arguments:** `features`, the feature map; `weights`, names of the weights; `energy_unit`, what one unit
+    of the files' momenta is in GeV; `scaler`, if there is one already.
     """
 
     def __init__(
@@ -88,7 +93,7 @@ class Preparation:
         counts = Counts()
         inputs, targets, noises = _Moments(), _Moments(), _Moments()
         for rows in training:
-            features, target, noise, _ = self._learnable(rows, counts)
+            features, target, noise = self._learnable(rows, counts)
             inputs.add(features)
             targets.add(target)
             noises.add(np.log(np.maximum(noise, _SMALLEST_NOISE)))
@@ -106,7 +111,7 @@ class Preparation:
         scaler = self.scaler
         if scaler is None:
             raise RuntimeError("fit the scaler first")
-        features, target, noise, _ = self._learnable(rows, counts or Counts())
+        features, target, noise = self._learnable(rows, counts or Counts())
         m2 = scaler.label_noise**2
         with np.errstate(invalid="ignore"):
             importance = np.where(m2 > 0, m2 / (m2 + np.maximum(noise, _SMALLEST_NOISE) ** 2), 1.0)
@@ -118,8 +123,8 @@ class Preparation:
             np.where(known, importance, 0).astype(np.float32),
         )
 
-    def _learnable(self, rows: Rows, counts: Counts) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Features, −log10 w, error of log10 w (NaN: none) of the usable rows, and which rows they are."""
+    def _learnable(self, rows: Rows, counts: Counts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Features, −log10 w (NaN: no valid weight) and error of log10 w (NaN: none) of the usable rows."""
         features = self.raw_features(rows.inputs)
         weights = rows.weights.astype(np.float64)
         good_inputs = np.isfinite(features).all(axis=1)
@@ -145,7 +150,7 @@ class Preparation:
         counts.used += int(usable.sum())
         with np.errstate(divide="ignore", invalid="ignore"):
             target = np.where(good, -np.log10(np.where(good, weights, 1.0)), np.nan)
-        return features[usable], target[usable], noise[usable], usable
+        return features[usable], target[usable], noise[usable]
 
     def raw_features(self, inputs: np.ndarray) -> np.ndarray:
         """Features in double precision, before the scaler, of inputs in the files' unit.
@@ -166,15 +171,14 @@ _BLOCK = 16_384
 
 def unit_factors(columns: tuple[str, ...], energy_unit: float) -> np.ndarray:
     """Per column, what turns the files' unit into GeV (1 for angles and charges)."""
-    from deepmem.columns import recognise
-
     return np.array([energy_unit if recognise(name).quantity.has_energy_unit else 1.0 for name in columns])
 
 
 class _Moments:
     """Number, mean, standard deviation and range of each column, gathered chunk by chunk, NaN left out.
 
-    Chan, Golub, LeVeque, Am. Stat. 37 (1983) 242: merging means and sums of squared deviations of two samples.
+    Chan, Golub, LeVeque, Am. Stat. 37 (1983) 242: merging means and sums of squared deviations of two
+    samples.
     """
 
     def __init__(self) -> None:

@@ -1,12 +1,13 @@
 """Training: the loss, the step, the loop.
 
-The loss is the importance-weighted mean of squared errors of the standardised −log10 w. The default network is trained with
-Muon (momentum, orthogonalised), whose steps are equally large in all directions of a weight matrix: on Drell-Yan weights
-it reached in 30 s what Adam does not reach in ten times that, and it does not mind inputs that only carry noise. The
-rate rises over the first steps and falls as a cosine over all epochs.
+The loss is the importance-weighted mean of squared errors of the standardised −log10 w. The default network
+is trained with Muon (momentum, orthogonalised), whose steps are equally large in all directions of a weight
+matrix: on Drell-Yan weights it reached in 30 s what Adam does not reach in ten times that, and it does not
+mind inputs that only carry noise. The rate rises over the first steps and falls as a cosine over all epochs.
 
-An epoch is one compiled call over data in memory, or one call per block of streamed data; no batch is dropped.
-Everything random is drawn from (seed, epoch), so a run that is killed and resumed ends as it would have.
+An epoch is one compiled call over data in memory, or one call per block of streamed data; no batch is
+dropped. Everything random is drawn from (seed, epoch), so a run that is killed and resumed ends as it would
+have.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Bool, Float, Int, PyTree
+from jaxtyping import Array, ArrayLike, Bool, Float, Int, PyTree
 
 from deepmem.data.files import whole_file
 from deepmem.data.loaders import Loader
@@ -31,7 +32,8 @@ from deepmem.errors import DeepMEMError, UsageError
 from deepmem.surrogate.network import Network
 from deepmem.surrogate.preparation import Preparation, Prepared
 
-# Rows in one call over streamed data: enough that the call itself costs nothing, few enough to be a small block.
+# Rows in one call over streamed data: enough that the call itself costs nothing, few enough to be a small
+# block.
 _STREAM_ROWS = 65_536
 _EVALUATION_ROWS = 8_192
 
@@ -50,7 +52,8 @@ class Recipe(NamedTuple):
 
 @dataclass(frozen=True)
 class Record:
-    """One epoch: mean squared error of the standardised target on the training part, as it went, and on the validation part."""
+    """One epoch: mean squared error of the standardised target on the training part, as it went, and on the
+    validation part."""
 
     epoch: int
     loss: float
@@ -60,7 +63,8 @@ class Record:
 
     @property
     def deciding(self) -> float:
-        """The loss that decides which model is kept: validation, or training where there is no validation part."""
+        """The loss that decides which model is kept: validation, or training where there is no validation
+        part."""
         return self.loss if self.validation_loss is None else self.validation_loss
 
 
@@ -72,21 +76,29 @@ class State(NamedTuple):
 
 
 def make_optimiser(recipe: Recipe, steps: int) -> optax.GradientTransformation:
-    """Muon with a cosine schedule; Adam at a constant rate for the reference network, as the original had it."""
+    """Muon with a cosine schedule; Adam at a constant rate for the reference network, as the original had
+    it."""
     if recipe.network == "reference":
         return optax.adam(recipe.learning_rate)
     warmup = min(500, steps // 10)
-    schedule = optax.warmup_cosine_decay_schedule(0.0, recipe.learning_rate, warmup, steps, recipe.learning_rate * 1e-3)
+    schedule = optax.warmup_cosine_decay_schedule(
+        0.0, recipe.learning_rate, warmup, steps, recipe.learning_rate * 1e-3
+    )
     # equinox keeps a matrix as [outputs, inputs]
     axes = optax.contrib.MuonDimensionNumbers(reduction_axis=1, output_axis=0)
     return optax.contrib.muon(
         schedule,
-        muon_weight_dimension_numbers=lambda params: jax.tree.map(lambda p: axes if p.ndim == 2 else None, params),
+        muon_weight_dimension_numbers=lambda params: jax.tree.map(
+            lambda p: axes if p.ndim == 2 else None, params
+        ),
     )
 
 
 def loss_sums(
-    network: Network, features: Float[Array, "n f"], target: Float[Array, "n k"], importance: Float[Array, "n k"]
+    network: Network,
+    features: Float[Array, "n f"],
+    target: Float[Array, "n k"],
+    importance: Float[Array, "n k"],
 ) -> tuple[Array, Array]:
     """Σ importance (prediction − target)², and Σ importance."""
     residual = jax.vmap(network)(features) - target
@@ -103,13 +115,14 @@ def run_steps(
     state: State,
     optimiser: optax.GradientTransformation,
     data: Prepared,
-    order: Int[Array, "steps batch"],
-    present: Bool[Array, "steps batch"],
+    order: Int[ArrayLike, "steps batch"],
+    present: Bool[ArrayLike, "steps batch"],
 ) -> tuple[State, Float[Array, " 2"]]:
-    """One optimiser step per row of `order`; returns the new state and the sums of the loss over all of them."""
+    """One optimiser step per row of `order`; returns the new state and the sums of the loss over all of
+    them."""
     arrays, static = eqx.partition(state.network, eqx.is_inexact_array)
 
-    def step(carry: tuple, batch: tuple) -> tuple:
+    def step(carry: tuple, batch: tuple) -> tuple[tuple, Array]:
         arrays, moments = carry
         rows, there = batch
         importance = data.importance[rows] * there[:, None]
@@ -130,8 +143,8 @@ _evaluate = eqx.filter_jit(loss_sums)
 class Training:
     """A run that can be stopped after any epoch and taken up again: `for record in training: ...`.
 
-    **Arguments:** `loader`, with the rows; `preparation`, its scaler fitted; `rows`, how many training rows can be learned
-    from; `network`, with its initial values; `recipe`.
+    **Arguments:** `loader`, with the rows; `preparation`, its scaler fitted; `rows`, how many training rows
+    can be learned from; `network`, with its initial values; `recipe`.
     """
 
     def __init__(self, loader: Loader, preparation: Preparation, rows: int, network: Network, recipe: Recipe):
@@ -188,14 +201,19 @@ class Training:
         return record
 
     def _blocks(self) -> Iterator[tuple[Prepared, np.ndarray, np.ndarray]]:
-        """The training rows of this epoch as arrays, the order in which to take them, and which places are filled."""
+        """The training rows of this epoch as arrays, the order in which to take them, and which places are
+        filled."""
         rng = np.random.default_rng([self.recipe.seed, self.epoch])
         if self._loader.resident:
             if self._resident is None:
                 prepared = [self._preparation(rows) for rows in self._loader.scan("train")]
-                self._resident = Prepared(*(jnp.asarray(np.concatenate(parts)) for parts in zip(*prepared, strict=True)))
-            rows = len(self._resident.features)
-            yield self._resident, *self._steps(rng.permutation(rows) if self.recipe.shuffle else np.arange(rows))
+                together = (np.concatenate(parts) for parts in zip(*prepared, strict=True))
+                self._resident = Prepared(*map(jnp.asarray, together))
+            count = len(self._resident.features)
+            yield (
+                self._resident,
+                *self._steps(rng.permutation(count) if self.recipe.shuffle else np.arange(count)),
+            )
             return
         size = max(1, _STREAM_ROWS // self.recipe.batch_size) * self.recipe.batch_size
         held: Prepared | None = None
@@ -292,7 +310,9 @@ class Training:
 
 def _difference(old: Any, new: Any) -> str:
     if isinstance(old, dict) and isinstance(new, dict):
-        return ", ".join(f"{key}: {old.get(key)} then, {new[key]} now" for key in new if old.get(key) != new[key])
+        return ", ".join(
+            f"{key}: {old.get(key)} then, {new[key]} now" for key in new if old.get(key) != new[key]
+        )
     return f"{old} then, {new} now"
 
 
