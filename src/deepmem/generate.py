@@ -95,6 +95,7 @@ _COMMON = (
 )
 # Pythia's own largest seed
 _SEEDS = 900_000_000
+_FAILURES = 100
 _CHUNK = 4096
 _LEAST_ACCEPTANCE = 1e-4
 _ROWS_PER_BASKET = 10_000
@@ -161,8 +162,8 @@ def generate(
     detector = Detector.of(entry, recipe, response)
     if output is not None:
         check_writable(output)
-    pythia = _pythia(_settings(entry, recipe, cuts, theory, seed))
-    source = _Source(pythia, entry, cuts, detector, dressed, seed)
+    pythia, hook = _pythia(_settings(entry, recipe, cuts, theory, seed), entry.outgoing)
+    source = _Source(pythia, hook, entry, cuts, detector, dressed, seed)
 
     if output is None:
         chunks = list(source.chunks(events, progress))
@@ -222,7 +223,11 @@ def _settings(process: Process, recipe: Recipe, selection: Selection, p: Paramet
     return settings
 
 
-def _pythia(settings: list[str]) -> Any:
+def _pythia(settings: list[str], outgoing: tuple[int, ...]) -> tuple[Any, Any]:
+    """Pythia, initialised; hard processes with other leptons than `outgoing` end before they are showered.
+
+    **Returns** it with the hook that does so: Pythia holds no reference, so the caller must.
+    """
     try:
         import pythia8mc
     except ImportError as error:
@@ -233,9 +238,23 @@ def _pythia(settings: list[str]) -> Any:
     for line in settings:
         if not pythia.readString(line):
             raise DeepMEMError(f"Pythia {version('pythia8mc')} does not know the setting {line!r}")
+    # Z decays are drawn one by one, so half of the pairs come out alike; Pythia's σ takes vetoes into account
+    hook: Any = None
+    if len({abs(code) for code in outgoing}) > 1:
+        wanted = sorted(outgoing)
+
+        class OtherLeptons(pythia8mc.UserHooks):
+            def canVetoProcessLevel(self) -> bool:  # noqa: N802
+                return True
+
+            def doVetoProcessLevel(self, process: Any) -> bool:  # noqa: N802
+                return sorted(particle.id() for particle in process if particle.status() == 23) != wanted
+
+        hook = OtherLeptons()
+        pythia.setUserHooksPtr(hook)
     if not pythia.init():
         raise DeepMEMError(f"Pythia could not be initialised with {'; '.join(settings)}")
-    return pythia
+    return pythia, hook
 
 
 # --- the detector
@@ -303,13 +322,15 @@ class _Source:
     def __init__(
         self,
         pythia: Any,
+        hook: Any,
         process: Process,
         selection: Selection,
         detector: Detector,
         dressed: bool,
         seed: int,
     ) -> None:
-        self._pythia, self._process, self._dressed = pythia, process, dressed
+        self._pythia, self._hook = pythia, hook
+        self._process, self._dressed = process, dressed
         self._selection, self._detector = selection, detector
         # streams of their own, row by row: chunk sizes then change nothing
         self._energies, self._noise = (
@@ -345,23 +366,19 @@ class _Source:
         sigma = info.sigmaGen() * 1e9
         spread = np.hypot(info.sigmaErr() / info.sigmaGen(), np.sqrt((1 - share) / self.kept))
         return Generated(
-            self._process.name, self.kept, self.tried, sigma * share, sigma * share * spread, output, columns
+            process=self._process.name,
+            events=self.kept,
+            tried=self.tried,
+            cross_section=float(sigma * share),
+            error=float(sigma * share * spread),
+            output=output,
+            columns=columns,
         )
 
     def _attempt(self, number: int, most: int) -> dict[str, np.ndarray]:
-        """Columns of those of the next `number` events with the right leptons that pass, at most `most`."""
+        """Columns of those of the next `number` events that pass, at most `most` of them."""
         codes, legs = self._process.outgoing, len(self._process.outgoing)
-        rows: list[tuple[np.ndarray, np.ndarray]] = []
-        tried = []
-        while len(rows) < number:
-            self._next()
-            self.tried += 1
-            found = self._leptons()
-            if found is not None:
-                rows.append(found)
-                tried.append(self.tried)
-            if not rows and self.tried > 1000 / _LEAST_ACCEPTANCE:
-                raise DeepMEMError(f"{self._process.name}: Pythia makes no event with leptons {codes}")
+        rows = [self._leptons() for _ in range(number)]
         born, true = (np.stack(parts) for parts in zip(*rows, strict=True))
         u = np.maximum(self._energies.random((number, legs)), 2.0**-54)
         measured = self._detector.measure(true, self._process.classes, u)
@@ -370,7 +387,8 @@ class _Source:
         if len(passed) > most:
             passed = passed[:most]
             # events behind the last one that is kept do not count as tried
-            self.tried = tried[passed[-1]]
+            number = int(passed[-1]) + 1
+        self.tried += number
         return self._columns(born[passed], true[passed], measured[passed], noise[passed])
 
     def _columns(
@@ -396,31 +414,27 @@ class _Source:
             for name, array in columns.items()
         }
 
-    def _next(self) -> None:
-        for _ in range(100):
+    def _leptons(self) -> tuple[np.ndarray, np.ndarray]:
+        """The next event: leptons before and after they radiate, in the process's order of legs."""
+        for _ in range(_FAILURES):
             if self._pythia.next():
-                return
-        raise DeepMEMError("Pythia failed at a hundred events in a row")
-
-    def _leptons(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Momenta before and after radiation, in the process's order of legs; None for other flavours."""
+                break
+        else:
+            raise DeepMEMError(f"Pythia failed at {_FAILURES} events in a row")
         event = self._pythia.event
-        wanted = list(self._process.outgoing)
-        places: list[int | None] = [None] * len(wanted)
-        for index in range(event.size()):
-            particle = event[index]
-            if particle.statusAbs() != 23 or particle.idAbs() not in (11, 13):
-                continue
-            code = particle.id()
-            free = [leg for leg, place in enumerate(places) if place is None and wanted[leg] == code]
+        free = dict(enumerate(self._process.outgoing))
+        places = [0] * len(free)
+        # decay products stand near the end of the record
+        for index in reversed(range(event.size())):
             if not free:
-                return None
-            places[free[0]] = index
-        if None in places:
-            return None
+                break
+            particle = event[index]
+            if particle.statusAbs() == 23 and particle.idAbs() in (11, 13):
+                leg = next(leg for leg, code in free.items() if code == particle.id())
+                places[leg] = index
+                del free[leg]
         born = np.array([_massless(event[place]) for place in places])
-        last = [event[place].iBotCopyId() for place in places]
-        true = np.array([_massless(event[index]) for index in last])
+        true = np.array([_massless(event[event[place].iBotCopyId()]) for place in places])
         return born, _dress(event, true) if self._dressed else true
 
 
