@@ -43,7 +43,7 @@ from jax.scipy.special import ndtr, ndtri
 from jaxtyping import Array, Float
 
 from deepmem.errors import UsageError, nearest
-from deepmem.physics.precision import double_precision
+from deepmem.physics.precision import double_precision, require_double
 
 Values: TypeAlias = Any  # a float, or a NumPy or JAX array of any shape
 Point: TypeAlias = tuple[Float[Array, ""], Float[Array, ""]]
@@ -65,6 +65,7 @@ class Resolution(eqx.Module):
 
     def sigma(self, energy: Values) -> Array:
         """σ in GeV at an energy in GeV."""
+        require_double("a transfer function")
         return jnp.sqrt(self.a**2 * energy**2 + self.b**2 * energy + self.c**2)
 
     def derivative(self, energy: Values) -> Array:
@@ -547,6 +548,7 @@ def _normal(z: Values) -> Array:
 
 def _range(low: Values, high: Values, rec: Values, mass: Values) -> tuple[Array, Array]:
     """A support: never below the mass, never at zero, and of no width where the mass is beyond it."""
+    require_double("a transfer function")
     low = jnp.maximum(jnp.maximum(low, mass), 1e-3 * rec)
     return low, jnp.maximum(high, low)
 
