@@ -1,4 +1,4 @@
-"""Events from Pythia 8: seeds, selection, response, columns, and distributions as the example data have them."""
+"""Events from Pythia 8: seeds, selection, response, columns; distributions as the example data have them."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_a_file_has_the_same_arrays(tmp_path, drell_yan):
 
 
 def test_distributions_of_the_example_data(drell_yan, higgs):
-    """Quartiles of 60,000 and 6,000 example events (Pythia 8.317, see their README), within 5 standard errors.
+    """Quartiles of 60,000 and 6,000 example events (Pythia 8.317), within 5 standard errors.
 
     Of the total p_T, of the mass, and of the missing pT; of the leading lepton's pT.
     """

@@ -10,6 +10,9 @@ Leptons are *bare* unless `dressed`: what a lepton radiates is lost, as in the e
 tail below the resonance that no leading-order weight has. Dressed leptons get back the photons within ΔR <
 0.1.
 
+Pythia's qq̄ → 4ℓ has the doubly resonant diagrams (γ*/Z γ*/Z) alone; the full tree level of `zz_4l` adds the
+singly resonant ones, a fifth of the rate between 105 and 140 GeV with pairs above 4 GeV.
+
 Each measured lepton has two true momenta beside it, under the same number: `true_lep1_…`, what the response
 acted on, and `born_lep1_…`, before it radiated (both with the recoil off the initial state).
 """
