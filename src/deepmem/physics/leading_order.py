@@ -194,7 +194,8 @@ class LeadingOrder:
     def _reach(self) -> tuple[float, float]:
         """Bounds of E_gen/E_rec that the responses allow, at 30 GeV."""
         energy = 30.0
-        bounds = [each.support(energy) for by_eta in self.responses.values() for each in by_eta.responses]
+        with double_precision():
+            bounds = [each.support(energy) for part in self.responses.values() for each in part.responses]
         low, high = (np.array([float(bound[i]) for bound in bounds]) / energy for i in (0, 1))
         return float(low.min()), float(high.max())
 
