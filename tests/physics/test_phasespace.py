@@ -1,0 +1,104 @@
+"""Phase space: its volume by the textbook's formula, conservation, and maps against their densities."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from math import factorial, pi
+
+import jax
+import numpy as np
+import pytest
+
+from deepmem.errors import UsageError
+from deepmem.physics.constants import Parameters
+from deepmem.physics.phasespace import DIMENSIONS, Mixture, Pole, Power, Region, sampler
+from deepmem.physics.processes import all_processes, find_process
+from deepmem.physics.processes.base import Process
+
+NAMES = ("drell_yan", "zz_4l", "zz_4mu", "higgs_4e")
+
+
+POINTS = 30_000
+
+
+@pytest.fixture(autouse=True)
+def double():
+    with jax.enable_x64(True):
+        yield
+
+
+@lru_cache
+def drawer(name: str):
+    return jax.jit(jax.vmap(sampler(find_process(name)), in_axes=(1, None, None)))
+
+
+def points(name: str, region: Region, p: Parameters):
+    legs = len(find_process(name).outgoing)
+    u = np.random.default_rng(3).random((DIMENSIONS[legs], POINTS))
+    return jax.tree.map(np.asarray, drawer(name)(u, p, region))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_volume_of_phase_space(name):
+    """∫dΦ_n = (2π)^(4−3n) (π/2)^(n−1) s^(n−2)/((n−1)! (n−2)!) for massless legs (PDG, Kinematics)."""
+    # a Higgs as wide as the window, so that its map does not leave the rest to few points
+    p, region = Parameters(WH=20.0), Region(100.0, 150.0)
+    point = points(name, region, p)
+    n = len(find_process(name).outgoing)
+    volume = (2 * pi) ** (4 - 3 * n) * (pi / 2) ** (n - 1) * point.s ** (n - 2)
+    volume /= factorial(n - 1) * factorial(n - 2)
+    ratio = point.measure / volume / np.log(p.sqrt_s**2 / point.s) / (region.high**2 - region.low**2)
+    error = ratio.std() / np.sqrt(len(ratio))
+    assert error < 0.03
+    assert ratio.mean() == pytest.approx(1, abs=4 * error)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_momentum_is_conserved_and_legs_are_massless(name):
+    region = Region(105.0, 140.0, 0.0 if name == "drell_yan" else 4.0)
+    point = points(name, region, Parameters())
+    legs = np.moveaxis(np.array(point.legs), -1, 0)
+    assert np.abs(legs[:, :2].sum(1) - legs[:, 2:].sum(1)).max() < 1e-9
+    assert np.abs(legs[..., 0] ** 2 - (legs[..., 1:] ** 2).sum(-1)).max() < 1e-8
+    assert np.sqrt(point.s).min() >= 105 - 1e-9
+    assert np.sqrt(point.s).max() <= 140 + 1e-9
+    codes = find_process(name).outgoing
+    pairs = [(i, j) for j in range(len(codes)) for i in range(j) if codes[i] == -codes[j]]
+    for i, j in pairs:
+        both = legs[:, 2 + i] + legs[:, 2 + j]
+        mass2 = both[:, 0] ** 2 - (both[:, 1:] ** 2).sum(-1)
+        assert (mass2[point.measure > 0] >= region.pair**2 * (1 - 1e-9)).all()
+
+
+@pytest.mark.parametrize(
+    "part", [Pole(91.188, 2.44), Pole(125.0, 0.0064), Power(0.0), Power(1.0), Power(2.0)], ids=str
+)
+def test_a_map_draws_its_own_density(part):
+    """The Jacobian ds/du is 1/density."""
+    low, high = 50.0, 140.0**2
+    u = np.linspace(0.001, 0.999, 997)
+    s, slope = jax.vmap(jax.value_and_grad(part.draw), in_axes=(0, None, None))(u, low, high)
+    assert (np.diff(s) > 0).all()
+    np.testing.assert_allclose(slope * part.density(s, low, high), 1, rtol=1e-6)
+
+
+def test_a_mixture_is_normalised_and_draws_its_shares():
+    mixture = Mixture(((0.5, Pole(91.188, 2.44)), (0.3, Power(1.0)), (0.2, Power(0.0))))
+    rng, low, high = np.random.default_rng(5), 16.0, 110.0**2
+    s = np.asarray(mixture.draw(rng.random(200_000), rng.random(200_000), low, high))
+    edges = np.linspace(low, high, 41)
+    fine = np.linspace(low, high, 400_001)
+    density = np.asarray(mixture.density(fine, low, high))
+    cumulative = np.concatenate([[0], np.cumsum((density[1:] + density[:-1]) / 2 * np.diff(fine))])
+    assert cumulative[-1] == pytest.approx(1, abs=1e-4)
+    expected = np.diff(np.interp(edges, fine, cumulative)) * len(s)
+    found = np.histogram(s, edges)[0]
+    chi2 = ((found - expected) ** 2 / expected).sum()
+    assert chi2 < 40 + 5 * np.sqrt(80)
+
+
+def test_a_final_state_without_a_map_is_refused():
+    known = all_processes()["drell_yan"]
+    other = Process(**{**vars(known), "name": "photons", "outgoing": (22, 22)})
+    with pytest.raises(UsageError, match="two or four charged leptons"):
+        sampler(other)
