@@ -2,7 +2,7 @@
 
 An integrand is a JAX function `f(shared, event, x) → values`, for one event and one point: `shared` is a
 pytree that all events have in common (tables, parameters), `event` a pytree of one event's numbers, `x` a
-point of (0, 1)^d, and `values` a number or a vector of them, integrated over the same points. The first
+point of (0, 1)^d, and `values` a number, a vector of them or a tuple of either, integrated over the same points. The first
 `steering` values decide when to stop; the others are carried along (a derivative, the part of the integral
 that lies outside a table). `f` must be a hashable object that lives on, a function of a module rather than a
 lambda made anew: the compiled code is kept by its identity. What changes between calls belongs to `shared`,
@@ -50,7 +50,9 @@ from deepmem.errors import UsageError
 from deepmem.event import Status
 from deepmem.physics.precision import double_precision
 
-Integrand: TypeAlias = Callable[[Any, Any, Float[Array, "dimensions"]], Float[Array, "..."]]
+Integrand: TypeAlias = Callable[
+    [Any, Any, Float[Array, "dimensions"]], Float[Array, "..."] | tuple[Float[Array, "..."], ...]
+]
 
 SLOT = 256
 """Evaluations per slot."""
@@ -429,19 +431,28 @@ class _Tally:
 # ---------------------------------------------------------------------------------------------------
 
 
-@partial(jax.jit, static_argnames=("f",))
 def _evaluate(f: Integrand, shared: Any, events: Any) -> Array:
-    point = jnp.zeros(0)
-    return jax.vmap(lambda event: jnp.atleast_1d(f(shared, event, point)))(events)
+    values = _values(f, shared, events, jnp.zeros((jax.tree.leaves(events)[0].shape[0], 1, 0)))
+    return jnp.concatenate(values, axis=-1)[:, 0]
 
 
-def _values(f: Integrand, shared: Any, events: Any, x: Float[Array, "slots points d"]) -> Array:
-    """[slots, points, values]"""
-    one = lambda event, point: jnp.atleast_1d(f(shared, event, point))  # noqa: E731
+@partial(jax.jit, static_argnames=("f",))
+def _values(
+    f: Integrand, shared: Any, events: Any, x: Float[Array, "slots points d"]
+) -> tuple[Float[Array, "slots points _"], ...]:
+    """The integrand's values, part by part.
+
+    Compiled by itself, and parts are joined outside: XLA would fuse an integrand into the joining, and compute all of it for
+    each part, four times slower.
+    """
+
+    def one(event: Any, point: Array) -> tuple[Array, ...]:
+        parts = f(shared, event, point)
+        return tuple(map(jnp.atleast_1d, parts if isinstance(parts, tuple) else (parts,)))
+
     return jax.vmap(jax.vmap(one, in_axes=(None, 0)))(events, x)
 
 
-@partial(jax.jit, static_argnames=("f",))
 def _quadrature_slots(
     f: Integrand,
     shared: Any,
@@ -450,7 +461,14 @@ def _quadrature_slots(
     weights: Float[Array, "slots rules points"],
 ) -> tuple[Array, Array, Array]:
     """Per slot: the sum under each rule, the largest |value|, the number of points that aren't finite."""
-    values = _values(f, shared, events, x)
+    return _quadrature_sums(_values(f, shared, events, x), weights)
+
+
+@jax.jit
+def _quadrature_sums(
+    parts: tuple[Float[Array, "slots points _"], ...], weights: Float[Array, "slots rules points"]
+) -> tuple[Array, Array, Array]:
+    values = jnp.concatenate(parts, axis=-1)
     # padding has no weight: whatever happens there doesn't count
     used = (weights != 0).any(axis=1)
     finite = jnp.isfinite(values).all(axis=-1)
@@ -470,7 +488,6 @@ def _lattice_points(
     return jnp.clip(u, _TINY, 1 - _TINY)
 
 
-@partial(jax.jit, static_argnames=("f",))
 def _lattice_slots(
     f: Integrand,
     shared: Any,
@@ -481,11 +498,32 @@ def _lattice_slots(
     z: Float[Array, "d"],
 ) -> tuple[Array, Array, Array, Array]:
     """Per slot: the values, their sum per shift, the largest |value|, the number of points not finite."""
-    slots, shifts, d = shift.shape
+    x, jacobian = _mapped_points(grid, shift, offset, z)
+    return _lattice_sums(_values(f, shared, events, x), jacobian, shift)
+
+
+@jax.jit
+def _mapped_points(
+    grid: Float[Array, "slots d knots 2"],
+    shift: Float[Array, "slots shifts d"],
+    offset: Float[Array, "slots"],
+    z: Float[Array, "d"],
+) -> tuple[Float[Array, "slots points d"], Float[Array, "slots points"]]:
+    slots, _, d = shift.shape
     u = _lattice_points(shift, offset, z).reshape(slots, SLOT, d)
     per_dimension = jax.vmap(_map, in_axes=(0, 0))
     x, jacobian = jax.vmap(jax.vmap(per_dimension, in_axes=(None, 0)))(grid, u)
-    values = _values(f, shared, events, x) * jacobian.prod(axis=-1)[..., None]
+    return x, jacobian.prod(axis=-1)
+
+
+@jax.jit
+def _lattice_sums(
+    parts: tuple[Float[Array, "slots points _"], ...],
+    jacobian: Float[Array, "slots points"],
+    shift: Float[Array, "slots shifts d"],
+) -> tuple[Array, Array, Array, Array]:
+    slots, shifts, _ = shift.shape
+    values = jnp.concatenate(parts, axis=-1) * jacobian[..., None]
     finite = jnp.isfinite(values).all(axis=-1)
     values = jnp.where(finite[..., None], values, 0.0)
     per_shift = values.reshape(slots, shifts, SLOT // shifts, -1).sum(axis=2)

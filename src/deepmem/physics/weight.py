@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from typing import Any
 
 import jax
@@ -46,6 +46,11 @@ from deepmem.physics.processes.base import DEFAULT_DENSITY, DEFAULT_FLAVOURS, Pr
 
 # The Gaussian quantiles of the resonant map are spread by this much: T falls off more slowly above E_rec.
 _STRETCH = 1.1
+# Gauss-Legendre rules converge badly on quantiles of the response itself, whose derivative is singular at both ends;
+# on those of a Gaussian twice as wide 12 x 12 points give 1e-5.
+_QUADRATURE_STRETCH = 2.0
+# Evaluations before a lattice may stop: the maps leave integrands without hidden peaks.
+_MINIMUM = 1 << 10
 _RESONANT_SHARE = 0.8
 # Reconstructed s beyond which nothing is integrated, in standard deviations: four energies at 5 σ each make 10.
 _WINDOW = 10.0
@@ -88,6 +93,11 @@ class Hypothesis:
     @property
     def resonant(self) -> bool:
         return self.process.resonance is not None and self.dimensions > 0 and not self.mass_from_event
+
+    @property
+    def smooth(self) -> bool:
+        """Whether a product quadrature does: few dimensions, and no peak that is narrower than the responses."""
+        return 1 <= self.dimensions <= 2 and not self.resonant
 
     def describe(self) -> dict[str, Any]:
         """For provenance: every number that the weight depends on."""
@@ -209,35 +219,30 @@ def integrand(alpha: Hypothesis) -> integrator.Integrand:
 
     `event`: `energy`, `eta`, `phi` of the visible legs `[legs]`, in the order of the process.
     """
-    return _integrand(alpha.process, alpha.flavours, alpha.subset, alpha.resonant, alpha.mass_from_event)
+    stretch = _QUADRATURE_STRETCH if alpha.smooth else 1.0
+    return _integrand(
+        alpha.process, alpha.flavours, alpha.subset, alpha.resonant, alpha.mass_from_event, stretch
+    )
 
 
 @cache
 def _integrand(
-    process: Process, flavours: int, subset: str | None, resonant: bool, mass_from_event: bool
+    process: Process, flavours: int, subset: str | None, resonant: bool, mass_from_event: bool, stretch: float
 ) -> integrator.Integrand:
-    point = _resonant_energies if resonant else _flat_energies
+    point = _resonant_energies if resonant else partial(_flat_energies, stretch=stretch)
 
-    def f(shared: dict[str, Any], event: dict[str, Any], u: jax.Array) -> jax.Array:
+    def f(shared: dict[str, Any], event: dict[str, Any], u: jax.Array) -> tuple[jax.Array, jax.Array]:
         require_double("the integrand of a weight")
         energies, density = point(process, shared, event, u)
         momenta = []
         for i, energy in enumerate(energies):
-            transverse = energy / jnp.cosh(event["eta"][i])
-            phi = event["phi"][i]
-            momenta.append(
-                (
-                    energy,
-                    transverse * jnp.cos(phi),
-                    transverse * jnp.sin(phi),
-                    transverse * jnp.sinh(event["eta"][i]),
-                )
-            )
+            sine, x, y, z = (event[key][i] for key in ("sine", "x", "y", "z"))
+            momenta.append((energy, energy * x, energy * y, energy * z))
             # |p|² sinθ d|p|/(2E(2π)³) of a massless particle is E sinθ dE/(2(2π)³)
-            density = density * transverse / (2 * (2 * jnp.pi) ** 3)
+            density = density * energy * sine / (2 * (2 * jnp.pi) ** 3)
         values, below = _partonic(process, flavours, subset, mass_from_event, shared, momenta)
         values = jnp.where(density > 0, values * density, 0.0)
-        return jnp.concatenate([values, jnp.where(below, values, 0.0)])
+        return values, jnp.where(below, values, 0.0)
 
     return f
 
@@ -287,7 +292,7 @@ def _partonic(
 
 
 def _flat_energies(
-    process: Process, shared: dict[str, Any], event: dict[str, Any], u: jax.Array
+    process: Process, shared: dict[str, Any], event: dict[str, Any], u: jax.Array, stretch: float
 ) -> tuple[list, Any]:
     """Energies that follow their own transfer functions, and Π T dE/du."""
     energies, density, used = [], 1.0, 0
@@ -297,7 +302,7 @@ def _flat_energies(
         # a perfect measurement takes no random number
         at = u[used] if by_eta.dimensions else jnp.asarray(0.5)
         used += by_eta.dimensions
-        energy, weight = response.flatten(at, event["energy"][i])
+        energy, weight = response.flatten(at, event["energy"][i], stretch=stretch)
         energies.append(energy)
         density = density * weight
     return energies, density
@@ -404,7 +409,15 @@ def visible(alpha: Hypothesis, events: Any) -> tuple[dict[str, np.ndarray], np.n
     with np.errstate(over="ignore", invalid="ignore"):
         energy = pt * np.cosh(eta)
         good &= (pt > 0).all(axis=1) & np.isfinite(energy).all(axis=1)
-    return {"energy": energy, "eta": eta, "phi": phi}, good
+    return particles_from(energy, eta, phi), good
+
+
+def particles_from(energy: Any, eta: Any, phi: Any) -> dict[str, Any]:
+    """What the integrand wants to know of visible particles: E_rec, η, φ, sinθ and the direction, `[..., legs]`."""
+    xp: Any = jnp if isinstance(eta, jax.Array) else np
+    sine = 1 / xp.cosh(eta)
+    x, y, z = sine * xp.cos(phi), sine * xp.sin(phi), xp.tanh(eta)
+    return {"energy": energy, "eta": eta, "phi": phi, "sine": sine, "x": x, "y": y, "z": z}
 
 
 def compute(
@@ -457,13 +470,13 @@ def _estimate(
     steering = len(alpha.names)
     if dimensions == 0:
         return integrator.evaluate(f, shared, events)
-    if dimensions <= 2 and not alpha.resonant:
+    if alpha.smooth:
         return integrator.quadrature(
             f, shared, events, dimensions, precision=precision, calls=calls or 1 << 16, steering=steering
         )
     return integrator.lattice(
         f, shared, events, dimensions, precision=precision, calls=calls or 1 << 19, seed=seed, indices=indices,
-        steering=steering,
+        minimum=_MINIMUM, steering=steering,
     )  # fmt: skip
 
 
@@ -498,7 +511,7 @@ def weight_function(alpha: Hypothesis, points: np.ndarray, weights: np.ndarray) 
     def w(p: Parameters, event: dict[str, Any]) -> jax.Array:
         require_double("a weight function")
         here = shared | {"parameters": jax.tree.map(lambda v: jnp.asarray(v, dtype=float)[None], p)}
-        values = jax.vmap(lambda u: f(here, event, u)[0])(jnp.asarray(points))
+        values = jax.vmap(lambda u: f(here, event, u)[0][0])(jnp.asarray(points))
         return jnp.asarray(weights) @ values
 
     return w
