@@ -67,7 +67,7 @@ def test_every_key_of_the_original_means_what_it_said() -> None:
         ({"split": [8, -1, 1]}, "non-negative"),
         ({"unit": "keV"}, "'unit': input should be 'GeV' or 'MeV'"),
         ({"loader": "hybridmt"}, "'loader': input should be 'hybridMT', 'hybrid' or 'inbuilt'"),
-        ({"input_paths": []}, "'input_paths'"),
+        ({"input_paths": []}, "the key 'input_paths' is empty"),
         ({"input_paths": "events.root"}, "'input_paths'"),
         ({"weights": ["w", "w"]}, "twice"),
         ({"weight_errors": ["a", "b"]}, "names 2 branches"),

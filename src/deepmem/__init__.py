@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from deepmem.data.root import Weights
     from deepmem.errors import DeepMEMError, UsageError
     from deepmem.event import Status, Weight
+    from deepmem.exact import compute
+    from deepmem.physics.amplitude import matrix_element, processes
     from deepmem.surrogate.model import Surrogate
     from deepmem.workflow import compare, predict, test, train
 
@@ -23,7 +25,10 @@ _HOME = {
     "Weight": "event",
     "Weights": "data.root",
     "compare": "workflow",
+    "compute": "exact",
+    "matrix_element": "physics.amplitude",
     "predict": "workflow",
+    "processes": "physics.amplitude",
     "test": "workflow",
     "train": "workflow",
 }
@@ -37,7 +42,10 @@ __all__ = [
     "Weight",
     "Weights",
     "compare",
+    "compute",
+    "matrix_element",
     "predict",
+    "processes",
     "test",
     "train",
 ]

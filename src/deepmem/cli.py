@@ -180,11 +180,203 @@ def predict(
         output,
         model=model,
         config=inputfile,
-        keep=[name for name in (keep or "").split(",") if name],
+        keep=_names(keep),
         device=_device(device),
         reporter=_console(),
     )
     _print_json(result) if as_json else _print_predicted(result)
+
+
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", help="A parameter: MZ=91.0, or a scan MZ=90:92:0.5 (may be repeated).", metavar="NAME=VALUE"
+    ),
+]
+Pdf = Annotated[str | None, typer.Option(help="Parton density: an LHAPDF set's name or a grid file.")]
+Selected = Annotated[
+    str | None, typer.Option("--selection", help="Cuts on measured leptons, as JSON.", metavar="JSON")
+]
+OptionalInput = Annotated[
+    str | None, typer.Option(help="Input file: paths, unit, column_names, response, selection.")
+]
+
+
+@app.command()
+def compute(
+    events: Events = None,
+    process: Annotated[
+        list[str], typer.Option(help="A process of the menu (may be repeated).", metavar="NAME")
+    ] = ...,  # type: ignore[assignment]
+    output: Annotated[str, typer.Option(help="The weight file to write.", metavar="OUT.root")] = ...,  # type: ignore[assignment]
+    inputfile: OptionalInput = None,
+    precision: Annotated[float, typer.Option(help="Relative error at which an event stops.")] = 0.01,
+    calls: Annotated[int | None, typer.Option(help="Evaluations per event at most.")] = None,
+    settings: Settings = None,
+    pdf: Pdf = None,
+    entries: Annotated[
+        str | None, typer.Option(help="The part to compute, for a farm.", metavar="A:B")
+    ] = None,
+    keep: Annotated[str | None, typer.Option(help="Branches to copy along: run,event")] = None,
+    seed: Annotated[int, typer.Option(help="Of the integration points.")] = 0,
+    threads: Threads = None,
+    debug: Debug = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write the exact weights of events into a ROOT file; called again, continues where it stopped."""
+    from deepmem import exact
+
+    result = exact.compute_files(
+        events or (),
+        output,
+        process,
+        config=inputfile,
+        precision=precision,
+        calls=calls,
+        seed=seed,
+        pdf=pdf,
+        entries=_range(entries),
+        keep=_names(keep),
+        reporter=_console(),
+        **_settings(settings),
+    )
+    _print_json(result) if as_json else _print_predicted(result)
+
+
+@app.command()
+def merge(
+    parts: Annotated[
+        list[str], typer.Argument(help="Files made with compute --entries.", metavar="PART.root ...")
+    ],
+    output: Annotated[str, typer.Option(help="The weight file to write.", metavar="OUT.root")] = ...,  # type: ignore[assignment]
+    debug: Debug = False,
+    as_json: AsJson = False,
+) -> None:
+    """Put the parts of a farm together, in the order of their entries."""
+    from deepmem import exact
+
+    result = exact.merge(parts, output)
+    if as_json:
+        _print_json(result)
+    else:
+        typer.echo(f"{result['parts']} parts, {result['events']:,} events → {output}")
+
+
+@app.command()
+def processes(debug: Debug = False, as_json: AsJson = False) -> None:
+    """The menu: final state, columns needed, parameters, dimensions, paper."""
+    from deepmem.physics.amplitude import processes as menu
+
+    entries = menu()
+    if as_json:
+        _print_json(entries)
+        return
+    for name, entry in entries.items():
+        settings = ", ".join(f"{k}={'derived' if v is None else v}" for k, v in entry["parameters"].items())
+        typer.echo(f"{name}   {entry['title']}")
+        typer.echo(f"    outgoing    {' '.join(map(str, entry['outgoing']))}")
+        typer.echo(f"    columns     {' '.join(entry['columns'])}")
+        typer.echo(f"    parameters  {settings}")
+        if entry["subsets"]:
+            typer.echo(f"    subsets     {', '.join(entry['subsets'])} (--set subset=NAME)")
+        typer.echo(f"    dimensions  {entry['dimensions']}, or 0 with --set r_lepton=0")
+        typer.echo(f"    reference   {entry['reference']}\n")
+
+
+@app.command()
+def generate(
+    process: Annotated[str, typer.Argument(help="A process of the menu.", metavar="PROCESS")],
+    events: Annotated[int, typer.Option(help="How many events to keep.", metavar="N")] = ...,  # type: ignore[assignment]
+    output: Annotated[str, typer.Option(help="The file to write.", metavar="OUT.root")] = ...,  # type: ignore[assignment]
+    seed: Annotated[int, typer.Option(help="Same seed, same events.")] = 1,
+    inputfile: OptionalInput = None,
+    selection: Selected = None,
+    dressed: Annotated[
+        bool, typer.Option("--dressed", help="Add photons within ΔR < 0.1 to leptons.")
+    ] = False,
+    settings: Settings = None,
+    debug: Debug = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make events with Pythia 8 (extra 'generate') and the response of the transfer functions."""
+    from deepmem.config import Config
+    from deepmem.generate import generate as make
+
+    config = Config.load(inputfile or {}, need=())
+    console = _console()
+    done = 0
+    with console.progress("generating", events) as step:
+
+        def progress(kept: int) -> None:
+            nonlocal done
+            step(kept - done)
+            done = kept
+
+        made = make(
+            process,
+            events,
+            seed,
+            output,
+            selection=_cuts(selection) or config.selection,
+            response=config.response,
+            dressed=dressed,
+            progress=progress,
+            **_settings(settings),
+        )
+    result = {
+        "events": made.events,
+        "tried": made.tried,
+        "cross_section_pb": made.cross_section,
+        "error_pb": made.error,
+        "output": output,
+    }
+    if as_json:
+        _print_json(result)
+    else:
+        typer.echo(f"{made.events:,} events (of {made.tried:,} tried) → {output} (tree 'events')")
+        typer.echo(f"Pythia's cross-section of what was kept: {made.cross_section:.5g} ± {made.error:.2g} pb")
+
+
+@app.command(name="cross-section")
+def cross_section(
+    process: Annotated[str, typer.Argument(help="A process of the menu.", metavar="PROCESS")],
+    inputfile: OptionalInput = None,
+    selection: Selected = None,
+    precision: Annotated[float, typer.Option(help="Relative error to reach.")] = 2e-3,
+    mass: Annotated[
+        str | None, typer.Option(help="True masses to integrate over, GeV.", metavar="LOW:HIGH")
+    ] = None,
+    settings: Settings = None,
+    pdf: Pdf = None,
+    seed: Annotated[int, typer.Option(help="Of the points.")] = 1,
+    threads: Threads = None,
+    debug: Debug = False,
+    as_json: AsJson = False,
+) -> None:
+    """σ, and σ_vis within cuts on measured quantities, in pb with their errors."""
+    from dataclasses import asdict
+
+    from deepmem.config import Config
+    from deepmem.physics.leading_order import cross_section as integrate
+
+    config = Config.load(inputfile or {}, need=())
+    extra: dict[str, Any] = _settings(settings)
+    if pdf is not None:
+        extra["pdf"] = pdf
+    if config.response is not None:
+        extra["response"] = config.response
+    if mass is not None:
+        extra["mass"] = _window(mass)
+    found = integrate(process, _cuts(selection) or config.selection, precision, seed, **extra)
+    if as_json:
+        _print_json(asdict(found) | {"efficiency": found.efficiency})
+        return
+    typer.echo(
+        f"σ      {found.value:.6g} ± {found.error:.2g} pb   (true masses {found.mass[0]:g}:{found.mass[1]:g} GeV)"
+    )
+    typer.echo(
+        f"σ_vis  {found.visible:.6g} ± {found.visible_error:.2g} pb   (with recoil, response and cuts)"
+    )
 
 
 @app.command()
@@ -247,7 +439,7 @@ def demo(
     _print_test(result)
     _print_predicted(result["predicted"])
     typer.echo(
-        f"\nLook at {result['figure']}: true and learned weights of events that the network never saw."
+        f"\nLook at {result['figure']}: exact and learned weights of events that the network never saw."
     )
     typer.echo(f"Everything else is in {output}/; input.json there is a configuration to start from.")
 
@@ -255,7 +447,7 @@ def demo(
 def _console() -> Any:
     """A reporter for a person: a bar on a terminal, a line every few seconds elsewhere, all of it on
     stderr."""
-    from deepmem.workflow import Reporter
+    from deepmem.reporter import Reporter
 
     class Console(Reporter):
         def message(self, text: str) -> None:
@@ -343,6 +535,77 @@ def _print_predicted(result: dict[str, Any]) -> None:
     for name, counts in result["status"].items():
         for meaning, number in counts.items():
             typer.echo(f"  {name}: {number:,} with status {meaning}")
+
+
+def _names(text: str | None) -> list[str]:
+    return [name for name in (text or "").split(",") if name]
+
+
+def _range(text: str | None) -> tuple[int, int] | None:
+    """`A:B` as two entry numbers."""
+    if text is None:
+        return None
+    parts = text.split(":")
+    if len(parts) != 2 or not all(part.isdecimal() for part in parts):
+        raise UsageError(
+            f"--entries {text}: expected A:B, the first entry and the one after the last, such as 0:10000"
+        )
+    return int(parts[0]), int(parts[1])
+
+
+def _window(text: str) -> tuple[float, float]:
+    try:
+        low, high = map(float, text.split(":"))
+    except ValueError:
+        raise UsageError(f"--mass {text}: expected LOW:HIGH in GeV, such as 60:120") from None
+    return low, high
+
+
+def _cuts(text: str | None) -> dict[str, Any] | None:
+    if text is None:
+        return None
+    try:
+        cuts = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UsageError(
+            f"--selection is not valid JSON ({error}), such as '{{\"lepton_pt\": [20, 10]}}'"
+        ) from None
+    if not isinstance(cuts, dict):
+        raise UsageError(f"--selection: expected a JSON object of cuts, got {text}")
+    return cuts
+
+
+def _settings(texts: list[str] | None) -> dict[str, Any]:
+    """`NAME=VALUE` pairs: numbers as numbers, `A:B:STEP` as the values of a scan (B included), other words as
+    they are."""
+    settings: dict[str, Any] = {}
+    for text in texts or ():
+        name, equals, value = text.partition("=")
+        if not equals or not name or not value:
+            raise UsageError(f"--set {text}: expected NAME=VALUE, such as MZ=91.0 or MZ=90:92:0.5")
+        if name in settings:
+            raise UsageError(f"--set gives {name} twice")
+        settings[name] = _scan(text, value) if ":" in value else _number(value)
+    return settings
+
+
+def _number(value: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(value)
+        except ValueError:
+            continue
+    return value
+
+
+def _scan(text: str, value: str) -> list[float]:
+    try:
+        low, high, step = map(float, value.split(":"))
+    except ValueError:
+        raise UsageError(f"--set {text}: a scan is FIRST:LAST:STEP, such as MZ=90:92:0.5") from None
+    if not (step > 0 and high >= low and (high - low) / step < 1000):
+        raise UsageError(f"--set {text}: expected FIRST ≤ LAST and a STEP above 0 (at most 1000 values)")
+    return [low + i * step for i in range(int((high - low) / step + 1e-9) + 1)]
 
 
 def _prepare_jax() -> None:

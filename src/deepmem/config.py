@@ -28,6 +28,9 @@ _RENAMED = {
     "lr": "LearningRate",
 }
 
+# What training, testing and predicting cannot do without.
+LEARNING = ("input_paths", "prefixes", "suffixes", "weights")
+
 _Positive = Annotated[int, Field(gt=0, strict=True)]
 
 
@@ -37,22 +40,20 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     # Where the events and their weights are
-    input_paths: tuple[str, ...] = Field(min_length=1, description="ROOT files (or globs) with the events")
+    input_paths: tuple[str, ...] = Field((), description="ROOT files (or globs) with the events")
     output_paths: tuple[str, ...] = Field(
         (), description="ROOT files with the weights, one for each of input_paths, entry by entry"
     )
     input_tree: str | None = Field(None, description="tree of the events; by default the file's only tree")
     output_tree: str | None = Field(None, description="tree of the weights; by default the file's only tree")
-    prefixes: tuple[tuple[str, ...], ...] = Field(description="lists of prefixes of branch names")
+    prefixes: tuple[tuple[str, ...], ...] = Field((), description="lists of prefixes of branch names")
     suffixes: tuple[tuple[str, ...], ...] = Field(
-        description="lists of suffixes, combined with the list of prefixes at the same index"
+        (), description="lists of suffixes, combined with the list of prefixes at the same index"
     )
     dir_name_processing: bool = Field(
         False, description="deprecated: read split objects, prefix/fCoordinates/fCoordinates.suffix"
     )
-    weights: tuple[str, ...] = Field(
-        min_length=1, description="branches of the weights to learn; one model for all"
-    )
+    weights: tuple[str, ...] = Field((), description="branches of the weights to learn; one model for all")
     weight_errors: tuple[str, ...] | None = Field(
         None, description="branches of the absolute errors of 'weights', used as known noise in the loss"
     )
@@ -62,6 +63,17 @@ class Config(BaseModel):
     process: str | None = Field(None, description="the hypothesis the weights belong to, kept with the model")
     weight_unit: str | None = Field(
         None, description="unit of the weights, for figures: GeV^-2 for Drell-Yan"
+    )
+
+    # Exact weights
+    column_names: dict[str, str] = Field(
+        {}, description='what a default column is called in the files: {"lep1_PT": "Lepton1_pt"}'
+    )
+    response: dict[str, Any] | None = Field(
+        None, description='transfer functions by particle class: {"lepton": {"kind": "gaussian", "r": 0.02}}'
+    )
+    selection: dict[str, Any] | None = Field(
+        None, description='cuts on measured leptons, for generate and cross-section: {"lepton_pt": [20, 10]}'
     )
 
     # How the events reach the training
@@ -137,7 +149,8 @@ class Config(BaseModel):
 
     @model_validator(mode="after")
     def _lists_match(self) -> Config:
-        combine(self.prefixes, self.suffixes)
+        if self.prefixes or self.suffixes:
+            combine(self.prefixes, self.suffixes)
         if self.weight_errors is not None and len(self.weight_errors) != len(self.weights):
             raise ValueError(
                 f"'weight_errors' names {len(self.weight_errors)} branches, 'weights' {len(self.weights)}: "
@@ -162,11 +175,17 @@ class Config(BaseModel):
         return Path(self.run_folder or f"{self.save_lowest_loss_model_at}.run")
 
     @classmethod
-    def load(cls, source: str | Path | Mapping[str, Any] | Config, **overrides: Any) -> Config:
+    def load(
+        cls,
+        source: str | Path | Mapping[str, Any] | Config,
+        *,
+        need: tuple[str, ...] = LEARNING,
+        **overrides: Any,
+    ) -> Config:
         """Read and validate a configuration.
 
-        **Arguments:** `source`, the path of a JSON file, a dict, or a `Config`; `overrides`, keys to replace
-        (those that are None are left alone).
+        **Arguments:** `source`, the path of a JSON file, a dict, or a `Config`; `need`, keys that must be
+        there; `overrides`, keys to replace (those that are None are left alone).
 
         **Raises** `UsageError` with the file and the path of the offending key.
         """
@@ -180,6 +199,9 @@ class Config(BaseModel):
         for key in values:
             if key not in cls.model_fields:
                 raise UsageError(f"{where}: unknown key {key!r}{_hint(key, cls)}")
+        for key in need:
+            if not values.get(key):
+                raise UsageError(f"{where}: the key {key!r} is {'empty' if key in values else 'missing'}")
         try:
             return cls(**values)
         except ValidationError as error:

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import numpy as np
@@ -24,33 +24,14 @@ from deepmem.data.root import Source, read_weights, write_weights
 from deepmem.errors import UsageError
 from deepmem.evaluation import metrics
 from deepmem.event import Status
+from deepmem.exact import by_status, compute_files
+from deepmem.physics.pdf import PdfNotFoundError
+from deepmem.reporter import Reporter
 from deepmem.surrogate.features import FeatureMap
 from deepmem.surrogate.model import Surrogate, check_units, energy_unit, load_scaler, save_scaler
 from deepmem.surrogate.network import build
 from deepmem.surrogate.preparation import Preparation, unit_factors
 from deepmem.surrogate.training import Recipe, Record, Training, history_line
-
-
-class Reporter:
-    """What a person is told while something runs; this one tells nothing. The command line has one that
-    does."""
-
-    def message(self, text: str) -> None:
-        """Something that was found or made."""
-
-    def warning(self, text: str) -> None:
-        """Something that is probably not as the user wants it."""
-
-    @contextmanager
-    def progress(self, what: str, total: int) -> Iterator[Step]:
-        """A bar, or a line now and then, while `total` things are done."""
-        yield lambda done, note="": None
-
-
-class Step(Protocol):
-    """Called as things are done: how many more, and a note on how it goes."""
-
-    def __call__(self, done: int, note: str = "") -> None: ...
 
 
 def on_device(number: int | None) -> AbstractContextManager[Any]:
@@ -411,7 +392,7 @@ def predict(
     return {
         "events": source.num_entries,
         "output": str(output),
-        "status": {name: _by_status(numbers) for name, numbers in counts.items()},
+        "status": {name: by_status(numbers) for name, numbers in counts.items()},
     }
 
 
@@ -420,10 +401,6 @@ def _with_kept(
 ) -> Iterator[tuple[int, np.ndarray, dict[str, np.ndarray]]]:
     for start, stop in bounds:
         yield start, source.read(start, stop), source.read_kept(start, stop)
-
-
-def _by_status(numbers: np.ndarray) -> dict[str, int]:
-    return {f"{status.value} {status.meaning}": int(numbers[status]) for status in Status if numbers[status]}
 
 
 def compare(
@@ -466,8 +443,10 @@ def example(name: str) -> str:
 
 
 def demo(output: str | Path, *, epochs: int = 150, reporter: Reporter | None = None) -> dict[str, Any]:
-    """The whole workflow on built-in data: train on real events with MoMEMta's weights, test, predict all
-    events.
+    """The whole workflow on built-in events: compute exact weights, train on them, test, predict all events.
+
+    Without a density grid (the extra `generate` brings one) the weights that MoMEMta gave for these events
+    are learned instead.
 
     **Arguments:** `output`, a folder for everything that is made.
 
@@ -476,9 +455,9 @@ def demo(output: str | Path, *, epochs: int = 150, reporter: Reporter | None = N
     reporter = reporter or Reporter()
     folder = Path(output)
     make_folder(folder)
+    events = example("momemta_events.root")
     config = json.loads(Path(example("input.json")).read_text(encoding="utf-8")) | {
-        "input_paths": [example("momemta_events.root")],
-        "output_paths": [example("momemta_weights.root")],
+        "input_paths": [events],
         "epochs": epochs,
         "save_lowest_loss_model_at": str(folder / "drell_yan.model"),
         "save_testing_histogram_at": str(folder / "histogram.png"),
@@ -486,8 +465,19 @@ def demo(output: str | Path, *, epochs: int = 150, reporter: Reporter | None = N
     }
     for key in ("save_scaler_at", "load_saved_model_from", "load_scaler_from"):
         config.pop(key, None)
+    computed: dict[str, Any] | None = None
+    try:
+        exact = folder / "exact.root"
+        computed = compute_files([events], exact, ["drell_yan"], precision=1e-3, reporter=reporter)
+        config |= {"output_paths": [str(exact)], "output_tree": "deepmem", "weights": ["drell_yan"]}
+    except PdfNotFoundError as error:
+        reporter.warning(
+            f"{error}\nWithout a grid, the weights that MoMEMta gave are learned instead of exact ones."
+        )
+        config["output_paths"] = [example("momemta_weights.root")]
     write_text(folder / "input.json", json.dumps(config, indent=2) + "\n")
     train(config, reporter=reporter)
     result = test(config, reporter=reporter)
+    result["computed"] = computed
     result["predicted"] = predict((), folder / "weights.root", config=config, reporter=reporter)
     return result

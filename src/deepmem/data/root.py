@@ -364,6 +364,12 @@ def read_weights(path: str | Path, name: str | None = None, tree: str | None = N
     )
 
 
+def weight_names(path: str | Path) -> list[str]:
+    """The weights in a weight file: branches NAME beside a NAME_status."""
+    branches = list(open_tree(str(path), TREE, ()).tree.keys())
+    return [branch for branch in branches if f"{branch}_status" in branches]
+
+
 def read_provenance(path: str | Path) -> dict[str, Any]:
     """What a weight file says about how it was made. **Raises** `DeepMEMError` where it says nothing."""
     with uproot.open(path) as file:

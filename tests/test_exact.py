@@ -1,0 +1,259 @@
+"""Exact weights of files: streamed, resumed, merged, and one clear sentence for whatever is wrong."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import uproot
+from conftest import COLUMNS, EVENTS, WEIGHTS, write_tree
+
+import deepmem
+from deepmem import UsageError, exact
+from deepmem.data.root import read_provenance, read_weights, weight_names
+
+LEPTONS = COLUMNS[:8]
+
+
+@pytest.fixture
+def events(drell_yan: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: drell_yan[name][:300].astype(np.float64) for name in LEPTONS}
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exact, "CHUNK", 100)
+
+
+def _same(a: deepmem.Weight, b: deepmem.Weight) -> None:
+    np.testing.assert_array_equal(a.value, b.value)
+    np.testing.assert_array_equal(a.error, b.error)
+    np.testing.assert_array_equal(a.status, b.status)
+
+
+def test_files_and_arrays_give_the_reference_weights(
+    events: dict[str, np.ndarray], drell_yan: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    path = write_tree(tmp_path / "events.root", events)
+    result = exact.compute_files(
+        [str(path)], tmp_path / "w.root", ["drell_yan"], precision=1e-4, keep=["lep1_PT"]
+    )
+    assert result["events"] == 300
+    written = read_weights(tmp_path / "w.root", "drell_yan")
+    np.testing.assert_allclose(written.value, drell_yan["weight_DY"][:300], rtol=1e-4)
+    _same(written, deepmem.compute(events, precision=1e-4)["drell_yan"])
+    about = read_provenance(tmp_path / "w.root")
+    assert about["entries"] == [0, 300]
+    assert about["hypotheses"][0]["parameters"]["MZ"] == 91.188
+    assert about["hypotheses"][0]["unit"] == "GeV^-2"
+    with uproot.open(f"{tmp_path / 'w.root'}:deepmem") as tree:
+        np.testing.assert_array_equal(tree["lep1_PT"].array(library="np"), events["lep1_PT"])
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["events.root", "w.root"]
+
+
+def test_bad_events_are_statuses_and_touch_no_other(events: dict[str, np.ndarray]) -> None:
+    bad = {name: values.copy() for name, values in events.items()}
+    bad["lep1_PT"][3] = np.nan
+    bad["lep1_PT"][5] = -20
+    bad["lep2_Charge"][7] = bad["lep1_Charge"][7]
+    bad["lep2_Eta"][9] = np.inf
+    bad["lep1_PT"][11] = 1e5  # more than the beams have
+    before, after = deepmem.compute(events)["drell_yan"], deepmem.compute(bad)["drell_yan"]
+    assert after.status[[3, 5, 7, 9]].tolist() == [3, 3, 3, 3]
+    assert after.status[11] == 2
+    assert after.value[11] == 0
+    assert np.isnan(after.value[[3, 5, 7, 9]]).all()
+    others = np.setdiff1d(np.arange(300), [3, 5, 7, 9, 11])
+    _same(after[others], before[others])
+
+
+def test_killed_and_called_again_gives_the_same_bits(
+    drell_yan: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    """kill −9 in the middle, called again: only what is missing is computed, and the arrays are the same."""
+    chosen = {name: np.tile(drell_yan[name], 2) for name in LEPTONS}
+    path = write_tree(tmp_path / "events.root", chosen)
+    whole, killed = tmp_path / "whole.root", tmp_path / "killed.root"
+    exact.CHUNK = 4096
+    arguments = ["compute", str(path), "--process", "drell_yan", "--entries", "0:30000"]
+    command = [sys.executable, "-m", "deepmem.cli", *arguments, "--output", str(killed)]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while len(list((tmp_path / ".killed.root.parts").glob("*.npz"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not killed.exists()
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "parts are there from an earlier call" in done.stderr
+    exact.compute_files([str(path)], whole, ["drell_yan"], entries=(0, 30000))
+    _same(read_weights(killed, "drell_yan"), read_weights(whole, "drell_yan"))
+
+
+def test_other_arguments_begin_anew(
+    events: dict[str, np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(write_tree(tmp_path / "events.root", events))
+    calls = []
+    compute_chunk = exact._compute_chunk
+
+    def interrupted(*arguments: Any) -> Any:
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return compute_chunk(*arguments)
+
+    monkeypatch.setattr(exact, "_compute_chunk", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        exact.compute_files([path], tmp_path / "w.root", ["drell_yan"])
+    exact.compute_files([path], tmp_path / "w.root", ["drell_yan"], MZ=91.0)
+    assert len(calls) == 2 + 3
+    _same(read_weights(tmp_path / "w.root"), deepmem.compute(events, MZ=91.0)["drell_yan"])
+
+
+def test_parts_of_a_farm_merge_into_the_whole(events: dict[str, np.ndarray], tmp_path: Path) -> None:
+    path = str(write_tree(tmp_path / "events.root", events))
+    names = []
+    for a, b in ((150, 300), (0, 37), (37, 150)):
+        names.append(str(tmp_path / f"part{a}.root"))
+        exact.compute_files([path], names[-1], ["drell_yan"], entries=(a, b))
+    exact.merge(names, tmp_path / "merged.root")
+    _same(read_weights(tmp_path / "merged.root"), deepmem.compute(events)["drell_yan"])
+    with pytest.raises(UsageError, match="the part 37:150 is missing"):
+        exact.merge(names[:2], tmp_path / "m.root")
+    with pytest.raises(UsageError, match="comes twice"):
+        exact.merge([*names, names[1]], tmp_path / "m.root")
+    exact.compute_files([path], names[2], ["drell_yan"], entries=(37, 150), MZ=91.0)
+    with pytest.raises(UsageError, match="were computed differently"):
+        exact.merge(names, tmp_path / "m.root")
+    with pytest.raises(UsageError, match="is not a part"):
+        exact.merge([path], tmp_path / "m.root")
+    assert not (tmp_path / "m.root").exists()
+
+
+def test_a_scan_shares_points_and_names_its_values(events: dict[str, np.ndarray], tmp_path: Path) -> None:
+    few = {name: values[:50] for name, values in events.items()}
+    scan = deepmem.compute(few, MZ=[90.0, 91.188, 92.5])
+    assert list(scan) == ["drell_yan_MZ_90", "drell_yan_MZ_91p188", "drell_yan_MZ_92p5"]
+    # the scale is MZ by default, and a scan keeps one: compare at that scale
+    alone = deepmem.compute(few, MZ=92.5, Q=90.0)["drell_yan"]
+    np.testing.assert_allclose(scan["drell_yan_MZ_92p5"].value, alone.value, rtol=1e-4)
+    path = str(write_tree(tmp_path / "events.root", few))
+    exact.compute_files([path], tmp_path / "w.root", ["drell_yan"], MZ=[90.0, 91.188])
+    assert weight_names(tmp_path / "w.root") == ["drell_yan_MZ_90", "drell_yan_MZ_91p188"]
+
+
+def test_users_names_and_units(events: dict[str, np.ndarray], tmp_path: Path) -> None:
+    renamed = {
+        name.replace("lep1_", "mu_minus."): values * (1000 if name.endswith("PT") else 1)
+        for name, values in events.items()
+    }
+    path = write_tree(tmp_path / "events.root", renamed)
+    config = {
+        "input_paths": [str(path)],
+        "unit": "MeV",
+        "column_names": {
+            name: name.replace("lep1_", "mu_minus.") for name in LEPTONS if name.startswith("lep1")
+        },
+        "response": {"lepton": {"kind": "gaussian", "r": 0.03}},
+    }
+    exact.compute_files([], tmp_path / "w.root", ["drell_yan"], config=config)
+    expected = deepmem.compute(events, r_lepton=0.03)["drell_yan"].value
+    np.testing.assert_allclose(read_weights(tmp_path / "w.root").value, expected, rtol=1e-9)
+
+
+COMMAND: dict[str, tuple[list[str], str]] = {
+    "unknown process": (
+        ["--process", "drell_yann"],
+        "unknown process 'drell_yann' (did you mean 'drell_yan'?)",
+    ),
+    "unknown parameter": (["--set", "MZZ=91"], "'MZZ' (did you mean 'MZ'?)"),
+    "not a pair": (["--set", "MZ"], "expected NAME=VALUE"),
+    "not a number": (["--set", "MZ=abc"], "must be a number, got 'abc'"),
+    "beam of no energy": (["--set", "sqrt_s=0"], "sqrt_s must be finite and positive"),
+    "no precision": (["--precision", "0"], "precision must be a positive relative error"),
+    "no calls": (["--calls", "0"], "calls must be a positive number"),
+    "flavours": (["--set", "flavours=6"], "flavours must be 4 or 5"),
+    "resolution": (["--set", "r_lepton=2"], "between 0 and 0.3"),
+    "no such grid": (["--pdf", "NNPDF99"], "give a grid file (--pdf PATH)"),
+    "part beyond the end": (["--entries", "0:999999"], "expected a part of the 60000 entries"),
+    "part of nothing": (["--entries", "5:5"], "expected a part of the 60000 entries"),
+    "odd part": (["--entries", "all"], "expected A:B"),
+    "columns": (["--process", "zz_4l"], "has no branch 'lep1_PDG' (did you mean 'lep1_PT'?)"),
+    "twice": (["--process", "drell_yan", "--process", "drell_yan"], "name each process once"),
+    "output": (["--output", "/dev/null"], "not a regular file"),
+}
+
+
+@pytest.mark.parametrize("case", COMMAND)
+def test_one_clear_sentence(
+    case: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from deepmem import cli
+
+    extra, says = COMMAND[case]
+    arguments = ["compute", str(EVENTS), *extra]
+    for option, value in (("--process", "drell_yan"), ("--output", str(tmp_path / "w.root"))):
+        if option not in extra:
+            arguments += [option, value]
+    monkeypatch.setattr(sys, "argv", ["deepmem", *arguments])
+    monkeypatch.setattr(cli, "_prepare_jax", lambda: None)
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    captured = capfd.readouterr()
+    assert stop.value.code == 2
+    assert says in captured.err
+    assert "Traceback" not in captured.err
+    assert not (tmp_path / "w.root").exists()
+
+
+@pytest.mark.parametrize(
+    "content", ["hello\n", "PdfType: central\nFormat: lhagrid1\n---\n1e-5 0.1 1.0\n1.0 10.0\n1 2\n0.1 0.2\n"]
+)
+def test_a_grid_of_another_format_or_truncated(
+    content: str, events: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    (tmp_path / "grid.dat").write_text(content)
+    with pytest.raises(UsageError, match=r"grid\.dat"):
+        deepmem.compute(events, pdf=str(tmp_path / "grid.dat"))
+
+
+def test_the_menu_and_its_json(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    from deepmem import cli
+
+    menus = []
+    for flags in ([], ["--json"]):
+        monkeypatch.setattr(sys, "argv", ["deepmem", "processes", *flags])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        assert stop.value.code == 0
+        menus.append(capfd.readouterr().out)
+    assert json.loads(menus[1]).keys() == deepmem.processes().keys()
+    for name, entry in deepmem.processes().items():
+        assert name in menus[0]
+        assert entry["reference"] in menus[0]
+
+
+def test_momemtas_refused_events_get_a_weight() -> None:
+    """4,085 of MoMEMta's events have massless leptons whose rounded E² < p²; some of them here, all in the benchmark."""
+    from deepmem.workflow import example
+
+    with uproot.open(f"{example('momemta_weights.root')}:momemta") as tree:
+        theirs = tree["weight_DY"].array(library="np")
+    refused = np.flatnonzero(np.isnan(theirs))
+    assert len(refused) == 4085
+    with uproot.open(f"{example('momemta_events.root')}:events") as tree:
+        events = {name: tree[name].array(library="np")[refused[:200]] for name in LEPTONS}
+    ours = deepmem.compute(events)["drell_yan"]
+    assert (ours.status == 0).all()
+    with uproot.open(f"{WEIGHTS}:weights") as tree:  # the same events open the larger sample
+        np.testing.assert_allclose(
+            ours.value, tree["weight_DY"].array(library="np")[refused[:200]], rtol=1e-4
+        )
