@@ -30,7 +30,7 @@ COLUMNS = (
     "lep1_PT", "lep1_Eta", "lep1_Phi", "lep1_Charge",
     "lep2_PT", "lep2_Eta", "lep2_Phi", "lep2_Charge", "MET", "MET_Phi",
 )  # fmt: skip
-EPOCHS = 300
+EPOCHS = 400
 
 
 def configuration(folder: Path, **changes: Any) -> dict[str, Any]:

@@ -343,3 +343,76 @@ def test_interruption(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(workflow, "train", stopped)
     assert run("train").status == 130
+
+
+def test_generate_and_cross_section(run: Run, tmp_path: Path) -> None:
+    cuts = '{"lepton_pt": [20, 10], "lepton_eta": 2.5}'
+    made = run(
+        "generate",
+        "drell_yan",
+        "--events",
+        200,
+        "--seed",
+        3,
+        "--selection",
+        cuts,
+        "--output",
+        tmp_path / "e.root",
+        "--json",
+    )
+    assert made.status == 0, made.err
+    assert json.loads(made.out)["events"] == 200
+    computed = run(
+        "compute", tmp_path / "e.root", "--process", "drell_yan", "--output", tmp_path / "w.root", "--json"
+    )
+    assert json.loads(computed.out)["status"]["drell_yan"]["0 good"] == 200
+    sigma = run(
+        "cross-section", "drell_yan", "--selection", cuts, "--precision", 0.01, "--mass", "60:120", "--json"
+    )
+    found = json.loads(sigma.out)
+    assert abs(found["value"] - 1455.6) < 4 * found["error"] + 0.3
+    assert found["visible"] < found["value"]
+    assert "σ_vis" in run("cross-section", "drell_yan", "--precision", 0.02).out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("generate", "drell_yann", "--events", 1, "--output", "x.root"), "did you mean 'drell_yan'"),
+        (("generate", "drell_yan", "--events", 0, "--output", "x.root"), "must be 1 or more"),
+        (("generate", "drell_yan", "--events", 1, "--output", "x.root", "--selection", '{"lepton_ptt": 3}'), "did you mean 'lepton_pt'"),
+        (("generate", "drell_yan", "--events", 1, "--output", "x.root", "--selection", "{"), "not valid JSON"),
+        (("cross-section", "drell_yan", "--mass", "60"), "expected LOW:HIGH"),
+        (("cross-section", "drell_yan", "--set", "MZ=91", "--set", "MZ=92"), "gives MZ twice"),
+        (("cross-section", "drell_yan", "--precision", "0"), "above 0"),
+        (("compute", "x.root", "--process", "drell_yan", "--output", "w.root", "--set", "MZ=92:90:1"), "FIRST ≤ LAST"),
+        (("merge", "nothing.root", "--output", "w.root"), "does not exist"),
+    ],
+)  # fmt: skip
+def test_one_clear_sentence_for_other_commands(
+    arguments: tuple, says: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    _is_one_clear_sentence(run(*arguments), says)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_split_objects_are_read_with_dir_name_processing(run: Run, tmp_path: Path) -> None:
+    """The layout of the original's first users: NAME/fCoordinates/fCoordinates.fPt and friends."""
+    rng = np.random.default_rng(0)
+    columns = {
+        f"{name}/fCoordinates/fCoordinates.{q}": rng.uniform(1, 3, 500)
+        for name in ("lep1_p4", "lep2_p4") for q in ("fPt", "fEta", "fPhi", "fM")
+    }  # fmt: skip
+    write_tree(tmp_path / "events.root", columns)
+    write_tree(tmp_path / "weights.root", {"weight_DY": rng.lognormal(size=500)}, "weights")
+    config = write_configuration(
+        tmp_path, tmp_path, dir_name_processing=True, prefixes=[["lep1_p4", "lep2_p4"]], suffixes=[["fPt", "fEta", "fPhi", "fM"]],
+        epochs=1,
+    )  # fmt: skip
+    result = run("train", "--inputfile", config)
+    assert result.status == 0, result.err
+    assert "8 columns" in result.err
+    from deepmem import Surrogate
+
+    assert "log total mass" in Surrogate.load(tmp_path / "lowest.model").feature_map.names

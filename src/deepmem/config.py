@@ -95,7 +95,7 @@ class Config(BaseModel):
     network: Literal["default", "reference"] = Field(
         "default", description="reference: the original's 4 x 200 with ReLU, trained with Adam"
     )
-    width: _Positive = Field(96, description="neurons in a layer of the default network")
+    width: _Positive = Field(64, description="neurons in a layer of the default network")
     depth: _Positive = Field(4, description="hidden layers of the default network")
     LearningRate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
         0.01, description="initial learning rate"

@@ -62,8 +62,8 @@ def _columns(
     axis = hist.axis.Regular(60, *_range(t, p), name="x")
     h_truth: Any = hist.Hist(axis).fill(t)
     h_predicted: Any = hist.Hist(axis).fill(p)
-    mplhep.histplot(h_truth, ax=top, color=_TRUTH, histtype="fill", alpha=0.35, label=labels[0])
-    mplhep.histplot(h_truth, ax=top, color=_TRUTH, yerr=False)
+    mplhep.histplot(h_truth, ax=top, flow="none", color=_TRUTH, histtype="fill", alpha=0.35, label=labels[0])
+    mplhep.histplot(h_truth, ax=top, flow="none", color=_TRUTH, yerr=False)
     mplhep.histplot(
         h_predicted, ax=top, color=_PREDICTED, histtype="errorbar", yerr=False, markersize=5, label=labels[1]
     )
