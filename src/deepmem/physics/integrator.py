@@ -2,11 +2,11 @@
 
 An integrand is a JAX function `f(shared, event, x) → values`, for one event and one point: `shared` is a
 pytree that all events have in common (tables, parameters), `event` a pytree of one event's numbers, `x` a
-point of (0, 1)^d, and `values` a number, a vector of them or a tuple of either, integrated over the same points. The first
-`steering` values decide when to stop; the others are carried along (a derivative, the part of the integral
-that lies outside a table). `f` must be a hashable object that lives on, a function of a module rather than a
-lambda made anew: the compiled code is kept by its identity. What changes between calls belongs to `shared`,
-which never recompiles.
+point of (0, 1)^d, and `values` a number, a vector of them or a tuple of either, integrated over the same
+points. The first `steering` values decide when to stop; the others are carried along (a derivative, the
+part of the integral that lies outside a table). `f` must be a hashable object that lives on, a function of
+a module rather than a lambda made anew: the compiled code is kept by its identity. What changes between
+calls belongs to `shared`, which never recompiles.
 
 Three rules, and what each is for:
 
@@ -318,7 +318,7 @@ def _lattice_window(
             offset_of = _radical_inverse(block_of) / block_points
             for rows, used in _batches(np.arange(len(event_of)), slots):
                 event = event_of[rows]
-                where = shift[event], offset_of[rows], z
+                where: tuple[Any, Any, Any] = shift[event], offset_of[rows], z
                 values, *out = _lattice_slots(f, shared, _rows(events, event), grid[event], *where)
                 batch_sums, largest, bad = (np.asarray(part)[:used] for part in out)
                 if sums is None or tally is None or moments is None:
@@ -442,8 +442,8 @@ def _values(
 ) -> tuple[Float[Array, "slots points _"], ...]:
     """The integrand's values, part by part.
 
-    Compiled by itself, and parts are joined outside: XLA would fuse an integrand into the joining, and compute all of it for
-    each part, four times slower.
+    Compiled by itself, and parts are joined outside: XLA would fuse an integrand into the joining, and
+    compute all of it for each part, four times slower.
     """
 
     def one(event: Any, point: Array) -> tuple[Array, ...]:
