@@ -65,7 +65,14 @@ def _columns(
     mplhep.histplot(h_truth, ax=top, flow="none", color=_TRUTH, histtype="fill", alpha=0.35, label=labels[0])
     mplhep.histplot(h_truth, ax=top, flow="none", color=_TRUTH, yerr=False)
     mplhep.histplot(
-        h_predicted, ax=top, color=_PREDICTED, histtype="errorbar", yerr=False, markersize=5, label=labels[1]
+        h_predicted,
+        ax=top,
+        flow="none",
+        color=_PREDICTED,
+        histtype="errorbar",
+        yerr=False,
+        label=labels[1],
+        markersize=5,
     )
     figures = compare(truth, predicted)
     top.set_ylabel("events per bin")

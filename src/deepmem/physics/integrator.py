@@ -3,10 +3,10 @@
 An integrand is a JAX function `f(shared, event, x) → values`, for one event and one point: `shared` is a
 pytree that all events have in common (tables, parameters), `event` a pytree of one event's numbers, `x` a
 point of (0, 1)^d, and `values` a number, a vector of them or a tuple of either, integrated over the same
-points. The first `steering` values decide when to stop; the others are carried along (a derivative, the part
-of the integral that lies outside a table). `f` must be a hashable object that lives on, a function of a
-module rather than a lambda made anew: the compiled code is kept by its identity. What changes between calls
-belongs to `shared`, which never recompiles.
+points. The first `steering` values decide when to stop; the others are carried along (a derivative, the
+part of the integral that lies outside a table). `f` must be a hashable object that lives on, a function of
+a module rather than a lambda made anew: the compiled code is kept by its identity. What changes between
+calls belongs to `shared`, which never recompiles.
 
 Three rules, and what each is for:
 
@@ -443,7 +443,8 @@ def _values(
     """The integrand's values, part by part.
 
     Compiled by itself, and parts are joined outside: XLA would fuse an integrand into the joining, and
-    compute all of it for each part, four times slower."""
+    compute all of it for each part, four times slower.
+    """
 
     def one(event: Any, point: Array) -> tuple[Array, ...]:
         parts = f(shared, event, point)

@@ -1,23 +1,32 @@
 """The weight of the Matrix Element Method, on one page.
 
-    W(x|α) = ∫ Π_vis [ |p|² sinθ d|p| / (2E (2π)³) · T(E_rec|E) ] · (2π)⁴ (2/s) · Σ_ab f_a(x₁) f_b(x₂) |M_ab|² / (2 x₁x₂s)
+    W(x|α) = ∫ Π_vis [ |p|² sinθ d|p| / (2E (2π)³) · T(E_rec|E) ] · (2π)⁴ (2/s) · Σ f_a f_b |M|² / (2 x₁x₂s)
 
     E' = √(E² − p_T²),  x₁,₂ = (E' ± p_z)/√s,   with (E, p_T, p_z) of all final-state particles together.
 
-Directions are measured perfectly, T acts on energies. |M|² is evaluated in the frame in which the total p_T is zero. W
-is a density in (E_rec, θ, φ) of each visible particle, in GeV^(−n), n the number of them (MoMEMta's convention).
+Directions are measured perfectly, T acts on energies. |M|² is evaluated in the frame in which the total p_T
+is zero. W is a density in (E_rec, θ, φ) of each visible particle, in GeV^(−n), n the number of them
+(MoMEMta's convention).
 
-An integrand here is a function `f(shared, event, u)` of the unit cube for the integrator, written for one event and one point.
-Two maps lead from u to energies:
+An integrand here is a function `f(shared, event, u)` for the integrator, written for one event and one point
+of the unit cube. Three maps lead from u to energies:
 
 - *flat*: each energy follows its own transfer function;
-- *resonant*, for an s-channel resonance narrower than the responses (the Higgs boson's 6 MeV): s itself is an integration
-  variable. With Q_ij = 1 − cosθ_ij, s = Σ_ij Q_ij E_i E_j is quadratic along any direction in energies, so one integrates
-  Gaussian quantiles z orthogonal to n ∝ σ_i ∂s/∂E_i, and s:  E = E_rec + σ (O z + a n), a the root of the quadratic,
-  Jacobian Π σ_i / |∂s/∂a|. s is drawn from a mixture of the Breit-Wigner's map (80 %) and a Gaussian at the measured mass
-  (20 %), with the density of the mixture as weight, so that neither the peak nor the measured mass is missed.
+- *resonant*, for an s-channel resonance narrower than the responses (the Higgs boson's 6 MeV): s itself is an
+  integration variable. With Q_ij = 1 − cosθ_ij, s = Σ_ij Q_ij E_i E_j is quadratic along any direction in
+  energies, so one integrates Gaussian quantiles z orthogonal to n ∝ σ_i ∂s/∂E_i, and s:
+  E = E_rec + σ (O z + a n), a the root of the quadratic, Jacobian Π σ_i / |∂s/∂a|;
+- *tailed*, the same for responses that are no Gaussians, whose tails Gaussian quantiles would miss: all
+  energies but the one that moves s most follow their own transfer functions, and that one comes from s, which
+  is linear in it: E_k = (s − Σ_{i,j≠k} Q_ij E_i E_j) / ∂s/∂E_k.
 
-What it cannot promise: with `MH = event` the propagator is dropped, and the number is a decay-angle discriminant, no density.
+In both of the latter, s is drawn from a mixture of the Breit-Wigner's map (80 %) and a Gaussian at the
+measured mass (20 %), with the density of the mixture as weight, so that neither the peak nor the measured
+mass is missed.
+
+What it cannot promise: with `MH = event` the propagator is dropped, and the number is a decay-angle
+discriminant, no density. Only the resonance that a process names is mapped: a Z made much narrower than the
+responses (`WZ=0.001`) is missed by the rules for smooth integrands.
 """
 
 from __future__ import annotations
@@ -25,7 +34,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache, partial
-from typing import Any
+from itertools import combinations
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -46,14 +56,19 @@ from deepmem.physics.processes.base import DEFAULT_DENSITY, DEFAULT_FLAVOURS, Pr
 
 # The Gaussian quantiles of the resonant map are spread by this much: T falls off more slowly above E_rec.
 _STRETCH = 1.1
-# Gauss-Legendre rules converge badly on quantiles of the response itself, whose derivative is singular at both ends;
-# on those of a Gaussian twice as wide 12 x 12 points give 1e-5.
+# Gauss-Legendre rules converge badly on quantiles of the response itself, whose derivative is singular at
+# both ends; on those of a Gaussian twice as wide 12 x 12 points give 1e-5.
 _QUADRATURE_STRETCH = 2.0
-# Evaluations before a lattice may stop: the maps leave integrands without hidden peaks.
+# Evaluations before a lattice may stop: the maps leave integrands without hidden peaks, but for the tailed
+# one, in which an event far from the resonance has few points that count.
 _MINIMUM = 1 << 10
+_TAILED_MINIMUM = 1 << 13
 _RESONANT_SHARE = 0.8
-# Reconstructed s beyond which nothing is integrated, in standard deviations: four energies at 5 σ each make 10.
+# Reconstructed s beyond which nothing is integrated, in standard deviations: four energies at 5 σ each make
+# 10.
 _WINDOW = 10.0
+# Events that are prepared in one compiled call.
+_BATCH = 1 << 10
 # The share of a weight that may come from below the density grid before the weight is called unknown.
 _TOLERATED_BELOW_GRID = 1e-3
 
@@ -62,7 +77,8 @@ _TOLERATED_BELOW_GRID = 1e-3
 class Hypothesis:
     """What a weight is the weight of: a process, its parameters, density and responses.
 
-    Make one with `hypothesis`. Fields of `parameters` may be arrays of one length: a scan, whose weights share points.
+    Make one with `hypothesis`. Fields of `parameters` may be arrays of one length: a scan, whose weights
+    share points.
     """
 
     process: Process
@@ -92,12 +108,20 @@ class Hypothesis:
 
     @property
     def resonant(self) -> bool:
-        return self.process.resonance is not None and self.dimensions > 0 and not self.mass_from_event
+        """Whether s is an integration variable; that takes responses for every particle."""
+        full = self.dimensions == len(self.process.outgoing)
+        return self.process.resonance is not None and full and not self.mass_from_event
+
+    @property
+    def gaussian(self) -> bool:
+        """Whether all responses are Gaussians, or perfect."""
+        kinds = transfer.Gaussian | transfer.Delta
+        return all(isinstance(one, kinds) for each in self.responses.values() for one in each.responses)
 
     @property
     def smooth(self) -> bool:
-        """Whether a product quadrature does: few dimensions, and no peak that is narrower than the responses."""
-        return 1 <= self.dimensions <= 2 and not self.resonant
+        """Whether a product quadrature does: few dimensions, smooth responses, no resonance."""
+        return 1 <= self.dimensions <= 2 and self.gaussian and not self.resonant
 
     def describe(self) -> dict[str, Any]:
         """For provenance: every number that the weight depends on."""
@@ -125,10 +149,11 @@ def hypothesis(
 ) -> Hypothesis:
     """A process with its parameters, names and values checked.
 
-    **Arguments:** `process`, a name of the menu; `pdf`, the name of a set or the path of a grid; `response`, transfer functions
-    by particle class as in a configuration (default: Gaussian with `r_lepton`); `settings`: theory parameters, `Q` (GeV),
-    `flavours` (4 or 5), `r_lepton`; one theory parameter may be a sequence of values, a scan; `MH="event"` takes the Higgs
-    boson's mass from the event and drops its propagator.
+    **Arguments:** `process`, a name of the menu; `pdf`, the name of a set or the path of a grid; `response`,
+    transfer functions by particle class as in a configuration (default: Gaussian with `r_lepton`);
+    `settings`: theory parameters, `Q` (GeV), `flavours` (4 or 5), `r_lepton`. One theory parameter may be a
+    sequence of values, a scan: all its weights have one Q, the default one if it is not given. `MH="event"`
+    takes the Higgs boson's mass from the event and drops its propagator.
 
     **Raises** `UsageError` for an unknown name (with the nearest known one) or a value that makes no sense.
     """
@@ -166,11 +191,10 @@ def hypothesis(
         for value in values:
             parameters(**{**settings, name: value})  # each one checked by itself
         plain = plain._replace(**{name: np.array(values)})
-    if scale is None:
-        scale = getattr(plain, chosen.scale) if isinstance(chosen.scale, str) else chosen.scale
-        scale = (
-            float(np.ravel(scale)[0]) if isinstance(chosen.scale, str) and chosen.scale in scans else scale
-        )
+    if scale is None and isinstance(chosen.scale, str):
+        scale = getattr(Parameters() if chosen.scale in scans else plain, chosen.scale)
+    elif scale is None:
+        scale = chosen.scale
     if not (isinstance(scale, int | float) and np.isfinite(scale) and scale > 0):
         raise ParameterError(f"Q must be a positive scale in GeV, got {scale!r}")
     return Hypothesis(
@@ -192,7 +216,7 @@ def _density(name: str) -> pdf.PartonDensity:
 
 
 def shared_by_events(alpha: Hypothesis) -> dict[str, Any]:
-    """What all events have in common: parameters `[scan]`, the density at its scale, responses, the resonance."""
+    """What all events have in common: parameters `[scan]`, the density at its scale, responses, resonance."""
     count = len(alpha.names)
     with double_precision():
         p = jax.tree.map(lambda v: jnp.broadcast_to(jnp.asarray(v, dtype=float), (count,)), alpha.parameters)
@@ -215,22 +239,27 @@ def _states(alpha: Hypothesis) -> list[tuple[int, int]]:
 
 
 def integrand(alpha: Hypothesis) -> integrator.Integrand:
-    """f(shared, event, u) ↦ weights' integrands `[scan]`, then their parts from below the density grid `[scan]`.
+    """f(shared, event, u) ↦ weights' integrands `[scan]`, then the parts of them below the grid `[scan]`.
 
-    `event`: `energy`, `eta`, `phi` of the visible legs `[legs]`, in the order of the process.
+    `shared` comes from `shared_by_events`, `event` from `prepared`.
     """
-    stretch = _QUADRATURE_STRETCH if alpha.smooth else 1.0
-    return _integrand(
-        alpha.process, alpha.flavours, alpha.subset, alpha.resonant, alpha.mass_from_event, stretch
-    )
+    if alpha.resonant:
+        point: _Map = _resonant_energies if alpha.gaussian else _tailed_energies
+    else:
+        point = _stretched_energies if alpha.smooth else _flat_energies
+    return _integrand(alpha.process, alpha.flavours, alpha.subset, alpha.mass_from_event, point)
+
+
+_Map: TypeAlias = Callable[
+    [Process, dict[str, Any], dict[str, Any], jax.Array], tuple[Sequence[jax.Array], Any]
+]
+"""(process, shared, event, u) ↦ energies of the legs, and Π T times the Jacobian."""
 
 
 @cache
 def _integrand(
-    process: Process, flavours: int, subset: str | None, resonant: bool, mass_from_event: bool, stretch: float
+    process: Process, flavours: int, subset: str | None, mass_from_event: bool, point: _Map
 ) -> integrator.Integrand:
-    point = _resonant_energies if resonant else partial(_flat_energies, stretch=stretch)
-
     def f(shared: dict[str, Any], event: dict[str, Any], u: jax.Array) -> tuple[jax.Array, jax.Array]:
         require_double("the integrand of a weight")
         energies, density = point(process, shared, event, u)
@@ -255,7 +284,7 @@ def _partonic(
     shared: dict[str, Any],
     momenta: Sequence[FourVector],
 ) -> tuple[jax.Array, jax.Array]:
-    """(2π)⁴ (2/s) Σ f f |M|²/(2 x₁x₂s), per set of parameters, and whether an x lies below the density's grid."""
+    """(2π)⁴ (2/s) Σ f f |M|²/(2 x₁x₂s), per set of parameters, and whether an x lies below the grid."""
     sqrt_s = shared["parameters"].sqrt_s[0]
     s = sqrt_s**2
     total = add(*momenta)
@@ -292,10 +321,10 @@ def _partonic(
 
 
 def _flat_energies(
-    process: Process, shared: dict[str, Any], event: dict[str, Any], u: jax.Array, stretch: float
-) -> tuple[list, Any]:
+    process: Process, shared: dict[str, Any], event: dict[str, Any], u: jax.Array, stretch: float = 1.0
+) -> tuple[list[jax.Array], Any]:
     """Energies that follow their own transfer functions, and Π T dE/du."""
-    energies, density, used = [], 1.0, 0
+    energies, density, used = [], jnp.asarray(1.0), 0
     for i, kind in enumerate(process.classes):
         by_eta: transfer.ByEta = shared["responses"][kind]
         response = by_eta.at(event["eta"][i])
@@ -308,55 +337,78 @@ def _flat_energies(
     return energies, density
 
 
+_stretched_energies = partial(_flat_energies, stretch=_QUADRATURE_STRETCH)
+
+
 def _resonant_energies(
     process: Process, shared: dict[str, Any], event: dict[str, Any], u: jax.Array
-) -> tuple[list, Any]:
-    """Energies from z orthogonal to ∂s/∂E, and s; Π T times the Jacobian. See the module's first lines."""
-    rec, eta, phi = event["energy"], event["eta"], event["phi"]
+) -> tuple[list[jax.Array], Any]:
+    """Energies from z orthogonal to ∂s/∂E, and s; Π T times the Jacobian. See the module's first lines.
+
+    In scalars, and with what depends on the event alone done before: a third of the time of matrix products.
+    """
     n = len(process.classes)
-    responses = [shared["responses"][kind].at(eta[i]) for i, kind in enumerate(process.classes)]
-    sigma = jnp.stack([response.scale(rec[i]) for i, response in enumerate(responses)])
-    # 1 − cosθ_ij without the cancellation between nearly collinear leptons
-    q = (jnp.cosh(eta[:, None] - eta) - jnp.cos(phi[:, None] - phi)) / (
-        jnp.cosh(eta[:, None]) * jnp.cosh(eta)
-    )
-    q = q * (1 - jnp.eye(n))
-    gradient = sigma * (q @ rec)
-    normal = gradient / jnp.linalg.norm(gradient)
-    # Householder: the first n−1 columns of 1 − 2vvᵀ/v² span what is orthogonal to the normal
-    v = normal + jnp.where(normal[-1] < 0, -1.0, 1.0) * jnp.eye(n)[-1]
-    basis = (jnp.eye(n) - 2 * jnp.outer(v, v) / (v @ v))[:, :-1]
-
-    z = _STRETCH * ndtri(u[:-1])
-    base = rec + sigma * (basis @ z)
-    along = sigma * normal
-    s_rec, sigma_s = rec @ q @ rec, 2 * (rec @ q @ along)
-    low, high = jnp.maximum(s_rec - _WINDOW * sigma_s, 1e-6 * s_rec), s_rec + _WINDOW * sigma_s
-    s, proposal = _draw_s(u[-1], shared["resonance"], s_rec, sigma_s, low, high)
-    a2, a1, a0 = along @ q @ along, 2 * (base @ q @ along), base @ q @ base
-    discriminant = a1**2 - 4 * a2 * (a0 - s)
+    rec, along, q = event["energy"], event["along"], event["q"]
+    z = [_STRETCH * ndtri(u[j]) for j in range(n - 1)]
+    base = [rec[i] + sum(event["basis"][i, j] * z[j] for j in range(n - 1)) for i in range(n)]
+    s, proposal, valid = _draw_s(u[n - 1], shared["resonance"], event)
+    a2 = event["along_square"]
+    half = sum(event["gradient_along"][i] * base[i] for i in range(n)) / 2
+    a0 = 2 * sum(q[i, j] * base[i] * base[j] for i, j in combinations(range(n), 2))
+    discriminant = half**2 - a2 * (a0 - s)
     root = jnp.sqrt(jnp.maximum(discriminant, 1e-300))
-    energies = base + along * (2 * (s - a0) / (a1 + root))
+    a = (s - a0) / (half + root)
+    valid &= discriminant > 0
 
-    valid = (discriminant > 0) & (s > low) & (s < high)
-    response_density = 1.0
+    energies, density = [], jnp.asarray(1.0)
+    for i, kind in enumerate(process.classes):
+        response = shared["responses"][kind].at(event["eta"][i])
+        energy = base[i] + along[i] * a
+        low, high = response.support(rec[i])
+        valid &= (energy > low) & (energy < high)
+        # where it is not valid any energies will do, if they are positive
+        energies.append(jnp.where((energy > low) & (energy < high), energy, rec[i]))
+        density = density * response.density(rec[i], energies[i])
+    normal = jnp.exp(-sum(zj**2 for zj in z) / (2 * _STRETCH**2)) / (np.sqrt(2 * np.pi) * _STRETCH) ** (n - 1)
+    jacobian = event["sigmas"] / (2 * root * proposal * normal)
+    return energies, jnp.where(valid, density * jacobian, 0.0)
+
+
+def _tailed_energies(
+    process: Process, shared: dict[str, Any], event: dict[str, Any], u: jax.Array
+) -> tuple[list[jax.Array], Any]:
+    """All energies but one from their own responses, that one from s; Π T times the Jacobian."""
+    n = len(process.classes)
+    rec, q, solved = event["energy"], event["q"], event["solved"]
+    s, proposal, valid = _draw_s(u[n - 1], shared["resonance"], event)
+    responses = [shared["responses"][kind].at(event["eta"][i]) for i, kind in enumerate(process.classes)]
+    energies, weights = [], []
     for i, response in enumerate(responses):
-        lowest, highest = response.support(rec[i])
-        valid &= (energies[i] > lowest) & (energies[i] < highest)
-        response_density = response_density * response.density(
-            rec[i], jnp.maximum(energies[i], 1e-3 * rec[i])
-        )
-    jacobian = jnp.prod(sigma) / root / proposal / jnp.prod(norm.pdf(z, scale=_STRETCH))
-    # where it is not valid any energies will do, if they are finite
-    energies = jnp.where(valid, energies, rec)
-    return [energies[i] for i in range(n)], jnp.where(valid, response_density * jacobian, 0.0)
+        at = jnp.where(i < solved, u[min(i, n - 2)], u[max(i - 1, 0)])
+        energy, weight = response.flatten(at, rec[i])
+        energies.append(jnp.where(solved == i, 0.0, energy))
+        weights.append(weight)
+    rest = 2 * sum(q[i, j] * energies[i] * energies[j] for i, j in combinations(range(n), 2))
+    slope = 2 * sum(q[solved, j] * energies[j] for j in range(n))
+    last = (s - rest) / slope
+
+    density = 1 / (slope * proposal)
+    for i, response in enumerate(responses):
+        low, high = response.support(rec[i])
+        inside = (last > low) & (last < high)
+        valid &= (solved != i) | inside
+        energies[i] = jnp.where(solved == i, jnp.where(inside, last, rec[i]), energies[i])
+        density = density * jnp.where(solved == i, response.density(rec[i], energies[i]), weights[i])
+    return energies, jnp.where(valid, density, 0.0)
 
 
-def _draw_s(
-    u: Any, resonance: tuple[Any, Any], s_rec: Any, sigma_s: Any, low: Any, high: Any
-) -> tuple[Any, Any]:
-    """s from a mixture of Breit-Wigner maps (one per mass of a scan) and a Gaussian at the measured s; its density."""
+def _draw_s(u: Any, resonance: tuple[Any, Any], event: dict[str, Any]) -> tuple[Any, Any, Any]:
+    """s from a mixture of Breit-Wigner maps (one per mass of a scan) and a Gaussian at the measured s.
+
+    **Returns** s, its density, and whether it lies inside the window.
+    """
     mass, width = resonance
+    s_rec, sigma_s, low, high = (event[key] for key in ("s", "sigma_s", "s_low", "s_high"))
     count = mass.shape[0]
     pole, m_gamma = mass**2, mass * width
     first, last = jnp.arctan((low - pole) / m_gamma), jnp.arctan((high - pole) / m_gamma)
@@ -369,15 +421,17 @@ def _draw_s(
     s = jnp.where(u < _RESONANT_SHARE, from_resonance, s_rec + _STRETCH * sigma_s * ndtri(within))
     breit_wigner = m_gamma / ((s - pole) ** 2 + m_gamma**2) / (last - first)
     gaussian = norm.pdf(s, s_rec, _STRETCH * sigma_s)
-    return s, _RESONANT_SHARE * breit_wigner.mean() + (1 - _RESONANT_SHARE) * gaussian
+    density = _RESONANT_SHARE * breit_wigner.mean() + (1 - _RESONANT_SHARE) * gaussian
+    return s, density, (s > low) & (s < high)
 
 
 def visible(alpha: Hypothesis, events: Any) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """The visible particles of events in the order of the process, and which events can be computed.
+    """`energy`, `eta`, `phi` of visible particles `[events, legs]`, and which events can be computed.
 
-    Leptons are told apart by charge, and by flavour where the process says so, not by order; of several that fit a leg, the
-    first in the file is taken. An event that lacks one (wrong charges or flavours), or with a value that is missing, not
-    finite or a pT that is not positive, can't be computed: its weight has status 3.
+    Legs are in the order of the process. Leptons are told apart by charge, and by flavour where the process
+    says so, not by order; of several that fit a leg, the first in the file is taken. An event that lacks one
+    (wrong charges or flavours), or with a value that is missing, not finite or a pT that is not positive,
+    can't be computed: its weight has status 3.
 
     **Raises** `UsageError` where a column is missing.
     """
@@ -409,15 +463,81 @@ def visible(alpha: Hypothesis, events: Any) -> tuple[dict[str, np.ndarray], np.n
     with np.errstate(over="ignore", invalid="ignore"):
         energy = pt * np.cosh(eta)
         good &= (pt > 0).all(axis=1) & np.isfinite(energy).all(axis=1)
-    return particles_from(energy, eta, phi), good
+    return {"energy": energy, "eta": eta, "phi": phi}, good
 
 
-def particles_from(energy: Any, eta: Any, phi: Any) -> dict[str, Any]:
-    """What the integrand wants to know of visible particles: E_rec, η, φ, sinθ and the direction, `[..., legs]`."""
-    xp: Any = jnp if isinstance(eta, jax.Array) else np
-    sine = 1 / xp.cosh(eta)
-    x, y, z = sine * xp.cos(phi), sine * xp.sin(phi), xp.tanh(eta)
-    return {"energy": energy, "eta": eta, "phi": phi, "sine": sine, "x": x, "y": y, "z": z}
+def prepared(alpha: Hypothesis, energy: jax.Array, eta: jax.Array, phi: jax.Array) -> dict[str, jax.Array]:
+    """What the integrand wants to know of one event: everything that does not depend on the point.
+
+    **Arguments:** `energy` (reconstructed, GeV), `eta`, `phi` of the visible legs `[legs]`, in the order of
+    the process (see `visible`). Pure JAX, in double precision.
+    """
+    require_double("the preparation of an event")
+    return _prepared(alpha.process, alpha.resonant, alpha.responses, energy, eta, phi)
+
+
+def _prepared(
+    process: Process,
+    resonant: bool,
+    by_class: Mapping[str, transfer.ByEta],
+    energy: jax.Array,
+    eta: jax.Array,
+    phi: jax.Array,
+) -> dict[str, jax.Array]:
+    sine = 1 / jnp.cosh(eta)
+    event = {"energy": energy, "eta": eta, "phi": phi, "sine": sine}
+    event |= {"x": sine * jnp.cos(phi), "y": sine * jnp.sin(phi), "z": jnp.tanh(eta)}
+    if not resonant:
+        return event
+    n = len(process.classes)
+    sigma = jnp.stack([by_class[kind].at(eta[i]).scale(energy[i]) for i, kind in enumerate(process.classes)])
+    # 1 − cosθ_ij without the cancellation between nearly collinear leptons
+    difference = 2 * (jnp.sinh((eta[:, None] - eta) / 2) ** 2 + jnp.sin((phi[:, None] - phi) / 2) ** 2)
+    q = difference * sine[:, None] * sine
+    gradient = 2 * (q * energy).sum(axis=1)
+    norm_along = jnp.sqrt(((sigma * gradient) ** 2).sum())
+    normal = sigma * gradient / norm_along
+    # Householder: the first n−1 columns of 1 − 2vvᵀ/v² span what is orthogonal to the normal; all are ≥ 0
+    v = normal + jnp.eye(n)[-1]
+    basis = (jnp.eye(n) - 2 * v[:, None] * v / (v * v).sum())[:, :-1]
+    along = sigma * normal
+    gradient_along = 2 * (q * along).sum(axis=1)
+    s = (energy * gradient).sum() / 2
+    return event | {
+        "q": q,
+        "basis": sigma[:, None] * basis,
+        "along": along,
+        "gradient_along": gradient_along,
+        "along_square": (along * gradient_along).sum() / 2,
+        "sigmas": jnp.prod(sigma),
+        "solved": jnp.argmax(normal),
+        "s": s,
+        "sigma_s": norm_along,
+        "s_low": jnp.maximum(s - _WINDOW * norm_along, 1e-6 * s),
+        "s_high": s + _WINDOW * norm_along,
+    }
+
+
+_prepare_batch = jax.jit(jax.vmap(_prepared, in_axes=(None, None, None, 0, 0, 0)), static_argnums=(0, 1))
+
+
+def _prepare(alpha: Hypothesis, particles: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """`prepared` for many events, in batches of one size: compiled once, and the same bits for any number."""
+    count = len(particles["energy"])
+    padded = -(-count // _BATCH) * _BATCH
+    columns = []
+    for name in ("energy", "eta", "phi"):
+        column = np.ones((padded, len(alpha.process.outgoing)))
+        column[:count] = particles[name]
+        columns.append(column)
+    with double_precision():
+        parts = [
+            _prepare_batch(
+                alpha.process, alpha.resonant, dict(alpha.responses), *(c[k : k + _BATCH] for c in columns)
+            )
+            for k in range(0, padded, _BATCH)
+        ]
+        return {name: np.concatenate([np.asarray(part[name]) for part in parts])[:count] for name in parts[0]}
 
 
 def compute(
@@ -431,13 +551,14 @@ def compute(
 ) -> dict[str, Weight]:
     """The weights of events under a hypothesis: one per value of a scan.
 
-    **Arguments:** `events` as for `as_table`, in GeV; `precision`, relative error at which an event stops; `calls`, integrand
-    evaluations per event at most; `seed`; `first_entry`, the number of the first event in its file, which fixes its
-    random points, so that an event gets the same weight alone and among others.
+    **Arguments:** `events` as for `as_table`, in GeV; `precision`, relative error at which an event stops;
+    `calls`, integrand evaluations per event at most; `seed`; `first_entry`, the number of the first event in
+    its file, which fixes its random points, so that an event gets the same weight alone and among others.
 
     **Returns** name → `Weight`; a failure is a status of its own event, never an exception.
 
-    **Raises** `UsageError` for missing columns, a grid that is not found, or a precision that is not positive.
+    **Raises** `UsageError` for missing columns, a grid that is not found, or a precision that is not
+    positive.
     """
     if not (np.isfinite(precision) and precision > 0):
         raise UsageError(f"precision must be a positive relative error such as 0.01, got {precision}")
@@ -445,9 +566,10 @@ def compute(
         raise UsageError(f"calls must be a positive number of evaluations per event, got {calls}")
     particles, good = visible(alpha, events)
     rows = np.flatnonzero(good)
-    chosen = {key: values[rows] for key, values in particles.items()}
-    estimate = _estimate(alpha, chosen, precision, calls, seed, rows + first_entry)
     names = alpha.names
+    if len(rows):
+        chosen = _prepare(alpha, {key: values[rows] for key, values in particles.items()})
+        estimate = _estimate(alpha, chosen, precision, calls, seed, rows + first_entry)
     weights = {}
     for k, name in enumerate(names):
         value, error = np.full(len(good), np.nan), np.full(len(good), np.nan)
@@ -475,20 +597,31 @@ def _estimate(
             f, shared, events, dimensions, precision=precision, calls=calls or 1 << 16, steering=steering
         )
     return integrator.lattice(
-        f, shared, events, dimensions, precision=precision, calls=calls or 1 << 19, seed=seed, indices=indices,
-        minimum=_MINIMUM, steering=steering,
-    )  # fmt: skip
+        f,
+        shared,
+        events,
+        dimensions,
+        precision=precision,
+        calls=calls or 1 << 19,
+        minimum=_MINIMUM if alpha.gaussian else _TAILED_MINIMUM,
+        seed=seed,
+        indices=indices,
+        steering=steering,
+    )
 
 
 def _judged(
     estimate: integrator.Estimate, k: int, count: int, precision: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Value, error and status of the k-th weight of a scan: each has its own, though they share their points."""
-    value, error, status = estimate.value[:, k].copy(), estimate.error[:, k].copy(), estimate.status.copy()
+    """Value, error and status of the k-th weight of a scan: each its own, though they share points."""
+    value, error = estimate.value[:, k].copy(), estimate.error[:, k].copy()
+    status = estimate.status.copy()
     missed = (status == Status.GOOD) & (error > precision * np.abs(value))
     status[missed] = Status.PRECISION
     if count > 1:
-        reached = (status == Status.PRECISION) & (error <= precision * value) & (value > 0)
+        # one that is precise beside others that are not; where all are, it was for points that weren't finite
+        precise = estimate.error[:, :count] <= precision * np.abs(estimate.value[:, :count])
+        reached = (status == Status.PRECISION) & precise[:, k] & ~precise.all(axis=1) & (value > 0)
         status[reached] = Status.GOOD
         status[(value == 0) & (status != Status.BAD_INPUT)] = Status.NO_SOLUTION
     below = estimate.value[:, count + k] > _TOLERATED_BELOW_GRID * value
@@ -501,17 +634,19 @@ def _judged(
 def weight_function(alpha: Hypothesis, points: np.ndarray, weights: np.ndarray) -> Callable[..., jax.Array]:
     """A JAX function (parameters, event) ↦ weight over fixed points of the unit cube, to be differentiated.
 
-    W ≈ Σ_k w_k f(u_k). `parameters`: a `Parameters` of numbers; `event`: `energy`, `eta`, `phi` `[legs]`, in the process's
-    order (see `visible`). Needs double precision: use it inside `jax.enable_x64(True)`.
+    W ≈ Σ_k w_k f(u_k). `parameters`: a `Parameters` of numbers; `event`: `energy`, `eta`, `phi` `[legs]`, in
+    the process's order (see `visible`). Needs double precision: use it inside `jax.enable_x64(True)`.
 
-    **Arguments:** `points` `[points, dimensions]`, `weights` `[points]`, for instance of `integrator.product_rule`.
+    **Arguments:** `points` `[points, dimensions]`, `weights` `[points]`, for instance of
+    `integrator.product_rule`.
     """
     f, shared = integrand(alpha), shared_by_events(alpha)
 
     def w(p: Parameters, event: dict[str, Any]) -> jax.Array:
         require_double("a weight function")
         here = shared | {"parameters": jax.tree.map(lambda v: jnp.asarray(v, dtype=float)[None], p)}
-        values = jax.vmap(lambda u: f(here, event, u)[0][0])(jnp.asarray(points))
+        known = prepared(alpha, **{key: jnp.asarray(event[key]) for key in ("energy", "eta", "phi")})
+        values = jax.vmap(lambda u: f(here, known, u)[0][0])(jnp.asarray(points))
         return jnp.asarray(weights) @ values
 
     return w
