@@ -372,7 +372,8 @@ def cross_section(
         _print_json(asdict(found) | {"efficiency": found.efficiency})
         return
     typer.echo(
-        f"σ      {found.value:.6g} ± {found.error:.2g} pb   (true masses {found.mass[0]:g}:{found.mass[1]:g} GeV)"
+        f"σ      {found.value:.6g} ± {found.error:.2g} pb   "
+        f"(true masses {found.mass[0]:g} to {found.mass[1]:g} GeV)"
     )
     typer.echo(
         f"σ_vis  {found.visible:.6g} ± {found.visible_error:.2g} pb   (with recoil, response and cuts)"
