@@ -190,7 +190,7 @@ def closure() -> None:
         _closure(f"2, {name}", found, spread, expected.visible, expected.visible_error)
     pairs = (
         ("drell_yan", "drell_yan", {"MZ": 91.7, "WZ": 2.8}, PAIRS, 20_000),
-        ("higgs_4l", "zz_4l", {}, QUARTETS, 8_000),
+        ("higgs_4l", "higgs_4l", {"MH": 124.6}, QUARTETS, 8_000),
         ("zz_4l", "higgs_4l", {}, QUARTETS, 8_000),
     )
     for one, other, changes, cuts, count in pairs:

@@ -476,7 +476,9 @@ def prepared(alpha: Hypothesis, energy: jax.Array, eta: jax.Array, phi: jax.Arra
     the process (see `visible`). Pure JAX, in double precision.
     """
     require_double("the preparation of an event")
-    return _prepared(alpha.process, alpha.resonant, alpha.responses, _poles(alpha), energy, eta, phi)
+    return _prepared(
+        alpha.process, alpha.resonant, alpha.responses, jnp.asarray(_poles(alpha)), energy, eta, phi
+    )
 
 
 def _poles(alpha: Hypothesis) -> np.ndarray:
