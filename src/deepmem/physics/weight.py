@@ -54,8 +54,10 @@ from deepmem.physics.precision import double_precision, require_double
 from deepmem.physics.processes import find_process
 from deepmem.physics.processes.base import DEFAULT_DENSITY, DEFAULT_FLAVOURS, Process
 
-# The Gaussian quantiles of the resonant map are spread by this much: T falls off more slowly above E_rec.
+# Gaussian quantiles are spread by this much, and more for events below the resonance, see `_prepared`.
 _STRETCH = 1.1
+# The least curvature of −log T, in units of that at the measured energy, that is allowed for.
+_LEAST_CURVATURE = 0.3
 # Gauss-Legendre rules converge badly on quantiles of the response itself, whose derivative is singular at
 # both ends; on those of a Gaussian twice as wide 12 x 12 points give 1e-5.
 _QUADRATURE_STRETCH = 2.0
@@ -349,7 +351,7 @@ def _resonant_energies(
     """
     n = len(process.classes)
     rec, along, q = event["energy"], event["along"], event["q"]
-    z = [_STRETCH * ndtri(u[j]) for j in range(n - 1)]
+    z = [event["stretch"] * ndtri(u[j]) for j in range(n - 1)]
     base = [rec[i] + sum(event["basis"][i, j] * z[j] for j in range(n - 1)) for i in range(n)]
     s, proposal, valid = _draw_s(u[n - 1], shared["resonance"], event)
     a2 = event["along_square"]
@@ -369,7 +371,8 @@ def _resonant_energies(
         # where it is not valid any energies will do, if they are positive
         energies.append(jnp.where((energy > low) & (energy < high), energy, rec[i]))
         density = density * response.density(rec[i], energies[i])
-    normal = jnp.exp(-sum(zj**2 for zj in z) / (2 * _STRETCH**2)) / (np.sqrt(2 * np.pi) * _STRETCH) ** (n - 1)
+    stretch = event["stretch"]
+    normal = jnp.exp(-sum(zj**2 for zj in z) / (2 * stretch**2)) / (np.sqrt(2 * np.pi) * stretch) ** (n - 1)
     jacobian = event["sigmas"] / (2 * root * proposal * normal)
     return energies, jnp.where(valid, density * jacobian, 0.0)
 
@@ -408,7 +411,7 @@ def _draw_s(u: Any, resonance: tuple[Any, Any], event: dict[str, Any]) -> tuple[
     **Returns** s, its density, and whether it lies inside the window.
     """
     mass, width = resonance
-    s_rec, sigma_s, low, high = (event[key] for key in ("s", "sigma_s", "s_low", "s_high"))
+    s_rec, spread, low, high = (event[key] for key in ("s", "s_spread", "s_low", "s_high"))
     count = mass.shape[0]
     pole, m_gamma = mass**2, mass * width
     first, last = jnp.arctan((low - pole) / m_gamma), jnp.arctan((high - pole) / m_gamma)
@@ -418,9 +421,9 @@ def _draw_s(u: Any, resonance: tuple[Any, Any], event: dict[str, Any]) -> tuple[
     angle = first[which] + within * (last[which] - first[which])
     from_resonance = pole[which] + m_gamma[which] * jnp.tan(angle)
     within = jnp.clip((u - _RESONANT_SHARE) / (1 - _RESONANT_SHARE), 1e-15, 1 - 1e-15)
-    s = jnp.where(u < _RESONANT_SHARE, from_resonance, s_rec + _STRETCH * sigma_s * ndtri(within))
+    s = jnp.where(u < _RESONANT_SHARE, from_resonance, s_rec + spread * ndtri(within))
     breit_wigner = m_gamma / ((s - pole) ** 2 + m_gamma**2) / (last - first)
-    gaussian = norm.pdf(s, s_rec, _STRETCH * sigma_s)
+    gaussian = norm.pdf(s, s_rec, spread)
     density = _RESONANT_SHARE * breit_wigner.mean() + (1 - _RESONANT_SHARE) * gaussian
     return s, density, (s > low) & (s < high)
 
@@ -473,13 +476,22 @@ def prepared(alpha: Hypothesis, energy: jax.Array, eta: jax.Array, phi: jax.Arra
     the process (see `visible`). Pure JAX, in double precision.
     """
     require_double("the preparation of an event")
-    return _prepared(alpha.process, alpha.resonant, alpha.responses, energy, eta, phi)
+    return _prepared(
+        alpha.process, alpha.resonant, alpha.responses, jnp.asarray(_poles(alpha)), energy, eta, phi
+    )
+
+
+def _poles(alpha: Hypothesis) -> np.ndarray:
+    """s of the resonance in GeV², one per set of parameters; none where s is not an integration variable."""
+    mass, _ = alpha.process.resonance or ("", "")
+    return np.ravel(getattr(alpha.parameters, mass)) ** 2 if alpha.resonant else np.zeros(0)
 
 
 def _prepared(
     process: Process,
     resonant: bool,
     by_class: Mapping[str, transfer.ByEta],
+    poles: jax.Array,
     energy: jax.Array,
     eta: jax.Array,
     phi: jax.Array,
@@ -503,22 +515,33 @@ def _prepared(
     along = sigma * normal
     gradient_along = 2 * (q * along).sum(axis=1)
     s = (energy * gradient).sum() / 2
+    along_square = (along * gradient_along).sum() / 2
+    # Where an energy has to rise by zσ to reach the resonance, −log T = ½z²/(1 + rz)² for σ = rE is flatter
+    # than ½z², by (1 − 2rz)/(1 + rz)⁴: quantiles of the width at z = 0 would miss points that count.
+    root = jnp.sqrt(jnp.maximum(norm_along**2 / 4 + along_square * (poles - s), 0.0))
+    rise = jnp.clip(jnp.max((poles - s) / (norm_along / 2 + root)), 0.0, _WINDOW)
+    step = jnp.max(rise * normal * sigma / energy)
+    curvature = jnp.clip((1 - 2 * step) / (1 + step) ** 4, _LEAST_CURVATURE, 1.0)
+    stretch = _STRETCH / jnp.sqrt(curvature)
     return event | {
         "q": q,
         "basis": sigma[:, None] * basis,
         "along": along,
         "gradient_along": gradient_along,
-        "along_square": (along * gradient_along).sum() / 2,
+        "along_square": along_square,
+        "stretch": stretch,
         "sigmas": jnp.prod(sigma),
         "solved": jnp.argmax(normal),
         "s": s,
-        "sigma_s": norm_along,
+        "s_spread": stretch * norm_along,
         "s_low": jnp.maximum(s - _WINDOW * norm_along, 1e-6 * s),
         "s_high": s + _WINDOW * norm_along,
     }
 
 
-_prepare_batch = jax.jit(jax.vmap(_prepared, in_axes=(None, None, None, 0, 0, 0)), static_argnums=(0, 1))
+_prepare_batch = jax.jit(
+    jax.vmap(_prepared, in_axes=(None, None, None, None, 0, 0, 0)), static_argnums=(0, 1)
+)
 
 
 def _prepare(alpha: Hypothesis, particles: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -533,7 +556,11 @@ def _prepare(alpha: Hypothesis, particles: dict[str, np.ndarray]) -> dict[str, n
     with double_precision():
         parts = [
             _prepare_batch(
-                alpha.process, alpha.resonant, dict(alpha.responses), *(c[k : k + _BATCH] for c in columns)
+                alpha.process,
+                alpha.resonant,
+                dict(alpha.responses),
+                _poles(alpha),
+                *(c[k : k + _BATCH] for c in columns),
             )
             for k in range(0, padded, _BATCH)
         ]
