@@ -342,7 +342,9 @@ def test_interruption(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(workflow, "train", stopped)
-    assert run("train").status == 130
+    result = run("train")
+    assert result.status == 130
+    assert result.err.endswith("deepmem: interrupted; what was finished is kept\n")
 
 
 def test_generate_and_cross_section(run: Run, tmp_path: Path) -> None:

@@ -628,10 +628,18 @@ def main() -> None:
     except DeepMEMError as error:
         _fail(error, 1)
     except KeyboardInterrupt:
-        typer.echo("interrupted; what was finished is kept", err=True)
-        sys.exit(130)
+        _interrupted()
+    except SystemExit as stop:
+        if stop.code == 130:  # typer has caught the interrupt, and says nothing
+            _interrupted()
+        raise
     except Exception as error:
         _fail(error, 1, f"{type(error).__name__}: {error} (--debug shows where)")
+
+
+def _interrupted() -> None:
+    typer.echo("deepmem: interrupted; what was finished is kept", err=True)
+    sys.exit(130)
 
 
 def _fail(error: Exception, status: int, text: str | None = None) -> None:
