@@ -27,8 +27,8 @@ CPU's cache.
 How errors are kept honest. (1) The spread of few shifts has a Student distribution: the quoted error is
 widened so that ±1.96 of it covers 95 %. (2) Nothing stops before `minimum` evaluations. An integrand whose
 peak fills a fraction p of the cube is seen with probability 1 − exp(−p·minimum), and nothing can be said
-about what was never seen: narrow resonances must be mapped by whoever knows where they are. (3) Twice the
-largest single contribution is part of the error, so a peak seen once doesn't count as measured. (4) When an
+about what was never seen: narrow resonances must be mapped by whoever knows where they are. (3) The
+largest single contribution, times an `allowance`, is part of the error, so a peak seen once doesn't count as measured. (4) When an
 importance map is adopted, everything sampled before it is dropped: a mean weighted by estimated errors is
 biased low for skewed integrands. (5) A point at which the integrand isn't finite counts as zero, enlarges the
 error, and the event is never "good".
@@ -88,9 +88,6 @@ GENERATING_VECTOR = np.array(
 
 _LATTICE_POINTS = 1 << 20
 _BINS = 32
-# Largest values that the error allows for beside the spread of the shifts: with 1, coverage of discontinuous
-# integrands and of resonances is a per cent short.
-_UNSEEN = 2
 # Importance maps per event at most, and the factor in variance from which one is worth its evaluations.
 _MAPS = 3
 _WORTH_IT = 1.5
@@ -215,6 +212,7 @@ def lattice(
     indices: np.ndarray | None = None,
     adapt: bool = True,
     shifts: int = 16,
+    allowance: float = 2.0,
     steering: int | None = None,
     evaluations: int | None = None,
 ) -> Estimate:
@@ -235,6 +233,8 @@ def lattice(
       the shifts: an event's points don't depend on what it is computed with;
     - `adapt`: learn an importance map where it is worth it;
     - `shifts`: independent estimates, a power of two from 4 to 64;
+    - `allowance`: how many times the largest single contribution the error allows for, beside the spread of
+      the shifts. With 1, coverage of discontinuous integrands and of unmapped resonances is a per cent short;
     - `steering`: how many of the values decide when to stop (all if not given);
     - `evaluations`: per compiled call; 2¹⁴ on a CPU and 2²⁰ elsewhere if not given.
 
@@ -266,6 +266,7 @@ def lattice(
             seed,
             adapt,
             shifts,
+            allowance,
             steering,
             evaluations,
         )
@@ -286,6 +287,7 @@ def _lattice_window(
     seed: int,
     adapt: bool,
     shifts: int,
+    allowance: float,
     steering: int | None,
     evaluations: int | None,
 ) -> Estimate:
@@ -323,7 +325,7 @@ def _lattice_window(
                 batch_sums, largest, bad = (np.asarray(part)[:used] for part in out)
                 if sums is None or tally is None or moments is None:
                     outputs = batch_sums.shape[2]
-                    tally = _Tally(count, outputs)
+                    tally = _Tally(count, outputs, allowance)
                     sums = np.zeros((count, shifts, outputs))
                     moments = np.zeros((count, dimensions, _BINS, min(outputs, steering or outputs)))
                     value = np.zeros((count, outputs))
@@ -377,7 +379,8 @@ def _lattice_window(
 class _Tally:
     """What is known about each event beside its sums: evaluations, failures, the largest value."""
 
-    def __init__(self, count: int, outputs: int) -> None:
+    def __init__(self, count: int, outputs: int, allowance: float = 0.0) -> None:
+        self._allowance = allowance
         self.calls = np.zeros(count, dtype=np.int64)
         self.current = np.zeros(count, dtype=np.int64)
         self.bad = np.zeros(count, dtype=np.int64)
@@ -399,7 +402,7 @@ class _Tally:
 
     def unseen(self, event: np.ndarray, points: np.ndarray) -> np.ndarray:
         """An allowance for what the spread can't show: more values like the largest, and failed points."""
-        return self.largest[event] * (_UNSEEN + self.bad[event])[:, None] / points
+        return self.largest[event] * (self._allowance + self.bad[event])[:, None] / points
 
     def finished(
         self,
