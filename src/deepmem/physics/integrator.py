@@ -27,12 +27,11 @@ CPU's cache.
 How errors are kept honest. (1) The spread of few shifts has a Student distribution: the quoted error is
 widened so that ±1.96 of it covers 95 %. (2) Nothing stops before `minimum` evaluations. An integrand whose
 peak fills a fraction p of the cube is seen with probability 1 − exp(−p·minimum), and nothing can be said
-about what was never seen: narrow resonances must be mapped by whoever knows where they are. (3) The
-largest single contribution, times an `allowance`, is part of the error, so a peak seen once doesn't count as measured. (4) When an
-importance map is adopted, everything sampled before it is dropped: a mean weighted by estimated errors is
-biased low for skewed integrands. (5) A point at which the integrand isn't finite counts as zero, enlarges the
-error, and the event is never "good".
-"""
+about what was never seen: narrow resonances must be mapped by whoever knows where they are. (3) The largest
+single contribution, times an `allowance`, is part of the error, so a peak seen once doesn't count as
+measured. (4) When an importance map is adopted, everything sampled before it is dropped: a mean weighted by
+estimated errors is biased low for skewed integrands. (5) A point at which the integrand isn't finite counts
+as zero, enlarges the error, and the event is never "good"."""
 
 from __future__ import annotations
 
