@@ -95,7 +95,7 @@ def gluons(
     s = dot(add(k1, k2), add(k1, k2))
     first, second = polarisations(k1), polarisations(k2)
     line = current(row, column)
-    difference = dot(line, tuple(a - b for a, b in zip(k1, k2, strict=True)))
+    difference = dot(line, k1) - dot(line, k2)
 
     def exchange(k: FourVector, near: Sequence[FourVector], far: Sequence[FourVector]) -> list[list[Complex]]:
         """r̄ ε̸ (t̸ − k̸ + m) ε̸' c / (…), of the gluon k next to the top, for all ε and ε'."""
