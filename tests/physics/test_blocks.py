@@ -141,7 +141,7 @@ def crossings(visible, missing, masses) -> list[float]:
 
 def test_jacobian_is_that_of_autodiff_and_finite_differences():
     """J (2π)⁶ 4 E Ē |∂(s, s, s, s, missing)/∂(p, p̄)| = 1."""
-    visible, nu, nu_bar, missing, masses = top_events(200, seed=2)
+    visible, _, _, missing, masses = top_events(200, seed=2)
     found = solve(*visible, missing, masses)
 
     def given(v, legs):

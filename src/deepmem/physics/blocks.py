@@ -45,7 +45,7 @@ _SQUARE_OF_2_PI_CUBED = (2 * jnp.pi) ** 6
 
 
 class Solutions(NamedTuple):
-    """All solutions of a block, each field with a leading axis of them; what is not valid is finite or NaN."""
+    """All solutions of a block, each field with a leading axis of them; what is not valid may be NaN."""
 
     neutrino: FourVector
     antineutrino: FourVector
@@ -147,7 +147,7 @@ def quartic_roots(c0: Scalar, c1: Scalar, c2: Scalar, c3: Scalar, c4: Scalar) ->
 def _crossing(one: Ellipse, other: Ellipse, missing: tuple[Scalar, Scalar]) -> tuple[Scalar, ...]:
     """(cosφ, sinφ, cosφ̄, sinφ̄) `[4, ...]` where p_T(φ) + p̄_T(φ̄) = missing, and which of them are real.
 
-    With A the matrix of `other` in the transverse plane, adj(A) (missing − p̄₀ − p_T(φ)) = det(A) (cosφ̄, sinφ̄).
+    With A the matrix of `other` in the transverse plane, A⁻¹ (missing − p̄₀ − p_T(φ)) = (cosφ̄, sinφ̄).
     """
     det = other.cosine[1] * other.sine[2] - other.cosine[2] * other.sine[1]
 
@@ -169,7 +169,7 @@ def _crossing(one: Ellipse, other: Ellipse, missing: tuple[Scalar, Scalar]) -> t
 
     # φ counted from where |g| is largest of eight places, so that no root is near φ = π, tan(φ/2) = ∞
     half = jnp.sqrt(0.5)
-    places = [(1.0, 0.0), (half, half), (0.0, 1.0), (-half, half)]
+    places: list[tuple[Scalar, Scalar]] = [(1.0, 0.0), (half, half), (0.0, 1.0), (-half, half)]
     places += [(-c, -s) for c, s in places]
     best: Scalar = -1.0
     c0: Scalar = 1.0
@@ -326,7 +326,7 @@ def w_pair(
 
 def _rapidity(p: FourVector) -> tuple[Scalar, Scalar, Scalar]:
     """m², m_T and y of a momentum; massless legs may have E² < p⃗², so m² ≥ 0 is seen to."""
-    energy, px, py, pz = p
+    _, px, py, pz = p
     m2 = jnp.maximum(dot(p, p), 0.0)
     mt = jnp.sqrt(px**2 + py**2 + m2)
     return m2, mt, jnp.arcsinh(pz / mt)

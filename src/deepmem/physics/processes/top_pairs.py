@@ -81,6 +81,11 @@ def antitop_end(t_bar: FourVector, lepton: FourVector, mass: Scalar) -> Bispinor
     return Bispinor((-left[0], -left[1]), (mass * chi[0], mass * chi[1]))
 
 
+def negative(p: FourVector) -> FourVector:
+    """−p."""
+    return -p[0], -p[1], -p[2], -p[3]
+
+
 def heavy_numerator(p: FourVector, mass: Scalar, psi: Bispinor) -> Bispinor:
     """(p̸ + m) ψ."""
     (a, b), (c, d) = slash(p, psi)
@@ -99,7 +104,7 @@ def gluons(
 
     def exchange(k: FourVector, near: Sequence[FourVector], far: Sequence[FourVector]) -> list[list[Complex]]:
         """r̄ ε̸ (t̸ − k̸ + m) ε̸' c / (…), of the gluon k next to the top, for all ε and ε'."""
-        inner = tuple(a - b for a, b in zip(t, k, strict=True))
+        inner = add(t, negative(k))
         propagator = breit_wigner(dot(inner, inner), p.MT, p.WT)
         columns = [heavy_numerator(inner, p.MT, slash(e, column)) for e in far]
         return [[propagator * contract(row, slash(e, c)) for c in columns] for e in near]
@@ -121,7 +126,8 @@ def quarks(k1: FourVector, k2: FourVector, row: Bispinor, column: Bispinor) -> S
     line = current(row, column)
     s = dot(add(k1, k2), add(k1, k2))
     total = square_modulus(dot(line, light))
-    total = total + square_modulus(dot(line, tuple(jnp.conj(x) for x in light)))
+    conjugate = light[0].conj(), light[1].conj(), light[2].conj(), light[3].conj()
+    total = total + square_modulus(dot(line, conjugate))
     return 2 * total / s**2
 
 
