@@ -51,6 +51,12 @@ def weyl(p: FourVector) -> Weyl:
     )
 
 
+def massless(p: FourVector) -> FourVector:
+    """p with the energy |p⃗|: rounded momenta of massless particles may have E² < p⃗²."""
+    _, px, py, pz = p
+    return jnp.sqrt(px**2 + py**2 + pz**2), px, py, pz
+
+
 def square_modulus(z: Complex) -> Scalar:
     """|z|², differentiable at 0."""
     return z.real**2 + z.imag**2

@@ -160,6 +160,11 @@ def hypothesis(
     **Raises** `UsageError` for an unknown name (with the nearest known one) or a value that makes no sense.
     """
     chosen = find_process(process)
+    if chosen.invisible:
+        raise UsageError(
+            f"{process} has particles that escape: this version computes its |M|² (deepmem.matrix_element), "
+            "but no weights of it yet"
+        )
     if subset is not None and subset not in chosen.subsets:
         raise unknown_name("subset", subset, chosen.subsets)
     known = ["sqrt_s", *chosen.parameters, "Q", "flavours", *(f"r_{kind}" for kind in chosen.responses)]

@@ -33,6 +33,10 @@ QUARK_CHANNELS: tuple[tuple[InitialState, ...], ...] = (
 GLUON_CHANNELS: tuple[tuple[InitialState, ...], ...] = (((21, 21),),)
 
 
+MISSING_COLUMNS = ("MET", "MET_Phi")
+"""The default columns of the missing transverse momentum."""
+
+
 @dataclass(frozen=True, eq=False)
 class Process:
     """One hypothesis: an amplitude, what is seen of it, and how its weight is integrated by default."""
@@ -76,6 +80,11 @@ class Process:
         return 2 + len(self.outgoing)
 
     @property
+    def invisible(self) -> bool:
+        """Whether some of its particles escape."""
+        return "invisible" in self.classes
+
+    @property
     def initial_states(self) -> tuple[InitialState, ...]:
         """All initial states, channel by channel."""
         return tuple(state for states in self.channels for state in states)
@@ -116,3 +125,10 @@ def lepton_columns(number: int, flavour: bool = False) -> tuple[str, ...]:
     """The default columns of `number` leptons, with the PDG code where flavours matter."""
     suffixes = ("PT", "Eta", "Phi", "Charge", *(("PDG",) if flavour else ()))
     return tuple(f"lep{index}_{suffix}" for index in range(1, number + 1) for suffix in suffixes)
+
+
+def jet_columns(number: int) -> tuple[str, ...]:
+    """The default columns of `number` b jets, each with its own mass."""
+    return tuple(
+        f"j{index}_{suffix}" for index in range(1, number + 1) for suffix in ("PT", "Eta", "Phi", "M")
+    )

@@ -1,0 +1,339 @@
+"""Changes of variables that fix what escapes: invariant masses and missing p_T in place of neutrino momenta.
+
+Each block returns the solutions together with the Jacobian J of
+
+    d³p/((2π)³ 2E) d³p̄/((2π)³ 2Ē) δ²(p_T + p̄_T − missing) = Σ_solutions J d(variables),
+
+one term for each solution of the neutrino's momentum p and the antineutrino's p̄.
+
+**Two neutrinos from top quarks** (`top_pair`). The products a = p·ℓ and b = p·q with the visible lepton and
+b quark follow from the masses of W and top. A light-like p with these products is a point of an ellipse,
+
+    p(φ) = α ℓ + β q + κ (e₁ cosφ + e₂ sinφ),   α ℓ·ℓ + β ℓ·q = a,  α ℓ·q + β q·q = b,  κ² = α a + β b,
+
+e₁ and e₂ being unit vectors orthogonal to ℓ and q: e₂ ∝ (0, ℓ⃗×q⃗), e₁ ∝ (|ℓ⃗×q⃗|, (E_ℓ q⃗ − E_q ℓ⃗)×ê₂).
+It exists for κ² ≥ 0. With G = (ℓ·q)² − ℓ²q², d³p/2E = ds_W ds_t dφ/(8√G). So masses are right by
+construction, for massive particles too, and two equations are left, p_T(φ) + p̄_T(φ̄) = missing: two
+ellipses in the plane. With one of them turned into the unit circle, the other is a quartic in tan(φ/2),
+solved in closed form, and each solution is polished by Newton steps in (φ, φ̄); their determinant is the
+Jacobian.
+
+What it cannot promise: a lepton exactly along its b quark has no ellipse, and two ellipses that are both
+seen edge-on (equal rapidities of lepton and b quark, twice) no quartic: such points have no solution here.
+Two solutions that are closer than about 1e-7 may be taken for none or one.
+
+**Two neutrinos from Ws** (`w_pair`). Masses of both Ws, and the direction (φ, Δy) of the neutrino relative
+to its lepton's rapidity, fix everything; the antineutrino has two solutions.
+
+Source: L. Sonnenschein, hep-ph/0603011; B. Betchart, R. Demina, A. Harel, 1305.1878 (the ellipses);
+MoMEMta's block D.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from deepmem.kinematics import FourVector, Scalar, dot
+from deepmem.physics.precision import require_double
+
+_POLISHING = 3
+_TOLERANCE = 1e-9
+"""What missing p_T may be off by, relative to the momenta, before a solution is none."""
+_SQUARE_OF_2_PI_CUBED = (2 * jnp.pi) ** 6
+
+
+class Solutions(NamedTuple):
+    """All solutions of a block, each field with a leading axis of them; what is not valid may be NaN."""
+
+    neutrino: FourVector
+    antineutrino: FourVector
+    jacobian: Scalar
+    """J, 0 where a solution is not valid."""
+    valid: Scalar
+
+
+class Ellipse(NamedTuple):
+    """p(φ) = centre + cosine cosφ + sine sinφ: light-like momenta of given products with two others."""
+
+    centre: FourVector
+    cosine: FourVector
+    sine: FourVector
+    root_gram: Scalar
+    """√G in GeV²."""
+    exists: Scalar
+
+    def at(self, c: Scalar, s: Scalar) -> FourVector:
+        x, y, z, w = (m + c * a + s * b for m, a, b in zip(self.centre, self.cosine, self.sine, strict=True))
+        return x, y, z, w
+
+
+def ellipse(lepton: FourVector, quark: FourVector, s_w: Scalar, s_t: Scalar) -> Ellipse:
+    """The neutrino momenta that make masses² s_w with the lepton, and s_t with lepton and quark, in GeV²."""
+    m2, m2q, lq = dot(lepton, lepton), dot(quark, quark), dot(lepton, quark)
+    a, b = (s_w - m2) / 2, (s_t - s_w - m2q) / 2 - lq
+    gram = lq**2 - m2 * m2q
+    alpha, beta = (b * lq - a * m2q) / gram, (a * lq - b * m2) / gram
+    kappa2 = alpha * a + beta * b
+    exists = (kappa2 >= 0) & (a > 0) & (b > 0) & (gram > 0)
+    kappa = jnp.sqrt(jnp.where(exists, kappa2, 1.0))
+    root_gram = jnp.sqrt(jnp.where(exists, gram, 1.0))
+
+    e, x, y, z = lepton
+    f, u, v, w = quark
+    nx, ny, nz = y * w - z * v, z * u - x * w, x * v - y * u
+    size = jnp.sqrt(nx**2 + ny**2 + nz**2)
+    nx, ny, nz = nx / size, ny / size, nz / size
+    dx, dy, dz = e * u - f * x, e * v - f * y, e * w - f * z
+    scale = kappa / root_gram
+    e1 = (
+        size * scale,
+        (dy * nz - dz * ny) * scale,
+        (dz * nx - dx * nz) * scale,
+        (dx * ny - dy * nx) * scale,
+    )
+    e2 = (0 * size, nx * kappa, ny * kappa, nz * kappa)
+    along = [alpha * i + beta * j for i, j in zip(lepton, quark, strict=True)]
+    return Ellipse((along[0], along[1], along[2], along[3]), e1, e2, root_gram, exists)
+
+
+def largest_root_of_cubic(a: Scalar, b: Scalar, c: Scalar) -> Scalar:
+    """The largest real x with x³ + a x² + b x + c = 0: closed form, then Newton steps."""
+    p, q = (a**2 - 3 * b) / 9, (2 * a**3 - 9 * a * b + 27 * c) / 54
+    three = q**2 <= p**3
+    root_p = jnp.sqrt(jnp.maximum(p, 0.0))
+    cosine = jnp.clip(q / jnp.where(three, jnp.maximum(root_p**3, 1e-300), 1.0), -1, 1)
+    of_three = 2 * root_p * jnp.cos((jnp.pi - jnp.arccos(cosine)) / 3)
+    big = jnp.cbrt(jnp.abs(q) + jnp.sqrt(jnp.where(three, 0.0, q**2 - p**3)))
+    of_one = -jnp.sign(q) * (big + p / jnp.where(big > 0, big, 1.0))
+    x = jnp.where(three, of_three, of_one) - a / 3
+    for _ in range(2):
+        slope = (3 * x + 2 * a) * x + b
+        step = (((x + a) * x + b) * x + c) / jnp.where(slope != 0, slope, 1.0)
+        # at a double root the slope is rounding only
+        x = x - jnp.where(jnp.abs(step) < 1e-3 * (jnp.abs(x) + jnp.abs(a)), step, 0.0)
+    return x
+
+
+def quartic_roots(c0: Scalar, c1: Scalar, c2: Scalar, c3: Scalar, c4: Scalar) -> tuple[Scalar, Scalar]:
+    """The real roots of Σ c_k x^k, c₄ ≠ 0: Ferrari's factors x² ± s x + …, s² from the resolvent cubic.
+
+    **Returns** roots `[4, ...]`, and which are real `[4, ...]`; of a complex pair, the real part.
+    """
+    b, c, d, e = c3 / c4, c2 / c4, c1 / c4, c0 / c4
+    shift = b / 4
+    p = c - 6 * shift**2
+    q = d - 2 * c * shift + 8 * shift**3
+    r = e - d * shift + c * shift**2 - 3 * shift**4
+    # y⁴ + p y² + q y + r = (y² + s y + u)(y² − s y + v):  u + v = p + s², s (v − u) = q, u v = r
+    s2 = jnp.maximum(largest_root_of_cubic(2 * p, p**2 - 4 * r, -(q**2)), 0.0)
+    s = jnp.sqrt(s2)
+    total = p + s2
+    # of the two forms of v − u, the one that is not a ratio of rounding errors
+    from_product = jnp.sqrt(jnp.maximum(total**2 - 4 * r, 0.0)) * jnp.where(q < 0, -1.0, 1.0)
+    small = s2 <= 1e-8 * (jnp.abs(p) + jnp.sqrt(jnp.abs(r)))
+    difference = jnp.where(small, from_product, q / jnp.where(small, 1.0, s))
+    roots, real = [], []
+    for sign in (-1, 1):
+        discriminant = s2 - 2 * (total + sign * difference)
+        h = jnp.sqrt(jnp.maximum(discriminant, 0.0))
+        for branch in (-1, 1):
+            roots.append((sign * s + branch * h) / 2 - shift)
+            real.append(discriminant >= 0)
+    return jnp.stack(roots), jnp.stack(real)
+
+
+def _crossing(one: Ellipse, other: Ellipse, missing: tuple[Scalar, Scalar]) -> tuple[Scalar, ...]:
+    """(cosφ, sinφ, cosφ̄, sinφ̄) `[4, ...]` where p_T(φ) + p̄_T(φ̄) = missing, and which of them are real.
+
+    With A the matrix of `other` in the transverse plane, A⁻¹ (missing − p̄₀ − p_T(φ)) = (cosφ̄, sinφ̄).
+    """
+    det = other.cosine[1] * other.sine[2] - other.cosine[2] * other.sine[1]
+
+    def turned(x: Scalar, y: Scalar) -> tuple[Scalar, Scalar]:
+        return (
+            (other.sine[2] * x - other.sine[1] * y) / det,
+            (other.cosine[1] * y - other.cosine[2] * x) / det,
+        )
+
+    # (cosφ̄, sinφ̄) = d − u cosφ − v sinφ, and its square is 1
+    d = turned(*(missing[i] - one.centre[i + 1] - other.centre[i + 1] for i in (0, 1)))
+    u, v = turned(one.cosine[1], one.cosine[2]), turned(one.sine[1], one.sine[2])
+
+    def inner(x: tuple[Scalar, Scalar], y: tuple[Scalar, Scalar]) -> Scalar:
+        return x[0] * y[0] + x[1] * y[1]
+
+    uu, uv, vv = inner(u, u), inner(u, v), inner(v, v)
+    du, dv, rest = inner(d, u), inner(d, v), inner(d, d) - 1
+
+    # φ counted from where |g| is largest of eight places, so that no root is near φ = π, tan(φ/2) = ∞
+    half = jnp.sqrt(0.5)
+    places: list[tuple[Scalar, Scalar]] = [(1.0, 0.0), (half, half), (0.0, 1.0), (-half, half)]
+    places += [(-c, -s) for c, s in places]
+    best: Scalar = -1.0
+    c0: Scalar = 1.0
+    s0: Scalar = 0.0
+    for c, s in places:
+        g = jnp.abs(uu * c * c + 2 * uv * c * s + vv * s * s - 2 * (du * c + dv * s) + rest)
+        better = g > best
+        best = jnp.where(better, g, best)
+        c0, s0 = jnp.where(better, -c, c0), jnp.where(better, -s, s0)
+    aa = uu * c0**2 + 2 * uv * c0 * s0 + vv * s0**2
+    bb = uu * s0**2 - 2 * uv * c0 * s0 + vv * c0**2
+    ab = (vv - uu) * c0 * s0 + uv * (c0**2 - s0**2)
+    da, db = du * c0 + dv * s0, dv * c0 - du * s0
+    # times (1 + w²)², with w = tan(φ/2)
+    w, real = quartic_roots(
+        aa - 2 * da + rest, 4 * (ab - db), 4 * bb - 2 * aa + 2 * rest, -4 * (ab + db), aa + 2 * da + rest
+    )
+    norm = 1 / (1 + w**2)
+    c, s = (1 - w**2) * norm, 2 * w * norm
+    c, s = c * c0 - s * s0, s * c0 + c * s0
+    c_bar, s_bar = d[0] - u[0] * c - v[0] * s, d[1] - u[1] * c - v[1] * s
+    size = jnp.sqrt(c_bar**2 + s_bar**2)
+    return c, s, c_bar / size, s_bar / size, real
+
+
+def _slope(e: Ellipse, c: Scalar, s: Scalar) -> tuple[Scalar, Scalar]:
+    """dp_T/dφ."""
+    return e.sine[1] * c - e.cosine[1] * s, e.sine[2] * c - e.cosine[2] * s
+
+
+def _turn(c: Scalar, s: Scalar, angle: Scalar) -> tuple[Scalar, Scalar]:
+    """The unit vector (c, s) turned by a small angle."""
+    c, s = c - s * angle, s + c * angle
+    size = jnp.sqrt(c**2 + s**2)
+    return c / size, s / size
+
+
+def _where(condition: Scalar, one: Ellipse, other: Ellipse) -> Ellipse:
+    def pick(x: FourVector, y: FourVector) -> FourVector:
+        a, b, c, d = (jnp.where(condition, i, j) for i, j in zip(x, y, strict=True))
+        return a, b, c, d
+
+    return Ellipse(
+        pick(one.centre, other.centre),
+        pick(one.cosine, other.cosine),
+        pick(one.sine, other.sine),
+        jnp.where(condition, one.root_gram, other.root_gram),
+        jnp.where(condition, one.exists, other.exists),
+    )
+
+
+def _face(e: Ellipse) -> Scalar:
+    """How much of its face the ellipse turns to the transverse plane: |area| over the axes' squares."""
+    area = e.cosine[1] * e.sine[2] - e.cosine[2] * e.sine[1]
+    return jnp.abs(area) / (e.cosine[1] ** 2 + e.cosine[2] ** 2 + e.sine[1] ** 2 + e.sine[2] ** 2)
+
+
+def top_pair(
+    antilepton: FourVector,
+    quark: FourVector,
+    lepton: FourVector,
+    antiquark: FourVector,
+    missing: tuple[Scalar, Scalar],
+    masses: tuple[Scalar, Scalar, Scalar, Scalar],
+) -> Solutions:
+    """Neutrinos of tt̄ → (ℓ⁺ν b)(ℓ⁻ν̄ b̄) from four masses and the missing p_T; up to four solutions.
+
+    J = 1/((2π)⁶ 64 √G √Ḡ |∂(p_T + p̄_T)/∂(φ, φ̄)|), in GeV⁻⁸ (s in GeV², δ² in GeV⁻²).
+
+    **Arguments:** the visible momenta in GeV, of any mass; `missing` (x, y) in GeV; `masses`: s₁₃, s₁₃₄, s₂₅,
+    s₂₅₆ of W⁺, t, W⁻, t̄ in GeV².
+
+    **Returns** `Solutions` with a leading axis of four, for scalars or elementwise over a batch.
+
+    **Raises** `PrecisionError` in single precision.
+    """
+    require_double("a block")
+    s13, s134, s25, s256 = masses
+    plus, minus = ellipse(antilepton, quark, s13, s134), ellipse(lepton, antiquark, s25, s256)
+    # the ellipse that is less edge-on becomes the circle
+    exchange = _face(plus) > _face(minus)
+    one, other = _where(exchange, minus, plus), _where(exchange, plus, minus)
+    c, s, c_bar, s_bar, real = _crossing(one, other, missing)
+
+    for _ in range(_POLISHING):
+        p, q = one.at(c, s), other.at(c_bar, s_bar)
+        x, y = (p[i + 1] + q[i + 1] - missing[i] for i in (0, 1))
+        (ax, ay), (bx, by) = _slope(one, c, s), _slope(other, c_bar, s_bar)
+        det = ax * by - ay * bx
+        c, s = _turn(c, s, jnp.clip((bx * y - by * x) / det, -0.5, 0.5))
+        c_bar, s_bar = _turn(c_bar, s_bar, jnp.clip((ay * x - ax * y) / det, -0.5, 0.5))
+
+    p, q = one.at(c, s), other.at(c_bar, s_bar)
+    x, y = (p[i + 1] + q[i + 1] - missing[i] for i in (0, 1))
+    (ax, ay), (bx, by) = _slope(one, c, s), _slope(other, c_bar, s_bar)
+    det = jnp.abs(ax * by - ay * bx)
+    close = jnp.abs(x) + jnp.abs(y) <= _TOLERANCE * (p[0] + q[0])
+    valid = real & close & one.exists & other.exists & (det > 0)
+    volume = _SQUARE_OF_2_PI_CUBED * 64 * one.root_gram * other.root_gram * det
+    jacobian = jnp.where(valid, 1 / jnp.where(valid, volume, 1.0), 0.0)
+    neutrino = tuple(jnp.where(exchange, j, i) for i, j in zip(p, q, strict=True))
+    antineutrino = tuple(jnp.where(exchange, i, j) for i, j in zip(p, q, strict=True))
+    return Solutions(neutrino, antineutrino, jacobian, valid)  # type: ignore[arg-type]
+
+
+def w_pair(
+    antilepton: FourVector,
+    lepton: FourVector,
+    missing: tuple[Scalar, Scalar],
+    masses: tuple[Scalar, Scalar],
+    phi: Scalar,
+    rapidity: Scalar,
+) -> Solutions:
+    """Neutrinos of W⁺W⁻ → ℓ⁺ν ℓ⁻ν̄ from both masses, the neutrino's φ and Δy = y_ν − y_ℓ; two solutions.
+
+    With m_T, p_T and y of the leptons (m of ℓ⁺ and ℓ⁻ need not vanish),
+
+        p_T,ν = (s₁₃ − m²) / (2 [m_T cosh Δy − p_T cos Δφ]),   p̄_T = missing − p_T,ν,
+        cosh Δȳ = [(s₂₄ − m̄²)/(2 p̄_T,ν) + p̄_T cos Δφ̄] / m̄_T,
+        J = 1/(4 (2π)⁶) · p_T,ν/(2 [m_T cosh Δy − p_T cos Δφ]) · 1/(2 m̄_T p̄_T,ν |sinh Δȳ|),  in GeV⁻⁴.
+
+    **Arguments:** momenta and `missing` in GeV; `masses`: s₁₃ and s₂₄ of W⁺ and W⁻ in GeV²; `phi` in radians.
+
+    **Returns** `Solutions` with a leading axis of two, Δȳ > 0 first.
+
+    **Raises** `PrecisionError` in single precision.
+    """
+    require_double("a block")
+    s13, s24 = masses
+    (_, px, py, _), (_, qx, qy, _) = antilepton, lepton
+    (m2, mt, y), (n2, nt, z) = _rapidity(antilepton), _rapidity(lepton)
+    cosine, sine = jnp.cos(phi), jnp.sin(phi)
+    slope = 2 * (mt * jnp.cosh(rapidity) - (px * cosine + py * sine))
+    k = (s13 - m2) / slope
+    first = _massless(k, k * cosine, k * sine, y + rapidity)
+
+    kx, ky = missing[0] - first[1], missing[1] - first[2]
+    size = jnp.sqrt(kx**2 + ky**2)
+    cosh = ((s24 - n2) / 2 + qx * kx + qy * ky) / (nt * size)
+    valid = (cosh > 1) & (k > 0) & (s24 > n2)
+    sinh = jnp.sqrt(jnp.where(valid, (cosh - 1) * (cosh + 1), 1.0))
+    delta = jnp.arcsinh(sinh)
+    jacobian = k / slope / (2 * nt * size * sinh) / (4 * _SQUARE_OF_2_PI_CUBED)
+    jacobian = jnp.where(valid, jacobian, 0.0)
+    second = _massless(size, kx, ky, jnp.stack([z + delta, z - delta]))
+    twice = tuple(jnp.broadcast_to(x, second[0].shape) for x in first)
+    return Solutions(
+        twice,  # type: ignore[arg-type]
+        second,
+        jnp.broadcast_to(jacobian, second[0].shape),
+        jnp.broadcast_to(valid, second[0].shape),
+    )
+
+
+def _rapidity(p: FourVector) -> tuple[Scalar, Scalar, Scalar]:
+    """m², m_T and y of a momentum; massless legs may have E² < p⃗², so m² ≥ 0 is seen to."""
+    _, px, py, pz = p
+    m2 = jnp.maximum(dot(p, p), 0.0)
+    mt = jnp.sqrt(px**2 + py**2 + m2)
+    return m2, mt, jnp.arcsinh(pz / mt)
+
+
+def _massless(pt: Scalar, px: Scalar, py: Scalar, rapidity: Scalar) -> FourVector:
+    """The massless momentum of that transverse momentum and rapidity."""
+    energy = pt * jnp.cosh(rapidity)
+    zero = jnp.zeros_like(energy)
+    return energy, px + zero, py + zero, pt * jnp.sinh(rapidity)
