@@ -266,6 +266,7 @@ def merge(
 def processes(debug: Debug = False, as_json: AsJson = False) -> None:
     """The menu: final state, columns needed, parameters, dimensions, paper."""
     from deepmem.physics.amplitude import processes as menu
+    from deepmem.physics.processes import find_process
 
     entries = menu()
     if as_json:
@@ -279,7 +280,10 @@ def processes(debug: Debug = False, as_json: AsJson = False) -> None:
         typer.echo(f"    parameters  {settings}")
         if entry["subsets"]:
             typer.echo(f"    subsets     {', '.join(entry['subsets'])} (--set subset=NAME)")
-        typer.echo(f"    dimensions  {entry['dimensions']}, or 0 with --set r_lepton=0")
+        if find_process(name).invisible:
+            typer.echo("    weights     not in this version: |M|² alone (deepmem.matrix_element)")
+        else:
+            typer.echo(f"    dimensions  {entry['dimensions']}, or 0 with --set r_lepton=0")
         typer.echo(f"    reference   {entry['reference']}\n")
 
 
