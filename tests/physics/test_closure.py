@@ -63,10 +63,10 @@ def test_statement_1_a_perfect_measurement_integrates_to_the_cross_section(name)
     # below the density's lowest x, weights are unknown: 1e-4 of σ at the most
     values = GEV_2_TO_PB * np.nan_to_num(found.value) * measure / (2 * density)
     reference = cross_section(name, precision=4e-3, recoil=0)
-    agree(*mean(values, np.ones(points)), reference.value, reference.error, 0.02)
+    agree(*mean(values, np.ones(points)), reference.value, reference.error, 0.01)
     if name == "drell_yan":
         # of another program, in the physics conventions
-        agree(*mean(values, np.ones(points)), 1455.6, 2.0, 0.02)
+        agree(*mean(values, np.ones(points)), 1455.6, 2.0, 0.01)
 
 
 @pytest.mark.parametrize(
