@@ -194,7 +194,7 @@ def closure() -> None:
     pairs = (
         ("drell_yan", "drell_yan", {"MZ": 91.7, "WZ": 2.8}, PAIRS, 20_000),
         ("higgs_4l", "higgs_4l", {"MH": 124.6}, QUARTETS, 8_000),
-        ("zz_4l", "zz_4l", {"subset": "zz"}, QUARTETS, 4_000),
+        ("zz_4l", "zz_4l", {"WZ": 2.8}, QUARTETS, 4_000),
         ("zz_4l", "higgs_4l", {}, QUARTETS, 16_000),
     )
     for one, other, changes, cuts, count in pairs:
