@@ -11,8 +11,6 @@ import uproot
 from deepmem.errors import DeepMEMError, UsageError
 from deepmem.generate import RECIPES, generate
 
-pytest.importorskip("pythia8mc")
-
 
 @pytest.fixture(scope="module")
 def drell_yan():
