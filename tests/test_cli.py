@@ -418,3 +418,15 @@ def test_split_objects_are_read_with_dir_name_processing(run: Run, tmp_path: Pat
     from deepmem import Surrogate
 
     assert "log total mass" in Surrogate.load(tmp_path / "lowest.model").feature_map.names
+
+
+def test_options_are_never_dropped(run: Run, small: Path, tmp_path: Path) -> None:
+    config = write_configuration(tmp_path, small)
+    _is_one_clear_sentence(run("--inputfile", config, "train"), "--inputfile belongs behind the command")
+    _is_one_clear_sentence(
+        run("--epochs=3", "train", "--inputfile", config), "--epochs belongs behind the command"
+    )
+    _is_one_clear_sentence(run("train", "--mode=test", "--inputfile", config), "contradict each other")
+    _is_one_clear_sentence(run("test", "--mode=train", "--inputfile", config), "contradict each other")
+    (tmp_path / "exact.json").write_text(json.dumps({"input_paths": ["events.root"]}))
+    assert run("config", "--check", tmp_path / "exact.json").status == 0

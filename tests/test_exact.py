@@ -257,3 +257,59 @@ def test_momemtas_refused_events_get_a_weight() -> None:
         np.testing.assert_allclose(
             ours.value, tree["weight_DY"].array(library="np")[refused[:200]], rtol=1e-4
         )
+
+
+def test_a_merged_file_keeps_what_its_parts_kept(events: dict[str, np.ndarray], tmp_path: Path) -> None:
+    numbers = np.arange(300) + 2**60
+    path = str(write_tree(tmp_path / "events.root", events | {"event": numbers}))
+    for a, b in ((150, 300), (0, 150)):
+        exact.compute_files([path], tmp_path / f"part{a}.root", ["drell_yan"], entries=(a, b), keep=["event"])
+    exact.merge([str(tmp_path / "part150.root"), str(tmp_path / "part0.root")], tmp_path / "merged.root")
+    with uproot.open(f"{tmp_path / 'merged.root'}:deepmem") as tree:
+        assert tree["event"].array(library="np").tolist() == numbers.tolist()
+
+
+class _Warnings(exact.Reporter):
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def warning(self, text: str) -> None:
+        self.texts.append(text)
+
+
+def test_mev_and_degrees_are_noticed_before_they_become_zeros(
+    events: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    strange = events | {"lep1_PT": events["lep1_PT"] * 1000, "lep2_Phi": np.degrees(events["lep2_Phi"])}
+    path, reporter = str(write_tree(tmp_path / "events.root", strange)), _Warnings()
+    exact.compute_files([path], tmp_path / "w.root", ["drell_yan"], reporter=reporter)
+    assert len(reporter.texts) == 2
+    assert "lep1_PT has a median" in reporter.texts[0]
+    assert "lep2_Phi reaches" in reporter.texts[1]
+
+
+def test_no_command_writes_over_its_input(
+    events: dict[str, np.ndarray],
+    trained: tuple[dict[str, Any], Path],
+    drell_yan: dict[str, np.ndarray],
+    tmp_path: Path,
+) -> None:
+    path = write_tree(tmp_path / "events.root", {name: drell_yan[name][:100] for name in COLUMNS})
+    part = tmp_path / "part.root"
+    exact.compute_files([str(path)], part, ["drell_yan"])
+    before = path.read_bytes(), part.read_bytes()
+    for call in (
+        lambda: exact.compute_files([str(path)], path, ["drell_yan"]),
+        lambda: deepmem.predict([str(path)], path, model=trained[0]["save_lowest_loss_model_at"]),
+        lambda: exact.merge([str(part)], part),
+        lambda: deepmem.train(trained[0] | {"save_lowest_loss_model_at": trained[0]["input_paths"][0]}),
+    ):
+        with pytest.raises(UsageError, match="is one of the input files"):
+            call()
+    assert (path.read_bytes(), part.read_bytes()) == before
+
+
+def test_merging_a_file_that_is_not_root(tmp_path: Path) -> None:
+    (tmp_path / "junk.root").write_text("junk")
+    with pytest.raises(UsageError, match="cannot be opened as a ROOT file"):
+        exact.merge([str(tmp_path / "junk.root")], tmp_path / "m.root")

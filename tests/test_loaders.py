@@ -71,3 +71,24 @@ def test_reading_ahead_hands_errors_on() -> None:
     it = ahead(iter(range(10**9)))
     assert next(it) == 0
     it.close()  # type: ignore[attr-defined] - must not hang
+
+
+@pytest.mark.parametrize("kind", LOADERS)
+def test_files_of_different_types_are_one_run_of_one_type(kind: str, tmp_path: Path) -> None:
+    """The first file in double precision, the second in single: no loader may read one as the other."""
+    values = np.arange(2000) / 3
+    for i, dtype in enumerate((np.float64, np.float32)):
+        part = values[1000 * i : 1000 * (i + 1)].astype(dtype)
+        write_tree(tmp_path / f"events{i}.root", {"x": part})
+        write_tree(tmp_path / f"weights{i}.root", {"w": part.astype((np.float32, np.float64)[i])})
+    data = Paired(
+        Source([str(tmp_path / "events*.root")], None, ["x"]),
+        Source([str(tmp_path / "weights*.root")], None, ["w"]),
+        1,
+    )
+    loader = LOADERS[kind](data, (1, 0, 0), 150)
+    blocks = list(loader.shuffled(np.random.default_rng(0)))
+    assert {block.inputs.dtype for block in blocks} == {np.dtype(np.float64)}
+    rows = _all(blocks)
+    np.testing.assert_allclose(np.sort(rows[:, 0]), values, rtol=1e-6)
+    np.testing.assert_allclose(rows[:, 1], rows[:, 0], rtol=1e-6)

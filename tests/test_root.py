@@ -141,3 +141,22 @@ def test_a_device_is_not_replaced() -> None:
     with pytest.raises(UsageError, match="not a regular file"), whole_file("/dev/null"):
         pass
     assert not Path("/dev/null").is_file()
+
+
+def test_kept_integers_are_exact_or_refused(tmp_path: Path) -> None:
+    numbers = np.array([2**40 + 7, 2**60 + 1])
+    write_tree(
+        tmp_path / "a.root",
+        {"x": np.zeros(2), "event": np.array([1, 2], dtype=np.int32), "u": np.zeros(2, "u8")},
+    )
+    write_tree(tmp_path / "b.root", {"x": np.zeros(2), "event": numbers, "u": np.zeros(2, "i8")})
+    source = Source([str(tmp_path / "a.root"), str(tmp_path / "b.root")], None, ["x"], ["event"])
+    assert source.read_kept(0, 4)["event"].tolist() == [1, 2, *numbers.tolist()]
+    assert source.read_kept(0, 1)["event"].dtype == source.kept_types["event"] == np.int64
+    with pytest.raises(UsageError, match="could lose digits"):
+        _ = Source([str(tmp_path / "a.root"), str(tmp_path / "b.root")], None, ["x"], ["u"]).kept_types
+    with uproot.recreate(tmp_path / "j.root") as file:
+        file.mktree("events", {"n": "var * int64"})
+        file["events"].extend({"n": ak.Array([[2**60 + 1], [5]])})
+    with pytest.raises(UsageError, match="could lose digits"):
+        _ = Source([str(tmp_path / "j.root")], None, [], ["n[0]"]).kept_types

@@ -291,3 +291,28 @@ def _has_tensorboard() -> bool:
     from importlib.util import find_spec
 
     return find_spec("tensorboardX") is not None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"unit": "MeV"}, {"split": [7, 2, 1]}, {"chunk_entries": 333}, {"input_paths": "others"}],
+    ids=lambda change: next(iter(change)),
+)
+def test_resume_refuses_whatever_would_mix_two_runs(
+    change: dict[str, Any], small: Path, tmp_path: Path, drell_yan: dict[str, np.ndarray]
+) -> None:
+    if change.get("input_paths") == "others":
+        others = {name: drell_yan[name][2000:4000] for name in COLUMNS}
+        change = {"input_paths": [str(write_tree(tmp_path / "others.root", others))]}
+    deepmem.train(configuration(tmp_path, small, epochs=1))
+    before = (tmp_path / "lowest.model").read_bytes()
+    with pytest.raises(UsageError, match="was made with other settings"):
+        deepmem.train(configuration(tmp_path, small, epochs=1, **change), resume=True)
+    assert (tmp_path / "lowest.model").read_bytes() == before
+
+
+def test_resume_without_its_log_still_gives_the_model(small: Path, tmp_path: Path) -> None:
+    config = configuration(tmp_path, small, epochs=1)
+    deepmem.train(config)
+    (tmp_path / "run" / "metrics.jsonl").unlink()
+    assert deepmem.train(config, resume=True).about["epoch"] == 1

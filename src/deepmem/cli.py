@@ -99,6 +99,11 @@ def root(
     ] = False,
 ) -> None:
     if context.invoked_subcommand is not None:
+        for name in ("loader", "device", "epochs", "inputfile", "mode"):
+            source = context.get_parameter_source(name)
+            if source is not None and source.name == "COMMANDLINE":
+                command = context.invoked_subcommand
+                raise UsageError(f"--{name} belongs behind the command: deepmem {command} --{name} …")
         return
     if mode == "train":
         train(loader=loader, device=device, epochs=epochs, inputfile=inputfile)
@@ -122,6 +127,7 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Learn weights from events; keep the model of the lowest validation loss."""
+    _same_mode("train", mode)
     from deepmem import workflow
 
     reporter = _console()
@@ -150,6 +156,7 @@ def test(
     as_json: AsJson = False,
 ) -> None:
     """Compare the model with the true weights of the test part."""
+    _same_mode("test", mode)
     from deepmem import workflow
 
     result = workflow.test(inputfile, loader=loader, device=_device(device), reporter=_console())
@@ -423,8 +430,9 @@ def config(
     if check is None:
         _print_json(Config.model_json_schema())
         return
-    settings = Config.load(check)
-    _print_json(settings.model_dump() | {"columns": settings.columns})
+    settings = Config.load(check, need=())
+    columns = settings.columns if settings.prefixes else ()  # an input file for exact weights has none
+    _print_json(settings.model_dump() | {"columns": columns})
 
 
 @app.command()
@@ -540,6 +548,11 @@ def _print_predicted(result: dict[str, Any]) -> None:
     for name, counts in result["status"].items():
         for meaning, number in counts.items():
             typer.echo(f"  {name}: {number:,} with status {meaning}")
+
+
+def _same_mode(command: str, mode: str) -> None:
+    if mode != command:
+        raise UsageError(f"deepmem {command} --mode={mode}: the two contradict each other")
 
 
 def _names(text: str | None) -> list[str]:

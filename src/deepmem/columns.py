@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+import numpy as np
+
 from deepmem.errors import UsageError
 
 
@@ -117,3 +119,24 @@ def combine(
     if not names:
         raise UsageError("'prefixes' and 'suffixes' name no column at all: give at least one of each")
     return names
+
+
+def check_units(table: np.ndarray, columns: Sequence[str]) -> list[str]:
+    """Warnings for columns that look like degrees or MeV, of rows already in GeV."""
+    warnings = []
+    for i, name in enumerate(columns):
+        quantity = recognise(name).quantity
+        values = table[:, i]
+        values = values[np.isfinite(values)]
+        if not len(values):
+            continue
+        if quantity is Quantity.PHI and np.abs(values).max() > 2 * np.pi + 0.1:
+            warnings.append(
+                f"{name} reaches {np.abs(values).max():.4g}: an angle in degrees? Radians are expected"
+            )
+        if quantity is Quantity.PT and np.median(values) > 2000:
+            warnings.append(
+                f"{name} has a median of {np.median(values):.4g} GeV: in MeV? "
+                'Then set "unit": "MeV" in the configuration'
+            )
+    return warnings

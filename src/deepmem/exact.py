@@ -18,12 +18,14 @@ from typing import Any
 
 import numpy as np
 
-from deepmem.columns import recognise
+from deepmem.columns import check_units, recognise
 from deepmem.config import Config
 from deepmem.data.files import check_writable, make_folder, whole_file
 from deepmem.data.root import (
+    TREE,
     Source,
     Weights,
+    branch_names,
     expand,
     read_provenance,
     read_weights,
@@ -144,6 +146,7 @@ def compute_files(
     columns = tuple(dict.fromkeys(column for alpha in alphas for column in alpha.process.columns))
     branches = [settings.column_names.get(column, column) for column in columns]
     source = Source(events or settings.input_paths or _no_events(), settings.input_tree, branches, keep)
+    source.refuse_as_output(output)
     start, stop = entries or (0, source.num_entries)
     if not 0 <= start < stop <= source.num_entries:
         raise UsageError(
@@ -167,6 +170,8 @@ def compute_files(
     done = sum(parts.has(begin) for begin, _ in bounds)
     if done:
         reporter.message(f"continuing: {done} of {len(bounds)} parts are there from an earlier call")
+    for text in check_units(source.read(start, min(start + CHUNK, stop)) * unit, columns):
+        reporter.warning(text)
     with reporter.progress(f"computing {', '.join(names)}", stop - start) as step:
         for begin, end in bounds:
             if not parts.has(begin):
@@ -284,7 +289,13 @@ def merge(parts: Sequence[str], output: str | Path) -> dict[str, Any]:
     if expected != total:
         raise UsageError(f"the part {expected}:{total} is missing: {total} entries are expected in all")
     names = weight_names(found[0][2])
-    with write_weights(output, names, about | {"entries": [0, total]}) as writer:
-        for _, _, path, _ in found:
-            writer.append({name: read_weights(path, name) for name in names})
+    ours = {f"{name}{suffix}" for name in names for suffix in ("", "_error", "_status", "_source")}
+    kept = [branch for branch in branch_names(found[0][2]) if branch not in ours]
+    # in the order of their entries, so that the parts are one run
+    source = Source([path for _, _, path, _ in found], TREE, (), kept)
+    source.refuse_as_output(output)
+    with write_weights(output, names, about | {"entries": [0, total]}, kept=source.kept_types) as writer:
+        for start, stop, path, _ in found:
+            weights = {name: read_weights(path, name) for name in names}
+            writer.append(weights, source.read_kept(start, stop))
     return {"events": total, "output": str(output), "parts": len(found)}

@@ -6,6 +6,7 @@ see goes to a `Reporter`.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -17,6 +18,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from deepmem.columns import check_units
 from deepmem.config import Config
 from deepmem.data.files import check_writable, make_folder, write_text
 from deepmem.data.loaders import LOADERS, Loader, Paired, Rows, ahead
@@ -28,7 +30,7 @@ from deepmem.exact import by_status, compute_files
 from deepmem.physics.pdf import PdfNotFoundError
 from deepmem.reporter import Reporter
 from deepmem.surrogate.features import FeatureMap
-from deepmem.surrogate.model import Surrogate, check_units, energy_unit, load_scaler, save_scaler
+from deepmem.surrogate.model import Surrogate, energy_unit, load_scaler, save_scaler
 from deepmem.surrogate.network import build
 from deepmem.surrogate.preparation import Preparation, unit_factors
 from deepmem.surrogate.training import Recipe, Record, Training, history_line
@@ -103,6 +105,8 @@ def train(
 def _train(config: Config, resume: bool, reporter: Reporter) -> Surrogate:
     data = _paired(config)
     for path in filter(None, (config.save_lowest_loss_model_at, config.save_scaler_at)):
+        data.inputs.refuse_as_output(path)
+        data.weights.refuse_as_output(path)
         check_writable(path)
     make_folder(config.folder)
     rows = LOADERS[config.loader](data, config.split, config.chunk_entries)
@@ -142,6 +146,13 @@ def _train(config: Config, resume: bool, reporter: Reporter) -> Surrogate:
         "rows": counts.as_dict(),
         "width": config.width,
         "depth": config.depth,
+        "unit": config.unit,
+        "weight_errors": list(config.weight_errors or ()),
+        "split": list(config.split),
+        # the order in which hybrid reads
+        "chunk_entries": config.chunk_entries,
+        # other files, or other events in them, give another scaler
+        "scaler": hashlib.sha256(b"".join(np.ascontiguousarray(a).tobytes() for a in scaler)).hexdigest(),
     }
 
     def surrogate() -> Surrogate:
@@ -186,11 +197,12 @@ def _train(config: Config, resume: bool, reporter: Reporter) -> Surrogate:
     reporter.message(f"{training.finished}; lowest loss in epoch {training.best_epoch}")
     from deepmem.evaluation.plots import training_curve
 
-    training_curve(config.folder / "training.png", history)
     result = surrogate()
     result.save(config.save_lowest_loss_model_at)
     reporter.message(f"model: {config.save_lowest_loss_model_at}")
-    reporter.message(f"training curve: {config.folder / 'training.png'}")
+    if history:  # someone may have deleted metrics.jsonl
+        training_curve(config.folder / "training.png", history)
+        reporter.message(f"training curve: {config.folder / 'training.png'}")
     return result
 
 
@@ -371,6 +383,7 @@ def predict(
     with on_device(device):
         surrogate = _model_of(config) if isinstance(config, Config) else Surrogate.load(str(model))
         source = Source(events, tree, surrogate.columns, keep)
+        source.refuse_as_output(output)
         check_writable(output)
         provenance = surrogate.provenance("predict") | {"inputs": source.provenance()}
         unit = unit_factors(surrogate.columns, energy_unit(surrogate.unit))

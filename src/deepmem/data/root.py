@@ -96,6 +96,14 @@ class TreeFile:
             ) from error
         return self._flat(array, name, index, start)
 
+    def is_integer(self, name: str) -> bool:
+        """Whether the branch of a column holds integers, alone or in a list."""
+        return re.search(r"[Ff]loat|[Dd]ouble|[Bb]ool", str(self.tree[split_index(name)[0]].typename)) is None
+
+    def is_list(self, name: str) -> bool:
+        """Whether the branch of a column holds a list of values per event."""
+        return self.tree[split_index(name)[0]].array(entry_start=0, entry_stop=0, library="ak").ndim > 1
+
     def _flat(self, array: ak.Array, name: str, index: int | None, start: int) -> np.ndarray:
         if array.ndim == 1:
             if index is not None:
@@ -187,6 +195,11 @@ def _check_column(file: TreeFile, name: str, known: list[str]) -> None:
         )
 
 
+def _is_single(kind: str) -> bool:
+    """Whether a branch's type is single precision, alone or in a list."""
+    return re.search(r"\b(?:float|Float_t|float32_t)\b", kind) is not None
+
+
 def _some(names: list[str]) -> str:
     return f"; it has {', '.join(names[:12])}{', …' if len(names) > 12 else ''}"
 
@@ -227,9 +240,22 @@ class Source:
         for file, end in zip(self.files, self._ends, strict=True):
             low, high = max(start, begin), min(stop, int(end))
             if low < high:
-                parts.append(file.read(low - begin, high - begin, pool))
+                parts.append(file.read(low - begin, high - begin, pool).astype(self.dtype, copy=False))
             begin = int(end)
         return np.concatenate(parts) if len(parts) != 1 else parts[0]
+
+    @cached_property
+    def dtype(self) -> np.dtype:
+        """One type for the whole run, whatever file or chunk rows come from: float32 if all columns are."""
+        names = [(file, split_index(name)[0]) for file in self.files for name in self.columns]
+        single = all(_is_single(file.tree[branch].typename) for file, branch in names)
+        return np.dtype(np.float32 if single else np.float64)
+
+    def refuse_as_output(self, output: str | Path) -> None:
+        """See that writing `output` destroys no input. **Raises** `UsageError` where it is one of them."""
+        for file in self.files:
+            if "://" not in file.path and Path(output).exists() and Path(output).samefile(file.path):
+                raise UsageError(f"the output {output} is one of the input files: choose another name")
 
     def read_kept(self, start: int, stop: int) -> dict[str, np.ndarray]:
         """The branches to keep of entries [start, stop), in their own types."""
@@ -238,14 +264,30 @@ class Source:
         for file, end in zip(self.files, self._ends, strict=True):
             low, high = max(start, begin), min(stop, int(end))
             for name in self._keep if low < high else ():
-                parts[name].append(file.read_one(name, low - begin, high - begin))
+                values = file.read_one(name, low - begin, high - begin)
+                parts[name].append(values.astype(self.kept_types[name], copy=False))
             begin = int(end)
         return {name: np.concatenate(arrays) for name, arrays in parts.items()}
 
-    @property
+    @cached_property
     def kept_types(self) -> dict[str, np.dtype]:
-        """The types of the branches to keep."""
-        return {name: self.files[0].read_one(name, 0, 1).dtype for name in self._keep}
+        """The types of the branches to keep: one that holds the values of every file exactly.
+
+        **Raises** `UsageError` where there is none, and for an integer in a list, which may be absent (NaN).
+        """
+        types = {}
+        for name in self._keep:
+            found = [file.read_one(name, 0, 0).dtype for file in self.files]
+            types[name] = np.result_type(*found)
+            listed = any(file.is_list(name) for file in self.files)
+            integers = any(file.is_integer(name) for file in self.files)
+            if integers and (types[name].kind == "f" or listed):
+                raise UsageError(
+                    f"--keep {name}: integers that are in lists, or differ in type between the files "
+                    f"({', '.join(sorted({str(dtype) for dtype in found}))}), could lose digits: "
+                    "keep another branch"
+                )
+        return types
 
     def boundaries(self, start: int, stop: int, entries: int) -> list[tuple[int, int]]:
         """Cut [start, stop) into chunks of about `entries`, at the files' own cluster edges where these are
@@ -364,14 +406,20 @@ def read_weights(path: str | Path, name: str | None = None, tree: str | None = N
     )
 
 
+def branch_names(path: str | Path) -> list[str]:
+    """All branches of a weight file."""
+    return list(open_tree(str(path), TREE, ()).tree.keys())
+
+
 def weight_names(path: str | Path) -> list[str]:
     """The weights in a weight file: branches NAME beside a NAME_status."""
-    branches = list(open_tree(str(path), TREE, ()).tree.keys())
+    branches = branch_names(path)
     return [branch for branch in branches if f"{branch}_status" in branches]
 
 
 def read_provenance(path: str | Path) -> dict[str, Any]:
     """What a weight file says about how it was made. **Raises** `DeepMEMError` where it says nothing."""
+    open_tree(str(path), TREE, ())  # its errors are the clear ones
     with uproot.open(path) as file:
         if "provenance" not in file:
             raise DeepMEMError(f"{path} carries no provenance: it is not a weight file of DeepMEM")

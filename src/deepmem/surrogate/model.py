@@ -23,7 +23,6 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from deepmem.columns import Quantity, recognise
 from deepmem.data.files import whole_file
 from deepmem.data.root import Weights
 from deepmem.data.table import as_table
@@ -241,24 +240,3 @@ def _read(path: Path, mark: str, what: str) -> tuple[dict[str, Any], dict[str, n
         if isinstance(error, UsageError):
             raise
         raise UsageError(f"{path} is not {what} of DeepMEM, or is truncated: {error}") from None
-
-
-def check_units(table: np.ndarray, columns: Sequence[str]) -> list[str]:
-    """Warnings for columns that look like degrees or MeV, of rows already in GeV."""
-    warnings = []
-    for i, name in enumerate(columns):
-        quantity = recognise(name).quantity
-        values = table[:, i]
-        values = values[np.isfinite(values)]
-        if not len(values):
-            continue
-        if quantity is Quantity.PHI and np.abs(values).max() > 2 * np.pi + 0.1:
-            warnings.append(
-                f"{name} reaches {np.abs(values).max():.4g}: an angle in degrees? Radians are expected"
-            )
-        if quantity is Quantity.PT and np.median(values) > 2000:
-            warnings.append(
-                f"{name} has a median of {np.median(values):.4g} GeV: in MeV? "
-                'Then set "unit": "MeV" in the configuration'
-            )
-    return warnings
