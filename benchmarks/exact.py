@@ -209,7 +209,7 @@ def closure() -> None:
 
 def honesty() -> None:
     """higgs_4l on background events measured 4 to 6 sigma from 125 GeV; sigma from the change of 1 % in each energy."""
-    events = draw_events("zz_4l", 1500, 11, WIDE, recoil=20.0).columns
+    events = draw_events("zz_4l", 4500, 31415, WIDE, recoil=20.0).columns
     alpha = weight.hypothesis("higgs_4l")
     particles, _ = weight.visible(alpha, events)
 
@@ -226,7 +226,7 @@ def honesty() -> None:
     energy = particles["energy"]
     steps = [s(energy * (1 + 0.01 * np.eye(4)[i])) - s(energy * (1 - 0.01 * np.eye(4)[i])) for i in range(4)]
     distance = np.abs(s(energy) - 125.0**2) / np.linalg.norm(steps, axis=0)
-    chosen = np.flatnonzero((distance > 4) & (distance < 6))[:100]
+    chosen = np.flatnonzero((distance > 4) & (distance < 6))[:300]
     few = {name: values[chosen] for name, values in events.items()}
     truth = computed("higgs_4l", few, precision=1e-3, calls=1 << 20, seed=99)
     found, seconds = timed(lambda: [computed("higgs_4l", few, seed=seed) for seed in range(8)], repeat=1)

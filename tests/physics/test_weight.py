@@ -456,9 +456,9 @@ def far(background) -> dict[str, np.ndarray]:
 
 
 def test_events_far_from_the_resonance_have_honest_errors(far):
-    """Several seeds against a precise weight: pulls of width 1 ± 0.1, and none far low.
+    """Several seeds against a precise weight: intervals of 68 and 95 % cover at least nominally.
 
-    240 pulls: the width is known to 0.05, a coverage of 95 % to 1.4 %, of 68 % to 3 %.
+    Errors allow for what could have been missed, so pulls are narrower than 1 rather than wider.
     """
     few = rows(far, slice(0, 40))
     alpha = weight.hypothesis("higgs_4l")
@@ -467,11 +467,11 @@ def test_events_far_from_the_resonance_have_honest_errors(far):
     value, error = (np.array([getattr(w, key) for w in found]) for key in ("value", "error"))
     pulls = (value - truth.value) / np.hypot(error, truth.error)
     assert (np.array([w.status for w in found]) == Status.GOOD).all()
-    assert 0.85 < pulls.std() < 1.15
+    assert 0.6 < pulls.std() < 1.1
     assert abs(pulls.mean()) < 0.3
     assert pulls.min() > -4
-    assert (np.abs(pulls) < 1).mean() > 0.65
-    assert (np.abs(pulls) < 1.96).mean() > 0.92
+    assert (np.abs(pulls) < 1).mean() > 0.68
+    assert (np.abs(pulls) < 1.96).mean() > 0.95
 
 
 def test_the_narrow_width_limit(background):
