@@ -377,6 +377,14 @@ def test_generate_and_cross_section(run: Run, tmp_path: Path) -> None:
     assert "σ_vis" in run("cross-section", "drell_yan", "--precision", 0.02).out
 
 
+def test_generate_top_pairs(run: Run, tmp_path: Path) -> None:
+    made = run(
+        "generate", "ttbar_2l", "--events", 5, "--set", "MT=170", "--output", tmp_path / "t.root", "--json"
+    )
+    assert made.status == 0, made.err
+    assert json.loads(made.out)["events"] == 5
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

@@ -10,6 +10,7 @@ import uproot
 
 from deepmem.errors import DeepMEMError, UsageError
 from deepmem.generate import RECIPES, generate
+from deepmem.physics.processes import all_processes, find_process
 
 
 @pytest.fixture(scope="module")
@@ -20,6 +21,38 @@ def drell_yan():
 @pytest.fixture(scope="module")
 def higgs():
     return generate("higgs_4l", 400, seed=11)
+
+
+@pytest.fixture(scope="module")
+def tops():
+    return generate("ttbar_2l", 400, seed=11)
+
+
+@pytest.fixture(scope="module")
+def ww():
+    return generate("ww_2l", 300, seed=11)
+
+
+@pytest.fixture(scope="module")
+def higgs_ww():
+    return generate("higgs_ww_2l", 300, seed=11)
+
+
+def momentum(columns, name):
+    """(E, px, py, pz) of one particle."""
+    pt, eta, phi = (columns[f"{name}_{q}"].astype(np.float64) for q in ("PT", "Eta", "Phi"))
+    x, y, z = pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta)
+    return np.array([np.sqrt(x**2 + y**2 + z**2 + columns.get(f"{name}_M", np.zeros(1)) ** 2), x, y, z])
+
+
+def distance(columns, one, other):
+    """ΔR."""
+    turn = np.abs(columns[f"{one}_Phi"] - columns[f"{other}_Phi"])
+    return np.hypot(columns[f"{one}_Eta"] - columns[f"{other}_Eta"], np.minimum(turn, 2 * np.pi - turn))
+
+
+def born_ws(columns):
+    return [momentum(columns, f"born_lep{i}") + momentum(columns, f"born_nu{i}") for i in (1, 2)]
 
 
 def momenta(columns, leptons, prefix="lep"):
@@ -95,11 +128,155 @@ def test_leptons_lose_what_they_radiate_unless_dressed(higgs):
     assert np.mean(clothed < 124) < 0.6 * np.mean(bare < 124)
 
 
+def test_columns_of_processes_with_neutrinos(tops, ww, higgs_ww):
+    for made, objects in (
+        (tops, {"lep1": "", "lep2": "", "j1": "M", "j2": "M", "nu1": "", "nu2": ""}),
+        (ww, {"lep1": "", "lep2": "", "nu1": "", "nu2": ""}),
+        (higgs_ww, {"lep1": "", "lep2": "", "nu1": "", "nu2": ""}),
+    ):
+        measured = find_process(made.process).columns
+        assert tuple(made.columns)[: len(measured)] == measured
+        true = {
+            f"{prefix}_{name}_{q}"
+            for prefix in ("true", "born")
+            for name, mass in objects.items()
+            for q in ("PT", "Eta", "Phi", *mass)
+        }
+        codes = {f"born_{name}_PDG" for name, mass in objects.items() if mass}
+        assert set(made.columns) == {*measured, *true, *codes}
+        assert all(np.isfinite(column).all() for column in made.columns.values())
+        assert (made.columns["lep1_PT"] >= made.columns["lep2_PT"]).all()
+        assert (made.columns["lep1_Charge"] == -made.columns["lep2_Charge"]).all()
+        # each charge leads in half of the events
+        assert np.mean(made.columns["lep1_Charge"] > 0) == pytest.approx(0.5, abs=0.15)
+
+
+def test_the_selection_of_top_pairs_is_respected(tops):
+    columns = tops.columns
+    assert columns["lep2_PT"].min() > 20
+    assert columns["j2_PT"].min() > 25
+    assert (columns["j1_PT"] >= columns["j2_PT"]).all()
+    assert max(np.abs(columns[f"{name}_Eta"]).max() for name in ("lep1", "lep2", "j1", "j2")) < 2.5
+    pairs = [("j1", "j2"), *((jet, lepton) for jet in ("j1", "j2") for lepton in ("lep1", "lep2"))]
+    assert min(distance(columns, *pair).min() for pair in pairs) > 0.4
+
+
+def test_jets_are_those_of_the_tops_b_quarks(tops):
+    columns = tops.columns
+    assert columns["born_j1_PDG"].dtype == np.int32
+    assert (columns["born_j1_PDG"] == -columns["born_j2_PDG"]).all()
+    assert set(np.unique(columns["born_j1_PDG"])) == {-5, 5}
+    for jet in ("j1", "j2"):
+        away = distance(columns, jet, f"born_{jet}")
+        assert np.median(away) < 0.1
+        assert np.mean(away > 0.4) < 0.15
+        np.testing.assert_allclose(columns[f"born_{jet}_M"], 4.7, atol=0.1)
+        assert np.median(columns[f"true_{jet}_PT"] / columns[f"born_{jet}_PT"]) == pytest.approx(1, abs=0.1)
+        assert columns[f"true_{jet}_M"].min() > 4
+
+
+def test_true_momenta_make_ws_and_tops(tops, ww):
+    for made in (tops, ww):
+        for w in born_ws(made.columns):
+            assert np.median(mass(w)) == pytest.approx(80.4, abs=0.6)
+            assert np.mean(np.abs(mass(w) - 80.4) < 5) > 0.75
+    columns = tops.columns
+    b = np.where(columns["born_j1_PDG"] == 5, momentum(columns, "born_j1"), momentum(columns, "born_j2"))
+    first, second = born_ws(columns)
+    top = mass(np.where(columns["lep1_Charge"] > 0, first, second) + b)
+    assert np.median(top) == pytest.approx(173, abs=0.4)
+    assert np.mean(np.abs(top - 173) < 5) > 0.75
+
+
+def test_one_w_of_a_higgs_is_far_off_its_shell(higgs_ww):
+    ws = born_ws(higgs_ww.columns)
+    # float32 directions allow for more than the Higgs's 6 MeV
+    assert np.quantile(np.abs(mass(ws[0] + ws[1]) - 125), 0.95) < 0.2
+    assert np.mean(np.minimum(mass(ws[0]), mass(ws[1])) < 50) > 0.9
+    assert np.median(np.maximum(mass(ws[0]), mass(ws[1]))) == pytest.approx(80, abs=1)
+
+
+def test_missing_pt_is_the_neutrinos(tops, ww, higgs_ww):
+    for made in (tops, ww, higgs_ww):
+        columns = made.columns
+        sums = momentum(columns, "true_nu1") + momentum(columns, "true_nu2")
+        x, y = (columns["MET"] * turn(columns["MET_Phi"]) for turn in (np.cos, np.sin))
+        np.testing.assert_allclose(x, sums[1], atol=1e-3)
+        np.testing.assert_allclose(y, sums[2], atol=1e-3)
+
+
+def test_noise_of_missing_pt(ww):
+    """The same events, as the noise has a stream of its own."""
+    noisy = generate("ww_2l", 300, seed=11, response={"met": {"c": 10}}).columns
+    np.testing.assert_array_equal(noisy["lep1_PT"], ww.columns["lep1_PT"])
+    for turn in (np.cos, np.sin):
+        noise = noisy["MET"] * turn(noisy["MET_Phi"]) - ww.columns["MET"] * turn(ww.columns["MET_Phi"])
+        assert noise.std() == pytest.approx(10, rel=0.2)
+        assert noise.mean() == pytest.approx(0, abs=3)
+
+
+def test_pulls_of_top_pairs(tops):
+    """(E − E_true)/(r E_true) of leptons and jets that no cut is near to; jets scale as a whole."""
+    columns = tops.columns
+    for names, r, far in ((("lep1", "lep2"), 0.05, 28), (("j1", "j2"), 0.10, 55)):
+        pulls = []
+        for name in names:
+            true = momentum(columns, f"true_{name}")
+            pull = (momentum(columns, name)[0] / true[0] - 1) / r
+            pulls.append(pull[columns[f"true_{name}_PT"] > far])
+            for angle in ("Eta", "Phi"):
+                np.testing.assert_allclose(
+                    columns[f"{name}_{angle}"], columns[f"true_{name}_{angle}"], atol=2e-6
+                )
+        together = np.concatenate(pulls)
+        assert together.std() == pytest.approx(1, abs=0.12)
+        assert together.mean() == pytest.approx(0, abs=0.2)
+    for jet in ("j1", "j2"):
+        np.testing.assert_allclose(
+            columns[f"{jet}_M"] / columns[f"true_{jet}_M"],
+            columns[f"{jet}_PT"] / columns[f"true_{jet}_PT"],
+            rtol=1e-4,
+        )
+
+
+def test_cuts_on_jets_and_missing_pt():
+    cuts = {"jet_pt": [80, 50], "met": 60}
+    columns = generate("ttbar_2l", 30, seed=11, selection=cuts).columns
+    assert columns["j1_PT"].min() > 80
+    assert columns["j2_PT"].min() > 50
+    assert columns["MET"].min() > 60
+    assert columns["lep2_PT"].min() < 20
+
+
+def test_dressed_leptons_leave_their_photons_to_no_jet():
+    bare, dressed = (
+        generate("ttbar_2l", 60, seed=11, selection={}, dressed=d).columns for d in (False, True)
+    )
+    # the same events, but for jets at the threshold: told by their missing pT
+    _, one, other = np.intersect1d(bare["MET"], dressed["MET"], return_indices=True)
+    assert len(one) > 40
+    leptons, jets = (
+        [
+            sum(momentum(columns, f"true_{name}")[0][rows].sum() for name in names)
+            for columns, rows in ((bare, one), (dressed, other))
+        ]
+        for names in (("lep1", "lep2"), ("j1", "j2"))
+    )
+    assert leptons[1] > leptons[0]
+    assert jets[1] <= jets[0]
+
+
 def test_seeds(drell_yan):
     again, other = generate("drell_yan", 100, seed=11), generate("drell_yan", 100, seed=12)
     for name, column in again.columns.items():
         np.testing.assert_array_equal(column, drell_yan.columns[name][:100])
     assert (other.columns["lep1_PT"] != again.columns["lep1_PT"]).any()
+
+
+def test_seeds_of_top_pairs(tops):
+    again = generate("ttbar_2l", 50, seed=11)
+    for name, column in again.columns.items():
+        np.testing.assert_array_equal(column, tops.columns[name][:50])
 
 
 def test_a_file_has_the_same_arrays(tmp_path, drell_yan):
@@ -145,6 +322,17 @@ def test_cross_section_and_parameters():
     np.testing.assert_array_equal(heavy.columns["lep1_PT"], heavy.columns["true_lep1_PT"])
 
 
+def test_masses_of_top_and_w_reach_pythia(tops):
+    # LO; 6.7 pb with α_s = 0.118, one pair of flavours
+    assert 4 < tops.cross_section * tops.tried / tops.events < 8
+    light = generate("ttbar_2l", 60, seed=1, MT=160.0, MW=70.0, WT=0.1, WW=0.1, MB=4.0).columns
+    first, second = born_ws(light)
+    np.testing.assert_allclose(np.median([mass(first), mass(second)]), 70, atol=0.2)
+    all_of_it = first + second + momentum(light, "born_j1") + momentum(light, "born_j2")
+    assert mass(all_of_it).min() > 319
+    np.testing.assert_allclose(light["born_j1_M"], 4.0, atol=0.1)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -152,6 +340,9 @@ def test_cross_section_and_parameters():
         ({"events": 0}, "number of events"),
         ({"seed": -1}, "seed must be 0 or more"),
         ({"MT": 173.0}, "unknown parameter of the generator 'MT'"),
+        ({"process": "ttbar_2l", "MH": 125.0}, "unknown parameter of the generator 'MH'"),
+        ({"selection": {"jet_pt": 30}}, "selection.jet_pt: there are no jets"),
+        ({"process": "ww_2l", "response": {"bjet": 0.1}}, "response.bjet: unknown key"),
         ({"selection": {"lepton_ptt": 20}}, "did you mean 'lepton_pt'"),
         ({"response": {"leptons": 0.1}}, "did you mean 'lepton'"),
     ],
@@ -174,6 +365,4 @@ def test_a_selection_that_hardly_anything_passes(monkeypatch):
 
 
 def test_every_recipe_is_on_the_menu():
-    from deepmem.physics.processes import all_processes
-
     assert set(RECIPES) <= set(all_processes())

@@ -54,6 +54,53 @@ def test_z_pairs_are_told_apart_by_their_nearness_to_the_z():
     assert not Selection.from_dict({"pair_mass": 22}).passes(event, codes).any()
 
 
+TOPS = np.concatenate(
+    [
+        PAIR[0, :1],
+        [lepton(40, 0.0, 1.0)],
+        [lepton(80, 2.0, -1.0)],
+        PAIR[0, 1:],
+        [lepton(40, 0.3, 2.0)],
+        [lepton(35, -1.0, 2.6)],
+    ]
+)[None]
+"""ℓ⁺ ν b ℓ⁻ ν̄ b̄; the neutrinos' pT, 2·40 cos ½, is 70.2 GeV, the second jet is 0.4 from the lepton."""
+
+
+@pytest.mark.parametrize(
+    ("cuts", "kept"),
+    [
+        ({"jet_pt": [79, 34]}, True),
+        ({"jet_pt": 36}, False),
+        ({"jet_eta": 2.1}, True),
+        ({"jet_eta": 1.9}, False),
+        ({"jet_delta_r": 0.39}, True),
+        ({"jet_delta_r": 0.41}, False),
+        ({"delta_r": 0.41, "lepton_eta": 1.5}, True),
+        ({"met": [70, 71]}, True),
+        ({"met": 71}, False),
+    ],
+)
+def test_cuts_on_jets_and_missing_pt(cuts, kept):
+    codes = (-11, 12, 5, 13, -14, -5)
+    assert Selection.from_dict(cuts).passes(TOPS, codes).tolist() == [kept]
+    if "met" in cuts:
+        measured = np.array([[30.0, 40.0]])
+        assert not Selection.from_dict(cuts).passes(TOPS, codes, measured).any()
+
+
+def test_an_event_without_its_jets_is_not_kept():
+    event = TOPS.copy()
+    event[0, 5] = np.nan
+    assert not Selection().passes(event, (-11, 12, 5, 13, -14, -5)).any()
+
+
+@pytest.mark.parametrize("cut", ["jet_pt", "jet_eta", "jet_delta_r", "met"])
+def test_a_cut_on_what_is_not_there_is_refused(cut):
+    with pytest.raises(UsageError, match=f"selection.{cut}: there"):
+        Selection.from_dict({cut: 1}).passes(PAIR, (-13, 13))
+
+
 def test_events_with_nan_or_without_energy_are_not_kept():
     events = np.repeat(PAIR, 3, axis=0)
     events[0, 0, 1] = np.nan

@@ -202,7 +202,7 @@ Settings = Annotated[
 ]
 Pdf = Annotated[str | None, typer.Option(help="Parton density: an LHAPDF set's name or a grid file.")]
 Selected = Annotated[
-    str | None, typer.Option("--selection", help="Cuts on measured leptons, as JSON.", metavar="JSON")
+    str | None, typer.Option("--selection", help="Cuts on measured particles, as JSON.", metavar="JSON")
 ]
 OptionalInput = Annotated[
     str | None, typer.Option(help="Input file: paths, unit, column_names, response, selection.")

@@ -73,7 +73,9 @@ class Config(BaseModel):
         None, description='transfer functions by particle class: {"lepton": {"kind": "gaussian", "r": 0.02}}'
     )
     selection: dict[str, Any] | None = Field(
-        None, description='cuts on measured leptons, for generate and cross-section: {"lepton_pt": [20, 10]}'
+        None,
+        description="cuts on measured leptons, jets and missing pT, for generate and cross-section: "
+        '{"lepton_pt": [20, 10], "jet_pt": 30, "met": 20}',
     )
 
     # How the events reach the training

@@ -10,18 +10,32 @@ Leptons are *bare* unless `dressed`: what a lepton radiates is lost, as in the e
 tail below the resonance that no leading-order weight has. Dressed leptons get back the photons within ΔR <
 0.1.
 
-Pythia's qq̄ → 4ℓ has the doubly resonant diagrams (γ*/Z γ*/Z) alone; the full tree level of `zz_4l` adds the
-singly resonant ones, a fifth of the rate between 105 and 140 GeV with pairs above 4 GeV.
+*Jets* are clustered from the showers' partons (anti-kT, R = 0.4, Pythia's own) without the leptons of the
+hard process, the photons of dressed ones and neutrinos. One with a b quark in it is b-tagged; the two hardest
+of these, before the response, are the event's, and an event with fewer is not kept. The response scales a
+jet's whole four-momentum.
 
-Each measured lepton has two true momenta beside it, under the same number: `true_lep1_…`, what the response
-acted on, and `born_lep1_…`, before it radiated (both with the recoil off the initial state).
+*Missing pT* of processes with neutrinos is the sum of their p_T, exactly, as weights take it, unless noise is
+asked for; of other processes it is what the response of the leptons leaves, plus noise.
+
+What Pythia's hard processes lack: qq̄ → 4ℓ has the doubly resonant diagrams (γ*/Z γ*/Z) alone; the full tree
+level of `zz_4l` adds the singly resonant ones, a fifth of the rate between 105 and 140 GeV with pairs above
+4 GeV. tt̄ has tops on their Breit–Wigner, the W polarised in each decay, and no correlation between the
+spins of the two tops. Leptons have the flavours of the menu: e⁺ μ⁻ where there are two Ws, so σ is that of
+one pair of flavours.
+
+Each measured particle has two true momenta beside it, under the same number: `true_lep1_…`, `true_j1_…`,
+what the response acted on, and `born_lep1_…`, `born_j1_…`, the lepton or b quark before any decay product
+radiated (both with the recoil off the initial state). `born_j1_PDG` tells b from b̄: the two quarks are
+assigned to the two jets by their ΔR. Neutrinos, `true_nu1_…` and `born_nu1_…`, have the number of the lepton
+that comes from the same W.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -33,7 +47,7 @@ import uproot
 
 from deepmem.data.files import check_writable, whole_file
 from deepmem.errors import DeepMEMError, UsageError, nearest
-from deepmem.physics.constants import Parameters
+from deepmem.physics.constants import Parameters, electroweak
 from deepmem.physics.constants import parameters as checked_parameters
 from deepmem.physics.errors import unknown_name
 from deepmem.physics.leading_order import lepton_columns_of, lepton_order, polar
@@ -41,15 +55,30 @@ from deepmem.physics.precision import double_precision
 from deepmem.physics.processes import find_process
 from deepmem.physics.processes.base import Process
 from deepmem.physics.transfer import ByEta, MissingMomentum, missing_momentum, responses
-from deepmem.selection import Selection
+from deepmem.selection import CHARGED_LEPTONS, JETS, NEUTRINOS, Selection, angles, delta_r, mass, of_kind
 
 TREE = "events"
 
-PARAMETERS = ("sqrt_s", "MZ", "WZ", "MH", "WH")
-"""Those that Pythia is told; its couplings are its own."""
+PARAMETERS = {
+    "sqrt_s": "Beams:eCM",
+    "MZ": "23:m0",
+    "WZ": "23:mWidth",
+    "MW": "24:m0",
+    "WW": "24:mWidth",
+    "MT": "6:m0",
+    "WT": "6:mWidth",
+    "MB": "5:m0",
+    "MH": "25:m0",
+    "WH": "25:mWidth",
+}
+"""What Pythia is told, where a recipe has it, and what Pythia calls it; its couplings are its own."""
 
 DRESSING = 0.1
 """ΔR within which a dressed lepton gets back its photons."""
+
+JET_RADIUS = 0.4
+LEAST_JET_PT = 10.0
+"""Of a jet before the response, GeV."""
 
 
 @dataclass(frozen=True)
@@ -58,33 +87,55 @@ class Recipe:
 
     settings: tuple[str, ...]
     selection: Selection
+    parameters: tuple[str, ...]
+    """Those of `PARAMETERS` that it depends on."""
     missing_pt: float | None = None
-    """Noise of each component of missing pT in GeV; None: no missing pT is written."""
+    """Noise of each component of missing pT in GeV; None: none, and no missing pT without neutrinos."""
     heaviest: bool = False
     """Whether √ŝ is bounded above, at twice the selection's mass window: most of the rate lies beyond it."""
 
 
+_Z = ("sqrt_s", "MZ", "WZ")
+_W = ("sqrt_s", "MW", "WW")
+_HIGGS = ("MH", "WH")
+
 _FOUR_LEPTONS = Selection(lepton_pt=(5.0,), lepton_eta=2.5, mass=(105.0, 140.0))
-_ZZ = Recipe(("WeakDoubleBoson:ffbar2gmZgmZ = on", "23:mMin = 4"), _FOUR_LEPTONS, heaviest=True)
-_HIGGS = Recipe(
-    (
-        "HiggsSM:gg2H = on",
-        "25:doForceWidth = on",
-        "25:onMode = off",
-        "25:onIfMatch = 23 23",
-        "23:mMin = 4",
-    ),
-    _FOUR_LEPTONS,
+_TWO_LEPTONS = Selection(lepton_pt=(20.0, 10.0), lepton_eta=2.5)
+
+_Z_DECAYS = ("23:doForceWidth = on", "23:onMode = off")
+_W_DECAYS = ("24:doForceWidth = on", "24:onMode = off")
+_TOP_DECAYS = ("6:doForceWidth = on", "6:onMode = off", "6:onIfMatch = 24 5")
+_HIGGS_DECAYS = ("HiggsSM:gg2H = on", "25:doForceWidth = on", "25:onMode = off")
+
+_DRELL_YAN = Recipe(
+    ("WeakSingleBoson:ffbar2gmZ = on", *_Z_DECAYS),
+    replace(_TWO_LEPTONS, mass=(40.0, np.inf)),
+    _Z,
+    missing_pt=8.0,
+)
+_ZZ = Recipe(
+    ("WeakDoubleBoson:ffbar2gmZgmZ = on", *_Z_DECAYS, "23:mMin = 4"), _FOUR_LEPTONS, _Z, heaviest=True
+)
+_HIGGS_ZZ = Recipe(
+    (*_HIGGS_DECAYS, "25:onIfMatch = 23 23", *_Z_DECAYS, "23:mMin = 4"), _FOUR_LEPTONS, _Z + _HIGGS
+)
+_TOPS = Recipe(
+    ("Top:gg2ttbar = on", "Top:qqbar2ttbar = on", *_TOP_DECAYS, *_W_DECAYS),
+    Selection(lepton_pt=(20.0,), lepton_eta=2.5, jet_pt=(25.0,), jet_eta=2.5, jet_delta_r=0.4),
+    (*_W, "MT", "WT", "MB"),
+)
+_WW = Recipe(("WeakDoubleBoson:ffbar2WW = on", *_W_DECAYS), _TWO_LEPTONS, (*_W, "MZ", "WZ"))
+_HIGGS_WW = Recipe(
+    (*_HIGGS_DECAYS, "25:onIfMatch = 24 24", *_W_DECAYS, "24:mMin = 1"), _TWO_LEPTONS, _W + _HIGGS
 )
 
 RECIPES: dict[str, Recipe] = {
-    "drell_yan": Recipe(
-        ("WeakSingleBoson:ffbar2gmZ = on",),
-        Selection(lepton_pt=(20.0, 10.0), lepton_eta=2.5, mass=(40.0, np.inf)),
-        missing_pt=8.0,
-    ),
+    "drell_yan": _DRELL_YAN,
     **dict.fromkeys(("zz_4l", "zz_4e", "zz_4mu"), _ZZ),
-    **dict.fromkeys(("higgs_4l", "higgs_4e", "higgs_4mu"), _HIGGS),
+    **dict.fromkeys(("higgs_4l", "higgs_4e", "higgs_4mu"), _HIGGS_ZZ),
+    "ttbar_2l": _TOPS,
+    "ww_2l": _WW,
+    "higgs_ww_2l": _HIGGS_WW,
 }
 
 _COMMON = (
@@ -93,8 +144,6 @@ _COMMON = (
     "PartonLevel:MPI = off",
     "HadronLevel:all = off",
     "Random:setSeed = on",
-    "23:doForceWidth = on",
-    "23:onMode = off",
 )
 # Pythia's own largest seed
 _SEEDS = 900_000_000
@@ -142,12 +191,12 @@ def generate(
     **Arguments:**
     - `process`: one of `RECIPES`; `events`: how many to keep; `seed`: 0 or more.
     - `output`: a ROOT file, float32 as the example data; or None for arrays (float32, PDG int32).
-    - `selection`: cuts on measured leptons, a `Selection` or a dict; None: the recipe's own.
+    - `selection`: cuts on what is measured, a `Selection` or a dict; None: the recipe's own.
     - `response`: per particle class as in the configuration, e.g. {"lepton": 0.05}, and {"met": {"c": 8}}
       for the noise of missing pT; by default the process's own.
     - `dressed`: leptons with the photons within ΔR < 0.1.
     - `progress`: called with the number of events kept so far.
-    - `parameters`: `sqrt_s`, `MZ`, `WZ`, `MH`, `WH`, GeV.
+    - `parameters`: those of the recipe, GeV.
 
     **Raises** `UsageError` for a wrong argument, or where `pythia8mc` is missing; `DeepMEMError` where Pythia
     fails or hardly any event passes the selection.
@@ -158,14 +207,16 @@ def generate(
     if seed < 0:
         raise UsageError(f"the seed must be 0 or more, got {seed}")
     for name in parameters:
-        if name not in PARAMETERS:
-            raise unknown_name("parameter of the generator", name, PARAMETERS)
+        if name not in recipe.parameters:
+            raise unknown_name("parameter of the generator", name, recipe.parameters)
     theory = checked_parameters(**parameters)
+    with double_precision():
+        theory = theory._replace(MW=float(electroweak(theory).MW))
     cuts = recipe.selection if selection is None else Selection.of(selection)
     detector = Detector.of(entry, recipe, response)
     if output is not None:
         check_writable(output)
-    pythia, hook = _pythia(_settings(entry, recipe, cuts, theory, seed), entry.outgoing)
+    pythia, hook = _pythia(_settings(entry, recipe, cuts, theory, seed), entry)
     source = _Source(pythia, hook, entry, cuts, detector, dressed, seed)
 
     if output is None:
@@ -182,7 +233,7 @@ def generate(
                 "selection": repr(cuts),
                 "response": repr(detector),
                 "dressed": dressed,
-                "parameters": {name: getattr(theory, name) for name in PARAMETERS},
+                "parameters": {name: getattr(theory, name) for name in recipe.parameters},
                 "deepmem": version("deepmem"),
                 "pythia8mc": version("pythia8mc"),
             }
@@ -205,29 +256,29 @@ def _recipe(process: str) -> Recipe:
 
 
 def _settings(process: Process, recipe: Recipe, selection: Selection, p: Parameters, seed: int) -> list[str]:
-    """Pythia's settings, one a line; what Pythia calls by PDG code: 23 is the Z, 25 the Higgs."""
-    flavours = sorted({abs(code) for code in process.outgoing})
+    """Pythia's settings, one a line; by PDG code, 23 is the Z and 24 the W."""
+    leptons = [code for code in process.outgoing if abs(code) in CHARGED_LEPTONS]
+    flavours = sorted({abs(code) for code in leptons})
     low, high = selection.mass
     settings = [
         *_COMMON,
         *recipe.settings,
         f"Random:seed = {1 + seed % _SEEDS}",
-        f"Beams:eCM = {p.sqrt_s}",
-        f"23:m0 = {p.MZ}",
-        f"23:mWidth = {p.WZ}",
-        f"25:m0 = {p.MH}",
-        f"25:mWidth = {p.WH}",
-        f"23:onIfAny = {' '.join(map(str, flavours))}",
+        *(f"{PARAMETERS[name]} = {getattr(p, name)}" for name in recipe.parameters),
         # a response may raise a mass into the window, but not by a fifth; below 20 GeV there is no Z model
         f"PhaseSpace:mHatMin = {max(0.8 * low, 20.0)}",
     ]
+    if process.invisible:
+        settings += [f"24:on{'Neg' if code > 0 else 'Pos'}IfAny = {abs(code)}" for code in leptons]
+    else:
+        settings.append(f"23:onIfAny = {' '.join(map(str, flavours))}")
     if recipe.heaviest and np.isfinite(high):
         settings.append(f"PhaseSpace:mHatMax = {2 * high}")
     return settings
 
 
-def _pythia(settings: list[str], outgoing: tuple[int, ...]) -> tuple[Any, Any]:
-    """Pythia, initialised; hard processes with other leptons than `outgoing` end before they are showered.
+def _pythia(settings: list[str], process: Process) -> tuple[Any, Any]:
+    """Pythia, initialised; hard processes with other leptons than the process's end before they are showered.
 
     **Returns** it with the hook that does so: Pythia holds no reference, so the caller must.
     """
@@ -243,8 +294,8 @@ def _pythia(settings: list[str], outgoing: tuple[int, ...]) -> tuple[Any, Any]:
             raise DeepMEMError(f"Pythia {version('pythia8mc')} does not know the setting {line!r}")
     # Z decays are drawn one by one, so half of the pairs come out alike; Pythia's σ takes vetoes into account
     hook: Any = None
-    if len({abs(code) for code in outgoing}) > 1:
-        wanted = sorted(outgoing)
+    if not process.invisible and len({abs(code) for code in process.outgoing}) > 1:
+        wanted = sorted(process.outgoing)
 
         class OtherLeptons(pythia8mc.UserHooks):
             def canVetoProcessLevel(self) -> bool:  # noqa: N802
@@ -281,23 +332,42 @@ class Detector:
         return cls(by_class, None if noise is None else missing_momentum(noise))
 
     def measure(self, true: np.ndarray, classes: tuple[str, ...], u: np.ndarray) -> np.ndarray:
-        """Measured momenta: energies drawn from the responses, directions kept, massless.
+        """Measured momenta: energies drawn from the responses, directions and velocities kept.
 
-        **Arguments:** `true`, `[events, legs, 4]` in GeV, `u` `[events, legs]` in (0, 1).
+        **Arguments:** `true`, `[events, legs, 4]` in GeV, `u` `[events, legs]` in (0, 1). Neutrinos stay.
         """
-        measured = np.empty_like(true)
+        measured = true.copy()
         for leg, name in enumerate(classes):
-            p = true[:, leg]
-            energy = _draw(self.by_class[name], p, u[:, leg])
-            length = np.sqrt((p[:, 1:] ** 2).sum(axis=1))
-            measured[:, leg, 0] = energy
-            measured[:, leg, 1:] = p[:, 1:] * (energy / length)[:, None]
+            if name != "invisible":
+                p = true[:, leg]
+                measured[:, leg] *= (_draw(self.by_class[name], p, u[:, leg]) / p[:, 0])[:, None]
         return measured
+
+    def miss(
+        self, true: np.ndarray, measured: np.ndarray, codes: tuple[int, ...], u: np.ndarray
+    ) -> np.ndarray | None:
+        """Missing (p_x, p_y) in GeV, `[events, 2]`; None where nothing is missing but what is mismeasured.
+
+        **Arguments:** momenta `[events, legs, 4]` in GeV, `u` `[events, 2]` in (0, 1).
+        """
+        neutrinos = of_kind(codes, NEUTRINOS)
+        if neutrinos:
+            missing = true[:, neutrinos, 1:3].sum(axis=1)
+        elif self.missing is not None:
+            # leptons that are measured too high leave pT missing on the other side
+            missing = (true - measured)[..., 1:3].sum(axis=1)
+        if self.missing is None:
+            return missing if neutrinos else None
+        seen = measured[:, of_kind(codes, CHARGED_LEPTONS + JETS)]
+        activity = np.hypot(seen[..., 1], seen[..., 2]).sum(axis=1)
+        with double_precision():
+            drawn = self.missing.draw((missing[:, 0], missing[:, 1]), (u[:, 0], u[:, 1]), activity)
+            return np.stack([np.asarray(component) for component in drawn], axis=1)
 
 
 def _draw(response: ByEta, p: np.ndarray, u: np.ndarray) -> np.ndarray:
     """Measured energies, in batches of one size so that the response is compiled once."""
-    eta, _ = _angles(p)
+    eta, _ = angles(p)
     rows = len(p)
     padded = np.ones((3, -(-rows // _CHUNK) * _CHUNK))
     padded[:, :rows] = eta, p[:, 0], u
@@ -335,6 +405,7 @@ class _Source:
         self._pythia, self._hook = pythia, hook
         self._process, self._dressed = process, dressed
         self._selection, self._detector = selection, detector
+        self._jets = _jet_finder() if "bjet" in process.classes else None
         # streams of their own, row by row: chunk sizes then change nothing
         self._energies, self._noise = (
             np.random.Generator(np.random.PCG64(s)) for s in np.random.SeedSequence(seed).spawn(2)
@@ -381,95 +452,178 @@ class _Source:
     def _attempt(self, number: int, most: int) -> dict[str, np.ndarray]:
         """Columns of those of the next `number` events that pass, at most `most` of them."""
         codes, legs = self._process.outgoing, len(self._process.outgoing)
-        rows = [self._leptons() for _ in range(number)]
+        rows = [self._next() for _ in range(number)]
         born, true = (np.stack(parts) for parts in zip(*rows, strict=True))
         u = np.maximum(self._energies.random((number, legs)), 2.0**-54)
         measured = self._detector.measure(true, self._process.classes, u)
         noise = np.maximum(self._noise.random((number, 2)), 2.0**-54)
-        passed = np.flatnonzero(self._selection.passes(measured, codes))
+        missing = self._detector.miss(true, measured, codes, noise)
+        passed = np.flatnonzero(self._selection.passes(measured, codes, missing))
         if len(passed) > most:
             passed = passed[:most]
             # events behind the last one that is kept do not count as tried
             number = int(passed[-1]) + 1
         self.tried += number
-        return self._columns(born[passed], true[passed], measured[passed], noise[passed])
+        return _columns(
+            born[passed], true[passed], measured[passed], None if missing is None else missing[passed], codes
+        )
 
-    def _columns(
-        self, born: np.ndarray, true: np.ndarray, measured: np.ndarray, noise: np.ndarray
-    ) -> dict[str, np.ndarray]:
-        codes, events = self._process.outgoing, np.arange(len(measured))
-        columns = lepton_columns_of(measured, codes)
-        missing = self._detector.missing
-        if missing is not None:
-            # leptons that are measured too high leave pT missing on the other side
-            lost = (true - measured)[..., 1:3].sum(axis=1)
-            activity = np.hypot(measured[..., 1], measured[..., 2]).sum(axis=1)
-            with double_precision():
-                drawn = missing.draw((lost[:, 0], lost[:, 1]), (noise[:, 0], noise[:, 1]), activity)
-                x, y = (np.asarray(component) for component in drawn)
-            columns |= {"MET": np.hypot(x, y), "MET_Phi": np.arctan2(y, x)}
-        order = lepton_order(measured, codes)
-        for prefix, momenta in (("true", true), ("born", born)):
-            for index in range(order.shape[1]):
-                columns |= polar(momenta[events, order[:, index]], f"{prefix}_lep{index + 1}")
-        return {
-            name: array if array.dtype == np.int32 else array.astype(np.float32)
-            for name, array in columns.items()
-        }
+    def _next(self) -> tuple[np.ndarray, np.ndarray]:
+        """The next event: momenta before and after decay products radiate, in the process's order of legs.
 
-    def _leptons(self) -> tuple[np.ndarray, np.ndarray]:
-        """The next event: leptons before and after they radiate, in the process's order of legs."""
+        True b quarks are jets, NaN where fewer than two are tagged.
+        """
         for _ in range(_FAILURES):
             if self._pythia.next():
                 break
         else:
             raise DeepMEMError(f"Pythia failed at {_FAILURES} events in a row")
-        event = self._pythia.event
-        free = dict(enumerate(self._process.outgoing))
+        event, codes = self._pythia.event, self._process.outgoing
+        free = dict(enumerate(codes))
         places = [0] * len(free)
         # decay products stand near the end of the record
         for index in reversed(range(event.size())):
             if not free:
                 break
             particle = event[index]
-            if particle.statusAbs() == 23 and particle.idAbs() in (11, 13):
+            if particle.statusAbs() == 23 and particle.id() in free.values():
                 leg = next(leg for leg, code in free.items() if code == particle.id())
                 places[leg] = index
                 del free[leg]
-        born = np.array([_massless(event[place]) for place in places])
-        true = np.array([_massless(event[event[place].iBotCopyId()]) for place in places])
-        return born, _dress(event, true) if self._dressed else true
+        finals = [event[place].iBotCopyId() for place in places]
+        born = np.array([_momentum(event[place]) for place in places])
+        true = np.array([_momentum(event[final]) for final in finals])
+        if self._process.invisible:
+            born = _before_decays_radiate(self._pythia.process, event, codes)
+        leptons, quarks = of_kind(codes, CHARGED_LEPTONS), of_kind(codes, JETS)
+        if self._dressed:
+            true[leptons] = _dress(event, true[leptons])
+        if self._jets is not None:
+            for leg in leptons:
+                event[finals[leg]].statusNeg()
+            true[quarks] = _tagged(self._jets, event, born[quarks])
+        return born, true
 
 
-def _massless(particle: Any) -> tuple[float, float, float, float]:
-    """A lepton's energy along its direction: E² = p⃗² exactly, as weights assume."""
+def _columns(
+    born: np.ndarray,
+    true: np.ndarray,
+    measured: np.ndarray,
+    missing: np.ndarray | None,
+    codes: tuple[int, ...],
+) -> dict[str, np.ndarray]:
+    events = np.arange(len(measured))
+    columns = lepton_columns_of(measured, codes)
+    order = lepton_order(measured, codes)
+    legs = {f"lep{index + 1}": order[:, index] for index in range(order.shape[1])}
+    quarks = np.array(of_kind(codes, JETS), dtype=int)
+    if len(quarks):
+        pt = np.hypot(measured[:, quarks, 1], measured[:, quarks, 2])
+        order_of_jets = quarks[np.argsort(-pt, axis=1, kind="stable")]
+        jets = {f"j{index + 1}": order_of_jets[:, index] for index in range(len(quarks))}
+        for name, leg in jets.items():
+            columns |= _with_mass(measured[events, leg], name)
+        legs |= jets
+    if missing is not None:
+        x, y = missing.T
+        columns |= {"MET": np.hypot(x, y), "MET_Phi": np.arctan2(y, x)}
+    if of_kind(codes, NEUTRINOS):
+        # a W's neutrino follows its lepton in the process's order of legs
+        legs |= {f"nu{index + 1}": order[:, index] + 1 for index in range(order.shape[1])}
+    for prefix, momenta in (("true", true), ("born", born)):
+        for name, leg in legs.items():
+            of_leg = _with_mass if name.startswith("j") else polar
+            columns |= of_leg(momenta[events, leg], f"{prefix}_{name}")
+            if prefix == "born" and name.startswith("j"):
+                columns[f"born_{name}_PDG"] = np.asarray(codes, dtype=np.int32)[leg]
+    return {
+        name: array if array.dtype == np.int32 else array.astype(np.float32)
+        for name, array in columns.items()
+    }
+
+
+def _with_mass(p: np.ndarray, name: str) -> dict[str, np.ndarray]:
+    return polar(p, name) | {f"{name}_M": mass(p)}
+
+
+def _momentum(particle: Any) -> tuple[float, float, float, float]:
+    """(E, px, py, pz); a lepton's is its energy along its direction, E² = p⃗² exactly, as weights assume."""
     energy = particle.e()
-    stretch = energy / particle.pAbs()
+    stretch = energy / particle.pAbs() if particle.idAbs() in CHARGED_LEPTONS + NEUTRINOS else 1.0
     return energy, particle.px() * stretch, particle.py() * stretch, particle.pz() * stretch
 
 
+def _before_decays_radiate(process: Any, event: Any, codes: tuple[int, ...]) -> np.ndarray:
+    """Momenta `[legs, 4]` of the hard process, moved along with the tops, Ws or Higgs that it produced.
+
+    A lepton from a W has recoiled against what the b quark of the same top radiated, so that momenta from
+    the record of the whole event make no top.
+    """
+    found = {}
+    for index in range(process.size()):
+        particle = process[index]
+        if particle.status() != 23:
+            continue
+        top = index
+        while process[process[top].mother1()].statusAbs() != 21:
+            top = process[top].mother1()
+        # the first entries of both records are the same
+        particle.bstback(process[top].p())
+        particle.bst(event[event[top].iBotCopyId()].p())
+        found[particle.id()] = _momentum(particle)
+    return np.array([found[code] for code in codes])
+
+
 def _dress(event: Any, leptons: np.ndarray) -> np.ndarray:
-    """Add to each lepton the photons that are nearer to it than ΔR = 0.1, and to no other lepton nearer."""
-    photons = np.array(
-        [
-            (p.e(), p.px(), p.py(), p.pz())
-            for p in (event[index] for index in range(event.size()))
-            if p.id() == 22 and p.isFinal() and p.pT() > 0
-        ]
-    ).reshape(-1, 4)
-    (eta, phi), (photon_eta, photon_phi) = _angles(leptons), _angles(photons)
-    turn = np.abs(phi[:, None] - photon_phi)
-    distance = np.hypot(eta[:, None] - photon_eta, np.minimum(turn, 2 * np.pi - turn))
+    """Add to each lepton the photons that are nearer to it than ΔR = 0.1, and to no other lepton nearer.
+
+    They are final no longer, so that no jet has them too.
+    """
+    found = [
+        p
+        for p in (event[index] for index in range(event.size()))
+        if p.id() == 22 and p.isFinal() and p.pT() > 0
+    ]
+    photons = np.array([(p.e(), p.px(), p.py(), p.pz()) for p in found]).reshape(-1, 4)
+    distance = delta_r(leptons[:, None], photons[None])
     dressed = leptons.copy()
     for photon in range(len(photons)):
         lepton = int(distance[:, photon].argmin())
         if distance[lepton, photon] < DRESSING:
             dressed[lepton] += photons[photon]
+            found[photon].statusNeg()
     length = np.sqrt((dressed[:, 1:] ** 2).sum(axis=1))
     dressed[:, 1:] *= (dressed[:, 0] / length)[:, None]
     return dressed
 
 
-def _angles(p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """η and φ of (E, px, py, pz) `[..., 4]`."""
-    return np.arcsinh(p[..., 3] / np.hypot(p[..., 1], p[..., 2])), np.arctan2(p[..., 2], p[..., 1])
+# --- jets
+# ---------------------------------------------------------------------------------------
+
+
+def _jet_finder() -> Any:
+    """Anti-kT jets of all final particles but neutrinos, by Pythia's own loop: FastJet prints a banner."""
+    from pythia8mc import SlowJet
+
+    anti_kt, not_neutrinos, own_masses, fastjet = -1, 2, 2, False
+    return SlowJet(anti_kt, JET_RADIUS, LEAST_JET_PT, 25.0, not_neutrinos, own_masses, None, fastjet)
+
+
+def _tagged(finder: Any, event: Any, quarks: np.ndarray) -> np.ndarray:
+    """The two hardest jets with a b quark, each in the place of the quark that it belongs to, or NaN.
+
+    Of the two assignments, that of the smaller ΔR² + ΔR².
+    """
+    finder.analyze(event)
+    jets: list[tuple[float, float, float, float]] = []
+    # jets come by falling pT
+    for index in range(finder.sizeJet()):
+        if any(event[int(part)].idAbs() == 5 for part in finder.constituents(index)):
+            p = finder.p(index)
+            jets.append((p.e(), p.px(), p.py(), p.pz()))
+        if len(jets) == 2:
+            pair = np.array(jets)
+            swapped = pair[::-1]
+            closer = (delta_r(pair, quarks) ** 2).sum() <= (delta_r(swapped, quarks) ** 2).sum()
+            return pair if closer else swapped
+    return np.full((2, 4), np.nan)

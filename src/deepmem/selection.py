@@ -18,11 +18,13 @@ from deepmem.errors import UsageError, nearest
 Window = tuple[float, float]
 
 CHARGED_LEPTONS = (11, 13, 15)
+NEUTRINOS = (12, 14, 16)
+JETS = (1, 2, 3, 4, 5, 21)
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Cuts on measured leptons; without arguments, all events pass.
+    """Cuts on measured leptons, jets and missing pT; without arguments, all events pass.
 
     - `lepton_pt`: least pT in GeV, of the leading lepton first; the last number holds for all further ones.
     - `lepton_eta`: largest |η|.
@@ -32,6 +34,9 @@ class Selection:
     - `z1_mass`, `z2_mass`: windows of the pair nearest to the Z mass and of the other pair, GeV (four
       leptons).
     - `total_pt`: window of |Σ p_T| of all leptons, GeV.
+    - `jet_pt`, `jet_eta`: the same of jets as of leptons.
+    - `jet_delta_r`: least ΔR between a jet and any other jet or lepton.
+    - `met`: window of the missing pT, GeV.
 
     A window is [low, high], low included and high not; a single number is its low end.
     """
@@ -44,6 +49,10 @@ class Selection:
     z1_mass: Window = (0.0, np.inf)
     z2_mass: Window = (0.0, np.inf)
     total_pt: Window = (0.0, np.inf)
+    jet_pt: tuple[float, ...] = ()
+    jet_eta: float = np.inf
+    jet_delta_r: float = 0.0
+    met: Window = (0.0, np.inf)
 
     @classmethod
     def from_dict(cls, cuts: Mapping[str, Any], where: str = "selection") -> Selection:
@@ -60,9 +69,9 @@ class Selection:
                     f"{where}.{key}: unknown cut{nearest(str(key), known)}; known: {', '.join(known)}"
                 )
             path = f"{where}.{key}"
-            if key in ("lepton_eta", "delta_r"):
+            if key in ("lepton_eta", "delta_r", "jet_eta", "jet_delta_r"):
                 values[key] = _numbers(value, path, 1)[0]
-            elif key == "lepton_pt":
+            elif key in ("lepton_pt", "jet_pt"):
                 values[key] = _numbers(value, path)
             else:
                 values[key] = _window(value, path)
@@ -75,29 +84,28 @@ class Selection:
             return cls()
         return cuts if isinstance(cuts, Selection) else cls.from_dict(cuts)
 
-    def passes(self, momenta: np.ndarray, codes: Sequence[int]) -> np.ndarray:
+    def passes(
+        self, momenta: np.ndarray, codes: Sequence[int], missing: np.ndarray | None = None
+    ) -> np.ndarray:
         """Which events are kept, bool `[events]`.
 
         **Arguments:** `momenta` `[events, particles, 4]`, measured (E, px, py, pz) in GeV; `codes`, their
-        PDG codes. Particles that are no charged leptons are not looked at. An event with a NaN is not kept.
+        PDG codes; `missing` `[events, 2]`, the missing (p_x, p_y), by default the sum of the neutrinos. An
+        event with a NaN is not kept.
+
+        **Raises** `UsageError` for a cut on jets or missing pT where there are none.
         """
-        seen = [i for i, code in enumerate(codes) if abs(code) in CHARGED_LEPTONS]
-        p = np.asarray(momenta, dtype=np.float64)[:, seen]
+        momenta = np.asarray(momenta, dtype=np.float64)
+        seen, jets = of_kind(codes, CHARGED_LEPTONS), of_kind(codes, JETS)
+        p = momenta[:, seen]
         kinds = [codes[i] for i in seen]
-        pt = np.hypot(p[..., 1], p[..., 2])
-        with np.errstate(divide="ignore", invalid="ignore"):
-            eta = np.arcsinh(p[..., 3] / pt)
-        phi = np.arctan2(p[..., 2], p[..., 1])
         total = p.sum(axis=1)
 
-        kept = np.isfinite(p).all(axis=(1, 2)) & (p[..., 0] > 0).all(axis=1)
-        if self.lepton_pt:
-            least = [self.lepton_pt[min(i, len(self.lepton_pt) - 1)] for i in range(len(kinds))]
-            kept &= (np.sort(pt, axis=1)[:, ::-1] > least).all(axis=1)
-        kept &= (np.abs(eta) < self.lepton_eta).all(axis=1)
-        for i, j in combinations(range(len(kinds)), 2) if self.delta_r > 0 else ():
-            turn = np.abs(phi[:, i] - phi[:, j])
-            kept &= np.hypot(eta[:, i] - eta[:, j], np.minimum(turn, 2 * np.pi - turn)) > self.delta_r
+        visible = momenta[:, seen + jets]
+        kept = np.isfinite(visible).all(axis=(1, 2)) & (visible[..., 0] > 0).all(axis=1)
+        kept &= _hard_and_central(p, self.lepton_pt, self.lepton_eta)
+        if self.delta_r > 0:
+            kept &= _apart(p, len(seen), self.delta_r)
         kept &= _inside(mass(total), self.mass)
         kept &= _inside(np.hypot(total[:, 1], total[:, 2]), self.total_pt)
         pairs = opposite_pairs(kinds)
@@ -105,7 +113,27 @@ class Selection:
             masses = np.stack([mass(p[:, i] + p[:, j]) for i, j in pairs])
             kept &= _inside(masses, self.pair_mass).all(axis=0)
             kept &= self._z_pairs(masses, pairs, len(kinds))
+        return kept & self._jets(momenta, seen, jets) & self._missing(momenta, codes, missing)
+
+    def _jets(self, momenta: np.ndarray, leptons: list[int], jets: list[int]) -> np.ndarray:
+        names = ("jet_pt", "jet_eta", "jet_delta_r")
+        asked = [name for name in names if getattr(self, name) != getattr(Selection, name)]
+        if not jets and asked:
+            raise UsageError(f"selection.{asked[0]}: there are no jets in this final state")
+        kept = _hard_and_central(momenta[:, jets], self.jet_pt, self.jet_eta)
+        if self.jet_delta_r > 0:
+            kept &= _apart(momenta[:, jets + leptons], len(jets), self.jet_delta_r)
         return kept
+
+    def _missing(self, momenta: np.ndarray, codes: Sequence[int], missing: np.ndarray | None) -> np.ndarray:
+        if self.met == Selection.met:
+            return np.full(len(momenta), True)
+        if missing is None:
+            neutrinos = of_kind(codes, NEUTRINOS)
+            if not neutrinos:
+                raise UsageError("selection.met: there is no missing pT in this final state")
+            missing = momenta[:, neutrinos, 1:3].sum(axis=1)
+        return _inside(np.hypot(missing[:, 0], missing[:, 1]), self.met)
 
     def _z_pairs(self, masses: np.ndarray, pairs: list[tuple[int, int]], leptons: int) -> np.ndarray:
         """Z1 is the pair nearest to the Z mass, Z2 the pair of what remains."""
@@ -134,6 +162,43 @@ def opposite_pairs(codes: Sequence[int]) -> list[tuple[int, int]]:
 def mass(p: np.ndarray) -> np.ndarray:
     """√(E² − p⃗²) in GeV of (E, px, py, pz) `[..., 4]`, 0 where rounding makes the square negative."""
     return np.sqrt(np.maximum(p[..., 0] ** 2 - (p[..., 1:] ** 2).sum(axis=-1), 0.0))
+
+
+def of_kind(codes: Sequence[int], kinds: Sequence[int]) -> list[int]:
+    """The positions in `codes` of particles and antiparticles of some kinds."""
+    return [i for i, code in enumerate(codes) if abs(code) in kinds]
+
+
+def angles(p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """η and φ of (E, px, py, pz) `[..., 4]`."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        eta = np.arcsinh(p[..., 3] / np.hypot(p[..., 1], p[..., 2]))
+    return eta, np.arctan2(p[..., 2], p[..., 1])
+
+
+def delta_r(p: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """ΔR = √(Δη² + Δφ²) between (E, px, py, pz) `[..., 4]`."""
+    (eta, phi), (other_eta, other_phi) = angles(p), angles(q)
+    turn = np.abs(phi - other_phi)
+    return np.hypot(eta - other_eta, np.minimum(turn, 2 * np.pi - turn))
+
+
+def _hard_and_central(p: np.ndarray, pt: tuple[float, ...], eta: float) -> np.ndarray:
+    """Whether the particles of each event, by falling pT, are above `pt`, and within |η| < `eta`."""
+    kept = (np.abs(angles(p)[0]) < eta).all(axis=1)
+    if pt:
+        least = [pt[min(i, len(pt) - 1)] for i in range(p.shape[1])]
+        kept &= (np.sort(np.hypot(p[..., 1], p[..., 2]), axis=1)[:, ::-1] > least).all(axis=1)
+    return kept
+
+
+def _apart(p: np.ndarray, first: int, least: float) -> np.ndarray:
+    """Whether each of the first particles is further than ΔR = `least` from all others."""
+    kept = np.full(len(p), True)
+    for i, j in combinations(range(p.shape[1]), 2):
+        if i < first:
+            kept &= delta_r(p[:, i], p[:, j]) > least
+    return kept
 
 
 def _inside(values: np.ndarray, window: Window) -> np.ndarray:
