@@ -209,7 +209,7 @@ def closure() -> None:
 
 def honesty() -> None:
     """higgs_4l on background events measured 4 to 6 sigma from 125 GeV; sigma from the change of 1 % in each energy."""
-    events = draw_events("zz_4l", 4500, 31415, WIDE, recoil=20.0).columns
+    events = draw_events("zz_4l", 4500, 271828, WIDE, recoil=20.0).columns
     alpha = weight.hypothesis("higgs_4l")
     particles, _ = weight.visible(alpha, events)
 

@@ -4,7 +4,6 @@ import json
 import pickle
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -42,18 +41,14 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> R
     return call
 
 
-def test_version_and_help_answer_at_once() -> None:
+def test_version_and_help_import_nothing_heavy() -> None:
     for flag in ("--version", "--help"):
-        times = []
-        for _ in range(3):
-            begin = time.perf_counter()
-            done = subprocess.run(
-                [sys.executable, "-X", "importtime", "-m", "deepmem.cli", flag],
-                capture_output=True,
-                text=True,
-            )
-            times.append(time.perf_counter() - begin)
-            assert done.returncode == 0
+        done = subprocess.run(
+            [sys.executable, "-X", "importtime", "-m", "deepmem.cli", flag],
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0
         imported = {line.rsplit("|", 1)[-1].strip() for line in done.stderr.splitlines()}
         assert not imported & {"jax", "uproot", "awkward", "matplotlib", "pydantic", "numpy"}
     assert "deepmem" in done.stdout

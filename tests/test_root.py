@@ -160,3 +160,15 @@ def test_kept_integers_are_exact_or_refused(tmp_path: Path) -> None:
         file["events"].extend({"n": ak.Array([[2**60 + 1], [5]])})
     with pytest.raises(UsageError, match="could lose digits"):
         _ = Source([str(tmp_path / "j.root")], None, [], ["n[0]"]).kept_types
+
+
+def test_a_weight_called_like_an_element_is_read_back(tmp_path: Path) -> None:
+    """What was learned from the branch element `w[0]` is written under that name, and is a branch then."""
+    path = tmp_path / "weights.root"
+    weight = Weight(np.array([1.0, 2.0]), np.array([0.1, 0.2]), np.zeros(2, dtype=np.int32))
+    Weights({"w[0]": weight, "w[1]": weight}, {}).to_root(path)
+    for read in (read_weights(path, "w[0]"), read_weights(path, "w[1]")):
+        np.testing.assert_array_equal(read.value, weight.value)
+        np.testing.assert_array_equal(read.error, weight.error)
+    with pytest.raises(UsageError, match="no branch 'w'"):
+        read_weights(path, "w[2]")

@@ -42,10 +42,6 @@ class Column:
     object: str
     quantity: Quantity
 
-    @property
-    def is_missing_pt(self) -> bool:
-        return _MISSING.fullmatch(self.object) is not None
-
 
 # Long names may follow the object's name directly (`j1PT`, `METPhi`); one-letter names need a separator.
 _SPELLING = {

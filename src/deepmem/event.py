@@ -37,28 +37,6 @@ _MEANING = {
     Status.BELOW_GRID: "below the density grid's lowest x: use a grid that reaches lower",
 }
 
-# Where several statuses apply to one event, the first of these is reported.
-_PRECEDENCE = (
-    Status.BAD_INPUT,
-    Status.BELOW_GRID,
-    Status.NO_SOLUTION,
-    Status.PRECISION,
-    Status.OUTSIDE_TRAINING,
-    Status.GOOD,
-)
-
-
-def combine_status(*statuses: np.ndarray) -> np.ndarray:
-    """Event by event, the status to report where several apply: 3, then 5, 2, 1, 4, 0.
-
-    **Arguments:** arrays of `Status` values of one shape. **Returns** int32 of that shape.
-    """
-    stack = np.stack([np.asarray(status, dtype=np.int32) for status in statuses])
-    rank = np.empty(len(Status), dtype=np.int32)
-    for position, status in enumerate(_PRECEDENCE):
-        rank[status] = position
-    return np.asarray(_PRECEDENCE, dtype=np.int32)[rank[stack].min(axis=0)]
-
 
 @dataclass(frozen=True)
 class Weight:

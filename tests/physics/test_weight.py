@@ -474,6 +474,22 @@ def test_events_far_from_the_resonance_have_honest_errors(far):
     assert (np.abs(pulls) < 1.96).mean() > 0.95
 
 
+def test_no_point_far_from_the_resonance_counts_for_many(far):
+    """What the maps leave is flat: without the table of s, points counted for up to 60 mean values."""
+    few = rows(far, slice(0, 64))
+    alpha = weight.hypothesis("higgs_4l")
+    particles, _ = weight.visible(alpha, few)
+    u = np.random.default_rng(7).uniform(size=(1 << 11, 4))
+    with double_precision():
+        shared = weight.shared_by_events(alpha)
+        events = weight._prepare(alpha, shared, particles)
+        points = jnp.broadcast_to(u, (len(particles["energy"]), *u.shape))
+        values = np.asarray(integrator._values(weight.integrand(alpha), shared, events, points)[0])[..., 0]
+    relative = values / values.mean(axis=1, keepdims=True)
+    assert relative.var(axis=1).max() < 1
+    assert relative.max() < 10
+
+
 def test_the_narrow_width_limit(background):
     """ΓH W → constant as ΓH → 0: |M|² becomes a δ function, however far below the response its width is."""
     near = rows(background, np.abs(pulls_of_m4l(background)) < 2)

@@ -67,6 +67,17 @@ class TreeFile:
     def num_entries(self) -> int:
         return int(self.tree.num_entries)
 
+    @cached_property
+    def branches(self) -> frozenset[str]:
+        return frozenset(self.tree.keys(recursive=True))
+
+    def locate(self, name: str) -> tuple[str, int | None]:
+        """The branch of a column, and which element of it: `w[0]` is a branch where one is called that.
+
+        Weights learned from `w[0]` are written under that name.
+        """
+        return (name, None) if name in self.branches else split_index(name)
+
     def read(self, start: int, stop: int, pool: ThreadPoolExecutor | None = None) -> np.ndarray:
         """The columns of entries [start, stop) as an array `[entries, columns]`, float32 if all are, else
         float64.
@@ -86,7 +97,7 @@ class TreeFile:
 
     def read_one(self, name: str, start: int, stop: int) -> np.ndarray:
         """One column of entries [start, stop), in its own type."""
-        branch, index = split_index(name)
+        branch, index = self.locate(name)
         try:
             array = self.tree[branch].array(entry_start=start, entry_stop=stop, library="ak")
         except Exception as error:  # uproot raises as many kinds as there are ways to damage a file
@@ -98,11 +109,11 @@ class TreeFile:
 
     def is_integer(self, name: str) -> bool:
         """Whether the branch of a column holds integers, alone or in a list."""
-        return re.search(r"[Ff]loat|[Dd]ouble|[Bb]ool", str(self.tree[split_index(name)[0]].typename)) is None
+        return re.search(r"[Ff]loat|[Dd]ouble|[Bb]ool", str(self.tree[self.locate(name)[0]].typename)) is None
 
     def is_list(self, name: str) -> bool:
         """Whether the branch of a column holds a list of values per event."""
-        return self.tree[split_index(name)[0]].array(entry_start=0, entry_stop=0, library="ak").ndim > 1
+        return self.tree[self.locate(name)[0]].array(entry_start=0, entry_stop=0, library="ak").ndim > 1
 
     def _flat(self, array: ak.Array, name: str, index: int | None, start: int) -> np.ndarray:
         if array.ndim == 1:
@@ -176,7 +187,7 @@ _NUMBER = re.compile(
 
 
 def _check_column(file: TreeFile, name: str, known: list[str]) -> None:
-    branch, _ = split_index(name)
+    branch, _ = file.locate(name)
     try:
         found = file.tree[branch]
     except Exception:
@@ -247,7 +258,7 @@ class Source:
     @cached_property
     def dtype(self) -> np.dtype:
         """One type for the whole run, whatever file or chunk rows come from: float32 if all columns are."""
-        names = [(file, split_index(name)[0]) for file in self.files for name in self.columns]
+        names = [(file, file.locate(name)[0]) for file in self.files for name in self.columns]
         single = all(_is_single(file.tree[branch].typename) for file, branch in names)
         return np.dtype(np.float32 if single else np.float64)
 

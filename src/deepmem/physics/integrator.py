@@ -350,6 +350,9 @@ def _lattice_window(
             finished = tally.finished(value, error, active, precision, steering, empty)
             active = active[~finished]
 
+            # a map costs what was sampled before it: not worth it where four times as much would do anyway
+            distant = (error[active] > 2 * precision * np.abs(value[active]))[:, :steering].any(axis=1)
+            learning[active] &= distant
             left = calls - tally.calls
             candidates = active[learning[active] & (left[active] >= first_blocks * SLOT)]
             learning[candidates] = stage[candidates] < _MAPS - 1

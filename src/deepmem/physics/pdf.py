@@ -43,9 +43,6 @@ class PdfFormatError(UsageError):
     """A file that is not a complete LHAPDF grid of a kind that can be interpolated."""
 
 
-PARTONS = (-5, -4, -3, -2, -1, 21, 1, 2, 3, 4, 5)
-"""Five flavours and the gluon, as PDG codes."""
-
 # Leaves are NumPy arrays as read (float64 whatever JAX's setting), JAX arrays inside `jit`.
 Values: TypeAlias = np.ndarray | Array
 

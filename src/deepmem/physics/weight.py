@@ -20,9 +20,10 @@ of the unit cube. Three maps lead from u to energies:
   energies but the one that moves s most follow their own transfer functions, and that one comes from s, which
   is linear in it: E_k = (s − Σ_{i,j≠k} Q_ij E_i E_j) / ∂s/∂E_k.
 
-In both of the latter, s is drawn from a mixture of the Breit-Wigner's map (80 %) and a Gaussian at the
-measured mass (20 %), with the density of the mixture as weight, so that neither the peak nor the measured
-mass is missed.
+In both of the latter, s is drawn from a mixture of the Breit-Wigner's map and a table made for each event
+from the integrand along n, with the density of the mixture as weight: the peak, the measured mass and all
+that lies between get the points that they are worth. z is centred on the measured energies: also far from
+the resonance the integrand at a given s has its middle within 0.7 of z = 0 and a width of 0.5 to 1.1.
 
 What it cannot promise: with `MH = event` the propagator is dropped, and the number is a decay-angle
 discriminant, no density. Only the resonance that a process names is mapped: a Z made much narrower than the
@@ -35,13 +36,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache, partial
 from itertools import combinations
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import ndtri
-from jax.scipy.stats import norm
 
 from deepmem.data.table import as_table
 from deepmem.errors import UsageError
@@ -54,10 +54,8 @@ from deepmem.physics.precision import double_precision, require_double
 from deepmem.physics.processes import find_process
 from deepmem.physics.processes.base import DEFAULT_DENSITY, DEFAULT_FLAVOURS, Process
 
-# Gaussian quantiles are spread by this much, and more for events below the resonance, see `_prepared`.
+# Gaussian quantiles are spread by this much, and more where energies have to rise, see `_prepared`.
 _STRETCH = 1.1
-# The least curvature of −log T, in units of that at the measured energy, that is allowed for.
-_LEAST_CURVATURE = 0.3
 # Gauss-Legendre rules converge badly on quantiles of the response itself, whose derivative is singular at
 # both ends; on those of a Gaussian twice as wide 12 x 12 points give 1e-5.
 _QUADRATURE_STRETCH = 2.0
@@ -65,12 +63,17 @@ _QUADRATURE_STRETCH = 2.0
 # one, in which an event far from the resonance has few points that count.
 _MINIMUM = 1 << 10
 _TAILED_MINIMUM = 1 << 13
-_RESONANT_SHARE = 0.8
+# Nodes of the density from which s is drawn off the resonance; what part of it follows the responses alone,
+# and what part is uniform; the least share of points on the resonance and off it.
+_NODES = 64
+_RESPONSES_ALONE, _UNIFORM = 0.1, 0.02
+_LEAST_SHARE = 0.05
 # Reconstructed s beyond which nothing is integrated, in standard deviations: four energies at 5 σ each make
 # 10.
 _WINDOW = 10.0
-# Events that are prepared in one compiled call.
+# Events that are prepared in one compiled call: fewer where the integrand is tabulated.
 _BATCH = 1 << 10
+_RESONANT_BATCH = 1 << 7
 # The share of a weight that may come from below the density grid before the weight is called unknown.
 _TOLERATED_BELOW_GRID = 1e-3
 
@@ -245,6 +248,18 @@ def _states(alpha: Hypothesis) -> list[tuple[int, int]]:
     ]
 
 
+class _Settings(NamedTuple):
+    """What code is compiled for: of a hypothesis, what is no number."""
+
+    process: Process
+    flavours: int
+    subset: str | None
+
+    @classmethod
+    def of(cls, alpha: Hypothesis) -> _Settings:
+        return cls(alpha.process, alpha.flavours, alpha.subset)
+
+
 def integrand(alpha: Hypothesis) -> integrator.Integrand:
     """f(shared, event, u) ↦ weights' integrands `[scan]`, then the parts of them below the grid `[scan]`.
 
@@ -356,9 +371,10 @@ def _resonant_energies(
     """
     n = len(process.classes)
     rec, along, q = event["energy"], event["along"], event["q"]
-    z = [event["stretch"] * ndtri(u[j]) for j in range(n - 1)]
-    base = [rec[i] + sum(event["basis"][i, j] * z[j] for j in range(n - 1)) for i in range(n)]
     s, proposal, valid = _draw_s(u[n - 1], shared["resonance"], event)
+    stretch = _STRETCH + event["widening"] * jnp.maximum(s - event["s"], 0.0)
+    z = [stretch * ndtri(u[j]) for j in range(n - 1)]
+    base = [rec[i] + sum(event["basis"][i, j] * z[j] for j in range(n - 1)) for i in range(n)]
     a2 = event["along_square"]
     half = sum(event["gradient_along"][i] * base[i] for i in range(n)) / 2
     a0 = 2 * sum(q[i, j] * base[i] * base[j] for i, j in combinations(range(n), 2))
@@ -376,7 +392,6 @@ def _resonant_energies(
         # where it is not valid any energies will do, if they are positive
         energies.append(jnp.where((energy > low) & (energy < high), energy, rec[i]))
         density = density * response.density(rec[i], energies[i])
-    stretch = event["stretch"]
     normal = jnp.exp(-sum(zj**2 for zj in z) / (2 * stretch**2)) / (np.sqrt(2 * np.pi) * stretch) ** (n - 1)
     jacobian = event["sigmas"] / (2 * root * proposal * normal)
     return energies, jnp.where(valid, density * jacobian, 0.0)
@@ -411,25 +426,36 @@ def _tailed_energies(
 
 
 def _draw_s(u: Any, resonance: tuple[Any, Any], event: dict[str, Any]) -> tuple[Any, Any, Any]:
-    """s from a mixture of Breit-Wigner maps (one per mass of a scan) and a Gaussian at the measured s.
+    """s from a mixture of Breit-Wigner maps, one per mass of a scan, and the table of `_off_resonance`.
 
     **Returns** s, its density, and whether it lies inside the window.
     """
     mass, width = resonance
-    s_rec, spread, low, high = (event[key] for key in ("s", "s_spread", "s_low", "s_high"))
+    low, high, share = (event[key] for key in ("s_low", "s_high", "share"))
     count = mass.shape[0]
     pole, m_gamma = mass**2, mass * width
     first, last = jnp.arctan((low - pole) / m_gamma), jnp.arctan((high - pole) / m_gamma)
-    scaled = u / _RESONANT_SHARE * count
+    scaled = u / share * count
     which = jnp.clip(jnp.floor(scaled), 0, count - 1).astype(int)
     within = jnp.clip(scaled - which, 1e-12, 1 - 1e-12)
     angle = first[which] + within * (last[which] - first[which])
     from_resonance = pole[which] + m_gamma[which] * jnp.tan(angle)
-    within = jnp.clip((u - _RESONANT_SHARE) / (1 - _RESONANT_SHARE), 1e-15, 1 - 1e-15)
-    s = jnp.where(u < _RESONANT_SHARE, from_resonance, s_rec + spread * ndtri(within))
+
+    # the table is a density that is linear between nodes: of a cell, rest = h₀t + (h₁ − h₀)t²/2 lies below t
+    heights, below = event["heights"], event["below"]
+    cells = heights.shape[0] - 1
+    step = (high - low) / cells
+    area = jnp.clip((u - share) / (1 - share), 0.0, 1.0)
+    k = jnp.clip((below <= area).sum() - 1, 0, cells - 1)
+    h0, h1 = heights[k], heights[k + 1]
+    rest = (area - below[k]) / step
+    t = 2 * rest / (h0 + jnp.sqrt(jnp.maximum(h0**2 + 2 * (h1 - h0) * rest, 0.0)))
+    s = jnp.where(u < share, from_resonance, low + step * (k + jnp.clip(t, 0.0, 1.0)))
+    at = jnp.clip((s - low) / step, 0.0, cells)
+    k = jnp.clip(jnp.floor(at), 0, cells - 1).astype(int)
+    off_resonance = heights[k] + (at - k) * (heights[k + 1] - heights[k])
     breit_wigner = m_gamma / ((s - pole) ** 2 + m_gamma**2) / (last - first)
-    gaussian = norm.pdf(s, s_rec, spread)
-    density = _RESONANT_SHARE * breit_wigner.mean() + (1 - _RESONANT_SHARE) * gaussian
+    density = share * breit_wigner.mean() + (1 - share) * off_resonance
     return s, density, (s > low) & (s < high)
 
 
@@ -481,33 +507,20 @@ def prepared(alpha: Hypothesis, energy: jax.Array, eta: jax.Array, phi: jax.Arra
     the process (see `visible`). Pure JAX, in double precision.
     """
     require_double("the preparation of an event")
-    return _prepared(
-        alpha.process, alpha.resonant, alpha.responses, jnp.asarray(_poles(alpha)), energy, eta, phi
-    )
-
-
-def _poles(alpha: Hypothesis) -> np.ndarray:
-    """s of the resonance in GeV², one per set of parameters; none where s is not an integration variable."""
-    mass, _ = alpha.process.resonance or ("", "")
-    return np.ravel(getattr(alpha.parameters, mass)) ** 2 if alpha.resonant else np.zeros(0)
+    return _prepared(_Settings.of(alpha), shared_by_events(alpha), energy, eta, phi)
 
 
 def _prepared(
-    process: Process,
-    resonant: bool,
-    by_class: Mapping[str, transfer.ByEta],
-    poles: jax.Array,
-    energy: jax.Array,
-    eta: jax.Array,
-    phi: jax.Array,
+    alpha: _Settings, shared: dict[str, Any], energy: jax.Array, eta: jax.Array, phi: jax.Array
 ) -> dict[str, jax.Array]:
     sine = 1 / jnp.cosh(eta)
     event = {"energy": energy, "eta": eta, "phi": phi, "sine": sine}
     event |= {"x": sine * jnp.cos(phi), "y": sine * jnp.sin(phi), "z": jnp.tanh(eta)}
-    if not resonant:
+    if "resonance" not in shared:
         return event
-    n = len(process.classes)
-    sigma = jnp.stack([by_class[kind].at(eta[i]).scale(energy[i]) for i, kind in enumerate(process.classes)])
+    n = len(alpha.process.classes)
+    responses = [shared["responses"][kind].at(eta[i]) for i, kind in enumerate(alpha.process.classes)]
+    sigma = jnp.stack([response.scale(energy[i]) for i, response in enumerate(responses)])
     # 1 − cosθ_ij without the cancellation between nearly collinear leptons
     difference = 2 * (jnp.sinh((eta[:, None] - eta) / 2) ** 2 + jnp.sin((phi[:, None] - phi) / 2) ** 2)
     q = difference * sine[:, None] * sine
@@ -520,39 +533,101 @@ def _prepared(
     along = sigma * normal
     gradient_along = 2 * (q * along).sum(axis=1)
     s = (energy * gradient).sum() / 2
-    along_square = (along * gradient_along).sum() / 2
-    # Where an energy has to rise by zσ to reach the resonance, −log T = ½z²/(1 + rz)² for σ = rE is flatter
-    # than ½z², by (1 − 2rz)/(1 + rz)⁴: quantiles of the width at z = 0 would miss points that count.
-    root = jnp.sqrt(jnp.maximum(norm_along**2 / 4 + along_square * (poles - s), 0.0))
-    rise = jnp.clip(jnp.max((poles - s) / (norm_along / 2 + root)), 0.0, _WINDOW)
-    step = jnp.max(rise * normal * sigma / energy)
-    curvature = jnp.clip((1 - 2 * step) / (1 + step) ** 4, _LEAST_CURVATURE, 1.0)
-    stretch = _STRETCH / jnp.sqrt(curvature)
-    return event | {
+    event |= {
         "q": q,
         "basis": sigma[:, None] * basis,
         "along": along,
         "gradient_along": gradient_along,
-        "along_square": along_square,
-        "stretch": stretch,
+        "along_square": (along * gradient_along).sum() / 2,
+        # Where an energy has to rise by zσ, −log T = ½z²/(1 + rz)² for σ = rE is flatter than ½z², by
+        # (1 − 2rz)/(1 + rz)⁴, and its Gaussian 1 + 3rz times as wide. Found was less than 1 + 2rz.
+        "widening": _STRETCH * 2 * jnp.max(normal * sigma / energy) / norm_along,
         "sigmas": jnp.prod(sigma),
         "solved": jnp.argmax(normal),
         "s": s,
-        "s_spread": stretch * norm_along,
         "s_low": jnp.maximum(s - _WINDOW * norm_along, 1e-6 * s),
         "s_high": s + _WINDOW * norm_along,
     }
+    return event | _off_resonance(alpha, shared, event, responses, gradient, sigma)
 
 
-_prepare_batch = jax.jit(
-    jax.vmap(_prepared, in_axes=(None, None, None, None, 0, 0, 0)), static_argnums=(0, 1)
-)
+def _off_resonance(
+    alpha: _Settings,
+    shared: dict[str, Any],
+    event: dict[str, jax.Array],
+    responses: Sequence[transfer.Response],
+    gradient: jax.Array,
+    sigma: jax.Array,
+) -> dict[str, jax.Array]:
+    """The density of s off the resonance: L(s) BW(s) less what points on the resonance account for.
+
+    L(s) BW(s) is the integrand where the normal through the measured energies meets s (with the Π T of one
+    energy that moves alone where that is larger: tails). An event measured several σ from the resonance has
+    most of its weight neither on it nor at the measured s, but in between, where BW ∝ 1/(s − m²)² has risen
+    and L not fallen yet, or where a pair of leptons reaches the mass of the Z. Points on the resonance follow
+    BW, and account for L(m²) BW; what is left, (L − L(m²)) BW, is tabulated.
+
+    **Returns** `heights`, the density at equidistant nodes from `s_low` to `s_high`; `below`, its integral
+    up to each node; `share`, the part of points that belongs on the resonance.
+    """
+    energy, s, low, high = (event[key] for key in ("energy", "s", "s_low", "s_high"))
+    directions = jnp.concatenate([event["along"][None], jnp.diag(sigma)])
+    half = directions @ gradient / 2
+    square = ((directions @ event["q"]) * directions).sum(axis=1)
+
+    mass, width = shared["resonance"]
+    pole, m_gamma = (mass**2)[:, None], (mass * width)[:, None]
+
+    def along_normal(at: jax.Array) -> jax.Array:
+        root = jnp.sqrt(jnp.maximum(half**2 + square * (at - s), 0.0))
+        there = jnp.maximum(energy + ((at - s) / (half + root))[:, None] * directions, 1e-3 * energy)
+        ratios = [
+            response.density(energy[i], there[:, i]) / response.density(energy[i], energy[i])
+            for i, response in enumerate(responses)
+        ]
+        e = there[0]
+        x, y, z = (event[axis] for axis in ("x", "y", "z"))
+        legs = [(e[i], e[i] * x[i], e[i] * y[i], e[i] * z[i]) for i in range(len(responses))]
+        values, _ = _partonic(alpha.process, alpha.flavours, alpha.subset, False, shared, legs)
+        values = values * jnp.prod(e / energy) * jnp.prod(jnp.stack(ratios), axis=0).max()
+        return jnp.nan_to_num(values * ((at - pole[:, 0]) ** 2 + m_gamma[:, 0] ** 2), nan=0.0, posinf=0.0)
+
+    nodes = jnp.linspace(low, high, _NODES)
+    step = nodes[1] - nodes[0]
+    profile = jax.vmap(along_normal, out_axes=1)(jnp.concatenate([nodes, mass**2]))
+    # what the table resolves by itself, a wide resonance, needs no points of its own
+    on_pole = jnp.diag(profile[:, _NODES:])[:, None] / (1 + (m_gamma / step) ** 2)
+    profile = profile[:, :_NODES]
+    # the table is no finer than its step
+    smooth = m_gamma / ((nodes - pole) ** 2 + jnp.maximum(m_gamma, step) ** 2)
+    left = jnp.maximum(profile - on_pole, 0.0) * smooth
+    breit_wigner = jnp.arctan((high - pole) / m_gamma) - jnp.arctan((low - pole) / m_gamma)
+    resonant = (on_pole * breit_wigner)[:, 0]
+    total = resonant + step * left.sum(axis=1)
+    share = jnp.clip(_over(resonant, total).mean(), _LEAST_SHARE, 1 - _LEAST_SHARE)
+    heights = _over(left, total[:, None]).mean(axis=0)
+    alone = _over(profile, profile.sum(axis=1)[:, None]).mean(axis=0)
+    heights = heights + (_RESPONSES_ALONE * alone + _UNIFORM / _NODES) / step
+    pieces = (heights[1:] + heights[:-1]) / 2 * step
+    below = jnp.concatenate([jnp.zeros(1), jnp.cumsum(pieces)])
+    return {"share": share, "heights": heights / below[-1], "below": below / below[-1]}
 
 
-def _prepare(alpha: Hypothesis, particles: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _over(a: jax.Array, b: jax.Array) -> jax.Array:
+    """a/b, and 0 where b is 0."""
+    return jnp.where(b > 0, a / jnp.where(b > 0, b, 1.0), 0.0)
+
+
+_prepare_batch = jax.jit(jax.vmap(_prepared, in_axes=(None, None, 0, 0, 0)), static_argnums=0)
+
+
+def _prepare(
+    alpha: Hypothesis, shared: dict[str, Any], particles: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
     """`prepared` for many events, in batches of one size: compiled once, and the same bits for any number."""
     count = len(particles["energy"])
-    padded = -(-count // _BATCH) * _BATCH
+    batch = _RESONANT_BATCH if alpha.resonant else _BATCH
+    padded = -(-count // batch) * batch
     columns = []
     for name in ("energy", "eta", "phi"):
         column = np.ones((padded, len(alpha.process.outgoing)))
@@ -560,14 +635,8 @@ def _prepare(alpha: Hypothesis, particles: dict[str, np.ndarray]) -> dict[str, n
         columns.append(column)
     with double_precision():
         parts = [
-            _prepare_batch(
-                alpha.process,
-                alpha.resonant,
-                dict(alpha.responses),
-                _poles(alpha),
-                *(c[k : k + _BATCH] for c in columns),
-            )
-            for k in range(0, padded, _BATCH)
+            _prepare_batch(_Settings.of(alpha), shared, *(c[k : k + batch] for c in columns))
+            for k in range(0, padded, batch)
         ]
         return {name: np.concatenate([np.asarray(part[name]) for part in parts])[:count] for name in parts[0]}
 
@@ -600,8 +669,9 @@ def compute(
     rows = np.flatnonzero(good)
     names = alpha.names
     if len(rows):
-        chosen = _prepare(alpha, {key: values[rows] for key, values in particles.items()})
-        estimate = _estimate(alpha, chosen, precision, calls, seed, rows + first_entry)
+        shared = shared_by_events(alpha)
+        chosen = _prepare(alpha, shared, {key: values[rows] for key, values in particles.items()})
+        estimate = _estimate(alpha, shared, chosen, precision, calls, seed, rows + first_entry)
     weights = {}
     for k, name in enumerate(names):
         value, error = np.full(len(good), np.nan), np.full(len(good), np.nan)
@@ -614,13 +684,14 @@ def compute(
 
 def _estimate(
     alpha: Hypothesis,
+    shared: dict[str, Any],
     events: dict[str, np.ndarray],
     precision: float,
     calls: int | None,
     seed: int,
     indices: np.ndarray,
 ) -> integrator.Estimate:
-    f, shared, dimensions = integrand(alpha), shared_by_events(alpha), alpha.dimensions
+    f, dimensions = integrand(alpha), alpha.dimensions
     steering = len(alpha.names)
     if dimensions == 0:
         return integrator.evaluate(f, shared, events)
@@ -672,12 +743,12 @@ def weight_function(alpha: Hypothesis, points: np.ndarray, weights: np.ndarray) 
     **Arguments:** `points` `[points, dimensions]`, `weights` `[points]`, for instance of
     `integrator.product_rule`.
     """
-    f, shared = integrand(alpha), shared_by_events(alpha)
+    f, shared, settings = integrand(alpha), shared_by_events(alpha), _Settings.of(alpha)
 
     def w(p: Parameters, event: dict[str, Any]) -> jax.Array:
         require_double("a weight function")
         here = shared | {"parameters": jax.tree.map(lambda v: jnp.asarray(v, dtype=float)[None], p)}
-        known = prepared(alpha, **{key: jnp.asarray(event[key]) for key in ("energy", "eta", "phi")})
+        known = _prepared(settings, shared, *(jnp.asarray(event[key]) for key in ("energy", "eta", "phi")))
         values = jax.vmap(lambda u: f(here, known, u)[0][0])(jnp.asarray(points))
         return jnp.asarray(weights) @ values
 

@@ -2,7 +2,7 @@
 
 The loss is the importance-weighted mean of squared errors of the standardised −log10 w. The default network
 is trained with Muon (momentum, orthogonalised), whose steps are equally large in all directions of a weight
-matrix: on Drell-Yan weights it reached in 30 s what Adam does not reach in ten times that, and it does not
+matrix: on Drell-Yan weights, at equal time, |Δ| of 68 % is 0.0004 against Adam's 0.0017, and it does not
 mind inputs that only carry noise. The rate rises over the first steps and falls as a cosine over all epochs.
 
 An epoch is one compiled call over data in memory, or one call per block of streamed data; no batch is
