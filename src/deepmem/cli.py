@@ -287,10 +287,8 @@ def processes(debug: Debug = False, as_json: AsJson = False) -> None:
         typer.echo(f"    parameters  {settings}")
         if entry["subsets"]:
             typer.echo(f"    subsets     {', '.join(entry['subsets'])} (--set subset=NAME)")
-        if find_process(name).invisible:
-            typer.echo("    weights     not in this version: |M|² alone (deepmem.matrix_element)")
-        else:
-            typer.echo(f"    dimensions  {entry['dimensions']}, or 0 with --set r_lepton=0")
+        without = "" if find_process(name).invisible else ", or 0 with --set r_lepton=0"
+        typer.echo(f"    dimensions  {entry['dimensions']}{without}")
         typer.echo(f"    reference   {entry['reference']}\n")
 
 

@@ -345,7 +345,8 @@ def test_scan_over_a_parameter_compiles_once():
 def test_menu():
     menu = processes()
     four_leptons = {"zz_4l", "zz_4e", "zz_4mu", "higgs_4l", "higgs_4e", "higgs_4mu"}
-    assert set(menu) == {"drell_yan", *four_leptons, "ttbar_2l", "ww_2l", "higgs_ww_2l"}
+    top_pairs = {"ttbar_2l", "ttbar_2l_assignment_0", "ttbar_2l_assignment_1"}
+    assert set(menu) == {"drell_yan", *four_leptons, *top_pairs, "ww_2l", "higgs_ww_2l"}
     assert menu["zz_4l"]["outgoing"] == (-11, 11, -13, 13)
     assert menu["drell_yan"]["columns"][:4] == ("lep1_PT", "lep1_Eta", "lep1_Phi", "lep1_Charge")
     assert menu["drell_yan"]["parameters"]["Q"] == 91.188

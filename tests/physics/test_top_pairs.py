@@ -9,10 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deepmem.errors import UsageError
 from deepmem.physics.amplitude import matrix_element
 from deepmem.physics.constants import Parameters
-from deepmem.physics.weight import hypothesis
 
 REFERENCE_FILE = Path(__file__).parents[1] / "reference" / "matrix_elements.json"
 REFERENCE = json.loads(REFERENCE_FILE.read_text())["processes"]
@@ -108,9 +106,3 @@ def legs_of(event) -> list[list[float]]:
     first, second = event["x1"] * beam, event["x2"] * beam
     out = [[p[3], *p[:3]] for p in np.array(event["momenta"])[[0, 2, 1, 3, 5, 4]]]
     return [[first, 0, 0, first], [second, 0, 0, -second], *out]
-
-
-@pytest.mark.parametrize("process", ["ttbar_2l", "ww_2l", "higgs_ww_2l"])
-def test_weights_are_not_available_yet(process):
-    with pytest.raises(UsageError, match="particles that escape"):
-        hypothesis(process)

@@ -8,6 +8,10 @@ part of the integral that lies outside a table). `f` must be a hashable object t
 a module rather than a lambda made anew: the compiled code is kept by its identity. What changes between
 calls belongs to `shared`, which never recompiles.
 
+An integrand may come in two stages, as `Staged`: what is cheap, at every point, and what is expensive, at
+the points that count. The latter are gathered before, so that a point without a solution costs no more than
+finding that out.
+
 Three rules, and what each is for:
 
 - `evaluate`: no dimension, one evaluation.
@@ -36,6 +40,7 @@ as zero, enlarges the error, and the event is never "good"."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import cache, partial, reduce
 from typing import Any, NamedTuple, TypeAlias
 
@@ -52,6 +57,40 @@ from deepmem.physics.precision import double_precision
 Integrand: TypeAlias = Callable[
     [Any, Any, Float[Array, "dimensions"]], Float[Array, "..."] | tuple[Float[Array, "..."], ...]
 ]
+
+
+@dataclass(frozen=True, eq=False)
+class Staged:
+    """An integrand in two stages, Σ_branches complete(shared, parcel), for valid branches alone.
+
+    - `propose`: steps (shared, event, x, what the step before returned) ↦ what the next one needs; the last
+      returns (parcel, valid): a pytree of arrays `[branches, ...]`, the solutions of a point, and which of
+      them count `[branches]`. Each is compiled by itself, for XLA fuses what a point needs once into loops
+      that use it many times.
+    - `complete(shared, parcel)` ↦ values, as an integrand's, of one branch.
+    """
+
+    propose: tuple[Callable[[Any, Any, Float[Array, "dimensions"], Any], Any], ...]
+    complete: Callable[[Any, Any], Float[Array, "..."] | tuple[Float[Array, "..."], ...]]
+
+    def __call__(self, shared: Any, event: Any, x: Float[Array, "dimensions"]) -> tuple[Array, ...]:
+        return self.completed(shared, *self.proposed(shared, event, x))
+
+    def proposed(self, shared: Any, event: Any, x: Float[Array, "dimensions"]) -> tuple[Any, Array]:
+        """The first stage for one point."""
+        known: Any = None
+        for step in self.propose:
+            known = step(shared, event, x, known)
+        return known
+
+    def completed(self, shared: Any, parcel: Any, valid: Array) -> tuple[Array, ...]:
+        """The second stage for one point: the sum over its branches."""
+
+        def one(branch: Any, counts: Array) -> tuple[Array, ...]:
+            return tuple(jnp.where(counts, part, 0.0) for part in _parts(self.complete(shared, branch)))
+
+        return tuple(part.sum(axis=0) for part in jax.vmap(one)(parcel, valid))
+
 
 SLOT = 256
 """Evaluations per slot."""
@@ -87,6 +126,8 @@ GENERATING_VECTOR = np.array(
 
 _LATTICE_POINTS = 1 << 20
 _BINS = 32
+# The expensive stage of an integrand is evaluated for this share of a compiled call's points at a time.
+_GATHERED = 8
 # Importance maps per event at most, and the factor in variance from which one is worth its evaluations.
 _MAPS = 3
 _WORTH_IT = 1.5
@@ -213,6 +254,7 @@ def lattice(
     shifts: int = 16,
     allowance: float = 2.0,
     steering: int | None = None,
+    together: int = 1,
     evaluations: int | None = None,
 ) -> Estimate:
     """Integrate by randomly shifted lattice rules, until each event reaches its precision or its budget.
@@ -235,6 +277,8 @@ def lattice(
     - `allowance`: how many times the largest single contribution the error allows for, beside the spread of
       the shifts. With 1, coverage of discontinuous integrands and of unmapped resonances is a per cent short;
     - `steering`: how many of the values decide when to stop (all if not given);
+    - `together`: so many consecutive events are contributions to one number (1 or 2): they stop when their
+      sum is precise, share the budget, and one that contributes little to the error stops before;
     - `evaluations`: per compiled call; 2¹⁴ on a CPU and 2²⁰ elsewhere if not given.
 
     **Raises** `UsageError` for arguments out of range.
@@ -248,6 +292,8 @@ def lattice(
     if not count:
         return _nothing()
     numbers = np.arange(count) if indices is None else np.asarray(indices)
+    if together not in (1, 2) or count % together:
+        raise UsageError(f"contributions come alone or in pairs, got {count} events by {together}")
     if numbers.shape != (count,):
         raise UsageError(f"indices must have one entry per event, {count}, and has the shape {numbers.shape}")
     # Windows bound the memory that learning takes; nothing depends on them.
@@ -267,6 +313,7 @@ def lattice(
             shifts,
             allowance,
             steering,
+            together,
             evaluations,
         )
         for first in range(0, count, window)
@@ -288,6 +335,7 @@ def _lattice_window(
     shifts: int,
     allowance: float,
     steering: int | None,
+    together: int,
     evaluations: int | None,
 ) -> Estimate:
     count = len(numbers)
@@ -306,7 +354,7 @@ def _lattice_window(
     done_blocks = np.zeros(count, dtype=np.int64)  # of the current map
     stage = np.zeros(count, dtype=np.int64)  # maps adopted so far
     learning = np.full(count, adapt)
-    active = np.arange(count)
+    active = open_ = np.arange(count)
     with double_precision():
         shared = jax.device_put(shared)
         slots = _evaluations(evaluations) // SLOT
@@ -346,14 +394,19 @@ def _lattice_window(
             error[active] = np.hypot(spread, tally.unseen(active, per_shift * shifts))
 
             # Zero so far isn't zero: look four times longer before giving up.
-            empty = done_blocks[active] >= 4 * first_blocks
-            finished = tally.finished(value, error, active, precision, steering, empty)
-            active = active[~finished]
+            empty = done_blocks[open_] >= 4 * first_blocks
+            finished = tally.finished(value, error, open_, precision, steering, empty, together)
+            active = open_[~finished]
 
             # a map costs what was sampled before it: not worth it where four times as much would do anyway
-            distant = (error[active] > 2 * precision * np.abs(value[active]))[:, :steering].any(axis=1)
+            of_group = np.abs(value.reshape(count // together, together, -1).sum(axis=1)).repeat(
+                together, axis=0
+            )
+            distant = (error[active] > 2 * precision * of_group[active])[:, :steering].any(axis=1)
             learning[active] &= distant
-            left = calls - tally.calls
+            spent = tally.calls.reshape(-1, together).sum(axis=1).repeat(together)
+            sharing = np.bincount(active // together, minlength=count // together).repeat(together)
+            left = (calls - spent) // np.maximum(sharing, 1)
             candidates = active[learning[active] & (left[active] >= first_blocks * SLOT)]
             learning[candidates] = stage[candidates] < _MAPS - 1
             new_grid, gain = _refine(
@@ -373,7 +426,10 @@ def _lattice_window(
             next_blocks = np.maximum(done_blocks[active], first_blocks)
             affordable = next_blocks * SLOT <= left[active]
             affordable &= (done_blocks[active] + next_blocks) * block_points <= _LATTICE_POINTS
+            # one of several contributions may have to go on when another one has grown smaller
+            waiting = open_[finished] if together > 1 else open_[:0]
             active = active[affordable]
+            open_ = np.sort(np.r_[active, waiting])
     assert tally is not None
     return tally.estimate(value, error, precision, steering)
 
@@ -414,9 +470,17 @@ class _Tally:
         precision: float,
         steering: int | None,
         empty: np.ndarray | bool,
+        together: int = 1,
     ) -> np.ndarray:
         """Which events need no more points: precise, hopeless, or zero as often as `empty` asks for."""
-        precise = (error[event] <= precision * np.abs(value[event]))[:, :steering].all(axis=1)
+        groups = len(value) // together
+        wanted = precision * np.abs(value.reshape(groups, together, -1).sum(axis=1))
+        of_group = np.sqrt((error**2).reshape(groups, together, -1).sum(axis=1))
+        enough = of_group[event // together] <= wanted[event // together]
+        if together > 1:
+            # half of what is allowed to all is enough for one of them
+            enough |= error[event] <= wanted[event // together] / 2
+        precise = enough[:, :steering].all(axis=1)
         zero = (self.largest[event] == 0).all(axis=1)
         return (precise & ~zero) | (zero & empty) | (self.bad[event] == self.current[event])
 
@@ -437,25 +501,79 @@ class _Tally:
 
 
 def _evaluate(f: Integrand, shared: Any, events: Any) -> Array:
-    values = _values(f, shared, events, jnp.zeros((jax.tree.leaves(events)[0].shape[0], 1, 0)))
-    return jnp.concatenate(values, axis=-1)[:, 0]
+    parts = values(f, shared, events, jnp.zeros((jax.tree.leaves(events)[0].shape[0], 1, 0)))
+    return jnp.concatenate(parts, axis=-1)[:, 0]
+
+
+def _parts(values: Any) -> tuple[Array, ...]:
+    return tuple(map(jnp.atleast_1d, values if isinstance(values, tuple) else (values,)))
+
+
+def values(
+    f: Integrand, shared: Any, events: Any, x: Float[Array | np.ndarray, "slots points d"]
+) -> tuple[Float[Array, "slots points _"], ...]:
+    """The integrand's values, part by part."""
+    if not isinstance(f, Staged):
+        return _at_every_point(f, shared, events, x)
+    parcel, valid = proposals(f, shared, events, x)
+    where = np.flatnonzero(np.asarray(valid))
+    size = -(-x.shape[0] * x.shape[1] // _GATHERED)
+    total: tuple[Array, ...] = ()
+    for first in range(0, max(len(where), 1), size):
+        rows = where[first : first + size]
+        padded = np.zeros(size, dtype=np.int32)
+        padded[: len(rows)] = rows
+        found = _completed(f, shared, parcel, padded, len(rows))
+        # scattered outside, see `_at_every_point`
+        parts = _scattered(found, padded // valid.shape[2], x.shape[:2])
+        total = tuple(a + b for a, b in zip(total, parts, strict=True)) if total else parts
+    return total
 
 
 @partial(jax.jit, static_argnames=("f",))
-def _values(
+def _at_every_point(
     f: Integrand, shared: Any, events: Any, x: Float[Array, "slots points d"]
 ) -> tuple[Float[Array, "slots points _"], ...]:
-    """The integrand's values, part by part.
-
-    Compiled by itself, and parts are joined outside: XLA would fuse an integrand into the joining, and
+    """Compiled by itself, and parts are joined outside: XLA would fuse an integrand into the joining, and
     compute all of it for each part, four times slower.
     """
 
     def one(event: Any, point: Array) -> tuple[Array, ...]:
-        parts = f(shared, event, point)
-        return tuple(map(jnp.atleast_1d, parts if isinstance(parts, tuple) else (parts,)))
+        return _parts(f(shared, event, point))
 
     return jax.vmap(jax.vmap(one, in_axes=(None, 0)))(events, x)
+
+
+def proposals(
+    f: Staged, shared: Any, events: Any, x: Float[Array | np.ndarray, "slots points d"]
+) -> tuple[Any, Array]:
+    """The first stage: parcels, with leading axes `[slots, points, branches]`, and which of them count."""
+    known: Any = None
+    for step in f.propose:
+        known = _proposed(step, shared, events, x, known)
+    return known
+
+
+@partial(jax.jit, static_argnames=("step",))
+def _proposed(
+    step: Callable, shared: Any, events: Any, x: Float[Array | np.ndarray, "slots points d"], known: Any
+) -> Any:
+    return jax.vmap(jax.vmap(partial(step, shared), in_axes=(None, 0, 0)))(events, x, known)
+
+
+@partial(jax.jit, static_argnames=("f",))
+def _completed(f: Staged, shared: Any, parcel: Any, rows: Array, used: int) -> tuple[Array, ...]:
+    """The second stage for some of the branches, counted through all points; those after `used` are 0."""
+    chosen = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[3:])[rows], parcel)
+    values = jax.vmap(lambda one: _parts(f.complete(shared, one)))(chosen)
+    return tuple(jnp.where((jnp.arange(len(rows)) < used)[:, None], part, 0.0) for part in values)
+
+
+@partial(jax.jit, static_argnames=("shape",))
+def _scattered(found: tuple[Array, ...], points: Array, shape: tuple[int, int]) -> tuple[Array, ...]:
+    """Sums over the branches of each point, `[slots, points, values]`."""
+    sums = (jax.ops.segment_sum(part, points, shape[0] * shape[1]) for part in found)
+    return tuple(part.reshape(*shape, -1) for part in sums)
 
 
 def _quadrature_slots(
@@ -466,7 +584,7 @@ def _quadrature_slots(
     weights: Float[Array, "slots rules points"],
 ) -> tuple[Array, Array, Array]:
     """Per slot: the sum under each rule, the largest |value|, the number of points that aren't finite."""
-    return _quadrature_sums(_values(f, shared, events, x), weights)
+    return _quadrature_sums(values(f, shared, events, x), weights)
 
 
 @jax.jit
@@ -504,7 +622,7 @@ def _lattice_slots(
 ) -> tuple[Array, Array, Array, Array]:
     """Per slot: the values, their sum per shift, the largest |value|, the number of points not finite."""
     x, jacobian = _mapped_points(grid, shift, offset, z)
-    return _lattice_sums(_values(f, shared, events, x), jacobian, shift)
+    return _lattice_sums(values(f, shared, events, x), jacobian, shift)
 
 
 @jax.jit
@@ -747,6 +865,18 @@ def _ladder(dimensions: int) -> _Ladder:
 def _quoted_error(coarse: np.ndarray, middle: np.ndarray, fine: np.ndarray) -> np.ndarray:
     """See `quadrature`; the last term is rounding."""
     return np.maximum(np.abs(fine - middle), np.abs(middle - coarse) / 4) + 1e-14 * np.abs(fine)
+
+
+def slots_per_call(evaluations: int | None = None) -> int:
+    """How many slots a compiled call works on."""
+    return _evaluations(evaluations) // SLOT
+
+
+def fixed_points(slots: int, dimensions: int) -> Float[np.ndarray, "slots points d"]:
+    """Points of the lattice, not shifted at random: for trials that decide how to integrate."""
+    index = _radical_inverse(np.arange(slots * SLOT))
+    u = (GENERATING_VECTOR[:dimensions] * index[:, None] + 0.5 / (slots * SLOT)) % 1
+    return u.reshape(slots, SLOT, dimensions)
 
 
 def _count(events: Any) -> int:

@@ -1,13 +1,14 @@
 """Transfer functions T(E_rec | E_gen): what the detector makes of a parton's energy.
 
-One class per shape, all with the same five things, written for one particle and batched from outside:
+One class per shape, all with the same things, written for one particle and batched from outside:
 
 - `density(rec, gen)`: T in 1/GeV, normalised over E_rec for every E_gen;
 - `draw(gen, u)`: E_rec made from one uniform number, so that generated events and closure tests have the very
   response that weights assume; from NumPy's random numbers or JAX's alike;
 - `support(rec, mass)`: the range of E_gen that is integrated;
 - `linear(u, rec, mass)`: E_gen linear in u ∈ [0, 1] over the support, as MoMEMta maps it;
-- `flatten(u, rec, mass, stretch)`: E_gen such that T is flat in u.
+- `flatten(u, rec, mass, stretch)`: E_gen such that T is flat in u; `flatten_below(u, rec, limit)`: the same
+  below a limit at which the integrand is singular.
 
 Both maps return `(gen, weight)` with weight = T(E_rec | E_gen) · dE_gen/du, which is what an integrand needs
 (and the flattening one knows without computing T). The Jacobian from energy to momentum, |p|² d|p| / 2E = |p|
@@ -118,6 +119,34 @@ class Response(eqx.Module):
         gen = low + (high - low) * u
         return gen, self.density(rec, gen) * (high - low)
 
+    def flatten_below(self, u: Values, rec: Values, limit: Values) -> Point:
+        """E_gen < `limit` for an integrand ∝ T/√(limit − E_gen), and T · dE_gen/du.
+
+        With a level q(E) that rises evenly where T is large, √(q(limit) − q) is linear in u, so that the
+        singularity is flat too. The further the limit is beyond T's reach, the more evenly q itself is drawn.
+        """
+        low, high = self.support(rec)
+        first, last = self._level(rec, low), self._level(rec, jnp.clip(limit, low, high))
+        beyond = jnp.maximum((limit - rec) / self.scale(rec) - 3.0, 0.0) / 6
+        span = last - first
+        end = last + (self._level(rec, jnp.maximum(limit, low)) - last) + beyond * span
+        far, near = jnp.sqrt(end - first), jnp.sqrt(jnp.maximum(end - last, 0.0))
+        y = far - u * (far - near)
+        gen, weight = self._at_level(rec, jnp.clip(end - y**2, first, last))
+        return jnp.minimum(gen, limit), jnp.where(span > 0, weight * 2 * y * (far - near), 0.0)
+
+    def _level(self, rec: Values, gen: Values) -> Array:
+        """½ (1 + x/√(1 + x²)) with x = (E_gen − E_rec)/scale: more in the tails than any T has."""
+        x = (gen - rec) / self.scale(rec)
+        return (1 + x / jnp.sqrt(1 + x**2)) / 2
+
+    def _at_level(self, rec: Values, q: Values) -> Point:
+        """E_gen at a level, and T · dE_gen/dq."""
+        rest = 4 * q * (1 - q)
+        x, scale = (2 * q - 1) / jnp.sqrt(rest), self.scale(rec)
+        gen = rec + scale * x
+        return gen, self.density(rec, gen) * scale * 2 * rest**-1.5
+
 
 class Gaussian(Response):
     """T = exp(−z²/2) / (√(2π) σ(E_gen)), z = (E_rec − E_gen)/σ(E_gen).
@@ -153,6 +182,14 @@ class Gaussian(Response):
 
     def scale(self, energy: Values) -> Array:
         return self.resolution.sigma(energy)
+
+    def _level(self, rec: Values, gen: Values) -> Array:
+        return ndtr((gen - rec) / self.resolution.sigma(gen))
+
+    def _at_level(self, rec: Values, q: Values) -> Point:
+        z = -ndtri(q)
+        gen = self.resolution.energy(rec, z)
+        return gen, 1 / (1 + z * self.resolution.derivative(gen))
 
 
 class DoubleGaussian(Response):
@@ -491,6 +528,10 @@ class _Chosen(Response):
 
     def flatten(self, u: Values, rec: Values, mass: Values = 0.0, stretch: Values = 1.0) -> Point:
         gen, weight = zip(*(r.flatten(u, rec, mass, stretch) for r in self.responses), strict=True)
+        return self._take(gen), self._take(weight)
+
+    def flatten_below(self, u: Values, rec: Values, limit: Values) -> Point:
+        gen, weight = zip(*(r.flatten_below(u, rec, limit) for r in self.responses), strict=True)
         return self._take(gen), self._take(weight)
 
     def scale(self, energy: Values) -> Array:

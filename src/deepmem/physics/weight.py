@@ -50,9 +50,10 @@ from deepmem.kinematics import FourVector, add, boost
 from deepmem.physics import integrator, pdf, transfer
 from deepmem.physics.constants import Parameters, parameters
 from deepmem.physics.errors import ParameterError, unknown_name
+from deepmem.physics.neutrinos import Step
 from deepmem.physics.precision import double_precision, require_double
 from deepmem.physics.processes import find_process
-from deepmem.physics.processes.base import DEFAULT_DENSITY, DEFAULT_FLAVOURS, Process
+from deepmem.physics.processes.base import DEFAULT_DENSITY, DEFAULT_FLAVOURS, MISSING_COLUMNS, Process
 
 # Gaussian quantiles are spread by this much, and more where energies have to rise, see `_prepared`.
 _STRETCH = 1.1
@@ -63,6 +64,9 @@ _QUADRATURE_STRETCH = 2.0
 # one, in which an event far from the resonance has few points that count.
 _MINIMUM = 1 << 10
 _TAILED_MINIMUM = 1 << 13
+_NEUTRINO_MINIMUM = 1 << 11
+# Points per side that decide which top comes first, in slots.
+_TRIAL_SLOTS = 2
 # Nodes of the density from which s is drawn off the resonance; what part of it follows the responses alone,
 # and what part is uniform; the least share of points on the resonance and off it.
 _NODES = 64
@@ -95,6 +99,14 @@ class Hypothesis:
     subset: str | None
     responses: Mapping[str, transfer.ByEta]
     mass_from_event: bool
+    met: str = "event"
+    """Missing pT from the event, or the `balance` of the visible partons."""
+    missing: transfer.MissingMomentum | None = None
+    """Its response; none: it is measured perfectly."""
+    frame: str = "pt0"
+    """Where |M|² is evaluated: total pT = 0, or the `lab`oratory, with incoming partons boosted back."""
+    b_mass: str = "mb"
+    """The mass of the parton behind a b jet: that of the b quark, or of the `jet`."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -109,13 +121,23 @@ class Hypothesis:
     @property
     def dimensions(self) -> int:
         """Of the integral: a perfectly measured particle needs none."""
-        return sum(self.responses[kind].dimensions for kind in self.process.classes)
+        energies = sum(self.responses[kind].dimensions for kind in self.process.visible_classes)
+        block = self.process.block
+        return energies + (0 if block is None else block.hidden) + (0 if self.missing is None else 2)
 
     @property
     def resonant(self) -> bool:
         """Whether s is an integration variable; that takes responses for every particle."""
         full = self.dimensions == len(self.process.outgoing)
-        return self.process.resonance is not None and full and not self.mass_from_event
+        plain = self.process.block is None and not self.mass_from_event
+        return self.process.resonance is not None and full and plain
+
+    @property
+    def by_angle(self) -> bool:
+        """Whether neutrinos come from the map by angle: missing pT is given, and energies are free."""
+        block = self.process.block
+        wide = all(self.responses[kind].dimensions for kind in self.process.visible_classes)
+        return block is not None and bool(block.by_angle) and self.met == "event" and wide
 
     @property
     def gaussian(self) -> bool:
@@ -140,7 +162,9 @@ class Hypothesis:
             "pdf": self.density_name,
             "flavours": self.flavours,
             "responses": {name: repr(response) for name, response in self.responses.items()},
-            "unit": f"GeV^-{len(self.process.outgoing)}",
+            **{name: getattr(self, name) for name in self.process.choices},
+            **({} if self.missing is None else {"missing": repr(self.missing)}),
+            "unit": f"GeV^-{len(self.process.visible)}",
         }
 
 
@@ -163,21 +187,24 @@ def hypothesis(
     **Raises** `UsageError` for an unknown name (with the nearest known one) or a value that makes no sense.
     """
     chosen = find_process(process)
-    if chosen.invisible:
-        raise UsageError(
-            f"{process} has particles that escape: this version computes its |M|² (deepmem.matrix_element), "
-            "but no weights of it yet"
-        )
     if subset is not None and subset not in chosen.subsets:
         raise unknown_name("subset", subset, chosen.subsets)
     known = ["sqrt_s", *chosen.parameters, "Q", "flavours", *(f"r_{kind}" for kind in chosen.responses)]
+    known += [*chosen.choices]
     for name in settings:
         if name not in known:
             raise unknown_name(f"parameter of {process}", name, known)
     flavours = settings.pop("flavours", DEFAULT_FLAVOURS)
     if flavours not in (4, 5):
         raise ParameterError(f"flavours must be 4 or 5, got {flavours!r}")
+    words = {name: settings.pop(name, allowed[0]) for name, allowed in chosen.choices.items()}
+    for name, word in words.items():
+        if word not in chosen.choices[name]:
+            raise ParameterError(f"{name} must be {' or '.join(chosen.choices[name])}, got {word!r}")
     kinds = dict(response or {})
+    met_response = kinds.pop("met", None) if chosen.invisible else None
+    if met_response is not None and words["met"] == "balance":
+        raise ParameterError("met=balance takes no response of missing pT: leave one of the two out")
     for kind, default in chosen.responses.items():
         r = settings.pop(f"r_{kind}", None)
         if r is not None and kind in kinds:
@@ -190,6 +217,8 @@ def hypothesis(
     if mass_from_event:
         settings.pop("MH")
     scans = {name: tuple(map(float, v)) for name, v in settings.items() if np.ndim(v) == 1}
+    for name in scans.keys() & {"sqrt_s", "MB"} if chosen.invisible else scans.keys() & {"sqrt_s"}:
+        raise ParameterError(f"{name} changes the phase space and can't be scanned: compute value by value")
     if len(scans) > 1:
         raise ParameterError(f"one parameter can be scanned at a time, got {', '.join(scans)}")
     plain = parameters(**{name: v for name, v in settings.items() if name not in scans})
@@ -215,8 +244,10 @@ def hypothesis(
         str(pdf),
         flavours,
         subset,
-        transfer.responses(kinds, tuple(dict.fromkeys(chosen.classes))),
+        transfer.responses(kinds, tuple(dict.fromkeys(chosen.visible_classes))),
         mass_from_event,
+        missing=None if met_response is None else transfer.missing_momentum(met_response),
+        **words,
     )
 
 
@@ -236,6 +267,8 @@ def shared_by_events(alpha: Hypothesis) -> dict[str, Any]:
         if alpha.resonant:
             mass, width = alpha.process.resonance or ("", "")
             shared["resonance"] = (getattr(p, mass), getattr(p, width))
+        if alpha.process.block is not None:
+            shared["met"] = alpha.missing
     return shared
 
 
@@ -265,6 +298,13 @@ def integrand(alpha: Hypothesis) -> integrator.Integrand:
 
     `shared` comes from `shared_by_events`, `event` from `prepared`.
     """
+    if alpha.process.block is not None:
+        block = alpha.process.block
+        if alpha.by_angle:
+            to_momenta = block.by_angle
+        else:
+            to_momenta = block.by_balance if alpha.met == "balance" else block.by_energies
+        return _with_neutrinos(alpha.process, alpha.flavours, alpha.subset, alpha.frame, to_momenta)
     if alpha.resonant:
         point: _Map = _resonant_energies if alpha.gaussian else _tailed_energies
     else:
@@ -298,6 +338,30 @@ def _integrand(
     return f
 
 
+@cache
+def _with_neutrinos(
+    process: Process, flavours: int, subset: str | None, frame: str, to_momenta: tuple[Step, ...]
+) -> integrator.Staged:
+    """The same where particles escape: |M|² and densities only at points that have a solution."""
+    *steps, last = to_momenta
+
+    def proposed(
+        shared: dict[str, Any], event: dict[str, Any], u: jax.Array, known: Any
+    ) -> tuple[Any, jax.Array]:
+        require_double("the integrand of a weight")
+        legs, density = last(shared, event, u, known)
+        return (legs, density), density > 0
+
+    def complete(
+        shared: dict[str, Any], parcel: tuple[Sequence[FourVector], Any]
+    ) -> tuple[jax.Array, jax.Array]:
+        legs, density = parcel
+        values, below = _partonic(process, flavours, subset, False, shared, legs, frame)
+        return values * density, jnp.where(below, values * density, 0.0)
+
+    return integrator.Staged((*steps, proposed), complete)
+
+
 def _partonic(
     process: Process,
     flavours: int,
@@ -305,6 +369,7 @@ def _partonic(
     mass_from_event: bool,
     shared: dict[str, Any],
     momenta: Sequence[FourVector],
+    frame: str = "pt0",
 ) -> tuple[jax.Array, jax.Array]:
     """(2π)⁴ (2/s) Σ f f |M|²/(2 x₁x₂s), per set of parameters, and whether an x lies below the grid."""
     sqrt_s = shared["parameters"].sqrt_s[0]
@@ -315,7 +380,12 @@ def _partonic(
     beta = (-total[1] / total[0], -total[2] / total[0], 0.0)
     first, second = x1 * sqrt_s / 2, x2 * sqrt_s / 2
     zero = jnp.zeros_like(first)
-    legs = [(first, zero, zero, first), (second, zero, zero, -second), *(boost(p, beta) for p in momenta)]
+    legs = [(first, zero, zero, first), (second, zero, zero, -second)]
+    if frame == "lab":
+        back = (total[1] / total[0], total[2] / total[0], 0.0)
+        legs = [*(boost(p, back) for p in legs), *momenta]
+    else:
+        legs += [boost(p, beta) for p in momenta]
 
     density: pdf.DensityAtScale = shared["density"]
     f1, f2 = density.xf(x1), density.xf(x2)
@@ -460,44 +530,64 @@ def _draw_s(u: Any, resonance: tuple[Any, Any], event: dict[str, Any]) -> tuple[
 
 
 def visible(alpha: Hypothesis, events: Any) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """`energy`, `eta`, `phi` of visible particles `[events, legs]`, and which events can be computed.
+    """`energy`, `eta`, `phi`, `mass` of visible particles `[events, legs]`, and which events can be computed.
 
     Legs are in the order of the process. Leptons are told apart by charge, and by flavour where the process
     says so, not by order; of several that fit a leg, the first in the file is taken. An event that lacks one
     (wrong charges or flavours), or with a value that is missing, not finite or a pT that is not positive,
-    can't be computed: its weight has status 3.
+    can't be computed: its weight has status 3. `mass` is that of the parton, 0 for a lepton; a jet's own
+    serves to get its energy from its pT. Where particles escape, `missing` (x, y) is there too, and
+    `activity`, the scalar sum of pT that its response may depend on. The first jet is the b quark's.
 
     **Raises** `UsageError` where a column is missing.
     """
-    columns = alpha.process.columns
+    process = alpha.process
+    columns = process.columns
     table = as_table(events, columns)
     at = {name: table[:, i] for i, name in enumerate(columns)}
-    legs = alpha.process.outgoing
-    count, n = len(table), len(legs)
     good = np.isfinite(table).all(axis=1)
+    count, n = len(table), sum(kind == "lepton" for kind in process.classes)
     charge = np.stack([at[f"lep{i}_Charge"] for i in range(1, n + 1)], axis=1)
     code = None
     if "lep1_PDG" in at:
         code = np.stack([at[f"lep{i}_PDG"] for i in range(1, n + 1)], axis=1)
-    taken = np.zeros((count, n), dtype=bool)
-    order = np.zeros((count, n), dtype=int)
-    for leg, pdg_code in enumerate(legs):
-        fits = np.sign(charge) == -np.sign(pdg_code)
-        if code is not None:
-            fits &= np.abs(code) == abs(pdg_code)
-        free = fits & ~taken
-        good &= free.any(axis=1)
-        order[:, leg] = free.argmax(axis=1)
-        taken[np.arange(count), order[:, leg]] = True
-    rows = np.arange(count)[:, None]
-    pt, eta, phi = (
-        np.stack([at[f"lep{i}_{q}"] for i in range(1, n + 1)], axis=1)[rows, order]
-        for q in ("PT", "Eta", "Phi")
-    )
+    taken, rows, jets = np.zeros((count, n), dtype=bool), np.arange(count), 0
+    found: dict[str, list[np.ndarray]] = {name: [] for name in ("pt", "eta", "phi", "own mass", "mass")}
+    for pdg_code, kind in zip(process.visible, process.visible_classes, strict=True):
+        if kind == "lepton":
+            fits = np.sign(charge) == -np.sign(pdg_code)
+            if code is not None:
+                fits &= np.abs(code) == abs(pdg_code)
+            free = fits & ~taken
+            good &= free.any(axis=1)
+            chosen = free.argmax(axis=1)
+            taken[rows, chosen] = True
+            names = [f"lep{i}" for i in range(1, n + 1)]
+            own = mass = np.zeros(count)
+        else:
+            jets += 1
+            names, chosen = [f"j{jets}"], np.zeros(count, dtype=int)
+            own = np.abs(at[f"j{jets}_M"])
+            mass = own if alpha.b_mass == "jet" else np.full(count, float(np.ravel(alpha.parameters.MB)[0]))
+        for key, suffix in (("pt", "PT"), ("eta", "Eta"), ("phi", "Phi")):
+            found[key].append(np.stack([at[f"{name}_{suffix}"] for name in names], axis=1)[rows, chosen])
+        found["own mass"].append(own)
+        found["mass"].append(mass)
+    legs = {key: np.stack(values, axis=1) for key, values in found.items()}
     with np.errstate(over="ignore", invalid="ignore"):
-        energy = pt * np.cosh(eta)
-        good &= (pt > 0).all(axis=1) & np.isfinite(energy).all(axis=1)
-    return {"energy": energy, "eta": eta, "phi": phi}, good
+        legs["energy"] = np.hypot(legs["pt"] * np.cosh(legs["eta"]), legs.pop("own mass"))
+        good &= (legs["pt"] > 0).all(axis=1) & np.isfinite(legs["energy"]).all(axis=1)
+    pt = legs.pop("pt")
+    if process.block is None:
+        legs.pop("mass")
+    else:
+        size, phi = (at[name] for name in MISSING_COLUMNS)
+        if alpha.met == "balance":
+            size, phi = np.zeros(count), np.zeros(count)
+        good &= size >= 0
+        legs["missing"] = np.stack([size * np.cos(phi), size * np.sin(phi)], axis=1)
+        legs["activity"] = pt.sum(axis=1)
+    return legs, good
 
 
 def prepared(alpha: Hypothesis, energy: jax.Array, eta: jax.Array, phi: jax.Array) -> dict[str, jax.Array]:
@@ -630,7 +720,7 @@ def _prepare(
     padded = -(-count // batch) * batch
     columns = []
     for name in ("energy", "eta", "phi"):
-        column = np.ones((padded, len(alpha.process.outgoing)))
+        column = np.ones((padded, len(alpha.process.visible)))
         column[:count] = particles[name]
         columns.append(column)
     with double_precision():
@@ -638,7 +728,56 @@ def _prepare(
             _prepare_batch(_Settings.of(alpha), shared, *(c[k : k + batch] for c in columns))
             for k in range(0, padded, batch)
         ]
-        return {name: np.concatenate([np.asarray(part[name]) for part in parts])[:count] for name in parts[0]}
+        made = {name: np.concatenate([np.asarray(part[name]) for part in parts])[:count] for name in parts[0]}
+    # what no preparation changes
+    return made | {name: values for name, values in particles.items() if name not in made}
+
+
+def _assigned(alpha: Hypothesis, events: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """One row for each event and each of the process's assignments of b jets, one after the other."""
+    jets = [i for i, kind in enumerate(alpha.process.visible_classes) if kind == "bjet"]
+    rows = []
+    for assignment in alpha.process.assignments:
+        order = np.arange(len(alpha.process.visible))
+        if assignment:
+            order[jets] = jets[::-1]
+        per_leg = {"missing", "activity"}
+        rows.append({k: v if k in per_leg else v[:, order] for k, v in events.items()})
+    return {
+        key: np.stack([row[key] for row in rows], axis=1).reshape(-1, *events[key].shape[1:])
+        for key in events
+    }
+
+
+def _with_first_side(
+    f: integrator.Staged, shared: dict[str, Any], events: dict[str, np.ndarray], dimensions: int
+) -> dict[str, np.ndarray]:
+    """`second_first` for the map by angle: whichever has the less spread of densities on the same points."""
+    count = len(events["energy"])
+    slots = integrator.slots_per_call()
+    points = integrator.fixed_points(_TRIAL_SLOTS, dimensions)
+    spread = np.full((2, count), np.inf)
+    whole = {"missing", "activity"}
+    turned = {k: v if k in whole else np.roll(v, v.shape[1] // 2, axis=1) for k, v in events.items()}
+    sides = [each | {"second_first": np.full(count, side == 1)} for side, each in enumerate((events, turned))]
+    per_call = slots // _TRIAL_SLOTS
+    with double_precision():
+        for first in range(0, count, per_call):
+            rows = np.minimum(np.arange(first, first + per_call), count - 1).repeat(_TRIAL_SLOTS)
+            x = np.tile(points, (per_call, 1, 1))
+            for side, arranged in enumerate(sides):
+                chosen = {key: values[rows] for key, values in arranged.items()}
+                found, *_ = integrator.values(f, shared, chosen, x)
+                d = np.asarray(found).mean(axis=-1).reshape(per_call, -1)[: count - first]
+                total, squares = np.nansum(d, axis=1), np.nansum(d**2, axis=1)
+                spread[side, first : first + per_call] = np.divide(
+                    squares, total**2, out=np.full(len(d), np.inf), where=total > 0
+                )
+    second = spread[1] < spread[0]
+    return {
+        key: np.where(second.reshape(-1, *[1] * (values.ndim - 1)), sides[1][key], values)
+        for key, values in sides[0].items()
+    }
 
 
 def compute(
@@ -693,6 +832,28 @@ def _estimate(
 ) -> integrator.Estimate:
     f, dimensions = integrand(alpha), alpha.dimensions
     steering = len(alpha.names)
+    if isinstance(f, integrator.Staged):
+        together = len(alpha.process.assignments)
+        if together > 1 or alpha.process.assignments != (0,):
+            events = _assigned(alpha, events)
+        if alpha.by_angle:
+            events = _with_first_side(f, shared, events, dimensions)
+        # an assignment's points are the same alone and beside the other one's
+        numbers = (2 * indices[:, None] + np.array(alpha.process.assignments)).ravel()
+        estimate = integrator.lattice(
+            f,
+            shared,
+            events,
+            dimensions,
+            precision=precision,
+            calls=calls or 1 << 19,
+            minimum=_NEUTRINO_MINIMUM,
+            seed=seed,
+            indices=numbers,
+            steering=steering,
+            together=together,
+        )
+        return _averaged(estimate, together, precision, steering)
     if dimensions == 0:
         return integrator.evaluate(f, shared, events)
     if alpha.smooth:
@@ -711,6 +872,22 @@ def _estimate(
         indices=indices,
         steering=steering,
     )
+
+
+def _averaged(
+    estimate: integrator.Estimate, together: int, precision: float, steering: int
+) -> integrator.Estimate:
+    """The mean over assignments: a part that is not precise by itself may be of no weight."""
+    if together == 1:
+        return estimate
+    value, error, status, calls = (part.reshape(-1, together, *part.shape[1:]) for part in estimate)
+    mean = value.mean(axis=1)
+    combined = np.sqrt((error**2).sum(axis=1)) / together
+    precise = (combined <= precision * np.abs(mean))[:, :steering].all(axis=1)
+    worst = np.where(precise, Status.GOOD, Status.PRECISION)
+    worst = np.where((status == Status.NO_SOLUTION).all(axis=1), Status.NO_SOLUTION, worst)
+    worst = np.where((status == Status.BAD_INPUT).any(axis=1), Status.BAD_INPUT, worst)
+    return integrator.Estimate(mean, combined, worst.astype(np.int32), calls.sum(axis=1))
 
 
 def _judged(
@@ -738,7 +915,9 @@ def weight_function(alpha: Hypothesis, points: np.ndarray, weights: np.ndarray) 
     """A JAX function (parameters, event) ↦ weight over fixed points of the unit cube, to be differentiated.
 
     W ≈ Σ_k w_k f(u_k). `parameters`: a `Parameters` of numbers; `event`: `energy`, `eta`, `phi` `[legs]`, in
-    the process's order (see `visible`). Needs double precision: use it inside `jax.enable_x64(True)`.
+    the process's order (see `visible`), and where particles escape `mass`, `missing`, `activity` and
+    `second_first` (see `neutrinos`): then derivatives are those in the parameters alone. Needs double
+    precision: use it inside `jax.enable_x64(True)`.
 
     **Arguments:** `points` `[points, dimensions]`, `weights` `[points]`, for instance of
     `integrator.product_rule`.
@@ -749,7 +928,13 @@ def weight_function(alpha: Hypothesis, points: np.ndarray, weights: np.ndarray) 
         require_double("a weight function")
         here = shared | {"parameters": jax.tree.map(lambda v: jnp.asarray(v, dtype=float)[None], p)}
         known = _prepared(settings, shared, *(jnp.asarray(event[key]) for key in ("energy", "eta", "phi")))
-        values = jax.vmap(lambda u: f(here, known, u)[0][0])(jnp.asarray(points))
+        if isinstance(f, integrator.Staged):
+            # points stay where the hypothesis has them: a solution that appears has no derivative
+            known |= {key: jnp.asarray(event[key]) for key in event.keys() - known.keys()}
+            proposal = jax.vmap(lambda u: f.proposed(shared, jax.lax.stop_gradient(known), u))(points)
+            values = jax.vmap(lambda parcel, valid: f.completed(here, parcel, valid)[0][0])(*proposal)
+        else:
+            values = jax.vmap(lambda u: f(here, known, u)[0][0])(jnp.asarray(points))
         return jnp.asarray(weights) @ values
 
     return w

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeAlias
 from deepmem.kinematics import FourVector, Scalar
 from deepmem.physics.constants import Parameters
 from deepmem.physics.errors import InitialStateError
+from deepmem.physics.neutrinos import Block
 
 DEFAULT_DENSITY = "NNPDF23_lo_as_0130_qed"
 DEFAULT_FLAVOURS = 4
@@ -73,6 +74,10 @@ class Process:
     """Names of selectable subsets of diagrams."""
     resonance: tuple[str, str] | None = None
     """Parameters (mass, width) of an s-channel resonance that is narrower than the responses."""
+    block: Block | None = None
+    """Where particles escape: the variables that take the place of their momenta."""
+    assignments: tuple[int, ...] = (0,)
+    """Which of the two ways to assign b jets to quarks are averaged: 0, jet 1 is the b quark; 1, jet 2 is."""
 
     @property
     def legs(self) -> int:
@@ -83,6 +88,24 @@ class Process:
     def invisible(self) -> bool:
         """Whether some of its particles escape."""
         return "invisible" in self.classes
+
+    @property
+    def visible(self) -> tuple[int, ...]:
+        """Codes of the outgoing legs that are seen."""
+        return tuple(c for c, kind in zip(self.outgoing, self.classes, strict=True) if kind != "invisible")
+
+    @property
+    def visible_classes(self) -> tuple[str, ...]:
+        """Their classes of transfer functions."""
+        return tuple(kind for kind in self.classes if kind != "invisible")
+
+    @property
+    def choices(self) -> dict[str, tuple[str, ...]]:
+        """Settings that are one of a few words, the default first."""
+        if not self.invisible:
+            return {}
+        of_jets = {"b_mass": ("mb", "jet")} if "bjet" in self.classes else {}
+        return {"met": ("event", "balance"), "frame": ("pt0", "lab"), **of_jets}
 
     @property
     def initial_states(self) -> tuple[InitialState, ...]:
@@ -110,6 +133,7 @@ class Process:
         if any(abs(parton) < 6 for state in self.initial_states for parton in state):
             settings["flavours"] = DEFAULT_FLAVOURS
         settings |= {f"r_{particle}": r for particle, r in self.responses.items()}
+        settings |= {name: words[0] for name, words in self.choices.items()}
         return {
             "title": self.title,
             "outgoing": self.outgoing,

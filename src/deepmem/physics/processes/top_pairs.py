@@ -28,12 +28,14 @@ Kleiss and W. Stirling, Z. Phys. C40 (1988) 419 (top pairs with their decays).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
 import jax.numpy as jnp
 
 from deepmem.kinematics import FourVector, Scalar, add, dot
 from deepmem.physics.constants import Parameters, electroweak
+from deepmem.physics.neutrinos import TOP_PAIR
 from deepmem.physics.precision import require_double
 from deepmem.physics.processes.base import (
     GLUON_CHANNELS,
@@ -170,4 +172,13 @@ TTBAR_2L = Process(
     scale="MT",
     dimensions=8,
     responses=MappingProxyType({"lepton": 0.05, "bjet": 0.10}),
+    block=TOP_PAIR,
+    assignments=(0, 1),
+)
+
+TTBAR_2L_ASSIGNMENT_0 = replace(
+    TTBAR_2L, name="ttbar_2l_assignment_0", title=f"{TTBAR_2L.title}, jet 1 from t", assignments=(0,)
+)
+TTBAR_2L_ASSIGNMENT_1 = replace(
+    TTBAR_2L, name="ttbar_2l_assignment_1", title=f"{TTBAR_2L.title}, jet 2 from t", assignments=(1,)
 )

@@ -30,6 +30,7 @@ import jax.numpy as jnp
 
 from deepmem.kinematics import FourVector, Scalar
 from deepmem.physics.constants import Electroweak, Parameters, down_quark, electroweak, up_quark
+from deepmem.physics.neutrinos import HIGGS_TO_W_PAIR, W_PAIR
 from deepmem.physics.precision import require_double
 from deepmem.physics.processes.base import (
     GLUON_CHANNELS,
@@ -122,6 +123,7 @@ WW_2L = Process(
     scale=80.419,  # MW as derived
     dimensions=6,
     responses=MappingProxyType({"lepton": 0.05}),
+    block=W_PAIR,
 )
 
 HIGGS_WW_2L = Process(
@@ -138,4 +140,5 @@ HIGGS_WW_2L = Process(
     dimensions=6,
     responses=MappingProxyType({"lepton": 0.05}),
     resonance=("MH", "WH"),
+    block=HIGGS_TO_W_PAIR,
 )

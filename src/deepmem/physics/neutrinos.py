@@ -1,0 +1,657 @@
+"""From the unit cube to momenta with neutrinos: the variables in which weights of tt̄ and WW are integrated.
+
+A map takes what an event shows and a point u, and gives the momenta of all legs with
+
+    density = Π_vis [|p|² sinθ d|p|/(2E (2π)³) · T] · d³ν/(2E (2π)³) d³ν̄/(2E (2π)³) δ² / d^n u,
+
+for each of its branches; 0 where there is no solution. δ² makes the neutrinos' p_T the missing one. Masses
+of W and top follow their Breit-Wigner shapes, s = m² + mΓ tan(u (π/2 + atan(m/Γ)) − atan(m/Γ)), over all of
+0 < s < ∞; in a scan they follow the mixture of the shapes of all its values.
+
+**tt̄** (`top_pair`), missing p_T given, all energies with a response. Solving four masses for two neutrinos
+makes integrands singular, J ∝ 1/√distance, wherever two solutions merge: a variance without end. So one
+neutrino is drawn, and an energy is solved for:
+
+1. masses, and the energies of one lepton and its b quark by their responses; their neutrino lies on an
+   ellipse (`blocks.ellipse`), and its angle φ is an integration variable: d³ν/2E = ds_W ds_t dφ/(8√G);
+2. the other neutrino has p_T = missing − ν_T; the mass of its W gives its rapidity relative to its lepton,
+   cosh Δη = s_W/(2 p_T,ℓ p_T,ν) + cos Δφ, two branches, with d³ν̄/2E δ² = ds_W / (4 p_T,ℓ p_T,ν sinh Δη).
+   What is left of a singularity, where both merge, is at the largest energy of the lepton that allows this
+   mass, and is drawn accordingly (`Response.flatten_below`);
+3. the mass of the other top gives the energy of its b quark, and T says how likely that is: E E_W − |p| n·p_W
+   = K = (s_t − s_W − m²)/2, two branches, the lower one hardly ever within reach of T, with ds_t =
+   2 √(K² − m² (E_W² − (n·p_W)²)) dE/|p|.
+
+φ and the branch are drawn from how likely step 3 finds that energy, tabulated on a grid of angles for each
+point. Which top comes first is chosen per event, see `weight`.
+
+**tt̄ with all energies drawn** (`top_pair_by_energies`), for missing p_T that balances the partons, and for
+perfect measurements: the block of four masses, up to four branches.
+
+**WW** (`w_pair`): both masses, the neutrino's φ and Δη (from ½ sech²), and both energies; two branches.
+
+**H → WW** (`higgs_to_w_pair`): the pair N of neutrinos is drawn first: s of the Higgs boson and the rapidity
+difference Δ of N and L = ℓ + ℓ̄ give m_T,N² + 2 m_T,L m_T,N cosh Δ = s − m_L² + N_T² + 2 L_T·N_T, then the
+direction of ν in the rest frame of N, with the mass of one W or of the other along its lepton's axis:
+
+    d³ν/2E d³ν̄/2E δ² = ds dΔ dΩ* / [16 (1 + m_T,L/m_T,N cosh Δ)].
+
+Nothing is solved for, nothing is singular. A share of points has both Ws on their shells (`w_pair`), for
+Higgs bosons above 2 MW; each point is weighted with the density of the mixture.
+
+Source: the weight's definition as in `weight`; L. Sonnenschein, hep-ph/0603011 (the system of masses); P.
+Artoisenet, V. Lemaître, F. Maltoni, O. Mattelaer, 1007.3300 (changes of variables, blocks D and F).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from deepmem.kinematics import FourVector, Scalar, add, dot
+from deepmem.physics import blocks
+from deepmem.physics.constants import Parameters, electroweak
+
+_TWO_PI = 2 * np.pi
+_ANGLES = 32
+# The grid of angles knows the energy that is solved for at typical values of the others: its widths are
+# wider than the response by this much, and this share of points is drawn without it.
+_WIDENING = 1.3
+_UNGUIDED = 0.05
+# Shares of the channels of H → WW: the Higgs boson, a wide range of s, both Ws on their shells.
+_ON_HIGGS, _WIDE = 0.6, 0.15
+_NOWHERE = (jnp.nan, jnp.nan, jnp.nan, jnp.nan)
+
+
+class Proposal(NamedTuple):
+    """The momenta of all legs `[branches]` of a point, and its density (see the module's first lines)."""
+
+    legs: tuple[FourVector, ...]
+    density: Scalar
+
+
+Step: TypeAlias = Callable[[Mapping[str, Any], Mapping[str, Any], jax.Array, Any], Any]
+"""(shared, event, u, what the step before returned) ↦ what the next one needs, the last one a `Proposal`.
+
+`event`: `energy`, `mass`, `eta`, `phi`, `x`, `y`, `z`, `sine` of visible legs in the process's order;
+`missing`; `activity`. Steps are compiled one by one: XLA would compute again, at each node of a table, what a
+point needs once.
+"""
+
+
+@dataclass(frozen=True)
+class Block:
+    """How a process with two neutrinos is integrated: its variables beside the visible energies, and maps."""
+
+    hidden: int
+    """Variables in place of the neutrinos."""
+    by_energies: tuple[Step, ...]
+    """The map that takes any response."""
+    by_balance: tuple[Step, ...]
+    """The same with missing p_T that balances the visible partons."""
+    by_angle: tuple[Step, ...] = ()
+    """A better one, where the missing p_T is given and all energies have responses. It treats its two sides
+    differently: visible legs come with either side first, and `second_first` says which."""
+
+
+# --- visible particles
+# -----------------------------------------------------------------------------------------------------------
+
+
+class _Visible:
+    """Visible legs of one event: energies from their responses, momenta, and the measure that comes along."""
+
+    def __init__(self, shared: Mapping[str, Any], event: Mapping[str, Any], kinds: tuple[str, ...]) -> None:
+        self.event = event
+        self.responses = [shared["responses"][kind].at(event["eta"][i]) for i, kind in enumerate(kinds)]
+        self.dimensions = [shared["responses"][kind].dimensions for kind in kinds]
+
+    def direction(self, i: Any) -> tuple[Scalar, Scalar, Scalar]:
+        return self.event["x"][i], self.event["y"][i], self.event["z"][i]
+
+    def momentum(self, i: Any, energy: Scalar) -> FourVector:
+        size = self.size(i, energy)
+        x, y, z = self.direction(i)
+        return energy, size * x, size * y, size * z
+
+    def size(self, i: Any, energy: Scalar) -> Scalar:
+        """|p| of an energy, 0 below the mass."""
+        return jnp.sqrt(jnp.maximum(energy**2 - self.event["mass"][i] ** 2, 0.0))
+
+    def measure(self, i: Any, size: Scalar) -> Scalar:
+        """|p|² sinθ d|p|/(2E (2π)³) per dE."""
+        return size * self.event["sine"][i] / (2 * _TWO_PI**3)
+
+    def flattened(self, i: Any, u: Scalar) -> tuple[FourVector, Scalar]:
+        """A momentum whose energy follows its own response, and T times the measure."""
+        energy, weight = self.responses[i].flatten(u, self.event["energy"][i], self.event["mass"][i])
+        return self.momentum(i, energy), weight * self.measure(i, self.size(i, energy))
+
+    def drawn(self, u: jax.Array) -> tuple[list[FourVector], Scalar]:
+        """All momenta by their own responses, and the measure."""
+        momenta, density, used = [], jnp.asarray(1.0), 0
+        for i, dimensions in enumerate(self.dimensions):
+            momentum, measure = self.flattened(i, u[used] if dimensions else jnp.asarray(0.5))
+            used += dimensions
+            momenta.append(momentum)
+            density = density * measure
+        return momenta, density
+
+
+def _missing(
+    shared: Mapping[str, Any],
+    event: Mapping[str, Any],
+    u: jax.Array,
+    balanced: list[FourVector] | None = None,
+) -> tuple[Scalar, Scalar]:
+    """Missing p_T: balancing partons, or as measured, within its response if it has one."""
+    if balanced is not None:
+        total = add(*balanced)
+        return -total[1], -total[2]
+    missing = event["missing"][0], event["missing"][1]
+    if shared["met"] is not None:
+        # its quantiles are flat: T d²p = d²u
+        missing, _ = shared["met"].flatten((u[-2], u[-1]), missing, event["activity"])
+    return missing
+
+
+# --- masses
+# -----------------------------------------------------------------------------------------------------------
+
+
+def _masses(
+    u: jax.Array, shapes: tuple[tuple[jax.Array, jax.Array], ...]
+) -> tuple[tuple[Scalar, ...], Scalar]:
+    """s per shape (mass and width, `[scan]`) and ds/du, all from one of the scan's values, mixed evenly."""
+    count = shapes[0][0].shape[0]
+    which = jnp.clip(jnp.floor(u[0] * count), 0, count - 1).astype(int)
+    first = jnp.clip(u[0] * count - which, 1e-15, 1 - 1e-15)
+    at = [first, *(u[i] for i in range(1, len(shapes)))]
+    s = tuple(
+        _breit_wigner(x, mass[which], width[which]) for x, (mass, width) in zip(at, shapes, strict=True)
+    )
+    density = jnp.asarray(1.0)
+    for each, (mass, width) in zip(s, shapes, strict=True):
+        density = density * _breit_wigner_density(each, mass, width)
+    return s, 1 / density.mean()
+
+
+def _breit_wigner(u: Scalar, mass: Scalar, width: Scalar, top: Scalar = jnp.inf) -> Scalar:
+    """s of u in (0, 1), 0 < s < top."""
+    low, high = jnp.arctan(-mass / width), jnp.arctan((top - mass**2) / (mass * width))
+    return jnp.clip(mass**2 + mass * width * jnp.tan(low + u * (high - low)), 0.0, top)
+
+
+def _breit_wigner_density(s: Scalar, mass: Scalar, width: Scalar, top: Scalar = jnp.inf) -> Scalar:
+    """1/(ds/du) of `_breit_wigner`."""
+    m_gamma = mass * width
+    low, high = jnp.arctan(-mass / width), jnp.arctan((top - mass**2) / m_gamma)
+    return m_gamma / ((s - mass**2) ** 2 + m_gamma**2) / (high - low)
+
+
+def _mixed(u: Scalar, mass: jax.Array, width: jax.Array, top: Scalar = jnp.inf) -> Scalar:
+    """s of u from an even mixture of Breit-Wigner shapes `[scan]`."""
+    count = mass.shape[0]
+    which = jnp.clip(jnp.floor(u * count), 0, count - 1).astype(int)
+    return _breit_wigner(jnp.clip(u * count - which, 1e-15, 1 - 1e-15), mass[which], width[which], top)
+
+
+def _mixed_density(s: Scalar, mass: jax.Array, width: jax.Array, top: Scalar = jnp.inf) -> Scalar:
+    """1/(ds/du) of `_mixed`."""
+    return jnp.where((s > 0) & (s < top), _breit_wigner_density(s, mass, width, top).mean(), 0.0)
+
+
+def _shapes(p: Parameters) -> tuple[tuple[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]:
+    """(MW, WW), (MT, WT)."""
+    return (jnp.broadcast_to(electroweak(p).MW, p.WW.shape), p.WW), (p.MT, p.WT)
+
+
+# --- top pairs
+# -----------------------------------------------------------------------------------------------------------
+
+_TOPS = ("lepton", "bjet", "lepton", "bjet")
+
+
+def top_pair_by_energies(
+    shared: Mapping[str, Any], event: Mapping[str, Any], u: jax.Array, _: None, balance: bool = False
+) -> Proposal:
+    """tt̄ from four masses and all energies; four branches. u: s13, s134, s25, s256, energies, missing p_T.
+
+    As all maps: a `Step` that needs nothing from before.
+    """
+    w, t = _shapes(shared["parameters"])
+    masses, density = _masses(u, (w, t, w, t))
+    momenta, measure = _Visible(shared, event, _TOPS).drawn(u[4:])
+    missing = _missing(shared, event, u, momenta if balance else None)
+    plus, quark, minus, antiquark = momenta
+    found = blocks.top_pair(plus, quark, minus, antiquark, missing, masses)
+    legs = _broadcast((plus, found.neutrino, quark, minus, found.antineutrino, antiquark))
+    return Proposal(legs, density * measure * found.jacobian)
+
+
+class _FirstSide(NamedTuple):
+    """After the first step of the map by angle."""
+
+    density: Scalar
+    lepton: FourVector
+    quark: FourVector
+    path: blocks.Ellipse
+    missing: tuple[Scalar, Scalar]
+    s_w: Scalar
+    """Of the other side."""
+    k: Scalar
+    """(s_t − s_W − m²)/2 of the other side."""
+
+
+def _first_side(shared: Mapping[str, Any], event: Mapping[str, Any], u: jax.Array, _: None) -> _FirstSide:
+    """Masses, one lepton and its b quark, and where their neutrino can be. u: masses, the two energies, …"""
+    w, t = _shapes(shared["parameters"])
+    (s_w, s_t, s_w2, s_t2), density = _masses(u, (w, t, w, t))
+    seen = _Visible(shared, event, _TOPS)
+    lepton, of_lepton = seen.flattened(0, u[4])
+    quark, of_quark = seen.flattened(1, u[5])
+    density = density * of_lepton * of_quark
+    path = blocks.ellipse(lepton, quark, s_w, s_t)
+    density = jnp.where(path.exists, density / (8 * path.root_gram * _TWO_PI**6), 0.0)
+    k = (s_t2 - s_w2 - event["mass"][3] ** 2) / 2
+    return _FirstSide(density, lepton, quark, path, _missing(shared, event, u), s_w2, k)
+
+
+class _Table(NamedTuple):
+    """Cells of φ for both signs of Δη: pulls at their beginnings, their rise, and how likely a cell is."""
+
+    pull: jax.Array
+    step: jax.Array
+    mass: jax.Array
+
+
+def _nodes(
+    shared: Mapping[str, Any], event: Mapping[str, Any], u: jax.Array, known: _FirstSide
+) -> tuple[_FirstSide, list[tuple[jax.Array, jax.Array]]]:
+    """For both signs of Δη along the ellipse: the pull of the b quark's energy, and what else is cheap.
+
+    That is the Jacobians of steps 2 and 3, p_b·p_ν of |M|², and s⁻³ for densities and flux. A proposal and no
+    result: single precision does, and is three times faster.
+    """
+    seen = _Visible(shared, event, _TOPS)
+    angles = _TWO_PI * np.arange(_ANGLES + 1) / _ANGLES
+    cos, sin = (f(angles).astype(np.float32) for f in (np.cos, np.sin))
+    one = _to_single(known)
+    (lx, ly, lz), (nx, ny, nz) = _to_single((seen.direction(2), seen.direction(3)))
+    rec, rec_b, m, sine = _to_single(
+        (event["energy"][2], event["energy"][3], event["mass"][3], event["sine"][2])
+    )
+    scale = seen.responses[2].scale(event["energy"][2])
+    # of the pull E_rec/E − 1
+    width = _WIDENING * seen.responses[3].scale(event["energy"][3]) / event["energy"][3]
+    scale, width = _to_single((scale, width))
+    e1, x1, y1, z1 = (
+        a + cos * b + sin * c for a, b, c in zip(one.path.centre, one.path.cosine, one.path.sine, strict=True)
+    )
+    kx, ky = one.missing[0] - x1, one.missing[1] - y1
+    size = jnp.sqrt(kx**2 + ky**2)
+    cos_phi = (kx * lx + ky * ly) / (size * sine)
+    largest = one.s_w / (2 * size * jnp.maximum(1 - cos_phi, 1e-6) * sine)
+    energy = jnp.minimum(rec, 0.97 * largest)
+    allowed = _likely((largest - rec) / scale)
+    cosh = one.s_w / (2 * energy * sine * size) + cos_phi
+    sinh = jnp.sqrt(jnp.maximum(cosh**2 - 1, 1e-4))
+    first = add(one.lepton, one.quark)
+    te, tz = e1 + energy + first[0], z1 + energy * lz + first[3]
+    tx, ty = x1 + energy * lx + kx + first[1], y1 + energy * ly + ky + first[2]
+    ln = lx * nx + ly * ny + lz * nz
+    nodes = []
+    for sign in (1.0, -1.0):
+        e = size * (cosh + sign * lz * sinh) / sine
+        z = size * (lz * cosh + sign * sinh) / sine
+        w, along = energy + e, energy * ln + kx * nx + ky * ny + z * nz
+        rest = w**2 - along**2
+        square = one.k**2 - m**2 * rest
+        root = jnp.sqrt(jnp.maximum(square, 1e-6))
+        p = (one.k * along + w * root) / rest
+        quark = jnp.sqrt(p**2 + m**2)
+        exists = (square > 0) & (one.k > 0)
+        pull = jnp.where(exists, jnp.clip((rec_b / quark - 1) / width, -20, 20), 20.0)
+        quark = jnp.clip(quark, rec_b / 2, 2 * rec_b)
+        s = (
+            (te + e + quark) ** 2
+            - (tx + quark * nx) ** 2
+            - (ty + quark * ny) ** 2
+            - (tz + z + quark * nz) ** 2
+        )
+        s = s * 1e-5
+        factor = p**2 / (root * size * jnp.maximum(sinh, 0.3) * s**3)
+        factor = factor * jnp.maximum(one.k - energy * quark * (1 - ln), 0.0) * allowed
+        nodes.append((pull, jnp.where(exists, factor, 0.0)))
+    return known, nodes
+
+
+def _cells(
+    shared: Mapping[str, Any],
+    event: Mapping[str, Any],
+    u: jax.Array,
+    before: tuple[_FirstSide, list[tuple[jax.Array, jax.Array]]],
+) -> tuple[_FirstSide, _Table]:
+    """The mean over each cell of a bell in the pull, which is taken to be linear in φ there."""
+    known, nodes = before
+    cells = []
+    for pull, factor in nodes:
+        level, step = _likely(pull), pull[1:] - pull[:-1]
+        # the small numbers make the ratio the bell's height where the pull is constant
+        mean = jnp.abs((level[1:] - level[:-1] + 3e-7) / (step + 1e-6))
+        cells.append(_Table(pull[:-1], step, mean * (factor[1:] + factor[:-1]) + 1e-30))
+    return known, _Table(*(jnp.concatenate(parts) for parts in zip(*cells, strict=True)))
+
+
+class _Drawn(NamedTuple):
+    """What step 3 starts from."""
+
+    density: Scalar
+    neutrino: FourVector
+    energy: Scalar
+    """Of the other lepton."""
+    transverse: tuple[Scalar, Scalar]
+    """p_T of the other neutrino."""
+    sign: Scalar
+
+
+def _drawn(
+    shared: Mapping[str, Any], event: Mapping[str, Any], u: jax.Array, before: tuple[_FirstSide, _Table]
+) -> tuple[_FirstSide, _Drawn]:
+    """φ from the table, and the other lepton's energy. u: …, φ, that energy, missing p_T."""
+    known, table = before
+    response = _Visible(shared, event, _TOPS).responses[2]
+    phi, sign, density = _chosen(table, u[6])
+    neutrino = known.path.at(jnp.cos(phi), jnp.sin(phi))
+    kx, ky = known.missing[0] - neutrino[1], known.missing[1] - neutrino[2]
+    # |p_T| (1 − cos Δφ) sinθ
+    near = jnp.sqrt(kx**2 + ky**2) * event["sine"][2] - kx * event["x"][2] - ky * event["y"][2]
+    largest = known.s_w / (2 * jnp.maximum(near, 1e-12))
+    energy, weight = response.flatten_below(u[7], event["energy"][2], largest)
+    density = known.density * jnp.where(energy < largest, density * weight, 0.0)
+    return known, _Drawn(density, neutrino, energy, (kx, ky), sign)
+
+
+def _second_side(
+    shared: Mapping[str, Any], event: Mapping[str, Any], u: jax.Array, before: tuple[_FirstSide, _Drawn]
+) -> Proposal:
+    """Steps 2 and 3: the other neutrino, and its b quark."""
+    known, (density, neutrino, energy, (kx, ky), sign) = before
+    seen = _Visible(shared, event, _TOPS)
+    (lx, ly, lz), (nx, ny, nz) = seen.direction(2), seen.direction(3)
+    sine, size = event["sine"][2], jnp.sqrt(kx**2 + ky**2)
+    cosh = (known.s_w / (2 * energy) + kx * lx + ky * ly) / (size * sine)
+    valid = cosh > 1
+    sinh = jnp.sqrt(jnp.where(valid, (cosh - 1) * (cosh + 1), 1.0))
+    density = density * seen.measure(2, energy) / (4 * energy * sine * size * sinh)
+    e = size * (cosh + sign * lz * sinh) / sine
+    z = size * (lz * cosh + sign * sinh) / sine
+
+    # step 3
+    m = event["mass"][3]
+    w, along = energy + e, (energy * lx + kx) * nx + (energy * ly + ky) * ny + (energy * lz + z) * nz
+    rest = w**2 - along**2
+    square = known.k**2 - m**2 * rest
+    valid &= (square > 0) & (known.k > 0)
+    root = jnp.sqrt(jnp.where(valid, square, 1.0))
+    p = (known.k * along + w * root * jnp.array([1.0, -1.0])) / rest
+    quark = jnp.sqrt(p**2 + m**2)
+    low, high = seen.responses[3].support(event["energy"][3], m)
+    valid &= (p > 0) & (known.k + p * along > 0) & (quark > low) & (quark < high)
+    # where it is not valid any momenta will do, if they are finite
+    quark = jnp.where(valid, quark, event["energy"][3])
+    density = density * seen.responses[3].density(event["energy"][3], quark) * seen.measure(3, p)
+    # dE = |p| ds/(2 root)
+    density = density * p / (2 * root)
+
+    sides = (
+        (known.lepton, neutrino, known.quark),
+        (seen.momentum(2, energy), (e, kx, ky, z), seen.momentum(3, quark)),
+    )
+    swap = event["second_first"]
+    legs = (
+        *(_choice(swap, q, p) for p, q in zip(*sides, strict=True)),
+        *(_choice(swap, p, q) for p, q in zip(*sides, strict=True)),
+    )
+    return Proposal(_broadcast(legs), jnp.where(valid, density, 0.0))
+
+
+def _chosen(table: _Table, u: Scalar) -> tuple[Scalar, Scalar, Scalar]:
+    """φ, the sign of Δη and dφ/du: a cell by its mass, the place within along the bell; a share evenly."""
+    cells = 2 * _ANGLES
+    unguided = u < _UNGUIDED
+    even = jnp.clip(u / _UNGUIDED * cells, 0.0, cells - 1e-9)
+    cell, mass, within = _cell(table.mass, jnp.clip((u - _UNGUIDED) / (1 - _UNGUIDED), 0.0, 1.0))
+    cell = jnp.where(unguided, jnp.floor(even).astype(cell.dtype), cell)
+    start, step = (x[cell].astype(float) for x in (table.pull, table.step))
+    mass = jnp.where(unguided, table.mass[cell] / table.mass.sum(), mass).astype(float)
+    low, high = _likely(start), _likely(start + step)
+    straight = jnp.abs(step) < 1e-3
+    step = jnp.where(straight, 1.0, step)
+    bent = jnp.clip((_at_likely(low + within * (high - low)) - start) / step, 0.0, 1.0)
+    within = jnp.where(unguided, even - jnp.floor(even), jnp.where(straight, within, bent))
+    bell = 1 / ((start + within * step) ** 2 + 2.25)
+    inside = jnp.where(straight, 1.0, 1.125 * bell * jnp.sqrt(bell) * step / (high - low))
+    density = (1 - _UNGUIDED) * mass * inside + _UNGUIDED / cells
+    phi = _TWO_PI * (cell % _ANGLES + within) / _ANGLES
+    return phi, jnp.where(cell < _ANGLES, 1.0, -1.0), _TWO_PI / (_ANGLES * density)
+
+
+def _cell(mass: jax.Array, u: Scalar) -> tuple[jax.Array, Scalar, Scalar]:
+    """The cell that u falls into, its share of all mass, and how far into it: eight groups, then in one."""
+    groups = mass.reshape(8, -1)
+    of_group = groups.sum(axis=1)
+    upto = jnp.cumsum(of_group)
+    at = (u * upto[-1]).astype(mass.dtype)
+    group = jnp.clip((upto < at).sum(), 0, 7)
+    row = groups[group]
+    upto_cell = upto[group] - of_group[group] + jnp.cumsum(row)
+    cell = jnp.clip((upto_cell < at).sum(), 0, len(row) - 1)
+    within = 1 - (upto_cell[cell] - at) / row[cell]
+    return group * len(row) + cell, row[cell] / upto[-1], jnp.clip(within.astype(float), 0.0, 1.0)
+
+
+def _to_single(values: Any) -> Any:
+    return jax.tree.map(lambda x: jnp.asarray(x).astype(jnp.float32), values)
+
+
+def _likely(x: Scalar) -> Scalar:
+    """½ (1 + x/√(x² + 9/4)): a cumulative distribution that is near the normal one, with longer tails."""
+    return (1 + x / jnp.sqrt(x**2 + 2.25)) / 2
+
+
+def _at_likely(q: Scalar) -> Scalar:
+    """x of `_likely`(x) = q."""
+    q = jnp.clip(q, 1e-12, 1 - 1e-12)
+    return 1.5 * (2 * q - 1) / (2 * jnp.sqrt(q * (1 - q)))
+
+
+# --- W pairs
+# -----------------------------------------------------------------------------------------------------------
+
+_LEPTONS = ("lepton", "lepton")
+
+
+def w_pair(
+    shared: Mapping[str, Any], event: Mapping[str, Any], u: jax.Array, _: None, balance: bool = False
+) -> Proposal:
+    """WW from both masses, φ and Δη of the neutrino; two branches. u: s13, s24, φ, Δη, energies, …"""
+    w, _top = _shapes(shared["parameters"])
+    masses, density = _masses(u, (w, w))
+    seen = _Visible(shared, event, _LEPTONS)
+    phi, rapidity = _TWO_PI * u[2], jnp.arctanh(2 * u[3] - 1)
+    density = density * _TWO_PI * 2 * jnp.cosh(rapidity) ** 2
+    if balance or not all(seen.dimensions):
+        (plus, minus), measure = seen.drawn(u[4:])
+        missing = _missing(shared, event, u, [plus, minus] if balance else None)
+    else:
+        missing = _missing(shared, event, u)
+        plus, measure = seen.flattened(0, u[4])
+        # the antineutrino's two solutions merge where its lepton has this energy
+        slope = 2 * plus[0] * event["sine"][0]
+        size = masses[0] / (slope * (jnp.cosh(rapidity) - jnp.cos(phi - event["phi"][0])))
+        kx, ky = missing[0] - size * jnp.cos(phi), missing[1] - size * jnp.sin(phi)
+        pt = jnp.sqrt(kx**2 + ky**2)
+        near = pt * event["sine"][1] - kx * event["x"][1] - ky * event["y"][1]
+        largest = masses[1] / (2 * jnp.maximum(near, 1e-15 * pt))
+        energy, weight = seen.responses[1].flatten_below(u[5], event["energy"][1], largest)
+        minus, measure = seen.momentum(1, energy), measure * weight * seen.measure(1, energy)
+    found = blocks.w_pair(plus, minus, missing, masses, phi, rapidity)
+    legs = _broadcast((plus, found.neutrino, minus, found.antineutrino))
+    return Proposal(legs, density * measure * found.jacobian)
+
+
+def higgs_to_w_pair(
+    shared: Mapping[str, Any], event: Mapping[str, Any], u: jax.Array, _: None, balance: bool = False
+) -> Proposal:
+    """H → WW; one branch. u: channel and s, Δ, one W's mass, φ (or s13, s24, φ, Δη), energies, …"""
+    p = shared["parameters"]
+    w, _top = _shapes(p)
+    seen = _Visible(shared, event, _LEPTONS)
+    momenta, measure = seen.drawn(u[4:])
+    missing = _missing(shared, event, u, momenta if balance else None)
+    plus, minus = momenta
+    pair = _NeutrinoPair(plus, minus, missing, (p.MH, p.WH), w)
+
+    on_shell = u[0] >= _ON_HIGGS + _WIDE
+    neutrino, antineutrino = pair.around_higgs(u)
+    both = pair.both_on_shell(u)
+    neutrino, antineutrino = _choice(on_shell, both[0], neutrino), _choice(on_shell, both[1], antineutrino)
+    density = pair.density(neutrino, antineutrino)
+    valid = jnp.isfinite(density) & (density > 0)
+    legs = _broadcast((plus, neutrino, minus, antineutrino), (1,))
+    return Proposal(legs, jnp.where(valid, measure / jnp.where(valid, density, 1.0), 0.0)[None])
+
+
+class _NeutrinoPair:
+    """The channels of `higgs_to_w_pair`, and the density of their mixture in d³ν/(2E (2π)³) … δ²."""
+
+    def __init__(
+        self,
+        plus: FourVector,
+        minus: FourVector,
+        missing: tuple[Scalar, Scalar],
+        higgs: tuple[jax.Array, jax.Array],
+        w: tuple[jax.Array, jax.Array],
+    ) -> None:
+        self.plus, self.minus, self.missing, self.higgs, self.w = plus, minus, missing, higgs, w
+        total = add(plus, minus)
+        self.mass2 = jnp.maximum(dot(total, total), 0.0)
+        self.mt, self.rapidity = _mt_rapidity(total)
+        self.missing2 = jnp.maximum(missing[0] ** 2 + missing[1] ** 2, 1e-12)
+        self.along = total[1] * missing[0] + total[2] * missing[1]
+
+    def _reach(self, s: Scalar) -> tuple[Scalar, Scalar]:
+        """m_T,N² + 2 m_T,L m_T,N cosh Δ at this s, and the largest |Δ|, which leaves N no mass."""
+        c = s - self.mass2 + self.missing2 + 2 * self.along
+        cosh = (c - self.missing2) / (2 * self.mt * jnp.sqrt(self.missing2))
+        return c, jnp.where(cosh > 1, jnp.arccosh(jnp.maximum(cosh, 1.0)), 0.0)
+
+    def around_higgs(self, u: jax.Array) -> tuple[FourVector, FourVector]:
+        """Neutrinos from s and Δ, and then one of the Ws."""
+        mass, width = self.higgs
+        s = jnp.where(
+            u[0] < _ON_HIGGS,
+            _mixed(u[0] / _ON_HIGGS, mass, width),
+            _pareto((u[0] - _ON_HIGGS) / _WIDE, mass[0]),
+        )
+        c, largest = self._reach(s)
+        delta = largest * (2 * u[1] - 1)
+        a = self.mt * jnp.cosh(delta)
+        mt = c / (a + jnp.sqrt(a**2 + jnp.maximum(c, 0.0)))
+        y = self.rapidity + delta
+        n = (mt * jnp.cosh(y), *self.missing, mt * jnp.sinh(y))
+        n2 = mt**2 - self.missing2
+        first = u[2] < 0.5
+        lepton = _choice(first, self.plus, self.minus)
+        product = dot(lepton, n)
+        s_w = _mixed(jnp.where(first, 2 * u[2], 2 * u[2] - 1), *self.w, 2 * product)
+        # p·N = N²/2 is what makes the other one light-like
+        path = blocks.ellipse(lepton, n, s_w, 2 * n2 + 2 * product + s_w)
+        one = path.at(jnp.cos(_TWO_PI * u[3]), jnp.sin(_TWO_PI * u[3]))
+        other = n[0] - one[0], n[1] - one[1], n[2] - one[2], n[3] - one[3]
+        exists = path.exists & (n2 > 0) & (largest > 0)
+        one, other = (_choice(exists, p, _NOWHERE) for p in (one, other))
+        return _choice(first, one, other), _choice(first, other, one)
+
+    def both_on_shell(self, u: jax.Array) -> tuple[FourVector, FourVector]:
+        """Neutrinos from the masses of both Ws, one of the two branches."""
+        rest = _ON_HIGGS + _WIDE
+        masses = _mixed(jnp.clip((u[0] - rest) / (1 - rest), 0.0, 1.0), *self.w), _mixed(u[1], *self.w)
+        upper = u[3] < 0.5
+        rapidity = jnp.arctanh(2 * jnp.where(upper, 2 * u[3], 2 * u[3] - 1) - 1)
+        found = blocks.w_pair(self.plus, self.minus, self.missing, masses, _TWO_PI * u[2], rapidity)
+        one, other = jax.tree.map(
+            lambda x: jnp.where(upper, x[0], x[1]), (found.neutrino, found.antineutrino)
+        )
+        exists = jnp.where(upper, found.valid[0], found.valid[1])
+        return _choice(exists, one, _NOWHERE), _choice(exists, other, _NOWHERE)
+
+    def density(self, neutrino: FourVector, antineutrino: FourVector) -> Scalar:
+        """Of the mixture, at these momenta, whichever channel they came from."""
+        n = add(neutrino, antineutrino)
+        mt, y = _mt_rapidity(n)
+        delta = y - self.rapidity
+        s = self.mass2 + mt**2 - self.missing2 + 2 * (self.mt * mt * jnp.cosh(delta) - self.along)
+        s13, s24 = 2 * dot(self.plus, neutrino), 2 * dot(self.minus, antineutrino)
+        mass, width = self.higgs
+        of_s = _ON_HIGGS * _mixed_density(s, mass, width) + _WIDE * _pareto_density(s, mass[0])
+        _, largest = self._reach(s)
+        of_direction: Scalar = 0.0
+        for lepton, s_w in ((self.plus, s13), (self.minus, s24)):
+            product = dot(lepton, n)
+            of_direction = of_direction + _mixed_density(s_w, *self.w, 2 * product) * product / (2 * _TWO_PI)
+        around = of_s / (2 * largest) * of_direction * 16 * (1 + self.mt / mt * jnp.cosh(delta))
+        around = jnp.where((largest > 0) & (jnp.abs(delta) <= largest), around, 0.0)
+
+        # 1/J of `blocks.w_pair`
+        (pt, eta), (pt2, eta2) = (_mt_rapidity(p) for p in (neutrino, antineutrino))
+        (_lt, l_eta), (lt2, l_eta2) = (_mt_rapidity(p) for p in (self.plus, self.minus))
+        difference, difference2 = eta - l_eta, eta2 - l_eta2
+        jacobian = pt / (s13 / pt) / (2 * lt2 * pt2 * jnp.abs(jnp.sinh(difference2))) / 4
+        both = _mixed_density(s13, *self.w) * _mixed_density(s24, *self.w)
+        both = both / (2 * _TWO_PI * jnp.cosh(difference) ** 2) / (2 * jacobian)
+        return _TWO_PI**6 * (around + (1 - _ON_HIGGS - _WIDE) * both)
+
+
+def _mt_rapidity(p: FourVector) -> tuple[Scalar, Scalar]:
+    """m_T and y; of the larger of m_T and p_T, for a light-like momentum."""
+    mt = jnp.sqrt(jnp.maximum((p[0] - p[3]) * (p[0] + p[3]), p[1] ** 2 + p[2] ** 2))
+    return mt, jnp.arcsinh(p[3] / mt)
+
+
+def _pareto(u: Scalar, mass: Scalar) -> Scalar:
+    """s of u with density m²/(m² + s)²."""
+    return mass**2 * u / jnp.maximum(1 - u, 1e-15)
+
+
+def _pareto_density(s: Scalar, mass: Scalar) -> Scalar:
+    return mass**2 / (mass**2 + s) ** 2
+
+
+def _choice(condition: Scalar, one: FourVector, other: FourVector) -> FourVector:
+    """`one` where the condition is true, else `other`."""
+    a, b, c, d = (jnp.where(condition, i, j) for i, j in zip(one, other, strict=True))
+    return a, b, c, d
+
+
+def _broadcast(legs: tuple[FourVector, ...], shape: tuple[int, ...] = ()) -> tuple[FourVector, ...]:
+    """All components with the axis of branches."""
+    shape = np.broadcast_shapes(shape, *(np.shape(x) for p in legs for x in p))
+    return tuple(tuple(jnp.broadcast_to(x, shape) for x in p) for p in legs)  # type: ignore[misc]
+
+
+TOP_PAIR = Block(
+    4,
+    (top_pair_by_energies,),
+    (partial(top_pair_by_energies, balance=True),),
+    by_angle=(_first_side, _nodes, _cells, _drawn, _second_side),
+)
+W_PAIR = Block(4, (w_pair,), (partial(w_pair, balance=True),))
+HIGGS_TO_W_PAIR = Block(4, (higgs_to_w_pair,), (partial(higgs_to_w_pair, balance=True),))
