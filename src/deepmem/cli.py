@@ -225,6 +225,10 @@ def compute(
         str | None, typer.Option(help="The part to compute, for a farm.", metavar="A:B")
     ] = None,
     keep: Annotated[str | None, typer.Option(help="Branches to copy along: run,event")] = None,
+    neutrinos: Annotated[
+        bool,
+        typer.Option("--neutrinos", help="Write the neutrinos' momenta too, averaged over the integral."),
+    ] = False,
     seed: Annotated[int, typer.Option(help="Of the integration points.")] = 0,
     threads: Threads = None,
     debug: Debug = False,
@@ -244,6 +248,7 @@ def compute(
         pdf=pdf,
         entries=_range(entries),
         keep=_names(keep),
+        neutrinos=neutrinos,
         reporter=_console(),
         **_settings(settings),
     )

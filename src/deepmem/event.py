@@ -46,12 +46,15 @@ class Weight:
     - `error`: float64 `[events]`, one standard deviation, absolute; NaN where there is none.
     - `status`: int32 `[events]`, see `Status`.
     - `source`: int32 `[events]`, 0 learned, 1 exact; None where all come from one place.
+    - `neutrinos`: float64 `[events, 2, 3]`, where asked for: (px, py, pz) of ν and ν̄ in GeV, averaged over
+      the integral, ∫ p dW/W; NaN where the weight is 0 or unknown.
     """
 
     value: np.ndarray
     error: np.ndarray
     status: np.ndarray
     source: np.ndarray | None = None
+    neutrinos: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         shapes = {np.shape(array) for array in (self.value, self.error, self.status)}
@@ -63,7 +66,8 @@ class Weight:
 
     def __getitem__(self, rows: slice | np.ndarray) -> Weight:
         source = None if self.source is None else self.source[rows]
-        return Weight(self.value[rows], self.error[rows], self.status[rows], source)
+        neutrinos = None if self.neutrinos is None else self.neutrinos[rows]
+        return Weight(self.value[rows], self.error[rows], self.status[rows], source, neutrinos)
 
     @staticmethod
     def concatenate(parts: list[Weight]) -> Weight:

@@ -81,6 +81,7 @@ def compute(
     seed: int = 0,
     pdf: str | None = None,
     response: Mapping[str, Any] | None = None,
+    neutrinos: bool = False,
     **parameters: Any,
 ) -> Weights:
     """The exact weights of events under one or several hypotheses.
@@ -88,8 +89,9 @@ def compute(
     **Arguments:** `events`, a dict of arrays, a structured array or awkward records with the process's
     columns, in GeV; `process`, one name of the menu or several; `precision`, relative error at which an event
     stops; `calls`, evaluations per event at most; `seed`; `pdf`, a set's name or the path of a grid;
-    `response`, transfer functions by particle class; `parameters`, as `deepmem.processes()` lists them:
-    `MZ=91.0`, or `MZ=[90.7, 91.2]` for a scan that shares points.
+    `response`, transfer functions by particle class; `neutrinos`, whether weights of processes with neutrinos
+    bring `.neutrinos`, their momenta averaged over the integral; `parameters`, as `deepmem.processes()` lists
+    them: `MZ=91.0`, or `MZ=[90.7, 91.2]` for a scan that shares points.
 
     **Returns** `Weights`: per process (and value of a scan) value, absolute error and status of each event.
 
@@ -98,8 +100,14 @@ def compute(
     alphas = hypotheses(process, parameters, pdf=pdf, response=response)
     weights: dict[str, Weight] = {}
     for alpha in alphas:
-        weights |= engine.compute(alpha, events, precision=precision, calls=calls, seed=seed)
+        asked = _with_neutrinos(alpha, neutrinos, alphas)
+        weights |= engine.compute(alpha, events, precision=precision, calls=calls, seed=seed, neutrinos=asked)
     return Weights(weights, _about(alphas, precision, calls, seed))
+
+
+def _with_neutrinos(alpha: engine.Hypothesis, asked: bool, alphas: Sequence[engine.Hypothesis]) -> bool:
+    """Whether to ask this one for its neutrinos: the error for asking is left to where none has any."""
+    return asked and (alpha.process.invisible or not any(each.process.invisible for each in alphas))
 
 
 def _about(
@@ -127,6 +135,7 @@ def compute_files(
     pdf: str | None = None,
     entries: tuple[int, int] | None = None,
     keep: Sequence[str] = (),
+    neutrinos: bool = False,
     reporter: Reporter | None = None,
     **parameters: Any,
 ) -> dict[str, Any]:
@@ -155,11 +164,13 @@ def compute_files(
     for alpha in alphas:
         engine.shared_by_events(alpha)  # a missing grid is said before the work, not after
     check_writable(output)
+    asked = [_with_neutrinos(alpha, neutrinos, alphas) for alpha in alphas]
     about = _about(alphas, precision, calls, seed) | {
         "inputs": source.provenance(),
         "entries": [start, stop],
         "unit": settings.unit,
         "column_names": dict(settings.column_names),
+        **({"neutrinos": True} if neutrinos else {}),
     }
     unit = np.array(
         [1e-3 if settings.unit == "MeV" and recognise(c).quantity.has_energy_unit else 1.0 for c in columns]
@@ -176,10 +187,13 @@ def compute_files(
         for begin, end in bounds:
             if not parts.has(begin):
                 table = source.read(begin, end) * unit
-                parts.save(begin, _compute_chunk(alphas, columns, table, precision, calls, seed, begin))
+                parts.save(
+                    begin, _compute_chunk(alphas, asked, columns, table, precision, calls, seed, begin)
+                )
             step(end - begin)
     counts = {name: np.zeros(len(Status), dtype=int) for name in names}
-    with write_weights(output, names, about, kept=source.kept_types) as writer:
+    with_neutrinos = [name for alpha, each in zip(alphas, asked, strict=True) if each for name in alpha.names]
+    with write_weights(output, names, about, kept=source.kept_types, with_neutrinos=with_neutrinos) as writer:
         for begin, end in bounds:
             weights = parts.load(begin, names)
             writer.append(weights, source.read_kept(begin, end))
@@ -199,6 +213,7 @@ def _no_events() -> Sequence[str]:
 
 def _compute_chunk(
     alphas: Sequence[engine.Hypothesis],
+    neutrinos: Sequence[bool],
     columns: Sequence[str],
     table: np.ndarray,
     precision: float,
@@ -208,9 +223,15 @@ def _compute_chunk(
 ) -> dict[str, Weight]:
     events = dict(zip(columns, table.T.astype(np.float64), strict=True))
     weights: dict[str, Weight] = {}
-    for alpha in alphas:
+    for alpha, asked in zip(alphas, neutrinos, strict=True):
         weights |= engine.compute(
-            alpha, events, precision=precision, calls=calls, seed=seed, first_entry=first_entry
+            alpha,
+            events,
+            precision=precision,
+            calls=calls,
+            seed=seed,
+            first_entry=first_entry,
+            neutrinos=asked,
         )
     return weights
 
@@ -243,7 +264,8 @@ class _Parts:
         arrays = {
             f"{i}.{key}": getattr(weight, key)
             for i, weight in enumerate(weights.values())
-            for key in ("value", "error", "status")
+            for key in ("value", "error", "status", "neutrinos")
+            if getattr(weight, key) is not None
         }
         with whole_file(self._path(begin)) as temporary, temporary.open("wb") as file:
             np.savez(file, allow_pickle=False, **arrays)
@@ -251,7 +273,12 @@ class _Parts:
     def load(self, begin: int, names: Sequence[str]) -> dict[str, Weight]:
         with np.load(self._path(begin), allow_pickle=False) as arrays:
             return {
-                name: Weight(arrays[f"{i}.value"], arrays[f"{i}.error"], arrays[f"{i}.status"])
+                name: Weight(
+                    arrays[f"{i}.value"],
+                    arrays[f"{i}.error"],
+                    arrays[f"{i}.status"],
+                    neutrinos=arrays.get(f"{i}.neutrinos"),
+                )
                 for i, name in enumerate(names)
             }
 

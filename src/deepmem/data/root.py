@@ -347,12 +347,21 @@ TREE = "deepmem"
 class WeightWriter:
     """Appends weights to an open weight file; get one from `write_weights`."""
 
-    def __init__(self, file: Any, names: Sequence[str], with_source: bool, kept: dict[str, np.dtype]):
+    def __init__(
+        self,
+        file: Any,
+        names: Sequence[str],
+        with_source: bool,
+        kept: dict[str, np.dtype],
+        with_neutrinos: Sequence[str] = (),
+    ):
         kinds: dict[str, Any] = {}
         for name in names:
             kinds |= {name: "f8", f"{name}_error": "f8", f"{name}_status": "i4"}
             if with_source:
                 kinds[f"{name}_source"] = "i4"
+            if name in with_neutrinos:
+                kinds |= dict.fromkeys(neutrino_branches(name), "f8")
         clash = sorted(set(kinds) & set(kept))
         if clash:
             raise UsageError(f"--keep names {', '.join(clash)}, which the weights themselves are called")
@@ -365,7 +374,15 @@ class WeightWriter:
             arrays |= {name: weight.value, f"{name}_error": weight.error, f"{name}_status": weight.status}
             if weight.source is not None:
                 arrays[f"{name}_source"] = weight.source
+            if weight.neutrinos is not None:
+                columns = weight.neutrinos.reshape(len(weight), -1).T
+                arrays |= dict(zip(neutrino_branches(name), columns, strict=True))
         self._tree.extend(arrays)
+
+
+def neutrino_branches(name: str) -> list[str]:
+    """NAME_nu_px … NAME_nubar_pz, beside a weight that brings its neutrinos' mean momenta in GeV."""
+    return [f"{name}_{leg}_p{axis}" for leg in ("nu", "nubar") for axis in "xyz"]
 
 
 @contextmanager
@@ -375,18 +392,19 @@ def write_weights(
     provenance: dict[str, Any],
     with_source: bool = False,
     kept: dict[str, np.dtype] | None = None,
+    with_neutrinos: Sequence[str] = (),
 ) -> Iterator[WeightWriter]:
     """A weight file, complete under its name when the block ends and absent when it fails.
 
     **Arguments:** `names` of the weights; `provenance`, written as JSON beside the tree; `kept`, further
-    branches.
+    branches; `with_neutrinos`, the weights that bring momenta of neutrinos.
 
     **Raises** `UsageError` where the file cannot be written.
     """
     # Level 1: weights are nearly random bits, a higher one costs time and saves nothing.
     with whole_file(path) as temporary, uproot.recreate(temporary, compression=uproot.ZSTD(1)) as file:
         file["provenance"] = json.dumps(provenance, ensure_ascii=True)
-        yield WeightWriter(file, names, with_source, kept or {})
+        yield WeightWriter(file, names, with_source, kept or {}, with_neutrinos)
 
 
 def read_weights(path: str | Path, name: str | None = None, tree: str | None = None) -> Weight:
@@ -463,5 +481,8 @@ class Weights(Mapping[str, Weight]):
     def to_root(self, path: str | Path) -> None:
         """Write a weight file, whole or not at all. **Raises** `UsageError` where that is not possible."""
         with_source = all(weight.source is not None for weight in self.values())
-        with write_weights(path, list(self), self.provenance, with_source) as writer:
+        with_neutrinos = [name for name, weight in self.items() if weight.neutrinos is not None]
+        with write_weights(
+            path, list(self), self.provenance, with_source, with_neutrinos=with_neutrinos
+        ) as writer:
             writer.append(self._weights)

@@ -293,7 +293,7 @@ class _Settings(NamedTuple):
         return cls(alpha.process, alpha.flavours, alpha.subset)
 
 
-def integrand(alpha: Hypothesis) -> integrator.Integrand:
+def integrand(alpha: Hypothesis, neutrinos: bool = False) -> integrator.Integrand:
     """f(shared, event, u) ↦ weights' integrands `[scan]`, then the parts of them below the grid `[scan]`.
 
     `shared` comes from `shared_by_events`, `event` from `prepared`.
@@ -304,7 +304,9 @@ def integrand(alpha: Hypothesis) -> integrator.Integrand:
             to_momenta = block.by_angle
         else:
             to_momenta = block.by_balance if alpha.met == "balance" else block.by_energies
-        return _with_neutrinos(alpha.process, alpha.flavours, alpha.subset, alpha.frame, to_momenta)
+        return _with_neutrinos(
+            alpha.process, alpha.flavours, alpha.subset, alpha.frame, to_momenta, neutrinos
+        )
     if alpha.resonant:
         point: _Map = _resonant_energies if alpha.gaussian else _tailed_energies
     else:
@@ -340,10 +342,19 @@ def _integrand(
 
 @cache
 def _with_neutrinos(
-    process: Process, flavours: int, subset: str | None, frame: str, to_momenta: tuple[Step, ...]
+    process: Process,
+    flavours: int,
+    subset: str | None,
+    frame: str,
+    to_momenta: tuple[Step, ...],
+    neutrinos: bool = False,
 ) -> integrator.Staged:
-    """The same where particles escape: |M|² and densities only at points that have a solution."""
+    """The same where particles escape: |M|² and densities only at points that have a solution.
+
+    With `neutrinos`, a third part: the values times (px, py, pz) of each escaping leg, `[legs · 3 · scan]`.
+    """
     *steps, last = to_momenta
+    escaping = [i for i, kind in enumerate(process.classes) if kind == "invisible"]
 
     def proposed(
         shared: dict[str, Any], event: dict[str, Any], u: jax.Array, known: Any
@@ -352,12 +363,14 @@ def _with_neutrinos(
         legs, density = last(shared, event, u, known)
         return (legs, density), density > 0
 
-    def complete(
-        shared: dict[str, Any], parcel: tuple[Sequence[FourVector], Any]
-    ) -> tuple[jax.Array, jax.Array]:
+    def complete(shared: dict[str, Any], parcel: tuple[Sequence[FourVector], Any]) -> tuple[jax.Array, ...]:
         legs, density = parcel
         values, below = _partonic(process, flavours, subset, False, shared, legs, frame)
-        return values * density, jnp.where(below, values * density, 0.0)
+        values = values * density
+        parts: tuple[jax.Array, ...] = (values, jnp.where(below, values, 0.0))
+        if neutrinos:
+            parts += (jnp.concatenate([values * legs[i][axis] for i in escaping for axis in (1, 2, 3)]),)
+        return parts
 
     return integrator.Staged((*steps, proposed), complete)
 
@@ -788,12 +801,14 @@ def compute(
     calls: int | None = None,
     seed: int = 0,
     first_entry: int = 0,
+    neutrinos: bool = False,
 ) -> dict[str, Weight]:
     """The weights of events under a hypothesis: one per value of a scan.
 
     **Arguments:** `events` as for `as_table`, in GeV; `precision`, relative error at which an event stops;
     `calls`, integrand evaluations per event at most; `seed`; `first_entry`, the number of the first event in
-    its file, which fixes its random points, so that an event gets the same weight alone and among others.
+    its file, which fixes its random points, so that an event gets the same weight alone and among others;
+    `neutrinos`, whether the weights bring the mean momenta of what escapes.
 
     **Returns** name → `Weight`; a failure is a status of its own event, never an exception.
 
@@ -804,20 +819,28 @@ def compute(
         raise UsageError(f"precision must be a positive relative error such as 0.01, got {precision}")
     if calls is not None and calls < 1:
         raise UsageError(f"calls must be a positive number of evaluations per event, got {calls}")
+    if neutrinos and not alpha.process.invisible:
+        raise UsageError(f"{alpha.process.name} has no neutrinos, whose momenta are asked for")
     particles, good = visible(alpha, events)
     rows = np.flatnonzero(good)
     names = alpha.names
     if len(rows):
         shared = shared_by_events(alpha)
         chosen = _prepare(alpha, shared, {key: values[rows] for key, values in particles.items()})
-        estimate = _estimate(alpha, shared, chosen, precision, calls, seed, rows + first_entry)
+        estimate = _estimate(alpha, shared, chosen, precision, calls, seed, rows + first_entry, neutrinos)
     weights = {}
     for k, name in enumerate(names):
         value, error = np.full(len(good), np.nan), np.full(len(good), np.nan)
         status = np.full(len(good), Status.BAD_INPUT, dtype=np.int32)
         if len(rows):
             value[rows], error[rows], status[rows] = _judged(estimate, k, len(names), precision)
-        weights[name] = Weight(value, error, status)
+        momenta = np.full((len(good), 2, 3), np.nan) if neutrinos else None
+        if momenta is not None and len(rows):
+            sums = estimate.value[:, 2 * len(names) + k :: len(names)].reshape(-1, 2, 3)
+            weight = estimate.value[:, k]
+            known = (weight > 0) & np.isfinite(value[rows])
+            momenta[rows[known]] = sums[known] / weight[known, None, None]
+        weights[name] = Weight(value, error, status, neutrinos=momenta)
     return weights
 
 
@@ -829,8 +852,9 @@ def _estimate(
     calls: int | None,
     seed: int,
     indices: np.ndarray,
+    neutrinos: bool,
 ) -> integrator.Estimate:
-    f, dimensions = integrand(alpha), alpha.dimensions
+    f, dimensions = integrand(alpha, neutrinos), alpha.dimensions
     steering = len(alpha.names)
     if isinstance(f, integrator.Staged):
         together = len(alpha.process.assignments)
