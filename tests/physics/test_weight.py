@@ -360,10 +360,10 @@ def test_a_scan_equals_its_single_values_and_compiles_once(pairs):
         single = one("drell_yan", pairs, MZ=value, Q=91.188, precision=1e-5)
         np.testing.assert_allclose(found.value, single.value, rtol=3e-5)
         assert (found.status == Status.GOOD).all()
-    before = integrator._values._cache_size()
+    before = integrator.values._cache_size()
     weight.compute(weight.hypothesis("drell_yan", MZ=[90.9, 91.0, 91.5]), pairs, precision=1e-5)
     weight.compute(weight.hypothesis("drell_yan", WZ=[2.4, 2.5, 2.6]), pairs, precision=1e-5)
-    assert integrator._values._cache_size() == before
+    assert integrator.values._cache_size() == before
 
 
 def test_a_scan_of_the_higgs_boson_mass_shares_points(quartets):
@@ -484,7 +484,7 @@ def test_no_point_far_from_the_resonance_counts_for_many(far):
         shared = weight.shared_by_events(alpha)
         events = weight._prepare(alpha, shared, particles)
         points = jnp.broadcast_to(u, (len(particles["energy"]), *u.shape))
-        values = np.asarray(integrator._values(weight.integrand(alpha), shared, events, points)[0])[..., 0]
+        values = np.asarray(integrator.values(weight.integrand(alpha), shared, events, points)[0])[..., 0]
     relative = values / values.mean(axis=1, keepdims=True)
     assert relative.var(axis=1).max() < 1
     assert relative.max() < 10

@@ -129,8 +129,10 @@ _BINS = 32
 # The expensive stage of an integrand is evaluated for this share of a compiled call's points at a time.
 _GATHERED = 8
 # Importance maps per event at most, and the factor in variance from which one is worth its evaluations.
-_MAPS = 3
+_MAPS = 6
 _WORTH_IT = 1.5
+# The part of points that stays uniform under any map.
+_FLOOR = 0.05
 
 
 class Estimate(NamedTuple):
@@ -403,12 +405,11 @@ def _lattice_window(
                 together, axis=0
             )
             distant = (error[active] > 2 * precision * of_group[active])[:, :steering].any(axis=1)
-            learning[active] &= distant
             spent = tally.calls.reshape(-1, together).sum(axis=1).repeat(together)
             sharing = np.bincount(active // together, minlength=count // together).repeat(together)
             left = (calls - spent) // np.maximum(sharing, 1)
-            candidates = active[learning[active] & (left[active] >= first_blocks * SLOT)]
-            learning[candidates] = stage[candidates] < _MAPS - 1
+            may_learn = learning[active] & distant & (left[active] >= first_blocks * SLOT)
+            candidates = active[may_learn]
             new_grid, gain = _refine(
                 grid[candidates],
                 moments[candidates],
@@ -417,8 +418,8 @@ def _lattice_window(
             )
             adopted = candidates[gain > _WORTH_IT]
             grid[adopted] = new_grid[gain > _WORTH_IT]
-            learning[candidates[gain <= _WORTH_IT]] = False
             stage[adopted] += 1
+            learning[adopted] = stage[adopted] < _MAPS
             shift[adopted] = _random_shifts(seed, numbers[adopted], stage[adopted], shifts, dimensions)
             sums[adopted], moments[adopted], done_blocks[adopted] = 0, 0, 0
             tally.forget(adopted)
@@ -717,7 +718,7 @@ def _refine(
 
     The best separable density is the root of the second moment's projection (G. P. Lepage, J. Comput. Phys.
     27 (1978) 192). It is smoothed, and a tenth of it stays uniform so that no region is starved on the word
-    of a few points.
+    of a few points; a part of all maps together, too, however often one follows another.
 
     **Arguments:** `grid` `[events, d, knots, 2]`; `moments` `[events, d, bins, values]`, `sums`
     `[events, shifts, values]` and `points` `[events]` under the present map. **Returns** the new grid and the
@@ -740,7 +741,20 @@ def _refine(
     )
     after = before * ratio.prod(axis=-1)[:, None]
     gain = (np.maximum(before - 1, 0) / np.maximum(after - 1, 0.01)).mean(axis=-1)
-    return _compose(grid, density), gain
+    return _with_floor(_compose(grid, density)), gain
+
+
+def _with_floor(grid: np.ndarray) -> np.ndarray:
+    """A map whose density is at least `_FLOOR` everywhere, and else as given."""
+    y = grid[..., 0]
+    level = (1 - _FLOOR) * np.linspace(0, 1, _BINS + 1) + _FLOOR * y
+    target = np.linspace(0, 1, _BINS + 1)[1:-1]
+    k = (level[..., None, 1:] <= target[:, None]).sum(axis=-1)
+    low, high = (np.take_along_axis(level, k + i, axis=-1) for i in (0, 1))
+    start, end = (np.take_along_axis(y, k + i, axis=-1) for i in (0, 1))
+    inner = start + (target - low) / (high - low) * (end - start)
+    ends = np.zeros_like(inner[..., :1])
+    return _with_slopes(np.concatenate([ends, inner, ends + 1], axis=-1))
 
 
 def _compose(grid: np.ndarray, density: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ A map takes what an event shows and a point u, and gives the momenta of all legs
 
 for each of its branches; 0 where there is no solution. δ² makes the neutrinos' p_T the missing one. Masses
 of W and top follow their Breit-Wigner shapes, s = m² + mΓ tan(u (π/2 + atan(m/Γ)) − atan(m/Γ)), over all of
-0 < s < ∞; in a scan they follow the mixture of the shapes of all its values.
+0 < s < ∞, and a few of them a broad shape; in a scan they follow the mixture of the shapes of all its values.
 
 **tt̄** (`top_pair`), missing p_T given, all energies with a response. Solving four masses for two neutrinos
 makes integrands singular, J ∝ 1/√distance, wherever two solutions merge: a variance without end. So one
@@ -80,8 +80,8 @@ Step: TypeAlias = Callable[[Mapping[str, Any], Mapping[str, Any], jax.Array, Any
 """(shared, event, u, what the step before returned) ↦ what the next one needs, the last one a `Proposal`.
 
 `event`: `energy`, `mass`, `eta`, `phi`, `x`, `y`, `z`, `sine` of visible legs in the process's order;
-`missing`; `activity`. Steps are compiled one by one: XLA would compute again, at each node of a table, what a
-point needs once.
+`missing`; `activity`; `broad`. Steps are compiled one by one: XLA would compute again, at each node of a
+table, what a point needs once.
 """
 
 
@@ -91,6 +91,8 @@ class Block:
 
     hidden: int
     """Variables in place of the neutrinos."""
+    broad: float
+    """The share of each mass that is drawn off its resonance."""
     by_energies: tuple[Step, ...]
     """The map that takes any response."""
     by_balance: tuple[Step, ...]
@@ -166,20 +168,26 @@ def _missing(
 
 
 def _masses(
-    u: jax.Array, shapes: tuple[tuple[jax.Array, jax.Array], ...]
+    u: jax.Array, shapes: tuple[tuple[jax.Array, jax.Array], ...], broad: Scalar
 ) -> tuple[tuple[Scalar, ...], Scalar]:
-    """s per shape (mass and width, `[scan]`) and ds/du, all from one of the scan's values, mixed evenly."""
+    """s per shape (mass and width, `[scan]`) and ds/du, all from one of the scan's values, mixed evenly.
+
+    A share `broad` of each is m²/(m² + s)² instead: events that fit no resonance get much from far off it,
+    where the Breit-Wigner shape has few points.
+    """
     count = shapes[0][0].shape[0]
     which = jnp.clip(jnp.floor(u[0] * count), 0, count - 1).astype(int)
     first = jnp.clip(u[0] * count - which, 1e-15, 1 - 1e-15)
     at = [first, *(u[i] for i in range(1, len(shapes)))]
-    s = tuple(
-        _breit_wigner(x, mass[which], width[which]) for x, (mass, width) in zip(at, shapes, strict=True)
-    )
+    s = []
+    for x, (mass, width) in zip(at, shapes, strict=True):
+        near = _breit_wigner(jnp.clip((x - broad) / (1 - broad), 0.0, 1.0), mass[which], width[which])
+        s.append(jnp.where(x < broad, _pareto(x / broad, mass[which]), near))
     density = jnp.asarray(1.0)
     for each, (mass, width) in zip(s, shapes, strict=True):
-        density = density * _breit_wigner_density(each, mass, width)
-    return s, 1 / density.mean()
+        near = _breit_wigner_density(each, mass, width)
+        density = density * ((1 - broad) * near + broad * _pareto_density(each, mass))
+    return tuple(s), 1 / density.mean()
 
 
 def _breit_wigner(u: Scalar, mass: Scalar, width: Scalar, top: Scalar = jnp.inf) -> Scalar:
@@ -226,7 +234,7 @@ def top_pair_by_energies(
     As all maps: a `Step` that needs nothing from before.
     """
     w, t = _shapes(shared["parameters"])
-    masses, density = _masses(u, (w, t, w, t))
+    masses, density = _masses(u, (w, t, w, t), event["broad"])
     momenta, measure = _Visible(shared, event, _TOPS).drawn(u[4:])
     missing = _missing(shared, event, u, momenta if balance else None)
     plus, quark, minus, antiquark = momenta
@@ -252,7 +260,7 @@ class _FirstSide(NamedTuple):
 def _first_side(shared: Mapping[str, Any], event: Mapping[str, Any], u: jax.Array, _: None) -> _FirstSide:
     """Masses, one lepton and its b quark, and where their neutrino can be. u: masses, the two energies, …"""
     w, t = _shapes(shared["parameters"])
-    (s_w, s_t, s_w2, s_t2), density = _masses(u, (w, t, w, t))
+    (s_w, s_t, s_w2, s_t2), density = _masses(u, (w, t, w, t), event["broad"])
     seen = _Visible(shared, event, _TOPS)
     lepton, of_lepton = seen.flattened(0, u[4])
     quark, of_quark = seen.flattened(1, u[5])
@@ -483,7 +491,7 @@ def w_pair(
 ) -> Proposal:
     """WW from both masses, φ and Δη of the neutrino; two branches. u: s13, s24, φ, Δη, energies, …"""
     w, _top = _shapes(shared["parameters"])
-    masses, density = _masses(u, (w, w))
+    masses, density = _masses(u, (w, w), event["broad"])
     seen = _Visible(shared, event, _LEPTONS)
     phi, rapidity = _TWO_PI * u[2], jnp.arctanh(2 * u[3] - 1)
     density = density * _TWO_PI * 2 * jnp.cosh(rapidity) ** 2
@@ -649,9 +657,10 @@ def _broadcast(legs: tuple[FourVector, ...], shape: tuple[int, ...] = ()) -> tup
 
 TOP_PAIR = Block(
     4,
+    0.03,
     (top_pair_by_energies,),
     (partial(top_pair_by_energies, balance=True),),
     by_angle=(_first_side, _nodes, _cells, _drawn, _second_side),
 )
-W_PAIR = Block(4, (w_pair,), (partial(w_pair, balance=True),))
-HIGGS_TO_W_PAIR = Block(4, (higgs_to_w_pair,), (partial(higgs_to_w_pair, balance=True),))
+W_PAIR = Block(4, 0.1, (w_pair,), (partial(w_pair, balance=True),))
+HIGGS_TO_W_PAIR = Block(4, 0.1, (higgs_to_w_pair,), (partial(higgs_to_w_pair, balance=True),))

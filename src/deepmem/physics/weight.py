@@ -65,8 +65,10 @@ _QUADRATURE_STRETCH = 2.0
 _MINIMUM = 1 << 10
 _TAILED_MINIMUM = 1 << 13
 _NEUTRINO_MINIMUM = 1 << 11
-# Points per side that decide which top comes first, in slots.
+# Points per side that decide which top comes first, in slots; the mean square over the squared mean from
+# which more masses are drawn off the resonances, how many then, and what part of a weight is a trifle.
 _TRIAL_SLOTS = 2
+_HARD, _BROADER, _TRIFLE = 20.0, 0.3, 0.01
 # Nodes of the density from which s is drawn off the resonance; what part of it follows the responses alone,
 # and what part is uniform; the least share of points on the resonance and off it.
 _NODES = 64
@@ -550,7 +552,8 @@ def visible(alpha: Hypothesis, events: Any) -> tuple[dict[str, np.ndarray], np.n
     (wrong charges or flavours), or with a value that is missing, not finite or a pT that is not positive,
     can't be computed: its weight has status 3. `mass` is that of the parton, 0 for a lepton; a jet's own
     serves to get its energy from its pT. Where particles escape, `missing` (x, y) is there too, and
-    `activity`, the scalar sum of pT that its response may depend on. The first jet is the b quark's.
+    `activity`, the scalar sum of pT that its response may depend on, and `broad`, the share of masses that
+    are drawn off their resonances. The first jet is the b quark's.
 
     **Raises** `UsageError` where a column is missing.
     """
@@ -600,6 +603,7 @@ def visible(alpha: Hypothesis, events: Any) -> tuple[dict[str, np.ndarray], np.n
         good &= size >= 0
         legs["missing"] = np.stack([size * np.cos(phi), size * np.sin(phi)], axis=1)
         legs["activity"] = pt.sum(axis=1)
+        legs["broad"] = np.full(count, process.block.broad)
     return legs, good
 
 
@@ -754,43 +758,76 @@ def _assigned(alpha: Hypothesis, events: dict[str, np.ndarray]) -> dict[str, np.
         order = np.arange(len(alpha.process.visible))
         if assignment:
             order[jets] = jets[::-1]
-        per_leg = {"missing", "activity"}
-        rows.append({k: v if k in per_leg else v[:, order] for k, v in events.items()})
+        whole = {"missing", "activity", "broad"}
+        rows.append({k: v if k in whole else v[:, order] for k, v in events.items()})
     return {
         key: np.stack([row[key] for row in rows], axis=1).reshape(-1, *events[key].shape[1:])
         for key in events
     }
 
 
-def _with_first_side(
-    f: integrator.Staged, shared: dict[str, Any], events: dict[str, np.ndarray], dimensions: int
+def _tried(
+    f: integrator.Staged,
+    shared: dict[str, Any],
+    events: dict[str, np.ndarray],
+    dimensions: int,
+    together: int,
 ) -> dict[str, np.ndarray]:
-    """`second_first` for the map by angle: whichever has the less spread of densities on the same points."""
+    """How the map by angle is used for each row, by the least spread of the integrand on the same few points.
+
+    That is `second_first`; and `broad`, where the integrand has few points that count with most masses near
+    the resonances, and the row is not of little weight beside the one it is averaged with.
+    """
     count = len(events["energy"])
-    slots = integrator.slots_per_call()
-    points = integrator.fixed_points(_TRIAL_SLOTS, dimensions)
-    spread = np.full((2, count), np.inf)
-    whole = {"missing", "activity"}
+    whole = {"missing", "activity", "broad"}
     turned = {k: v if k in whole else np.roll(v, v.shape[1] // 2, axis=1) for k, v in events.items()}
     sides = [each | {"second_first": np.full(count, side == 1)} for side, each in enumerate((events, turned))]
-    per_call = slots // _TRIAL_SLOTS
+    found = [_trial(f, shared, side, dimensions) for side in sides]
+    mean, spread = (np.stack(parts) for parts in zip(*found, strict=True))
+    best = np.where(spread[1] < spread[0], 1, 0)
+    least, largest = spread.min(axis=0), mean.max(axis=0)
+    of_event = largest.reshape(-1, together).max(axis=1).repeat(together)
+    hard = np.flatnonzero((least > _HARD) & (largest >= _TRIFLE * of_event))
+    if len(hard):
+        broader = [
+            {key: values[hard] for key, values in side.items()} | {"broad": np.full(len(hard), _BROADER)}
+            for side in sides
+        ]
+        _, spread = (
+            np.stack(p) for p in zip(*(_trial(f, shared, s, dimensions) for s in broader), strict=True)
+        )
+        better = spread.min(axis=0) < least[hard]
+        best[hard[better]] = spread.argmin(axis=0)[better]
+        for side in sides:
+            side["broad"] = side["broad"].copy()
+            side["broad"][hard[better]] = _BROADER
+    return {
+        key: np.where(best.reshape(-1, *[1] * (values.ndim - 1)) == 1, sides[1][key], values)
+        for key, values in sides[0].items()
+    }
+
+
+def _trial(
+    f: integrator.Staged, shared: dict[str, Any], events: dict[str, np.ndarray], dimensions: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of the integrand on a few fixed points: the mean, and the mean square over its square (∞: all 0)."""
+    count = len(events["energy"])
+    mean, spread = np.zeros(count), np.full(count, np.inf)
+    points = integrator.fixed_points(_TRIAL_SLOTS, dimensions)
+    per_call = integrator.slots_per_call() // _TRIAL_SLOTS
+    x = np.tile(points, (per_call, 1, 1))
     with double_precision():
         for first in range(0, count, per_call):
             rows = np.minimum(np.arange(first, first + per_call), count - 1).repeat(_TRIAL_SLOTS)
-            x = np.tile(points, (per_call, 1, 1))
-            for side, arranged in enumerate(sides):
-                chosen = {key: values[rows] for key, values in arranged.items()}
-                found, *_ = integrator.values(f, shared, chosen, x)
-                d = np.asarray(found).mean(axis=-1).reshape(per_call, -1)[: count - first]
-                total, squares = np.nansum(d, axis=1), np.nansum(d**2, axis=1)
-                spread[side, first : first + per_call] = np.divide(
-                    squares, total**2, out=np.full(len(d), np.inf), where=total > 0
-                )
-    second = spread[1] < spread[0]
-    return {
-        key: np.where(second.reshape(-1, *[1] * (values.ndim - 1)), sides[1][key], values)
-        for key, values in sides[0].items()
-    }
+            found, *_ = integrator.values(f, shared, {k: v[rows] for k, v in events.items()}, x)
+            w = np.nan_to_num(np.asarray(found).mean(axis=-1)).reshape(per_call, -1)[: count - first]
+            here = slice(first, first + per_call)
+            mean[here] = w.mean(axis=1)
+            square = (w**2).mean(axis=1)
+            spread[here] = np.divide(
+                square, mean[here] ** 2, out=np.full(len(w), np.inf), where=mean[here] > 0
+            )
+    return mean, spread
 
 
 def compute(
@@ -861,7 +898,7 @@ def _estimate(
         if together > 1 or alpha.process.assignments != (0,):
             events = _assigned(alpha, events)
         if alpha.by_angle:
-            events = _with_first_side(f, shared, events, dimensions)
+            events = _tried(f, shared, events, dimensions, together)
         # an assignment's points are the same alone and beside the other one's
         numbers = (2 * indices[:, None] + np.array(alpha.process.assignments)).ravel()
         estimate = integrator.lattice(
@@ -939,7 +976,7 @@ def weight_function(alpha: Hypothesis, points: np.ndarray, weights: np.ndarray) 
     """A JAX function (parameters, event) ↦ weight over fixed points of the unit cube, to be differentiated.
 
     W ≈ Σ_k w_k f(u_k). `parameters`: a `Parameters` of numbers; `event`: `energy`, `eta`, `phi` `[legs]`, in
-    the process's order (see `visible`), and where particles escape `mass`, `missing`, `activity` and
+    the process's order (see `visible`), and where particles escape `mass`, `missing`, `activity`, `broad` and
     `second_first` (see `neutrinos`): then derivatives are those in the parameters alone. Needs double
     precision: use it inside `jax.enable_x64(True)`.
 
