@@ -8,9 +8,9 @@ for each of its branches; 0 where there is no solution. δ² makes the neutrinos
 of W and top follow their Breit-Wigner shapes, s = m² + mΓ tan(u (π/2 + atan(m/Γ)) − atan(m/Γ)), over all of
 0 < s < ∞, and a few of them a broad shape; in a scan they follow the mixture of the shapes of all its values.
 
-**tt̄** (`top_pair`), missing p_T given, all energies with a response. Solving four masses for two neutrinos
-makes integrands singular, J ∝ 1/√distance, wherever two solutions merge: a variance without end. So one
-neutrino is drawn, and an energy is solved for:
+**tt̄** (`_first_side` to `_second_side`), missing p_T given, all energies with a response. Solving four masses
+for two neutrinos makes integrands singular, J ∝ 1/√distance, wherever two solutions merge: a variance without
+end. So one neutrino is drawn, and an energy is solved for:
 
 1. masses, and the energies of one lepton and its b quark by their responses; their neutrino lies on an
    ellipse (`blocks.ellipse`), and its angle φ is an integration variable: d³ν/2E = ds_W ds_t dφ/(8√G);
@@ -28,7 +28,7 @@ point. Which top comes first is chosen per event, see `weight`.
 **tt̄ with all energies drawn** (`top_pair_by_energies`), for missing p_T that balances the partons, and for
 perfect measurements: the block of four masses, up to four branches.
 
-**WW** (`w_pair`): both masses, the neutrino's φ and Δη (from ½ sech²), and both energies; two branches.
+**WW** (`_w_variables`): both masses, the neutrino's φ and Δη (from ½ sech²), and both energies; two branches.
 
 **H → WW** (`higgs_to_w_pair`): the pair N of neutrinos is drawn first: s of the Higgs boson and the rapidity
 difference Δ of N and L = ℓ + ℓ̄ give m_T,N² + 2 m_T,L m_T,N cosh Δ = s − m_L² + N_T² + 2 L_T·N_T, then the
@@ -36,8 +36,8 @@ direction of ν in the rest frame of N, with the mass of one W or of the other a
 
     d³ν/2E d³ν̄/2E δ² = ds dΔ dΩ* / [16 (1 + m_T,L/m_T,N cosh Δ)].
 
-Nothing is solved for, nothing is singular. A share of points has both Ws on their shells (`w_pair`), for
-Higgs bosons above 2 MW; each point is weighted with the density of the mixture.
+Nothing is solved for, nothing is singular. A share of points has both Ws on their shells (`blocks.w_pair`),
+for Higgs bosons above 2 MW; each point is weighted with the density of the mixture.
 
 Source: the weight's definition as in `weight`; L. Sonnenschein, hep-ph/0603011 (the system of masses); P.
 Artoisenet, V. Lemaître, F. Maltoni, O. Mattelaer, 1007.3300 (changes of variables, blocks D and F).
@@ -486,33 +486,50 @@ def _at_likely(q: Scalar) -> Scalar:
 _LEPTONS = ("lepton", "lepton")
 
 
-def w_pair(
+class _WPair(NamedTuple):
+    """What the block of two Ws starts from."""
+
+    density: Scalar
+    plus: FourVector
+    minus: FourVector
+    missing: tuple[Scalar, Scalar]
+    masses: tuple[Scalar, Scalar]
+    phi: Scalar
+    rapidity: Scalar
+
+
+def _w_variables(
     shared: Mapping[str, Any], event: Mapping[str, Any], u: jax.Array, _: None, balance: bool = False
-) -> Proposal:
-    """WW from both masses, φ and Δη of the neutrino; two branches. u: s13, s24, φ, Δη, energies, …"""
+) -> _WPair:
+    """Both masses, φ and Δη of the neutrino, both energies. u: s13, s24, φ, Δη, energies, missing p_T."""
     w, _top = _shapes(shared["parameters"])
-    masses, density = _masses(u, (w, w), event["broad"])
+    (s13, s24), density = _masses(u, (w, w), event["broad"])
     seen = _Visible(shared, event, _LEPTONS)
     phi, rapidity = _TWO_PI * u[2], jnp.arctanh(2 * u[3] - 1)
     density = density * _TWO_PI * 2 * jnp.cosh(rapidity) ** 2
     if balance or not all(seen.dimensions):
         (plus, minus), measure = seen.drawn(u[4:])
         missing = _missing(shared, event, u, [plus, minus] if balance else None)
-    else:
-        missing = _missing(shared, event, u)
-        plus, measure = seen.flattened(0, u[4])
-        # the antineutrino's two solutions merge where its lepton has this energy
-        slope = 2 * plus[0] * event["sine"][0]
-        size = masses[0] / (slope * (jnp.cosh(rapidity) - jnp.cos(phi - event["phi"][0])))
-        kx, ky = missing[0] - size * jnp.cos(phi), missing[1] - size * jnp.sin(phi)
-        pt = jnp.sqrt(kx**2 + ky**2)
-        near = pt * event["sine"][1] - kx * event["x"][1] - ky * event["y"][1]
-        largest = masses[1] / (2 * jnp.maximum(near, 1e-15 * pt))
-        energy, weight = seen.responses[1].flatten_below(u[5], event["energy"][1], largest)
-        minus, measure = seen.momentum(1, energy), measure * weight * seen.measure(1, energy)
-    found = blocks.w_pair(plus, minus, missing, masses, phi, rapidity)
-    legs = _broadcast((plus, found.neutrino, minus, found.antineutrino))
-    return Proposal(legs, density * measure * found.jacobian)
+        return _WPair(density * measure, plus, minus, missing, (s13, s24), phi, rapidity)
+    missing = _missing(shared, event, u)
+    plus, measure = seen.flattened(0, u[4])
+    # the antineutrino's two solutions merge where its lepton has this energy
+    slope = 2 * plus[0] * event["sine"][0]
+    size = s13 / (slope * (jnp.cosh(rapidity) - jnp.cos(phi - event["phi"][0])))
+    kx, ky = missing[0] - size * jnp.cos(phi), missing[1] - size * jnp.sin(phi)
+    pt = jnp.sqrt(kx**2 + ky**2)
+    near = pt * event["sine"][1] - kx * event["x"][1] - ky * event["y"][1]
+    largest = s24 / (2 * jnp.maximum(near, 1e-15 * pt))
+    energy, weight = seen.responses[1].flatten_below(u[5], event["energy"][1], largest)
+    density = density * measure * weight * seen.measure(1, energy)
+    return _WPair(density, plus, seen.momentum(1, energy), missing, (s13, s24), phi, rapidity)
+
+
+def _w_solved(shared: Mapping[str, Any], event: Mapping[str, Any], u: jax.Array, known: _WPair) -> Proposal:
+    """The neutrinos' momenta; two branches."""
+    found = blocks.w_pair(*known[1:])
+    legs = _broadcast((known.plus, found.neutrino, known.minus, found.antineutrino))
+    return Proposal(legs, known.density * found.jacobian)
 
 
 def higgs_to_w_pair(
@@ -662,5 +679,5 @@ TOP_PAIR = Block(
     (partial(top_pair_by_energies, balance=True),),
     by_angle=(_first_side, _nodes, _cells, _drawn, _second_side),
 )
-W_PAIR = Block(4, 0.1, (w_pair,), (partial(w_pair, balance=True),))
+W_PAIR = Block(4, 0.1, (_w_variables, _w_solved), (partial(_w_variables, balance=True), _w_solved))
 HIGGS_TO_W_PAIR = Block(4, 0.1, (higgs_to_w_pair,), (partial(higgs_to_w_pair, balance=True),))
