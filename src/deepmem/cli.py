@@ -441,6 +441,10 @@ def config(
 @app.command()
 def demo(
     output: Annotated[str, typer.Option(help="Folder for everything that is made.")] = "demo",
+    process: Annotated[
+        str, typer.Option(help="Another process than the built-in one: its events are generated.")
+    ] = "drell_yan",
+    events: Annotated[int, typer.Option(help="How many events to generate.", metavar="N")] = 2000,
     threads: Threads = None,
     debug: Debug = False,
     as_json: AsJson = False,
@@ -448,7 +452,7 @@ def demo(
     """The whole workflow on built-in data; ends by saying where to look."""
     from deepmem import workflow
 
-    result = workflow.demo(output, reporter=_console())
+    result = workflow.demo(output, process=process, events=events, reporter=_console())
     if as_json:
         _print_json(result)
         return

@@ -27,7 +27,9 @@ from deepmem.errors import UsageError
 from deepmem.evaluation import metrics
 from deepmem.event import Status
 from deepmem.exact import by_status, compute_files
+from deepmem.generate import generate
 from deepmem.physics.pdf import PdfNotFoundError
+from deepmem.physics.processes import find_process
 from deepmem.reporter import Reporter
 from deepmem.surrogate.features import FeatureMap
 from deepmem.surrogate.model import Surrogate, energy_unit, load_scaler, save_scaler
@@ -455,24 +457,30 @@ def example(name: str) -> str:
     return str(files("deepmem") / "examples" / "drell_yan" / name)
 
 
-def demo(output: str | Path, *, epochs: int = 150, reporter: Reporter | None = None) -> dict[str, Any]:
-    """The whole workflow on built-in events: compute exact weights, train on them, test, predict all events.
+def demo(
+    output: str | Path,
+    *,
+    process: str = "drell_yan",
+    events: int = 2000,
+    epochs: int | None = None,
+    reporter: Reporter | None = None,
+) -> dict[str, Any]:
+    """The whole workflow: compute exact weights of events, train on them, test, predict all events.
 
-    Without a density grid (the extra `generate` brings one) the weights that MoMEMta gave for these events
-    are learned instead.
+    Drell-Yan events are built in. Without a density grid (the extra `generate` brings one) the weights that
+    MoMEMta gave for them are learned instead. Events of another process are generated with Pythia first.
 
-    **Arguments:** `output`, a folder for everything that is made.
+    **Arguments:** `output`, a folder for everything that is made; `process`, of the menu; `events`, how many
+    to generate where they are not built in; `epochs`, 150 for the built-in ones, 400 for others.
 
     **Returns** the test's figures and where to look.
     """
     reporter = reporter or Reporter()
     folder = Path(output)
     make_folder(folder)
-    events = example("momemta_events.root")
-    config = json.loads(Path(example("input.json")).read_text(encoding="utf-8")) | {
-        "input_paths": [events],
-        "epochs": epochs,
-        "save_lowest_loss_model_at": str(folder / "drell_yan.model"),
+    config = _demo_events(process, events, folder, reporter) | {
+        "epochs": epochs or (150 if process == "drell_yan" else 400),
+        "save_lowest_loss_model_at": str(folder / f"{process}.model"),
         "save_testing_histogram_at": str(folder / "histogram.png"),
         "run_folder": str(folder / "run"),
     }
@@ -481,9 +489,14 @@ def demo(output: str | Path, *, epochs: int = 150, reporter: Reporter | None = N
     computed: dict[str, Any] | None = None
     try:
         exact = folder / "exact.root"
-        computed = compute_files([events], exact, ["drell_yan"], precision=1e-3, reporter=reporter)
-        config |= {"output_paths": [str(exact)], "output_tree": "deepmem", "weights": ["drell_yan"]}
+        precision = 1e-3 if process == "drell_yan" else 0.01
+        computed = compute_files(
+            config["input_paths"], exact, [process], precision=precision, reporter=reporter
+        )
+        config |= {"output_paths": [str(exact)], "output_tree": "deepmem", "weights": [process]}
     except PdfNotFoundError as error:
+        if process != "drell_yan":
+            raise
         reporter.warning(
             f"{error}\nWithout a grid, the weights that MoMEMta gave are learned instead of exact ones."
         )
@@ -494,3 +507,29 @@ def demo(output: str | Path, *, epochs: int = 150, reporter: Reporter | None = N
     result["computed"] = computed
     result["predicted"] = predict((), folder / "weights.root", config=config, reporter=reporter)
     return result
+
+
+def _demo_events(process: str, events: int, folder: Path, reporter: Reporter) -> dict[str, Any]:
+    """The configuration for the events of a demo, which are there when this returns."""
+    if process == "drell_yan":
+        config = json.loads(Path(example("input.json")).read_text(encoding="utf-8"))
+        return config | {"input_paths": [example("momemta_events.root")]}
+    entry = find_process(process)
+    path = folder / "events.root"
+    with reporter.progress(f"generating {process}", events) as step:
+        done = 0
+
+        def progress(count: int) -> None:
+            nonlocal done
+            step(count - done)
+            done = count
+
+        generate(process, events, output=path, progress=progress)
+    return {
+        "input_paths": [str(path)],
+        "input_tree": "events",
+        "prefixes": [list(entry.columns)],
+        "suffixes": [[""]],
+        "process": process,
+        "weight_unit": f"GeV^-{len(entry.visible)}",
+    }

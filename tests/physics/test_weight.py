@@ -360,10 +360,10 @@ def test_a_scan_equals_its_single_values_and_compiles_once(pairs):
         single = one("drell_yan", pairs, MZ=value, Q=91.188, precision=1e-5)
         np.testing.assert_allclose(found.value, single.value, rtol=3e-5)
         assert (found.status == Status.GOOD).all()
-    before = integrator.values._cache_size()
+    before = integrator._at_every_point._cache_size()
     weight.compute(weight.hypothesis("drell_yan", MZ=[90.9, 91.0, 91.5]), pairs, precision=1e-5)
     weight.compute(weight.hypothesis("drell_yan", WZ=[2.4, 2.5, 2.6]), pairs, precision=1e-5)
-    assert integrator.values._cache_size() == before
+    assert integrator._at_every_point._cache_size() == before
 
 
 def test_a_scan_of_the_higgs_boson_mass_shares_points(quartets):
