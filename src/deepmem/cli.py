@@ -360,6 +360,9 @@ def cross_section(
     mass: Annotated[
         str | None, typer.Option(help="True masses to integrate over, GeV.", metavar="LOW:HIGH")
     ] = None,
+    top_window: Annotated[
+        float | None, typer.Option(help="Both tops within so many widths of MT.", metavar="N")
+    ] = None,
     settings: Settings = None,
     pdf: Pdf = None,
     seed: Annotated[int, typer.Option(help="Of the points.")] = 1,
@@ -381,13 +384,16 @@ def cross_section(
         extra["response"] = config.response
     if mass is not None:
         extra["mass"] = _window(mass)
+    if top_window is not None:
+        extra["top_window"] = top_window
     found = integrate(process, _cuts(selection) or config.selection, precision, seed, **extra)
     if as_json:
         _print_json(asdict(found) | {"efficiency": found.efficiency})
         return
     typer.echo(
         f"σ      {found.value:.6g} ± {found.error:.2g} pb   "
-        f"(true masses {found.mass[0]:g} to {found.mass[1]:g} GeV)"
+        f"(true masses {found.mass[0]:g} to {found.mass[1]:g} GeV"
+        f"{'' if top_window is None else f', tops within {top_window:g} widths'})"
     )
     typer.echo(
         f"σ_vis  {found.visible:.6g} ± {found.visible_error:.2g} pb   (with recoil, response and cuts)"

@@ -50,12 +50,12 @@ from deepmem.errors import DeepMEMError, UsageError, nearest
 from deepmem.physics.constants import Parameters, electroweak
 from deepmem.physics.constants import parameters as checked_parameters
 from deepmem.physics.errors import unknown_name
-from deepmem.physics.leading_order import lepton_columns_of, lepton_order, polar
+from deepmem.physics.leading_order import columns_of, jet_order, lepton_order, polar, polar_mass
 from deepmem.physics.precision import double_precision
 from deepmem.physics.processes import find_process
 from deepmem.physics.processes.base import Process
 from deepmem.physics.transfer import ByEta, MissingMomentum, missing_momentum, responses
-from deepmem.selection import CHARGED_LEPTONS, JETS, NEUTRINOS, Selection, angles, delta_r, mass, of_kind
+from deepmem.selection import CHARGED_LEPTONS, JETS, NEUTRINOS, Selection, angles, delta_r, of_kind
 
 TREE = "events"
 
@@ -513,26 +513,16 @@ def _columns(
     codes: tuple[int, ...],
 ) -> dict[str, np.ndarray]:
     events = np.arange(len(measured))
-    columns = lepton_columns_of(measured, codes)
+    columns = columns_of(measured, codes, missing)
     order = lepton_order(measured, codes)
     legs = {f"lep{index + 1}": order[:, index] for index in range(order.shape[1])}
-    quarks = np.array(of_kind(codes, JETS), dtype=int)
-    if len(quarks):
-        pt = np.hypot(measured[:, quarks, 1], measured[:, quarks, 2])
-        order_of_jets = quarks[np.argsort(-pt, axis=1, kind="stable")]
-        jets = {f"j{index + 1}": order_of_jets[:, index] for index in range(len(quarks))}
-        for name, leg in jets.items():
-            columns |= _with_mass(measured[events, leg], name)
-        legs |= jets
-    if missing is not None:
-        x, y = missing.T
-        columns |= {"MET": np.hypot(x, y), "MET_Phi": np.arctan2(y, x)}
+    legs |= {f"j{index + 1}": leg for index, leg in enumerate(jet_order(measured, codes).T)}
     if of_kind(codes, NEUTRINOS):
         # a W's neutrino follows its lepton in the process's order of legs
         legs |= {f"nu{index + 1}": order[:, index] + 1 for index in range(order.shape[1])}
     for prefix, momenta in (("true", true), ("born", born)):
         for name, leg in legs.items():
-            of_leg = _with_mass if name.startswith("j") else polar
+            of_leg = polar_mass if name.startswith("j") else polar
             columns |= of_leg(momenta[events, leg], f"{prefix}_{name}")
             if prefix == "born" and name.startswith("j"):
                 columns[f"born_{name}_PDG"] = np.asarray(codes, dtype=np.int32)[leg]
@@ -540,10 +530,6 @@ def _columns(
         name: array if array.dtype == np.int32 else array.astype(np.float32)
         for name, array in columns.items()
     }
-
-
-def _with_mass(p: np.ndarray, name: str) -> dict[str, np.ndarray]:
-    return polar(p, name) | {f"{name}_M": mass(p)}
 
 
 def _momentum(particle: Any) -> tuple[float, float, float, float]:

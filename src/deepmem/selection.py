@@ -37,6 +37,7 @@ class Selection:
     - `jet_pt`, `jet_eta`: the same of jets as of leptons.
     - `jet_delta_r`: least ΔR between a jet and any other jet or lepton.
     - `met`: window of the missing pT, GeV.
+    - `recoil_pt`: window of |Σ p_T| of all that was measured, jets and missing pT included, GeV.
 
     A window is [low, high], low included and high not; a single number is its low end.
     """
@@ -53,6 +54,7 @@ class Selection:
     jet_eta: float = np.inf
     jet_delta_r: float = 0.0
     met: Window = (0.0, np.inf)
+    recoil_pt: Window = (0.0, np.inf)
 
     @classmethod
     def from_dict(cls, cuts: Mapping[str, Any], where: str = "selection") -> Selection:
@@ -126,14 +128,17 @@ class Selection:
         return kept
 
     def _missing(self, momenta: np.ndarray, codes: Sequence[int], missing: np.ndarray | None) -> np.ndarray:
-        if self.met == Selection.met:
+        if self.met == Selection.met and self.recoil_pt == Selection.recoil_pt:
             return np.full(len(momenta), True)
         if missing is None:
             neutrinos = of_kind(codes, NEUTRINOS)
-            if not neutrinos:
+            if not neutrinos and self.met != Selection.met:
                 raise UsageError("selection.met: there is no missing pT in this final state")
             missing = momenta[:, neutrinos, 1:3].sum(axis=1)
-        return _inside(np.hypot(missing[:, 0], missing[:, 1]), self.met)
+        seen = of_kind(codes, CHARGED_LEPTONS + JETS)
+        total = momenta[:, seen, 1:3].sum(axis=1) + missing
+        kept = _inside(np.hypot(missing[:, 0], missing[:, 1]), self.met)
+        return kept & _inside(np.hypot(total[:, 0], total[:, 1]), self.recoil_pt)
 
     def _z_pairs(self, masses: np.ndarray, pairs: list[tuple[int, int]], leptons: int) -> np.ndarray:
         """Z1 is the pair nearest to the Z mass, Z2 the pair of what remains."""

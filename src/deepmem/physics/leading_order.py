@@ -16,6 +16,11 @@ is what normalises W/σ_vis, for every hypothesis with one and the same ρ. `Dis
 follow W itself wherever the selection keeps measured |Σp_T| away from the disc's edge; a `Spectrum` makes
 events that look like data.
 
+Where neutrinos escape, x has the missing pT: the sum of theirs, after its response if there is one. Jets are
+b quarks whose energies respond; direction and mass stay. They carry no charge, so an event is one of their
+two orders: over jets by falling pT, ∫ W dx is half of what is above, over both orders all of it, W being the
+average over assignments.
+
 What it can't promise: anything beyond leading order (σ is that of the |M|² that weights use), and lost
 migration from outside the true `Region` where the selection has no mass window: choose the region wider than
 the selection.
@@ -42,9 +47,9 @@ from deepmem.physics.pdf import DensityAtScale, load
 from deepmem.physics.phasespace import DIMENSIONS, Region, from_rest_frame, sampler
 from deepmem.physics.precision import double_precision
 from deepmem.physics.processes import find_process
-from deepmem.physics.processes.base import DEFAULT_DENSITY, DEFAULT_FLAVOURS, Process
-from deepmem.physics.transfer import ByEta, responses
-from deepmem.selection import CHARGED_LEPTONS, Selection
+from deepmem.physics.processes.base import DEFAULT_DENSITY, DEFAULT_FLAVOURS, MISSING_COLUMNS, Process
+from deepmem.physics.transfer import ByEta, MissingMomentum, missing_momentum, responses
+from deepmem.selection import CHARGED_LEPTONS, JETS, Selection, mass, of_kind
 
 BATCH = 16384
 LARGEST_NUMBER_OF_POINTS = 20_000_000
@@ -106,7 +111,13 @@ def _recoil(recoil: Recoil) -> Spectrum | Disc:
 
 
 DEFAULT_REGIONS = {2: Region(60.0, 120.0), 4: Region(105.0, 140.0, 4.0)}
-"""True masses in GeV, for each number of outgoing leptons."""
+"""True masses in GeV, for each number of outgoing leptons; where neutrinos escape, all masses."""
+
+
+def _default_region(process: Process) -> Region:
+    if process.invisible:
+        return Region(0.0, np.inf)
+    return DEFAULT_REGIONS.get(len(process.outgoing), DEFAULT_REGIONS[4])
 
 
 class Drawn(NamedTuple):
@@ -118,9 +129,11 @@ class Drawn(NamedTuple):
     true: np.ndarray
     """`[points, legs, 4]`: outgoing momenta in the laboratory, with the recoil."""
     measured: np.ndarray
-    """The same after the responses."""
+    """The same after the responses; neutrinos as they are."""
     mass: np.ndarray
     """√ŝ, GeV."""
+    missing: np.ndarray | None
+    """`[points, 2]`: the measured missing (p_x, p_y); None where nothing escapes."""
 
 
 class LeadingOrder:
@@ -135,6 +148,7 @@ class LeadingOrder:
         selection: Selection | Mapping[str, Any] | None = None,
         mass: Sequence[float] | None = None,
         pair_mass: float | None = None,
+        top_window: float | None = None,
         recoil: Recoil = Spectrum(),
         response: Mapping[str, Any] | None = None,
         pdf: str | PathLike[str] = DEFAULT_DENSITY,
@@ -150,16 +164,18 @@ class LeadingOrder:
         self.recoil = _recoil(recoil)
         classes = self.process.responses
         given = {name: parameters.pop(f"r_{name}") for name in classes if f"r_{name}" in parameters}
-        self.responses = responses(
-            {**classes, **given, **(response or {})}, sorted(set(self.process.classes))
-        )
+        by_class = {**classes, **given, **(response or {})}
+        noise = by_class.pop("met", None) if self.process.invisible else None
+        self.missing = None if noise is None else missing_momentum(noise)
+        self.responses = responses(by_class, sorted(set(self.process.visible_classes)))
         self.parameters = _parameters(self.process, parameters)
         self.states = _states(self.process, flavours)
         self.density = _density(pdf, self.states, self._scale(Q))
-        default = DEFAULT_REGIONS.get(len(self.process.outgoing), DEFAULT_REGIONS[4])
+        default = _default_region(self.process)
         low, high = (default.low, default.high) if mass is None else mass
         self.pair_mass = float(default.pair if pair_mass is None else pair_mass)
         self.mass = self._checked_mass(low, high)
+        self.top_window = self._checked_window(top_window)
         self._draw = _compiled(self.process, self.states, subset)
 
     def _scale(self, Q: float | None) -> float:
@@ -170,26 +186,49 @@ class LeadingOrder:
         return value
 
     def _checked_mass(self, low: float, high: float) -> tuple[float, float]:
-        pairs = len(self.process.outgoing) // 2
-        low, high = max(float(low), pairs * self.pair_mass), min(float(high), float(self.parameters.sqrt_s))
+        if self.process.invisible:
+            low, high = float(low), min(float(high), float(self.parameters.sqrt_s))
+            if not 0 <= low < high:
+                raise UsageError(
+                    "the range of true masses, neutrinos included, must be 0 ≤ low < high ≤ sqrt_s; "
+                    f"got {low:g} to {high:g} GeV"
+                )
+            return low, high
+        least = len(self.process.outgoing) // 2 * self.pair_mass
+        low, high = max(float(low), least), min(float(high), float(self.parameters.sqrt_s))
         if not 0 < low < high:
             raise UsageError(
-                f"the range of true masses must be 0 < low < high ≤ sqrt_s, and above {pairs} × the least "
-                f"pair mass ({self.pair_mass:g} GeV); got {low:g} to {high:g} GeV"
+                "the range of true masses must be 0 < low < high ≤ sqrt_s, and above the pairs' least masses "
+                f"together ({least:g} GeV); got {low:g} to {high:g} GeV"
             )
         return low, high
 
+    def _checked_window(self, widths: float | None) -> float:
+        if widths is None:
+            return float("inf")
+        if "bjet" not in self.process.classes:
+            raise UsageError(f"top_window is for processes with tops: {self.process.name} has none")
+        if not widths > 0:
+            raise UsageError(f"top_window must be a number of top widths above 0, got {widths}")
+        return float(widths)
+
     def region(self, visible: bool) -> Region:
         """The true masses to sample: those of σ, and for σ_vis also those that may be measured in the
-        selection."""
+        selection, where all legs are seen."""
         low, high = self.mass
-        if visible:
+        if visible and not self.process.invisible:
             first, last = self.selection.mass
             narrow, wide = self._reach()
             low = min(low, first * narrow) if first > 0 else low
             high = max(high, min(last * wide, float(self.parameters.sqrt_s))) if last < np.inf else high
             low = max(low, len(self.process.outgoing) // 2 * self.pair_mass, 1e-3)
-        return Region(low, high, self.pair_mass)
+        return Region(low, high, self.pair_mass, self.top_window)
+
+    def passes(self, drawn: Drawn) -> np.ndarray:
+        """Which points are in the selection; none with a jet whose energy came out below its mass."""
+        seen = [i for i, kind in enumerate(self.process.classes) if kind != "invisible"]
+        possible = np.hypot(drawn.measured[:, seen, 1], drawn.measured[:, seen, 2]).min(axis=1) > 0
+        return possible & self.selection.passes(drawn.measured, self.process.outgoing, drawn.missing)
 
     def _reach(self) -> tuple[float, float]:
         """Bounds of E_gen/E_rec that the responses allow, at 30 GeV."""
@@ -207,17 +246,21 @@ class LeadingOrder:
             size = self.recoil.draw(rng.random(BATCH))
             angle = 2 * np.pi * rng.random(BATCH)
             # ndtri(0) is −∞, and random() may return 0
-            noise = np.maximum(rng.random((legs, BATCH)), 2.0**-54)
+            more = 0 if self.missing is None else 2
+            noise = np.maximum(rng.random((legs + more, BATCH)), 2.0**-54)
             with double_precision():
                 kick = size * np.cos(angle), size * np.sin(angle)
-                out = self._draw(u, kick, noise, self.parameters, region, self.density, self.responses)
-                sigma, share, true, measured, s = jax.tree.map(np.asarray, out)
+                out = self._draw(
+                    u, kick, noise, self.parameters, region, self.density, self.responses, self.missing
+                )
+                sigma, share, true, measured, s, missing = jax.tree.map(np.asarray, out)
             yield Drawn(
                 sigma,
                 sigma * share,
                 np.stack([np.stack(leg, axis=-1) for leg in true], axis=1),
                 np.stack([np.stack(leg, axis=-1) for leg in measured], axis=1),
                 np.sqrt(s),
+                np.stack(missing, axis=-1) if self.process.invisible else None,
             )
 
 
@@ -261,7 +304,8 @@ def _compiled(
         region: Region,
         density: DensityAtScale,
         by_class: Mapping[str, ByEta],
-    ) -> tuple[Scalar, Scalar, tuple[FourVector, ...], tuple[FourVector, ...], Scalar]:
+        met: MissingMomentum | None,
+    ) -> tuple[Scalar, Scalar, tuple[FourVector, ...], tuple[FourVector, ...], Scalar, tuple[Scalar, Scalar]]:
         point = to_point(u, p, region)
         root = jnp.sqrt(point.s / p.sqrt_s**2)
         at = dict(zip(density.partons, range(len(density.partons)), strict=True))
@@ -275,14 +319,22 @@ def _compiled(
         sigma = GEV_2_TO_PB * total * point.measure / (2 * point.s**2)
         sigma = jnp.where(point.measure > 0, sigma, 0.0)
 
+        masses = {"lepton": 0.0, "bjet": p.MB}
         true, share = _recoiling(point.legs[2:], jnp.sqrt(point.s), point.rapidity, kick)
+        legs = tuple(zip(true, process.classes, strict=True))
         measured = tuple(
-            _respond(leg, by_class[name], noise[i])
-            for i, (leg, name) in enumerate(zip(true, process.classes, strict=True))
+            leg if name == "invisible" else _respond(leg, by_class[name], noise[i], masses[name])
+            for i, (leg, name) in enumerate(legs)
         )
-        return sigma, share, true, measured, point.s
+        seen = [leg for leg, name in zip(measured, process.classes, strict=True) if name != "invisible"]
+        escaped = [leg for leg, name in legs if name == "invisible"]
+        missing = sum(leg[1] for leg in escaped), sum(leg[2] for leg in escaped)
+        if met is not None:
+            activity = sum(jnp.hypot(leg[1], leg[2]) for leg in seen)
+            missing = met.draw(missing, (noise[-2], noise[-1]), activity)
+        return sigma, share, true, measured, point.s, missing
 
-    return jax.jit(jax.vmap(one, in_axes=(1, 0, 1, None, None, None, None)))
+    return jax.jit(jax.vmap(one, in_axes=(1, 0, 1, None, None, None, None, None)))
 
 
 def _recoiling(
@@ -301,13 +353,13 @@ def _recoiling(
     return moved, energy / boosted
 
 
-def _respond(leg: FourVector, response: ByEta, u: Scalar) -> FourVector:
-    """The measured momentum of a massless particle: another energy, the same direction."""
+def _respond(leg: FourVector, response: ByEta, u: Scalar, mass: Scalar) -> FourVector:
+    """The measured momentum: another energy, the same direction and mass."""
     _, px, py, pz = leg
     length = jnp.sqrt(px**2 + py**2 + pz**2)
     eta = jnp.arcsinh(pz / jnp.hypot(px, py))
-    energy = response.at(eta).draw(length, u)
-    stretch = energy / length
+    energy = response.at(eta).draw(jnp.hypot(length, mass), u)
+    stretch = jnp.sqrt(jnp.maximum(energy**2 - mass**2, 0.0)) / length
     return energy, px * stretch, py * stretch, pz * stretch
 
 
@@ -326,6 +378,7 @@ class CrossSection:
     - `sampled`: the true masses that σ_vis comes from: `mass`, widened by what the responses can move into
       the selection's mass window.
     - `pair_mass`: the least true mass of a pair of equal flavour and opposite charge, in both.
+    - `top_window`: both true tops are within so many widths of MT, in both; infinite without a window.
     - `points`: how many were drawn.
     """
 
@@ -337,6 +390,7 @@ class CrossSection:
     mass: tuple[float, float]
     sampled: tuple[float, float]
     pair_mass: float
+    top_window: float
     points: int
 
     @property
@@ -360,10 +414,13 @@ def cross_section(
     - `selection`: a `Selection` or a dict of cuts; None: none.
     - `precision`: the relative error to reach on both; `points`: or else how many points to draw.
     - `seed`: the same seed gives the same numbers.
-    - `mass`: range of true invariant masses of all outgoing legs, GeV; `pair_mass`: the least true mass of
-      each pair of equal flavour and opposite charge (by default 4 GeV for four leptons).
+    - `mass`: range of true invariant masses of all outgoing legs, GeV (by default 60 to 120 for two leptons,
+      105 to 140 for four, and all there are where neutrinos escape); `pair_mass`: the least true mass of
+      each pair of equal flavour and opposite charge (by default 4 GeV for four leptons); `top_window`: both
+      tops have true masses within so many widths of MT (their far tails depend on the gauge).
     - `recoil`: median of the total p_T in GeV, a `Spectrum`, or a `Disc`.
-    - `response`: per particle class as in the configuration, e.g. {"lepton": 0.05}; `r_lepton` likewise.
+    - `response`: per particle class as in the configuration, e.g. {"lepton": 0.05}; `r_lepton` likewise;
+      without an entry `met`, missing pT is measured perfectly.
     - `pdf`, `Q`, `flavours`, `subset`, and the theory parameters, e.g. `MZ=91.0`.
 
     **Raises** `UsageError` for a wrong argument, `DeepMEMError` where no event passes, or the precision is
@@ -376,7 +433,7 @@ def cross_section(
     sums, drawn = np.zeros(4), 0
     for batch in model.batches(np.random.default_rng(seed), region):
         inside = batch.sigma * ((batch.mass >= model.mass[0]) & (batch.mass <= model.mass[1]))
-        seen = batch.weight * model.selection.passes(batch.measured, model.process.outgoing)
+        seen = batch.weight * model.passes(batch)
         sums += inside.sum(), (inside**2).sum(), seen.sum(), (seen**2).sum()
         drawn += len(inside)
         value, error = _mean(sums[0], sums[1], drawn)
@@ -399,7 +456,16 @@ def cross_section(
             )
     sampled = float(region.low), float(region.high)
     return CrossSection(
-        process, value, error, visible, visible_error, model.mass, sampled, model.pair_mass, drawn
+        process,
+        value,
+        error,
+        visible,
+        visible_error,
+        model.mass,
+        sampled,
+        model.pair_mass,
+        model.top_window,
+        drawn,
     )
 
 
@@ -414,7 +480,7 @@ class Events:
 
     - `columns`: measured quantities, under the default names of branches.
     - `true`: `[events, legs, 4]`, momenta before the response in the process's order of legs, GeV.
-    - `measured`: the same after it.
+    - `measured`: the same after it; neutrinos as they are.
     - `weight`: 1, but for the rare event whose probability was above the largest foreseen one.
     - `visible`, `visible_error`: σ_vis in pb, from the points that were drawn.
     """
@@ -445,7 +511,8 @@ def draw_events(
     """Unweighted events with density dσ (E'/E) ρ(K) P(x|y) within the selection.
 
     A point is kept with probability w/w_max; w_max is such that weights above it make 1e-3 of σ_vis, and
-    those events keep w/w_max as their weight: averages over events are to be weighted.
+    those events keep w/w_max as their weight: averages over events are to be weighted. Leptons and jets are
+    in the order of `columns_of`.
 
     **Arguments:** `events`, how many; the rest as for `cross_section`.
 
@@ -459,7 +526,7 @@ def draw_events(
 
     pilot = np.concatenate([next(stream)[1] for _ in range(_PILOT_BATCHES)])
     ceiling = _ceiling(pilot)
-    found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    found: list[tuple[np.ndarray, ...]] = []
     sums, drawn, kept = np.array([pilot.sum(), (pilot**2).sum()]), len(pilot), 0
     for batch, weight in stream:
         sums += weight.sum(), (weight**2).sum()
@@ -468,21 +535,21 @@ def draw_events(
         if ceiling == 0 and drawn >= LARGEST_NUMBER_OF_POINTS:
             raise DeepMEMError(f"{process}: none of {drawn} events passed the selection {model.selection}")
         keep = np.flatnonzero(rng.random(len(weight)) * ceiling < weight)
-        found.append(
-            (batch.true[keep], batch.measured[keep], np.maximum(weight[keep] / (ceiling or 1.0), 1.0))
-        )
+        missing = np.zeros((len(keep), 2)) if batch.missing is None else batch.missing[keep]
+        over = np.maximum(weight[keep] / (ceiling or 1.0), 1.0)
+        found.append((batch.true[keep], batch.measured[keep], over, missing))
         kept += len(keep)
         if kept >= events:
             break
-    true, measured, weight = (np.concatenate(parts)[:events] for parts in zip(*found, strict=True))
+    true, measured, weight, missing = (np.concatenate(parts)[:events] for parts in zip(*found, strict=True))
     visible, error = _mean(sums[0], sums[1], drawn)
-    columns = lepton_columns_of(measured, model.process.outgoing)
+    columns = columns_of(measured, model.process.outgoing, missing if model.process.invisible else None)
     return Events(process, columns, true, measured, weight, visible, error)
 
 
 def _selected(model: LeadingOrder, rng: np.random.Generator) -> Iterator[tuple[Drawn, np.ndarray]]:
     for batch in model.batches(rng, model.region(visible=True)):
-        yield batch, batch.weight * model.selection.passes(batch.measured, model.process.outgoing)
+        yield batch, batch.weight * model.passes(batch)
 
 
 def _ceiling(weights: np.ndarray) -> float:
@@ -514,6 +581,29 @@ def lepton_order(measured: np.ndarray, codes: Sequence[int]) -> np.ndarray:
     return np.array(legs)[order]
 
 
+def jet_order(measured: np.ndarray, codes: Sequence[int]) -> np.ndarray:
+    """Which leg is j1, j2, … of each event, `[events, jets]`: by falling pT."""
+    legs = np.array(of_kind(codes, JETS), dtype=int)
+    pt = np.hypot(measured[:, legs, 1], measured[:, legs, 2])
+    return legs[np.argsort(-pt, axis=1, kind="stable")]
+
+
+def columns_of(
+    measured: np.ndarray, codes: Sequence[int], missing: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """The default columns of measured events: leptons, jets by falling pT, each with its mass, missing pT.
+
+    **Arguments:** as for `lepton_columns_of`; `missing` (p_x, p_y) `[events, 2]` in GeV, or None.
+    """
+    columns = lepton_columns_of(measured, codes)
+    for index, leg in enumerate(jet_order(measured, codes).T):
+        columns |= polar_mass(measured[np.arange(len(measured)), leg], f"j{index + 1}")
+    if missing is not None:
+        size, phi = (f(missing[:, 1], missing[:, 0]) for f in (np.hypot, np.arctan2))
+        columns |= dict(zip(MISSING_COLUMNS, (size, phi), strict=True))
+    return columns
+
+
 def lepton_columns_of(measured: np.ndarray, codes: Sequence[int]) -> dict[str, np.ndarray]:
     """The default columns of measured leptons: PT, Eta, Phi, Charge, and with four leptons PDG.
 
@@ -532,10 +622,15 @@ def lepton_columns_of(measured: np.ndarray, codes: Sequence[int]) -> dict[str, n
 
 
 def polar(p: np.ndarray, name: str) -> dict[str, np.ndarray]:
-    """NAME_PT, NAME_Eta, NAME_Phi of massless momenta `[events, 4]`."""
+    """NAME_PT, NAME_Eta, NAME_Phi of momenta `[events, 4]`."""
     pt = np.hypot(p[:, 1], p[:, 2])
     return {
         f"{name}_PT": pt,
         f"{name}_Eta": np.arcsinh(p[:, 3] / pt),
         f"{name}_Phi": np.arctan2(p[:, 2], p[:, 1]),
     }
+
+
+def polar_mass(p: np.ndarray, name: str) -> dict[str, np.ndarray]:
+    """The same, and NAME_M."""
+    return polar(p, name) | {f"{name}_M": mass(p)}

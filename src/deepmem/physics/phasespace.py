@@ -8,10 +8,13 @@ outgoing legs),
 
 drawn with the resonances, poles and t-channels that tree-level amplitudes have. Masses follow a `Mixture` of
 maps with balance weights (every map's density at the point counts, whichever drew it), so no peak can be
-missed by the map that another peak was made for. Massless charged leptons only:
+missed by the map that another peak was made for. Charged leptons, neutrinos (massless) and b quarks:
 
-    dΦ_2 = 1/(8π) dΩ/4π,
-    dΦ_4 = √λ(ŝ, s_a, s_b)/(8πŝ) dΩ/4π · ds_a/2π ds_b/2π · dΦ_2(s_a) dΦ_2(s_b),   λ = Källén's function.
+    dΦ_2 = √λ(s, s_a, s_b)/(8πs) dΩ/4π,   λ = Källén's function,
+    dΦ_4 = dΦ_2(ŝ; s_a, s_b) ds_a/2π ds_b/2π · dΦ_2(s_a; 0, 0) dΦ_2(s_b; 0, 0),
+    dΦ_6 = dΦ_2(ŝ; s_t, s_t̄) Π_t [ds_t/2π ds_W/2π · dΦ_2(s_t; s_W, m_b²) dΦ_2(s_W; 0, 0)].
+
+Where ŝ starts at a threshold that masses make, tt̄ and qq̄ → WW, masses are drawn first, over all that can be.
 
 Written for one point and batched from outside; double precision required. Source: R. Kleiss and R. Pittau,
 hep-ph/9405257 (multichannel); F. James, CERN 68-15 (the recursion).
@@ -27,9 +30,10 @@ import jax.numpy as jnp
 
 from deepmem.errors import UsageError
 from deepmem.kinematics import FourVector, Scalar, add, dot
-from deepmem.physics.constants import Parameters
+from deepmem.physics.constants import Parameters, electroweak
 from deepmem.physics.processes.base import Process
 from deepmem.physics.processes.lepton_pairs import DIRECT, EXCHANGED, Pairing
+from deepmem.selection import CHARGED_LEPTONS, NEUTRINOS
 
 TwoBody: TypeAlias = tuple[FourVector, FourVector]
 
@@ -104,6 +108,8 @@ class Region(NamedTuple):
     high: Scalar
     pair: Scalar = 0.0
     """The least mass of every pair of equal flavour and opposite charge: photons diverge at 0."""
+    window: Scalar = jnp.inf
+    """Tops are within this many widths of MT."""
 
 
 class Point(NamedTuple):
@@ -119,38 +125,65 @@ class Point(NamedTuple):
     """dŝ dY dΦ_n per unit of the cube, GeV^(2n − 2); 0 outside the region."""
 
 
-DIMENSIONS = {2: 5, 4: 16}
+DIMENSIONS = {2: 5, 4: 16, 6: 18}
 """Numbers in (0, 1) for each number of outgoing legs."""
 
 
 def sampler(process: Process) -> Callable[[Scalar, Parameters, Region], Point]:
     """The map of phase space for a process: (u `[dimensions]`, parameters, region) ↦ `Point`.
 
-    **Raises** `UsageError` for a final state that there is no map for (other than two or four charged
-    leptons).
+    **Raises** `UsageError` for a final state that there is no map for.
     """
-    number = len(process.outgoing)
-    charged = all(abs(code) in (11, 13, 15) for code in process.outgoing)
-    if number not in DIMENSIONS or not charged:
-        raise UsageError(
-            f"{process.name}: leading-order events can be drawn for two or four charged leptons, "
-            f"not for the final state {process.outgoing}"
-        )
-    build = _two_leptons if number == 2 else _four_leptons
+    build = _map_of(process)
 
     def point(u: Scalar, p: Parameters, region: Region) -> Point:
-        whole = _whole_mass(process, p)
-        low, high = region.low**2, region.high**2
-        s = whole.draw(u[0], u[1], low, high)
+        s, outgoing, measure = build(u, process, p, region)
         limit = jnp.log(p.sqrt_s**2 / s) / 2
-        outgoing, measure = build(u[3:], s, process, p, region.pair)
         half = jnp.sqrt(s) / 2
         zero = jnp.zeros_like(half)
         partons = (half, zero, zero, half), (half, zero, zero, -half)
-        measure = measure * 2 * limit / whole.density(s, low, high)
-        return Point((*partons, *outgoing), s, limit * (2 * u[2] - 1), measure)
+        return Point((*partons, *outgoing), s, limit * (2 * u[2] - 1), measure * 2 * limit)
 
     return point
+
+
+_Legs: TypeAlias = tuple[FourVector, ...]
+_Map: TypeAlias = Callable[[Scalar, Process, Parameters, Region], tuple[Scalar, _Legs, Scalar]]
+"""(u, process, parameters, region) ↦ ŝ, outgoing legs, dŝ dΦ_n per unit of the cube; u[2] is left for Y."""
+
+
+def _map_of(process: Process) -> _Map:
+    kinds = tuple(
+        "lepton" if abs(code) in CHARGED_LEPTONS else "neutrino" if abs(code) in NEUTRINOS else code
+        for code in process.outgoing
+    )
+    known: dict[tuple[object, ...], _Map] = {
+        ("lepton",) * 2: _whole_first(_two_leptons),
+        ("lepton",) * 4: _whole_first(_four_leptons),
+        ("lepton", "neutrino") * 2: _w_pair if process.resonance is None else _whole_first(_resonant_w_pair),
+        ("lepton", "neutrino", 5, "lepton", "neutrino", -5): _top_pair,
+    }
+    if kinds not in known:
+        raise UsageError(
+            f"{process.name}: leading-order events can be drawn for two or four charged leptons, for two W "
+            f"bosons or two tops that decay to leptons, not for the final state {process.outgoing}"
+        )
+    return known[kinds]
+
+
+def _whole_first(
+    build: Callable[[Scalar, Scalar, Process, Parameters, Scalar], tuple[_Legs, Scalar]],
+) -> _Map:
+    """ŝ is drawn first, then all else, by `build`."""
+
+    def both(u: Scalar, process: Process, p: Parameters, region: Region) -> tuple[Scalar, _Legs, Scalar]:
+        whole = _whole_mass(process, p)
+        low, high = region.low**2, region.high**2
+        s = whole.draw(u[0], u[1], low, high)
+        outgoing, measure = build(u[3:], s, process, p, region.pair)
+        return s, outgoing, measure / whole.density(s, low, high)
+
+    return both
 
 
 def _from_gluons(process: Process) -> bool:
@@ -162,6 +195,9 @@ def _whole_mass(process: Process, p: Parameters) -> Mixture:
     ŝ^−2."""
     if process.resonance is not None:
         mass, width = (getattr(p, name) for name in process.resonance)
+        if process.invisible:
+            # W bosons that both are on their shells, above 2 MW, are a tenth of all
+            return Mixture(((0.7, Pole(mass, width)), (0.3, Power(2.0, 4 * electroweak(p).MW ** 2))))
         return Mixture(((0.85, Pole(mass, width)), (0.15, Power(1.5))))
     if len(process.outgoing) == 2:
         return Mixture(((0.6, Pole(p.MZ, p.WZ)), (0.4, Power(2.0))))
@@ -175,12 +211,26 @@ def _direction(u: Scalar, v: Scalar) -> tuple[Scalar, Scalar, Scalar]:
     return sine * jnp.cos(angle), sine * jnp.sin(angle), cosine
 
 
-def decay(parent: FourVector, mass: Scalar, direction: tuple[Scalar, Scalar, Scalar]) -> TwoBody:
-    """Two massless legs back to back in the parent's rest frame, the first along `direction` there."""
-    half = mass / 2
-    forth = (half, *(half * n for n in direction))
-    back = (half, *(-half * n for n in direction))
+def decay(
+    parent: FourVector,
+    mass: Scalar,
+    direction: tuple[Scalar, Scalar, Scalar],
+    s_a: Scalar = 0.0,
+    s_b: Scalar = 0.0,
+) -> TwoBody:
+    """Two legs back to back in the parent's rest frame, the first along `direction` there.
+
+    **Arguments:** `mass` of the parent; `s_a`, `s_b`, squared masses of the legs.
+    """
+    size = jnp.sqrt(jnp.maximum(kallen(mass**2, s_a, s_b), 0.0)) / (2 * mass)
+    forth = ((mass + (s_a - s_b) / mass) / 2, *(size * n for n in direction))
+    back = ((mass + (s_b - s_a) / mass) / 2, *(-size * n for n in direction))
     return from_rest_frame(forth, parent, mass), from_rest_frame(back, parent, mass)
+
+
+def _volume(s: Scalar, s_a: Scalar, s_b: Scalar) -> Scalar:
+    """∫dΦ_2."""
+    return jnp.sqrt(jnp.maximum(kallen(s, s_a, s_b), 0.0)) / (8 * jnp.pi * s)
 
 
 def from_rest_frame(q: FourVector, parent: FourVector, mass: Scalar) -> FourVector:
@@ -200,9 +250,7 @@ def from_rest_frame(q: FourVector, parent: FourVector, mass: Scalar) -> FourVect
     )
 
 
-def _two_leptons(
-    u: Scalar, s: Scalar, process: Process, p: Parameters, pair: Scalar
-) -> tuple[tuple[FourVector, ...], Scalar]:
+def _two_leptons(u: Scalar, s: Scalar, process: Process, p: Parameters, pair: Scalar) -> tuple[_Legs, Scalar]:
     mass = jnp.sqrt(s)
     zero = jnp.zeros_like(mass)
     legs = decay((mass, zero, zero, zero), mass, _direction(u[0], u[1]))
@@ -222,7 +270,7 @@ def _pair_mass(process: Process, p: Parameters) -> Mixture:
 
 def _four_leptons(
     u: Scalar, s: Scalar, process: Process, p: Parameters, pair: Scalar
-) -> tuple[tuple[FourVector, ...], Scalar]:
+) -> tuple[_Legs, Scalar]:
     """ℓ⁺ ℓ⁻ ℓ'⁺ ℓ'⁻, through pairs as the amplitude has them: in one way, or in two for identical leptons."""
     masses, least, mass = _pair_mass(process, p), pair**2, jnp.sqrt(s)
     identical = process.outgoing[0] == process.outgoing[2]
@@ -298,6 +346,121 @@ def _pairing_density(
         cosine = jnp.clip(2 * a[3] * mass / root, -1.0, 1.0)
         density = density * (1 - _T_CHANNEL + _T_CHANNEL * 2 * _peak(s, s_a, s_b).density(cosine))
     return density * (2 * jnp.pi) ** 2 * (8 * jnp.pi) ** 3 * s / root
+
+
+# --- two W bosons, two tops
+# -------------------------------------------
+
+
+def _pair_of(
+    u: Scalar, s: Scalar, s_a: Scalar, s_b: Scalar, peak: _Peak | None
+) -> tuple[FourVector, FourVector, Scalar]:
+    """Two bodies back to back and their dΦ_2; half of the cosines follow `peak`. u: choice, cosine, φ."""
+    mass = jnp.sqrt(s)
+    cosine, density = 2 * u[1] - 1, jnp.ones_like(s)
+    if peak is not None:
+        cosine = jnp.where(u[0] < _T_CHANNEL, peak.draw(u[1]), cosine)
+        density = 1 - _T_CHANNEL + _T_CHANNEL * 2 * peak.density(cosine)
+    sine, angle = jnp.sqrt(jnp.maximum(1 - cosine**2, 0.0)), 2 * jnp.pi * u[2]
+    direction = sine * jnp.cos(angle), sine * jnp.sin(angle), cosine
+    zero = jnp.zeros_like(mass)
+    a, b = decay((mass, zero, zero, zero), mass, direction, s_a, s_b)
+    return a, b, _volume(s, s_a, s_b) / density
+
+
+def _w_decays(
+    u: Scalar, plus: FourVector, minus: FourVector, s_a: Scalar, s_b: Scalar
+) -> tuple[_Legs, float]:
+    """ℓ⁺ ν ℓ⁻ ν̄ of two Ws, and their dΦ_2. u: two angles each."""
+    legs = (
+        *decay(plus, jnp.sqrt(s_a), _direction(u[0], u[1])),
+        *decay(minus, jnp.sqrt(s_b), _direction(u[2], u[3])),
+    )
+    return legs, 1 / (8 * jnp.pi) ** 2
+
+
+def _threshold(u: Scalar, nu: float, region: Region, least: Scalar) -> tuple[Scalar, Scalar]:
+    """ŝ above the threshold √ŝ = `least`, and 1/density; 0 where the region is below it."""
+    low, high = jnp.maximum(region.low, least) ** 2, region.high**2
+    fall = Power(nu)
+    possible = low < high
+    low = jnp.where(possible, low, high / 4)
+    s = fall.draw(u, low, high)
+    return s, jnp.where(possible, 1 / fall.density(s, low, high), 0.0)
+
+
+def _resonances(
+    u: Scalar, mass: Scalar, width: Scalar, low: Scalar, high: Scalar, total: Scalar
+) -> tuple[Scalar, Scalar, Scalar]:
+    """Two masses squared on a Breit–Wigner between low² and high², √s_a + √s_b < total; and 1/density."""
+    pole = Pole(mass, width)
+    tops = [jnp.minimum(high, total - low)]
+    s_a = pole.draw(u[0], low**2, tops[0] ** 2)
+    tops.append(jnp.minimum(high, jnp.maximum(total - jnp.sqrt(s_a), low)))
+    s_b = pole.draw(u[1], low**2, tops[1] ** 2)
+    density = pole.density(s_a, low**2, tops[0] ** 2) * pole.density(s_b, low**2, tops[1] ** 2)
+    possible = jnp.isfinite(density) & (density > 0)
+    return s_a, s_b, jnp.where(possible, 1 / jnp.where(possible, density, 1.0), 0.0)
+
+
+def _w_pair(u: Scalar, process: Process, p: Parameters, region: Region) -> tuple[Scalar, _Legs, Scalar]:
+    """ℓ⁺ ν ℓ⁻ ν̄ from quarks: masses, then ŝ; a quark exchanged in t."""
+    s_a, s_b, measure = _resonances(u[3:], electroweak(p).MW, p.WW, 0.0, jnp.inf, region.high)
+    s, of_s = _threshold(u[0], 2.0, region, jnp.sqrt(s_a) + jnp.sqrt(s_b))
+    plus, minus, of_pair = _pair_of(u[5:], s, s_a, s_b, _peak(s, s_a, s_b))
+    legs, of_decays = _w_decays(u[8:], plus, minus, s_a, s_b)
+    return s, legs, measure / (2 * jnp.pi) ** 2 * of_s * of_pair * of_decays
+
+
+def _resonant_w_pair(
+    u: Scalar, s: Scalar, process: Process, p: Parameters, pair: Scalar
+) -> tuple[_Legs, Scalar]:
+    """ℓ⁺ ν ℓ⁻ ν̄ from a resonance: a W on its shell or any mass below, in either order, and another one."""
+    masses, whole = Mixture(((0.7, Pole(electroweak(p).MW, p.WW)), (0.3, Power(0.0)))), jnp.sqrt(s)
+    first = masses.draw(u[0], u[1], 0.0, s)
+    second = masses.draw(u[2], u[3], 0.0, (whole - jnp.sqrt(first)) ** 2)
+    swap = u[4] < 0.5
+    s_a, s_b = jnp.where(swap, second, first), jnp.where(swap, first, second)
+
+    def ordered(one: Scalar, two: Scalar) -> Scalar:
+        return masses.density(one, 0.0, s) * masses.density(two, 0.0, (whole - jnp.sqrt(one)) ** 2)
+
+    density = (ordered(s_a, s_b) + ordered(s_b, s_a)) / 2
+    possible = jnp.isfinite(density) & (density > 0)
+    plus, minus, of_pair = _pair_of(u[5:], s, s_a, s_b, None)
+    legs, of_decays = _w_decays(u[8:], plus, minus, s_a, s_b)
+    measure = of_pair * of_decays / (2 * jnp.pi) ** 2
+    return legs, jnp.where(possible, measure / jnp.where(possible, density, 1.0), 0.0)
+
+
+def _top_pair(u: Scalar, process: Process, p: Parameters, region: Region) -> tuple[Scalar, _Legs, Scalar]:
+    """ℓ⁺ ν b ℓ⁻ ν̄ b̄: masses of tops, then of Ws, then ŝ; a top exchanged in t."""
+    low = jnp.maximum(p.MT - region.window * p.WT, p.MB)
+    s_a, s_b, measure = _resonances(u[3:], p.MT, p.WT, low, p.MT + region.window * p.WT, region.high)
+    s, of_s = _threshold(u[0], 2.5, region, jnp.sqrt(s_a) + jnp.sqrt(s_b))
+    # t − m² ∝ E_t − |p| cosθ
+    mass = jnp.sqrt(s)
+    energy, size = (mass + (s_a - s_b) / mass) / 2, jnp.sqrt(jnp.maximum(kallen(s, s_a, s_b), 0.0) / s) / 2
+    peak = _Peak(jnp.clip(energy / jnp.maximum(size, 1e-3 * energy) - 1, 1e-4, 1e3))
+    top, antitop, of_pair = _pair_of(u[5:], s, s_a, s_b, peak)
+    measure = measure / (2 * jnp.pi) ** 4 * of_s * of_pair
+
+    w = Pole(electroweak(p).MW, p.WW)
+    bosons, quarks, masses = [], [], []
+    for i, (parent, s_t) in enumerate(((top, s_a), (antitop, s_b))):
+        v, highest = u[8 + 3 * i :], jnp.maximum(jnp.sqrt(s_t) - p.MB, 0.0) ** 2
+        s_w = w.draw(v[0], 0.0, highest)
+        density = w.density(s_w, 0.0, highest)
+        possible = jnp.isfinite(density) & (density > 0)
+        boson, quark = decay(parent, jnp.sqrt(s_t), _direction(v[1], v[2]), s_w, p.MB**2)
+        measure = measure * _volume(s_t, s_w, p.MB**2)
+        measure = jnp.where(possible, measure / jnp.where(possible, density, 1.0), 0.0)
+        bosons.append(boson)
+        quarks.append(quark)
+        masses.append(s_w)
+    (antilepton, neutrino, lepton, antineutrino), of_decays = _w_decays(u[14:], *bosons, *masses)
+    legs = antilepton, neutrino, quarks[0], lepton, antineutrino, quarks[1]
+    return s, legs, measure * of_decays
 
 
 def kallen(x: Scalar, y: Scalar, z: Scalar) -> Scalar:
