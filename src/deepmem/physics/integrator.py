@@ -54,10 +54,6 @@ from deepmem.errors import UsageError
 from deepmem.event import Status
 from deepmem.physics.precision import double_precision
 
-Integrand: TypeAlias = Callable[
-    [Any, Any, Float[Array, "dimensions"]], Float[Array, "..."] | tuple[Float[Array, "..."], ...]
-]
-
 
 @dataclass(frozen=True, eq=False)
 class Staged:
@@ -73,24 +69,11 @@ class Staged:
     propose: tuple[Callable[[Any, Any, Float[Array, "dimensions"], Any], Any], ...]
     complete: Callable[[Any, Any], Float[Array, "..."] | tuple[Float[Array, "..."], ...]]
 
-    def __call__(self, shared: Any, event: Any, x: Float[Array, "dimensions"]) -> tuple[Array, ...]:
-        return self.completed(shared, *self.proposed(shared, event, x))
 
-    def proposed(self, shared: Any, event: Any, x: Float[Array, "dimensions"]) -> tuple[Any, Array]:
-        """The first stage for one point."""
-        known: Any = None
-        for step in self.propose:
-            known = step(shared, event, x, known)
-        return known
-
-    def completed(self, shared: Any, parcel: Any, valid: Array) -> tuple[Array, ...]:
-        """The second stage for one point: the sum over its branches."""
-
-        def one(branch: Any, counts: Array) -> tuple[Array, ...]:
-            return tuple(jnp.where(counts, part, 0.0) for part in _parts(self.complete(shared, branch)))
-
-        return tuple(part.sum(axis=0) for part in jax.vmap(one)(parcel, valid))
-
+Integrand: TypeAlias = (
+    Staged
+    | Callable[[Any, Any, Float[Array, "dimensions"]], Float[Array, "..."] | tuple[Float[Array, "..."], ...]]
+)
 
 SLOT = 256
 """Evaluations per slot."""
@@ -533,7 +516,7 @@ def values(
 
 @partial(jax.jit, static_argnames=("f",))
 def _at_every_point(
-    f: Integrand, shared: Any, events: Any, x: Float[Array, "slots points d"]
+    f: Callable[..., Any], shared: Any, events: Any, x: Float[Array, "slots points d"]
 ) -> tuple[Float[Array, "slots points _"], ...]:
     """Compiled by itself, and parts are joined outside: XLA would fuse an integrand into the joining, and
     compute all of it for each part, four times slower.

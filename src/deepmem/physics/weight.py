@@ -64,7 +64,10 @@ _QUADRATURE_STRETCH = 2.0
 # one, in which an event far from the resonance has few points that count.
 _MINIMUM = 1 << 10
 _TAILED_MINIMUM = 1 << 13
-_NEUTRINO_MINIMUM = 1 << 11
+_NEUTRINO_MINIMUM = 1 << 13
+_GUIDED_MINIMUM = 1 << 11
+# Evaluations per event at most: one in eighty of tt̄ needs more than this, one in forty more than a quarter.
+_NEUTRINO_CALLS = 1 << 21
 # Points per side that decide which top comes first, in slots; the mean square over the squared mean from
 # which more masses are drawn off the resonances, how many then, and what part of a weight is a trifle.
 _TRIAL_SLOTS = 2
@@ -907,8 +910,8 @@ def _estimate(
             events,
             dimensions,
             precision=precision,
-            calls=calls or 1 << 19,
-            minimum=_NEUTRINO_MINIMUM,
+            calls=calls or _NEUTRINO_CALLS,
+            minimum=_GUIDED_MINIMUM if alpha.by_angle else _NEUTRINO_MINIMUM,
             seed=seed,
             indices=numbers,
             steering=steering,
@@ -976,26 +979,24 @@ def weight_function(alpha: Hypothesis, points: np.ndarray, weights: np.ndarray) 
     """A JAX function (parameters, event) ↦ weight over fixed points of the unit cube, to be differentiated.
 
     W ≈ Σ_k w_k f(u_k). `parameters`: a `Parameters` of numbers; `event`: `energy`, `eta`, `phi` `[legs]`, in
-    the process's order (see `visible`), and where particles escape `mass`, `missing`, `activity`, `broad` and
-    `second_first` (see `neutrinos`): then derivatives are those in the parameters alone. Needs double
-    precision: use it inside `jax.enable_x64(True)`.
+    the process's order (see `visible`). Needs double precision: use it inside `jax.enable_x64(True)`.
 
     **Arguments:** `points` `[points, dimensions]`, `weights` `[points]`, for instance of
     `integrator.product_rule`.
+
+    **Raises** `UsageError` for a process with neutrinos: where solutions appear, points have no derivative.
     """
+    if alpha.process.invisible:
+        raise UsageError(
+            f"{alpha.process.name} has neutrinos: derivatives of its weights are not available, scan instead"
+        )
     f, shared, settings = integrand(alpha), shared_by_events(alpha), _Settings.of(alpha)
 
     def w(p: Parameters, event: dict[str, Any]) -> jax.Array:
         require_double("a weight function")
         here = shared | {"parameters": jax.tree.map(lambda v: jnp.asarray(v, dtype=float)[None], p)}
         known = _prepared(settings, shared, *(jnp.asarray(event[key]) for key in ("energy", "eta", "phi")))
-        if isinstance(f, integrator.Staged):
-            # points stay where the hypothesis has them: a solution that appears has no derivative
-            known |= {key: jnp.asarray(event[key]) for key in event.keys() - known.keys()}
-            proposal = jax.vmap(lambda u: f.proposed(shared, jax.lax.stop_gradient(known), u))(points)
-            values = jax.vmap(lambda parcel, valid: f.completed(here, parcel, valid)[0][0])(*proposal)
-        else:
-            values = jax.vmap(lambda u: f(here, known, u)[0][0])(jnp.asarray(points))
+        values = jax.vmap(lambda u: f(here, known, u)[0][0])(jnp.asarray(points))
         return jnp.asarray(weights) @ values
 
     return w

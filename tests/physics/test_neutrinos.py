@@ -1,0 +1,269 @@
+"""Maps with neutrinos: densities are their own Jacobians, and weights obey what they must."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from unittest.mock import patch
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from deepmem.event import Status
+from deepmem.physics import integrator, neutrinos, weight
+from deepmem.physics.errors import ParameterError
+
+MOMEMTA = json.loads((Path(__file__).parents[1] / "reference" / "momemta.json").read_text())
+TWO_PI_3 = (2 * np.pi) ** 3
+
+
+def columns(*names: str) -> dict[str, np.ndarray]:
+    """MoMEMta's events: ℓ⁺ is lep1, and jet 1 is paired with it in assignment 0."""
+    found: dict[str, list[float]] = {}
+    for name in names:
+        event = MOMEMTA["events"][name]
+        row = {"lep1_Charge": 1.0, "lep2_Charge": -1.0}
+        for prefix, leg in (("lep1", "electron"), ("lep2", "muon"), ("j1", "bjet1"), ("j2", "bjet2")):
+            px, py, pz, energy = event["particles"][leg]
+            pt, size = np.hypot(px, py), np.sqrt(px**2 + py**2 + pz**2)
+            lepton = prefix.startswith("lep")
+            row |= {f"{prefix}_Eta": np.arcsinh(pz / pt), f"{prefix}_Phi": np.arctan2(py, px)}
+            row[f"{prefix}_PT"] = pt * energy / size if lepton else pt
+            if not lepton:
+                row[f"{prefix}_M"] = np.sqrt(max(energy**2 - size**2, 0.0))
+        row |= {"MET": np.hypot(*event["met"]), "MET_Phi": np.arctan2(event["met"][1], event["met"][0])}
+        for key, value in row.items():
+            found.setdefault(key, []).append(float(value))
+    return {key: np.array(values) for key, values in found.items()}
+
+
+EVENTS = ("gen0000", "gen0002", "gen0014", "gen0016")
+
+
+def leptons_alone(events: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {key: values for key, values in events.items() if not key.startswith("j")}
+
+
+def computed(process: str, events: dict[str, np.ndarray], **settings):
+    call = {key: settings.pop(key) for key in ("precision", "seed", "calls", "neutrinos") if key in settings}
+    found = weight.compute(weight.hypothesis(process, **settings), events, **{"precision": 0.02} | call)
+    return next(iter(found.values())) if len(found) == 1 else found
+
+
+def assert_agree(one, other, sigmas: float = 4.0):
+    assert np.all(np.abs(one.value - other.value) < sigmas * np.hypot(one.error, other.error))
+
+
+@pytest.fixture(scope="module")
+def tops():
+    return computed("ttbar_2l", columns(*EVENTS))
+
+
+def prepared(alpha, events):
+    particles, good = weight.visible(alpha, events)
+    assert good.all()
+    shared = weight.shared_by_events(alpha)
+    rows = weight._prepare(alpha, shared, particles)
+    return shared, rows | {"second_first": np.zeros(len(good), dtype=bool)}
+
+
+MAPS = {
+    "tt by angle": ("ttbar_2l_assignment_0", neutrinos.TOP_PAIR.by_angle),
+    "tt by energies": ("ttbar_2l_assignment_0", neutrinos.TOP_PAIR.by_energies),
+    "tt balanced": ("ttbar_2l_assignment_0", neutrinos.TOP_PAIR.by_balance),
+    "WW": ("ww_2l", neutrinos.W_PAIR.by_energies),
+    "WW balanced": ("ww_2l", neutrinos.W_PAIR.by_balance),
+}
+
+
+@pytest.mark.parametrize("case", MAPS)
+def test_density_is_the_jacobian(case, monkeypatch):
+    """density = Π_vis [|p| sinθ/(2(2π)³) T] /(2E_ν(2π)³) /(2E_ν̄(2π)³) |∂(E_vis, ν, ν̄_z)/∂u|, by differences.
+
+    Without the shares that are drawn in another way, for a mixture's density is no Jacobian, and with the table
+    of angles in double precision.
+    """
+    monkeypatch.setattr(neutrinos, "_UNGUIDED", 1e-12)
+    monkeypatch.setattr(neutrinos, "_to_single", lambda values: jax.tree.map(jnp.asarray, values))
+    process, steps = MAPS[case]
+    alpha = weight.hypothesis(process)
+    events = columns("gen0000")
+    shared, rows = prepared(alpha, events if "tt" in case else leptons_alone(events))
+    event = {key: values[0] for key, values in rows.items()} | {"broad": 1e-12}
+    escaping = [i for i, kind in enumerate(alpha.process.classes) if kind == "invisible"]
+    seen = [i for i, kind in enumerate(alpha.process.classes) if kind != "invisible"]
+    d, h = alpha.dimensions, 1e-6
+
+    def proposal(u):
+        known = None
+        for step in steps:
+            known = step(shared, event, u, known)
+        return known
+
+    # balanced, most points of two Ws have no solution
+    u = 0.01 + 0.98 * np.random.default_rng(3).random((300 if "tt" in case else 3000, d))
+    around = np.concatenate([u[:, None], u[:, None] + h * np.eye(d), u[:, None] - h * np.eye(d)], axis=1)
+    with jax.enable_x64(True):
+        legs, density = jax.tree.map(np.asarray, jax.jit(jax.vmap(proposal))(around.reshape(-1, d)))
+    legs = np.array(legs).reshape(len(legs), 4, len(u), 2 * d + 1, -1)
+    density = density.reshape(len(u), 2 * d + 1, -1)
+    valid = (density > 0).all(axis=1)
+    nu, nubar = (legs[i] for i in escaping)
+    y = np.stack([*(legs[i][0] for i in seen), nu[1], nu[2], nu[3], nubar[3]])
+    slopes = np.moveaxis(y[:, :, 1 : d + 1] - y[:, :, d + 1 :], 0, -1)[
+        valid.nonzero()[0], :, valid.nonzero()[1]
+    ] / (2 * h)
+    expected = np.abs(np.linalg.det(slopes))
+    at = np.moveaxis(legs[:, :, :, 0], (0, 1), (-2, -1))[valid]
+    for i in escaping:
+        np.testing.assert_allclose(at[:, i, 0], np.linalg.norm(at[:, i, 1:], axis=1), rtol=1e-8)
+        expected = expected / (2 * at[:, i, 0] * TWO_PI_3)
+    with jax.enable_x64(True):
+        for k, (i, kind) in enumerate(zip(seen, alpha.process.visible_classes, strict=True)):
+            response = shared["responses"][kind].at(event["eta"][k])
+            t = np.asarray(response.density(event["energy"][k], at[:, i, 0]))
+            expected = expected * np.linalg.norm(at[:, i, 1:], axis=1) * event["sine"][k] / (2 * TWO_PI_3) * t
+    missing = -at[:, seen, 1:3].sum(axis=1) if "balanced" in case else event["missing"]
+    off = np.abs(at[:, escaping, 1:3].sum(axis=1) - missing).max(axis=1)
+    assert np.all(off < 1e-9 * at[:, :, 0].sum(axis=1))
+    ratio = density[:, 0][valid] / expected
+    assert len(ratio) > 50
+    # differences across a cell's end, or near where solutions merge, are no derivatives
+    assert np.mean(np.abs(ratio - 1) < 1e-4) > 0.93
+    assert abs(np.median(ratio) - 1) < 1e-6
+
+
+def test_both_maps_and_both_sides_give_one_weight(tops):
+    """Energies solved for, or all drawn; either top first."""
+    events = columns("gen0000", "gen0016")
+    with patch.object(weight.Hypothesis, "by_angle", property(lambda _: False)):
+        other = computed("ttbar_2l", events, precision=0.03, calls=1 << 17)
+    assert_agree(tops[np.array([0, 3])], other)
+    alpha = weight.hypothesis("ttbar_2l_assignment_0")
+    shared, rows = prepared(alpha, columns(*EVENTS))
+    f = weight.integrand(alpha)
+    turned = {
+        k: v if k in ("missing", "activity", "broad") else np.roll(v, 2, axis=1)
+        for k, v in rows.items()
+        if k != "second_first"
+    }
+    turned["second_first"] = np.ones(len(EVENTS), dtype=bool)
+    one, two = (integrator.lattice(f, shared, side, 8, precision=0.02) for side in (rows, turned))
+    assert np.all(np.abs(one.value - two.value)[:, 0] < 4 * np.hypot(one.error, two.error)[:, 0])
+
+
+def test_higgs_to_w_pair_agrees_with_the_map_of_w_pairs():
+    """With a Higgs boson 20 GeV wide its own map is not needed."""
+    events = leptons_alone(columns("gen0002", "gen0008"))
+    alpha = weight.hypothesis("higgs_ww_2l", WH=20.0)
+    shared, rows = prepared(alpha, events)
+    own = integrator.lattice(weight.integrand(alpha), shared, rows, 6, precision=0.01, calls=1 << 18)
+    plain = weight._with_neutrinos(alpha.process, 4, None, "pt0", neutrinos.W_PAIR.by_energies)
+    other = integrator.lattice(
+        plain, shared, rows | {"broad": np.full(2, 0.3)}, 6, precision=0.01, calls=1 << 18
+    )
+    assert np.all(np.abs(own.value - other.value)[:, 0] < 4 * np.hypot(own.error, other.error)[:, 0])
+
+
+def test_the_average_is_that_of_both_assignments(tops):
+    parts = [computed(f"ttbar_2l_assignment_{k}", columns(*EVENTS)) for k in (0, 1)]
+    mean = (parts[0].value + parts[1].value) / 2
+    assert np.all(
+        np.abs(mean - tops.value) < 4 * np.hypot(tops.error, np.hypot(parts[0].error, parts[1].error) / 2)
+    )
+
+
+def test_order_in_the_file_does_not_matter(tops):
+    """Leptons bit by bit; jets exchange the assignments, hence their random points."""
+    events = columns(*EVENTS)
+    exchanged = {
+        key.replace("lep1", "x").replace("lep2", "lep1").replace("x", "lep2"): v for key, v in events.items()
+    }
+    np.testing.assert_array_equal(computed("ttbar_2l", exchanged).value, tops.value)
+    jets = {key.replace("j1", "x").replace("j2", "j1").replace("x", "j2"): v for key, v in events.items()}
+    assert_agree(computed("ttbar_2l", jets), tops)
+
+
+def test_rotation_about_the_beam_and_reflection_along_it(tops):
+    events = columns(*EVENTS)
+    turned = {key: v + 1.3 if key.endswith("Phi") else v for key, v in events.items()}
+    assert_agree(computed("ttbar_2l", turned), tops)
+    reflected = {key: -v if key.endswith("Eta") else v for key, v in events.items()}
+    assert_agree(computed("ttbar_2l", reflected), tops)
+
+
+def test_an_event_alone_is_one_among_others(tops):
+    alone = computed("ttbar_2l", columns(EVENTS[0]))
+    assert alone.value[0] == tops.value[0]
+    assert alone.error[0] == tops.error[0]
+
+
+def test_frames_agree_on_weights(tops):
+    """1e-3 apart where both use the same points; the reference's words."""
+    lab = computed("ttbar_2l", columns(*EVENTS), frame="lab")
+    np.testing.assert_allclose(lab.value, tops.value, rtol=2e-3)
+
+
+def test_against_momemta(tops):
+    """Weights of other events are compared by benchmarks/neutrinos.py."""
+    results = {r["event"]: r for r in MOMEMTA["results"] if r["config"] == "tt_nnpdf23lo"}
+    theirs = [results[name] for name in EVENTS]
+    found = computed("ttbar_2l", columns(*EVENTS), frame="lab", precision=0.01)
+    pull = (found.value - [r["weight"] for r in theirs]) / np.hypot(found.error, [r["error"] for r in theirs])
+    assert np.all(np.abs(pull) < 4)
+
+
+def test_settings():
+    events = columns("gen0000")
+    balanced = computed("ttbar_2l", events, met="balance", precision=0.05, calls=1 << 16)
+    noisy = computed("ttbar_2l", events, response={"met": {"c": 5.0}}, precision=0.05, calls=1 << 16)
+    perfect = computed("ttbar_2l", events, r_lepton=0, precision=0.05, calls=1 << 16)
+    heavy = computed("ttbar_2l", events, b_mass="jet", precision=0.05, calls=1 << 16)
+    for found in (balanced, noisy, perfect, heavy):
+        assert found.value[0] > 0
+    assert weight.hypothesis("ttbar_2l", response={"met": {"c": 5.0}}).dimensions == 10
+    assert weight.hypothesis("ttbar_2l", r_lepton=0).dimensions == 6
+    with pytest.raises(ParameterError, match="met must be event or balance"):
+        weight.hypothesis("ttbar_2l", met="measured")
+    with pytest.raises(ParameterError, match="changes the phase space"):
+        weight.hypothesis("ttbar_2l", MB=[4.7, 4.8])
+    with pytest.raises(ParameterError, match="takes no response"):
+        weight.hypothesis("ttbar_2l", met="balance", response={"met": {"c": 5.0}})
+    # a response of nothing is none
+    narrow = computed("ttbar_2l", events, response={"met": {"c": 0.05}})
+    assert_agree(narrow, computed("ttbar_2l", events))
+
+
+def test_bad_input_is_a_status_of_its_own_event(tops):
+    events = {key: np.repeat(v[:1], 6) for key, v in columns(*EVENTS).items()}
+    events["j2_PT"][1] = np.nan
+    events["MET"][2] = 1e5
+    events["lep1_Charge"][3] = -1
+    events["MET"][4] = -1
+    events["j1_PT"][5] = 0
+    found = computed("ttbar_2l", events)
+    bad = Status.BAD_INPUT
+    assert found.status.tolist() == [Status.GOOD, bad, Status.NO_SOLUTION, bad, bad, bad]
+    assert found.value[0] == tops.value[0]
+    assert found.value[2] == 0
+    assert np.isnan(found.value[[1, 3, 4, 5]]).all()
+
+
+def test_a_scan_shares_points_and_agrees_with_single_values():
+    events = columns("gen0000", "gen0016")
+    scan = computed("ttbar_2l", events, MT=[171.0, 173.0, 175.0])
+    assert list(scan) == ["ttbar_2l_MT_171", "ttbar_2l_MT_173", "ttbar_2l_MT_175"]
+    for value in (171, 175):
+        assert_agree(scan[f"ttbar_2l_MT_{value}"], computed("ttbar_2l", events, MT=float(value)))
+
+
+def test_neutrinos_carry_the_missing_momentum():
+    events = columns(*EVENTS)
+    found = computed("ttbar_2l", events, neutrinos=True)
+    total = found.neutrinos.sum(axis=1)[:, :2]
+    missing = events["MET"][:, None] * np.stack(
+        [np.cos(events["MET_Phi"]), np.sin(events["MET_Phi"])], axis=1
+    )
+    np.testing.assert_allclose(total, missing, atol=1e-6 * events["MET"].max())
