@@ -991,6 +991,7 @@ def weight_function(alpha: Hypothesis, points: np.ndarray, weights: np.ndarray) 
             f"{alpha.process.name} has neutrinos: derivatives of its weights are not available, scan instead"
         )
     f, shared, settings = integrand(alpha), shared_by_events(alpha), _Settings.of(alpha)
+    assert not isinstance(f, integrator.Staged)
 
     def w(p: Parameters, event: dict[str, Any]) -> jax.Array:
         require_double("a weight function")
