@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from deepmem.errors import DeepMEMError, UsageError
+from deepmem.physics import weight
 from deepmem.physics.constants import GEV_2_TO_PB, Parameters, charged_lepton, electroweak
 from deepmem.physics.leading_order import (
     Disc,
@@ -18,6 +19,7 @@ from deepmem.physics.leading_order import (
     lepton_columns_of,
 )
 from deepmem.physics.precision import double_precision
+from deepmem.physics.processes import find_process
 from deepmem.physics.processes.higgs_4l import gluon_vertex
 from deepmem.selection import Selection, mass
 
@@ -230,3 +232,46 @@ def test_a_selection_that_nothing_passes(monkeypatch):
         cross_section("drell_yan", cuts)
     with pytest.raises(DeepMEMError, match="none of"):
         draw_events("drell_yan", 10, selection=cuts)
+
+
+@pytest.mark.parametrize(("window", "expected", "error"), [(None, 6.695, 0.003), (15, 6.408, 0.003)])
+def test_cross_section_of_top_pairs(window, expected, error):
+    """The reference's σ of one pair of lepton flavours over all masses, and with both tops within 15 widths."""
+    extra = {} if window is None else {"top_window": window}
+    found = cross_section("ttbar_2l", precision=4e-3, seed=3, **extra)
+    assert abs(found.value - expected) < 4 * np.hypot(found.error, error)
+
+
+@pytest.mark.parametrize("process", ["ttbar_2l", "ww_2l", "higgs_ww_2l"])
+def test_events_with_neutrinos(process):
+    """Columns that weights take; missing pT is the neutrinos'; Ws near their mass, one of them at least."""
+    entry = find_process(process)
+    cuts = {"lepton_pt": 10, "lepton_eta": 2.5} | ({"jet_pt": 25} if process == "ttbar_2l" else {})
+    events = draw_events(process, 60, 4, cuts, recoil=20.0)
+    assert set(entry.columns) <= set(events.columns)
+    escaping = [i for i, kind in enumerate(entry.classes) if kind == "invisible"]
+    missing = events.true[:, escaping, 1:3].sum(axis=1)
+    np.testing.assert_allclose(np.hypot(*missing.T), events.columns["MET"], rtol=1e-9)
+    leptons = [i for i, kind in enumerate(entry.classes) if kind == "lepton"]
+    pairs = events.true[:, leptons] + events.true[:, escaping]
+    mass = np.sqrt(pairs[..., 0] ** 2 - (pairs[..., 1:] ** 2).sum(axis=-1))
+    assert abs(np.median(mass.max(axis=1)) - 80.4) < 2
+    found = weight.compute(
+        weight.hypothesis(process), {k: v[:4] for k, v in events.columns.items()}, precision=0.1
+    )
+    assert np.all(found[process].value > 0)
+
+
+def test_ratio_of_weights_under_another_top_mass():
+    """Closure, statement 5: ⟨W_B/W_A⟩ = N_B/N_A on events of A."""
+    cuts = {"lepton_pt": 20, "lepton_eta": 2.5, "jet_pt": 25, "jet_eta": 2.5}
+    events = draw_events("ttbar_2l", 150, 8, cuts, recoil=20.0)
+    alpha = weight.hypothesis("ttbar_2l", MT=[173.0, 174.0])
+    one, other = weight.compute(alpha, events.columns, precision=0.03, calls=1 << 18).values()
+    ratio = other.value / one.value
+    expected = [
+        cross_section("ttbar_2l", cuts, points=1 << 17, seed=2, MT=m, recoil=20.0) for m in (173.0, 174.0)
+    ]
+    # the same points for both, so that much of their errors cancels
+    aim = expected[1].visible / expected[0].visible
+    assert abs(ratio.mean() - aim) < 4 * ratio.std() / np.sqrt(len(ratio)) + 0.01
