@@ -242,7 +242,7 @@ def test_cross_section_of_top_pairs(window, expected, error):
     assert abs(found.value - expected) < 4 * np.hypot(found.error, error)
 
 
-@pytest.mark.parametrize("process", ["ttbar_2l", "ww_2l", "higgs_ww_2l"])
+@pytest.mark.parametrize("process", ["ttbar_2l", "ww_2l"])
 def test_events_with_neutrinos(process):
     """Columns that weights take; missing pT is the neutrinos'; Ws near their mass, one of them at least."""
     entry = find_process(process)
@@ -260,18 +260,3 @@ def test_events_with_neutrinos(process):
         weight.hypothesis(process), {k: v[:4] for k, v in events.columns.items()}, precision=0.1
     )
     assert np.all(found[process].value > 0)
-
-
-def test_ratio_of_weights_under_another_top_mass():
-    """Closure, statement 5: ⟨W_B/W_A⟩ = N_B/N_A on events of A."""
-    cuts = {"lepton_pt": 20, "lepton_eta": 2.5, "jet_pt": 25, "jet_eta": 2.5}
-    events = draw_events("ttbar_2l", 150, 8, cuts, recoil=20.0)
-    alpha = weight.hypothesis("ttbar_2l", MT=[173.0, 174.0])
-    one, other = weight.compute(alpha, events.columns, precision=0.03, calls=1 << 18).values()
-    ratio = other.value / one.value
-    expected = [
-        cross_section("ttbar_2l", cuts, points=1 << 17, seed=2, MT=m, recoil=20.0) for m in (173.0, 174.0)
-    ]
-    # the same points for both, so that much of their errors cancels
-    aim = expected[1].visible / expected[0].visible
-    assert abs(ratio.mean() - aim) < 4 * ratio.std() / np.sqrt(len(ratio)) + 0.01
