@@ -68,14 +68,3 @@ class Weight:
         source = None if self.source is None else self.source[rows]
         neutrinos = None if self.neutrinos is None else self.neutrinos[rows]
         return Weight(self.value[rows], self.error[rows], self.status[rows], source, neutrinos)
-
-    @staticmethod
-    def concatenate(parts: list[Weight]) -> Weight:
-        """Put the weights of consecutive runs of events behind one another."""
-        sources = [part.source for part in parts if part.source is not None]
-        return Weight(
-            np.concatenate([part.value for part in parts]),
-            np.concatenate([part.error for part in parts]),
-            np.concatenate([part.status for part in parts]),
-            np.concatenate(sources) if len(sources) == len(parts) else None,
-        )

@@ -100,12 +100,12 @@ def compute(
     alphas = hypotheses(process, parameters, pdf=pdf, response=response)
     weights: dict[str, Weight] = {}
     for alpha in alphas:
-        asked = _with_neutrinos(alpha, neutrinos, alphas)
+        asked = _wants_neutrinos(alpha, neutrinos, alphas)
         weights |= engine.compute(alpha, events, precision=precision, calls=calls, seed=seed, neutrinos=asked)
     return Weights(weights, _about(alphas, precision, calls, seed))
 
 
-def _with_neutrinos(alpha: engine.Hypothesis, asked: bool, alphas: Sequence[engine.Hypothesis]) -> bool:
+def _wants_neutrinos(alpha: engine.Hypothesis, asked: bool, alphas: Sequence[engine.Hypothesis]) -> bool:
     """Whether to ask this one for its neutrinos: the error for asking is left to where none has any."""
     return asked and (alpha.process.invisible or not any(each.process.invisible for each in alphas))
 
@@ -164,7 +164,7 @@ def compute_files(
     for alpha in alphas:
         engine.shared_by_events(alpha)  # a missing grid is said before the work, not after
     check_writable(output)
-    asked = [_with_neutrinos(alpha, neutrinos, alphas) for alpha in alphas]
+    asked = [_wants_neutrinos(alpha, neutrinos, alphas) for alpha in alphas]
     about = _about(alphas, precision, calls, seed) | {
         "inputs": source.provenance(),
         "entries": [start, stop],

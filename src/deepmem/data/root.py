@@ -217,7 +217,7 @@ def _some(names: list[str]) -> str:
 
 def _first_line(error: BaseException) -> str:
     text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
+    return text.splitlines()[0].rstrip(" ,:;") if text else type(error).__name__
 
 
 class Source:

@@ -300,7 +300,7 @@ def w_pair(
     require_double("a block")
     s13, s24 = masses
     (_, px, py, _), (_, qx, qy, _) = antilepton, lepton
-    (m2, mt, y), (n2, nt, z) = _rapidity(antilepton), _rapidity(lepton)
+    (m2, mt, y), (n2, nt, z) = transverse(antilepton), transverse(lepton)
     cosine, sine = jnp.cos(phi), jnp.sin(phi)
     slope = 2 * (mt * jnp.cosh(rapidity) - (px * cosine + py * sine))
     k = (s13 - m2) / slope
@@ -312,8 +312,7 @@ def w_pair(
     valid = (cosh > 1) & (k > 0) & (s24 > n2)
     sinh = jnp.sqrt(jnp.where(valid, (cosh - 1) * (cosh + 1), 1.0))
     delta = jnp.arcsinh(sinh)
-    jacobian = k / slope / (2 * nt * size * sinh) / (4 * _SQUARE_OF_2_PI_CUBED)
-    jacobian = jnp.where(valid, jacobian, 0.0)
+    jacobian = jnp.where(valid, w_pair_jacobian(k, slope, nt, size, sinh), 0.0)
     second = _massless(size, kx, ky, jnp.stack([z + delta, z - delta]))
     twice = tuple(jnp.broadcast_to(x, second[0].shape) for x in first)
     return Solutions(
@@ -324,7 +323,12 @@ def w_pair(
     )
 
 
-def _rapidity(p: FourVector) -> tuple[Scalar, Scalar, Scalar]:
+def w_pair_jacobian(pt: Scalar, slope: Scalar, mt: Scalar, other_pt: Scalar, sinh: Scalar) -> Scalar:
+    """J of `w_pair` from p_T,ν, `slope` 2 [m_T cosh Δy − p_T cos Δφ], m̄_T, p̄_T,ν and |sinh Δȳ|."""
+    return pt / slope / (2 * mt * other_pt * sinh) / (4 * _SQUARE_OF_2_PI_CUBED)
+
+
+def transverse(p: FourVector) -> tuple[Scalar, Scalar, Scalar]:
     """m², m_T and y of a momentum; massless legs may have E² < p⃗², so m² ≥ 0 is seen to."""
     _, px, py, pz = p
     m2 = jnp.maximum(dot(p, p), 0.0)

@@ -567,8 +567,7 @@ class _NeutrinoPair:
     ) -> None:
         self.plus, self.minus, self.missing, self.higgs, self.w = plus, minus, missing, higgs, w
         total = add(plus, minus)
-        self.mass2 = jnp.maximum(dot(total, total), 0.0)
-        self.mt, self.rapidity = _mt_rapidity(total)
+        self.mass2, self.mt, self.rapidity = blocks.transverse(total)
         self.missing2 = jnp.maximum(missing[0] ** 2 + missing[1] ** 2, 1e-12)
         self.along = total[1] * missing[0] + total[2] * missing[1]
 
@@ -621,7 +620,7 @@ class _NeutrinoPair:
     def density(self, neutrino: FourVector, antineutrino: FourVector) -> Scalar:
         """Of the mixture, at these momenta, whichever channel they came from."""
         n = add(neutrino, antineutrino)
-        mt, y = _mt_rapidity(n)
+        _, mt, y = blocks.transverse(n)
         delta = y - self.rapidity
         s = self.mass2 + mt**2 - self.missing2 + 2 * (self.mt * mt * jnp.cosh(delta) - self.along)
         s13, s24 = 2 * dot(self.plus, neutrino), 2 * dot(self.minus, antineutrino)
@@ -635,20 +634,13 @@ class _NeutrinoPair:
         around = of_s / (2 * largest) * of_direction * 16 * (1 + self.mt / mt * jnp.cosh(delta))
         around = jnp.where((largest > 0) & (jnp.abs(delta) <= largest), around, 0.0)
 
-        # 1/J of `blocks.w_pair`
-        (pt, eta), (pt2, eta2) = (_mt_rapidity(p) for p in (neutrino, antineutrino))
-        (_lt, l_eta), (lt2, l_eta2) = (_mt_rapidity(p) for p in (self.plus, self.minus))
-        difference, difference2 = eta - l_eta, eta2 - l_eta2
-        jacobian = pt / (s13 / pt) / (2 * lt2 * pt2 * jnp.abs(jnp.sinh(difference2))) / 4
+        (_, pt, eta), (_, pt2, eta2) = (blocks.transverse(p) for p in (neutrino, antineutrino))
+        (_, _, l_eta), (_, lt2, l_eta2) = (blocks.transverse(p) for p in (self.plus, self.minus))
+        difference, sinh = eta - l_eta, jnp.abs(jnp.sinh(eta2 - l_eta2))
+        jacobian = blocks.w_pair_jacobian(pt, s13 / pt, lt2, pt2, sinh)
         both = _mixed_density(s13, *self.w) * _mixed_density(s24, *self.w)
         both = both / (2 * _TWO_PI * jnp.cosh(difference) ** 2) / (2 * jacobian)
-        return _TWO_PI**6 * (around + (1 - _ON_HIGGS - _WIDE) * both)
-
-
-def _mt_rapidity(p: FourVector) -> tuple[Scalar, Scalar]:
-    """m_T and y; of the larger of m_T and p_T, for a light-like momentum."""
-    mt = jnp.sqrt(jnp.maximum((p[0] - p[3]) * (p[0] + p[3]), p[1] ** 2 + p[2] ** 2))
-    return mt, jnp.arcsinh(p[3] / mt)
+        return _TWO_PI**6 * around + (1 - _ON_HIGGS - _WIDE) * both
 
 
 def _pareto(u: Scalar, mass: Scalar) -> Scalar:

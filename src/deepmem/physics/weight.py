@@ -1,4 +1,4 @@
-"""The weight of the Matrix Element Method, on one page.
+"""The weight of the Matrix Element Method: the formula, and its maps for particles that are seen.
 
     W(x|α) = ∫ Π_vis [ |p|² sinθ d|p| / (2E (2π)³) · T(E_rec|E) ] · (2π)⁴ (2/s) · Σ f_a f_b |M|² / (2 x₁x₂s)
 
@@ -24,6 +24,10 @@ In both of the latter, s is drawn from a mixture of the Breit-Wigner's map and a
 from the integrand along n, with the density of the mixture as weight: the peak, the measured mass and all
 that lies between get the points that they are worth. z is centred on the measured energies: also far from
 the resonance the integrand at a given s has its middle within 0.7 of z = 0 and a width of 0.5 to 1.1.
+
+Where particles escape, `neutrinos` has the maps, from u to all momenta; the integrand comes in two stages
+then, so that |M|² and densities are evaluated for solutions alone. The map by angle is prepared by a trial of
+its variants on a few fixed points (`_tried`).
 
 What it cannot promise: with `MH = event` the propagator is dropped, and the number is a decay-angle
 discriminant, no density. Only the resonance that a process names is mapped: a Z made much narrower than the
