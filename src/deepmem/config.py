@@ -55,7 +55,9 @@ class Config(BaseModel):
     )
     weights: tuple[str, ...] = Field((), description="branches of the weights to learn; one model for all")
     weight_errors: tuple[str, ...] | None = Field(
-        None, description="branches of the absolute errors of 'weights', used as known noise in the loss"
+        None,
+        description="branches of the absolute errors of 'weights', known noise in the loss; by default "
+        "NAME_error where the files have NAME_error and NAME_status",
     )
     unit: Literal["GeV", "MeV"] = Field(
         "GeV", description="unit of momenta, energies and masses in the files"
@@ -99,6 +101,9 @@ class Config(BaseModel):
     )
     width: _Positive = Field(64, description="neurons in a layer of the default network")
     depth: _Positive = Field(4, description="hidden layers of the default network")
+    members: _Positive | None = Field(
+        None, description="networks of the ensemble; default 5, and 1 for the reference network"
+    )
     LearningRate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
         0.01, description="initial learning rate"
     )
@@ -166,6 +171,11 @@ class Config(BaseModel):
     def columns(self) -> tuple[str, ...]:
         """The branch names, all prefixes times suffixes in order."""
         return combine(self.prefixes, self.suffixes, self.dir_name_processing)
+
+    @property
+    def ensemble(self) -> int:
+        """How many networks make a model."""
+        return self.members or (1 if self.network == "reference" else 5)
 
     @property
     def model_to_load(self) -> str:

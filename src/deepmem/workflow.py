@@ -6,6 +6,7 @@ see goes to a `Reporter`.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +14,7 @@ from contextlib import AbstractContextManager, contextmanager
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -31,10 +32,12 @@ from deepmem.generate import generate
 from deepmem.physics.pdf import PdfNotFoundError
 from deepmem.physics.processes import find_process
 from deepmem.reporter import Reporter
+from deepmem.surrogate import calibration
+from deepmem.surrogate.calibration import Calibration, Comparison, TwoSample
 from deepmem.surrogate.features import FeatureMap
 from deepmem.surrogate.model import Surrogate, energy_unit, load_scaler, save_scaler
-from deepmem.surrogate.network import build
-from deepmem.surrogate.preparation import Preparation, unit_factors
+from deepmem.surrogate.network import Network, build_members
+from deepmem.surrogate.preparation import Preparation, Prepared, unit_factors
 from deepmem.surrogate.training import Recipe, Record, Training, history_line
 
 
@@ -65,12 +68,26 @@ def on_device(number: int | None) -> AbstractContextManager[Any]:
 def _paired(config: Config) -> Paired:
     if not config.output_paths:
         raise UsageError("'output_paths' is missing: the files with the weights of the events")
-    branches = config.weights + (config.weight_errors or ())
+    there = _weight_branches(config)
+    status = tuple(f"{name}_status" for name in config.weights)
+    status = status if there.issuperset(status) else ()
+    errors = config.weight_errors or ()
+    own = tuple(f"{name}_error" for name in config.weights)
+    if config.weight_errors is None and status and there.issuperset(own):
+        errors = own
     return Paired(
         Source(config.input_paths, config.input_tree, config.columns),
-        Source(config.output_paths, config.output_tree, branches),
+        Source(config.output_paths, config.output_tree, config.weights + errors + status),
         len(config.weights),
+        bool(errors),
+        bool(status),
     )
+
+
+def _weight_branches(config: Config) -> frozenset[str]:
+    """The branches that every file of weights has."""
+    files = Source(config.output_paths, config.output_tree, config.weights).files
+    return frozenset.intersection(*(file.branches for file in files))
 
 
 def train(
@@ -125,19 +142,16 @@ def _train(config: Config, resume: bool, reporter: Reporter) -> Surrogate:
     if config.save_scaler_at:
         save_scaler(config.save_scaler_at, scaler, config.columns)
 
-    network = build(
-        config.network,
-        len(features.names),
-        len(config.weights),
-        config.width,
-        config.depth,
-        jax.random.key(config.seed),
-    )
+    networks = build_members(
+        config.network, len(features.names), len(config.weights), config.width, config.depth,
+        config.ensemble, config.seed,
+    )  # fmt: skip
     recipe = Recipe(
         config.network, config.LearningRate, config.batch_size, config.epochs,
         config.patience or max(10, config.epochs // 3), config.shuffle, config.seed,
+        config.ensemble,
     )  # fmt: skip
-    training = Training(rows, preparation, counts.used, network, recipe)
+    training = Training(rows, preparation, counts.used, networks, recipe)
     fingerprint: dict[str, Any] = {
         "columns": list(config.columns),
         "weights": list(config.weights),
@@ -157,7 +171,7 @@ def _train(config: Config, resume: bool, reporter: Reporter) -> Surrogate:
         "scaler": hashlib.sha256(b"".join(np.ascontiguousarray(a).tobytes() for a in scaler)).hexdigest(),
     }
 
-    def surrogate() -> Surrogate:
+    def surrogate(honest: Honest | None = None) -> Surrogate:
         about = {
             "process": config.process,
             "weight_unit": config.weight_unit,
@@ -169,7 +183,7 @@ def _train(config: Config, resume: bool, reporter: Reporter) -> Surrogate:
         }
         return Surrogate(
             config.columns, config.weights, config.unit, config.features, config.network,
-            config.width, config.depth, scaler, training.best, about,
+            config.width, config.depth, config.ensemble, scaler, training.best, *(honest or Honest()), about,
         )  # fmt: skip
 
     log = config.folder / "metrics.jsonl"
@@ -199,13 +213,67 @@ def _train(config: Config, resume: bool, reporter: Reporter) -> Surrogate:
     reporter.message(f"{training.finished}; lowest loss in epoch {training.best_epoch}")
     from deepmem.evaluation.plots import training_curve
 
-    result = surrogate()
+    honest = _calibrate(rows, preparation, counts.used, training.best, config, reporter)
+    result = surrogate(honest)
+    result = _with_rate(result, rows, honest) if honest.calibration is not None else result
     result.save(config.save_lowest_loss_model_at)
     reporter.message(f"model: {config.save_lowest_loss_model_at}")
     if history:  # someone may have deleted metrics.jsonl
         training_curve(config.folder / "training.png", history)
         reporter.message(f"training curve: {config.folder / 'training.png'}")
     return result
+
+
+class Honest(NamedTuple):
+    """What a model knows of its own errors, see `surrogate.calibration`."""
+
+    spread: Network | None = None
+    calibration: Calibration | None = None
+    reference: TwoSample | None = None
+
+
+def _calibrate(
+    rows: Loader, preparation: Preparation, used: int, networks: Network, config: Config, reporter: Reporter
+) -> Honest:
+    """Errors and limits of a trained ensemble, from training and validation rows."""
+    if rows.size("validation") < calibration.LEAST_ROWS:
+        reporter.warning(
+            f"a validation part of {rows.size('validation')} rows says nothing about errors, which will be "
+            f"NaN: give 'split' a second number, for {calibration.LEAST_ROWS} rows or more"
+        )
+        return Honest()
+    part = min(1.0, calibration.LEARNED_FROM / used)
+    training = _gathered(preparation, rows.scan("train"), part)
+    validation = _gathered(preparation, rows.scan("validation"), 1.0)
+    assert preparation.scaler is not None
+    found = calibration.fit(
+        networks, config.ensemble, training, validation, preparation.scaler.target_std, config.seed
+    )
+    if found is None:
+        reporter.warning("too few validation rows have a valid weight: errors will be NaN")
+        return Honest()
+    return Honest(*found, calibration.two_sample_of(training.features, 0.0))
+
+
+def _gathered(preparation: Preparation, rows: Iterator[Rows], part: float) -> Prepared:
+    """All prepared rows, or a part that the rows' own draw decides."""
+    parts = []
+    for chunk in rows:
+        prepared = preparation(chunk)
+        # the low bits say which member leaves a row out
+        chosen = (prepared.draw[:, 0] >> np.uint32(8)) < part * 2**24
+        parts.append(Prepared(*(array[chosen] for array in prepared)))
+    return Prepared(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+
+
+def _with_rate(model: Surrogate, rows: Loader, honest: Honest) -> Surrogate:
+    """The same model, which knows what part of the validation sample it calls outside."""
+    statuses = [next(iter(model.predict(chunk.inputs).values())).status for chunk in rows.scan("validation")]
+    status = np.concatenate(statuses)
+    finite = status != Status.BAD_INPUT
+    outside = float(np.mean(status[finite] == Status.OUTSIDE_TRAINING)) if finite.any() else 0.0
+    assert honest.reference is not None
+    return dataclasses.replace(model, reference=honest.reference._replace(outside=np.asarray(outside)))
 
 
 def _noticing(rows: Iterator[Rows], config: Config, reporter: Reporter) -> Iterator[Rows]:
@@ -391,6 +459,7 @@ def predict(
         unit = unit_factors(surrogate.columns, energy_unit(surrogate.unit))
         counts = {name: np.zeros(len(Status), dtype=int) for name in surrogate.weights}
         bounds = source.boundaries(0, source.num_entries, chunk_entries)
+        test = surrogate.sample_test()
         with (
             write_weights(output, surrogate.weights, provenance, kept=source.kept_types) as writer,
             reporter.progress("predicting", source.num_entries) as step,
@@ -399,7 +468,7 @@ def predict(
                 if start == 0:
                     for text in check_units(table * unit, surrogate.columns):
                         reporter.warning(text)
-                weights = surrogate.predict(table)
+                weights = surrogate.predict_and_test(table, test)
                 writer.append(weights, kept)
                 for name, weight in weights.items():
                     counts[name] += np.bincount(weight.status, minlength=len(Status))
@@ -408,7 +477,21 @@ def predict(
         "events": source.num_entries,
         "output": str(output),
         "status": {name: by_status(numbers) for name, numbers in counts.items()},
+        "sample": None if test is None else _say_sample(test.result(), reporter),
     }
+
+
+def _say_sample(found: Comparison, reporter: Reporter) -> dict[str, Any]:
+    """One line on whether these events are like those learned from."""
+    what = f"{found.events:,} of these events against the training part: "
+    if found.differs:
+        reporter.warning(
+            f"{what}they differ, most in {found.where!r} (probability {found.probability:.1g}). Errors were "
+            "calibrated for events like the training part's: check some with 'deepmem refine'"
+        )
+    elif found.events:
+        reporter.message(f"{what}no difference seen (probability {found.probability:.2g})")
+    return {"differs": found.differs, **found._asdict()}
 
 
 def _with_kept(

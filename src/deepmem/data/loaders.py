@@ -36,24 +36,24 @@ READERS = 4
 
 
 class Rows(NamedTuple):
-    """Rows in one order: `inputs` `[n, columns]`, `weights` and their absolute `errors` `[n, weights]` or
-    None."""
+    """Rows in one order: `inputs` `[n, columns]`, `weights`, and where the files have them their absolute
+    `errors` and their `status` `[n, weights]`."""
 
     inputs: np.ndarray
     weights: np.ndarray
-    errors: np.ndarray | None
+    errors: np.ndarray | None = None
+    status: np.ndarray | None = None
 
     def take(self, rows: slice | np.ndarray) -> Rows:
-        errors = None if self.errors is None else self.errors[rows]
-        return Rows(self.inputs[rows], self.weights[rows], errors)
+        return Rows._make(None if array is None else array[rows] for array in self)
 
     @staticmethod
     def concatenate(parts: Sequence[Rows]) -> Rows:
         if len(parts) == 1:
             return parts[0]
-        inputs, weights, errors = zip(*parts, strict=True)
-        together = None if errors[0] is None else np.concatenate(errors)
-        return Rows(np.concatenate(inputs), np.concatenate(weights), together)
+        columns = zip(*parts, strict=True)
+        joined = [None if each[0] is None else np.concatenate(each) for each in columns]
+        return Rows._make(joined)
 
 
 def split_sizes(entries: int, split: Sequence[float]) -> dict[Part, tuple[int, int]]:
@@ -76,10 +76,19 @@ def split_sizes(entries: int, split: Sequence[float]) -> dict[Part, tuple[int, i
 class Paired:
     """Events and their weights, read together, entry by entry.
 
+    The branches of `weights` are the weights themselves, then their errors, then their statuses.
+
     **Raises** `UsageError` where the lists of files, or the entries of a pair of files, differ in number.
     """
 
-    def __init__(self, inputs: Source, weights: Source, weight_count: int):
+    def __init__(
+        self,
+        inputs: Source,
+        weights: Source,
+        weight_count: int,
+        with_errors: bool = False,
+        with_status: bool = False,
+    ):
         if len(inputs.files) != len(weights.files):
             raise UsageError(
                 f"'input_paths' names {len(inputs.files)} files and 'output_paths' {len(weights.files)}: "
@@ -92,6 +101,7 @@ class Paired:
                     f"{labels.num_entries}: each event needs its weight"
                 )
         self.inputs, self.weights, self._count = inputs, weights, weight_count
+        self._with_errors, self._with_status = with_errors, with_status
 
     @property
     def num_entries(self) -> int:
@@ -101,7 +111,10 @@ class Paired:
         labels = self.weights.read(start, stop, pool)
         k = self._count
         return Rows(
-            self.inputs.read(start, stop, pool), labels[:, :k], labels[:, k:] if labels.shape[1] > k else None
+            self.inputs.read(start, stop, pool),
+            labels[:, :k],
+            labels[:, k : 2 * k] if self._with_errors else None,
+            labels[:, -k:] if self._with_status else None,
         )
 
 
@@ -205,8 +218,7 @@ class Inbuilt(Loader):
             records = np.frombuffer(
                 b"".join([os.pread(file, size, offset) for offset in offsets]), self._record
             )
-            errors = records["errors"] if "errors" in (self._record.names or ()) else None
-            yield Rows(records["inputs"], records["weights"], errors)
+            yield Rows(**{name: records[name] for name in self._record.names or ()})
 
 
 class _Ahead(Generic[T]):

@@ -2,8 +2,7 @@
 
 The file is safetensors: a header of JSON and plain arrays behind it, so that loading one cannot run code.
 Its header records all that `predict` needs to know: columns, units, features, names of the weights, process,
-training range,
-versions.
+training range, versions.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -23,17 +22,29 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from deepmem.columns import Quantity, recognise
 from deepmem.data.files import whole_file
 from deepmem.data.root import Weights
 from deepmem.data.table import as_table
 from deepmem.errors import UsageError
 from deepmem.event import Status, Weight
+from deepmem.surrogate.calibration import (
+    Calibration,
+    SampleTest,
+    TwoSample,
+    build_spread,
+    calibrated,
+    log_sigma,
+    squared_distance,
+)
 from deepmem.surrogate.features import FeatureMap
-from deepmem.surrogate.network import Network, build
+from deepmem.surrogate.network import Network, build_members, member_predictions
 from deepmem.surrogate.preparation import Scaler, unit_factors
 
-FORMAT = 1
+FORMAT = 2
 
+_TURN = 2 * np.pi + 0.1  # rad; an angle beyond it is in degrees, whatever it wraps to
+_TESTED = 5_000  # rows of a chunk that a sample test looks at
 _BLOCK = 8_192  # events in one call of the network: the hidden layers of a block stay in the cache
 
 
@@ -43,7 +54,9 @@ class Surrogate:
 
     - `columns`, the branches it reads, and `unit`, `"GeV"` or `"MeV"`, what momenta in them are given in
     - `weights`, the names of what it gives
-    - `features`, `network`, `width`, `depth`: what to build
+    - `kind` (of features), `network`, `width`, `depth`, `members`: what to build
+    - `parameters`, the members' networks, stacked; `spread` and `calibration`, what gives a weight its error
+      (None: errors are NaN); `reference`, what samples are compared with
     - `about`: process, versions, counts of the training, for people and provenance
     """
 
@@ -54,8 +67,12 @@ class Surrogate:
     network: str
     width: int
     depth: int
+    members: int
     scaler: Scaler
     parameters: Network
+    spread: Network | None = None
+    calibration: Calibration | None = None
+    reference: TwoSample | None = None
     about: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
@@ -68,8 +85,8 @@ class Surrogate:
         **Arguments:** `events`, a dict of arrays, a structured array, an awkward record array with the
         model's columns, or an array `[events, columns]`, in the model's unit.
 
-        **Returns** `Weights`; status 3 (and NaN) where an input is missing or not finite, 4 outside the
-        training range.
+        **Returns** `Weights`, with calibrated errors; status 3 (and NaN) where an input is missing or not
+        finite, 4 where the event is unlike those learned from (`deepmem.surrogate.calibration`).
 
         **Raises** `UsageError` where a column is missing.
         """
@@ -77,42 +94,73 @@ class Surrogate:
 
     def predict(self, table: np.ndarray) -> dict[str, Weight]:
         """The weights of rows `[events, columns]` in the model's unit; see `__call__`."""
-        count = len(table)
-        log10 = np.empty((count, len(self.weights)))
-        inside = np.empty(count, dtype=bool)
-        finite = np.empty(count, dtype=bool)
+        return self.predict_and_test(table, None)
+
+    def sample_test(self) -> SampleTest | None:
+        """What compares a sample as a whole with the training part; None where a model lacks its figures."""
+        return None if self.reference is None else SampleTest(self.reference, self.feature_map.names)
+
+    def predict_and_test(self, table: np.ndarray, test: SampleTest | None) -> dict[str, Weight]:
+        """The weights of rows; up to `_TESTED` of them, evenly spread, are added to `test`."""
+        count, k = len(table), len(self.weights)
+        log10, relative = np.empty((count, k)), np.full((count, k), np.nan)
+        inside, finite = np.empty(count, dtype=bool), np.empty(count, dtype=bool)
+        stride = -(-count // _TESTED)
         for at in range(0, count, _BLOCK):
             block = table[at : at + _BLOCK]
             n = len(block)
             padded = np.pad(block, ((0, _BLOCK - n), (0, 0))) if n < _BLOCK else block
             with jax.enable_x64(True):
-                results = self._evaluate(self.parameters, jnp.asarray(padded, dtype=jnp.float64))
-            for array, result in zip((log10, inside, finite), results, strict=True):
+                *results, features = self._evaluate(
+                    (self.parameters, self.spread), jnp.asarray(padded, dtype=jnp.float64)
+                )
+            for array, result in zip((log10, relative, inside, finite), results, strict=True):
                 array[at : at + n] = np.asarray(result)[:n]
+            if test is not None:
+                rows = np.arange(-at % stride, n, stride)
+                rows = rows[finite[at : at + n][rows]]
+                test.add(np.asarray(features)[rows], ~inside[at : at + n][rows])
         status = np.where(finite, np.where(inside, Status.GOOD, Status.OUTSIDE_TRAINING), Status.BAD_INPUT)
         with np.errstate(over="ignore"):
             values = np.where(finite[:, None], 10.0**log10, np.nan)
-        nothing = np.full(count, np.nan)
+            errors = values * relative
         return {
-            name: Weight(np.ascontiguousarray(values[:, i]), nothing, status.astype(np.int32))
+            name: Weight(
+                np.ascontiguousarray(values[:, i]),
+                np.ascontiguousarray(errors[:, i]),
+                status.astype(np.int32),
+            )
             for i, name in enumerate(self.weights)
         }
 
     @cached_property
-    def _evaluate(self) -> Callable[[Network, jax.Array], tuple[jax.Array, jax.Array, jax.Array]]:
+    def _evaluate(self) -> Callable[[tuple[Network, Network | None], jax.Array], tuple[jax.Array, ...]]:
         scaler, unit = self.scaler, unit_factors(self.columns, energy_unit(self.unit))
+        calibration = self.calibration
+        angles = np.array([recognise(name).quantity is Quantity.PHI for name in self.columns])
 
         @eqx.filter_jit
-        def evaluate(network: Network, values: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        def evaluate(networks: tuple[Network, Network | None], values: jax.Array) -> tuple[jax.Array, ...]:
+            members, spread = networks
             features = self.feature_map(values * unit)
             standard = ((features - scaler.feature_mean) / scaler.feature_std).astype(jnp.float32)
-            target = jax.vmap(network)(standard).astype(jnp.float64)
-            log10 = -(scaler.target_mean + scaler.target_std * target)
+            said = member_predictions(members, standard).astype(jnp.float64)
+            mean = said.mean(axis=0)
+            log10 = -(scaler.target_mean + scaler.target_std * mean)
             finite = jnp.isfinite(values).all(axis=1) & jnp.isfinite(features).all(axis=1)
             # rounding of single-precision inputs may move a constant feature by its last digits
             slack = 1e-6 * scaler.feature_std
             inside = (features >= scaler.feature_low - slack) & (features <= scaler.feature_high + slack)
-            return log10, inside.all(axis=1), finite
+            inside = inside.all(axis=1) & (jnp.abs(values) < _TURN).all(axis=1, where=angles)
+            if calibration is None or spread is None:
+                return log10, jnp.full_like(log10, jnp.nan), inside, finite, standard
+            learned = jax.vmap(spread)(standard).astype(jnp.float64)
+            size = log_sigma(calibration, mean, said.std(axis=0), learned)
+            claimed = calibrated(calibration, mean, size)
+            away = squared_distance(jnp.asarray(calibration.rows, jnp.float32), standard)
+            inside &= (away <= calibration.distance) & (claimed <= calibration.largest).all(axis=1)
+            relative = np.log(10) * scaler.target_std * jnp.exp(claimed)
+            return log10, relative, inside, finite, standard
 
         return evaluate
 
@@ -130,9 +178,11 @@ class Surrogate:
 
     def save(self, path: str | Path) -> None:
         """Write the model file, whole or not at all. **Raises** `UsageError` where that is not possible."""
-        leaves = jax.tree.leaves(eqx.filter(self.parameters, eqx.is_inexact_array))
-        arrays = {f"network.{i:03d}": np.asarray(leaf, dtype=np.float32) for i, leaf in enumerate(leaves)}
-        arrays |= _scaler_arrays(self.scaler)
+        arrays = _network_arrays("network", self.parameters) | _arrays("scaler", self.scaler)
+        if self.spread is not None and self.calibration is not None:
+            arrays |= _network_arrays("spread", self.spread) | _arrays("calibration", self.calibration)
+        if self.reference is not None:
+            arrays |= _arrays("reference", self.reference)
         header = {
             "format": FORMAT,
             **{key: getattr(self, key) for key in _HEADER},
@@ -151,20 +201,26 @@ class Surrogate:
                 raise UsageError(
                     f"{path} has format {header['format']}, this version reads up to {FORMAT}: update deepmem"
                 )
-            scaler = _scaler_from(arrays)
+            if header["format"] < FORMAT:
+                raise UsageError(f"{path} was written by an early version, without errors: train again")
+            scaler = Scaler(*_from("scaler", Scaler, arrays))
             about: dict[str, Any] = {
                 key: tuple(v) if isinstance(v := header[key], list) else v for key in _HEADER
             }
             inputs, outputs = len(scaler.feature_mean), len(about["weights"])
             shape = eqx.filter_eval_shape(
-                build, about["network"], inputs, outputs, about["width"], about["depth"], jax.random.key(0)
-            )
-            leaves, tree = jax.tree.flatten(shape)
-            stored = [arrays[f"network.{i:03d}"] for i in range(len(leaves))]
-            if [leaf.shape for leaf in leaves] != [array.shape for array in stored]:
-                raise KeyError("the arrays do not fit the network that the header names")
-            network = jax.tree.unflatten(tree, [jnp.asarray(array) for array in stored])
-            model = cls(scaler=scaler, parameters=network, about=header["about"], **about)
+                build_members, about["network"], inputs, outputs, about["width"], about["depth"],
+                about["members"], 0,
+            )  # fmt: skip
+            more: dict[str, Any] = {}
+            if "calibration.knots" in arrays:
+                more["calibration"] = Calibration(*_from("calibration", Calibration, arrays))
+                empty = eqx.filter_eval_shape(build_spread, inputs, outputs)
+                more["spread"] = _network_from("spread", empty, arrays)
+            if "reference.edges" in arrays:
+                more["reference"] = TwoSample(*_from("reference", TwoSample, arrays))
+            network = _network_from("network", shape, arrays)
+            model = cls(scaler=scaler, parameters=network, about=header["about"], **about, **more)
             if len(model.feature_map.names) != inputs:
                 raise KeyError("its features are not those of this version")
         except (KeyError, TypeError) as error:
@@ -172,7 +228,7 @@ class Surrogate:
         return model
 
 
-_HEADER = ("columns", "weights", "unit", "kind", "network", "width", "depth")
+_HEADER = ("columns", "weights", "unit", "kind", "network", "width", "depth", "members")
 
 
 def energy_unit(unit: str) -> float:
@@ -184,7 +240,9 @@ def save_scaler(path: str | Path, scaler: Scaler, columns: Sequence[str]) -> Non
     """Write a scaler on its own (the key `save_scaler_at`)."""
     with whole_file(path) as temporary:
         save_file(
-            _scaler_arrays(scaler), temporary, metadata={"deepmem_scaler": json.dumps({"columns": columns})}
+            _arrays("scaler", scaler),
+            temporary,
+            metadata={"deepmem_scaler": json.dumps({"columns": columns})},
         )
 
 
@@ -192,17 +250,31 @@ def load_scaler(path: str | Path) -> Scaler:
     """Read a scaler file. **Raises** `UsageError` where it is not one."""
     _, arrays = _read(Path(path), "deepmem_scaler", "a scaler")
     try:
-        return _scaler_from(arrays)
+        return Scaler(*_from("scaler", Scaler, arrays))
     except KeyError as error:
         raise UsageError(f"{path} is a damaged scaler file: {error} is missing") from None
 
 
-def _scaler_arrays(scaler: Scaler) -> dict[str, np.ndarray]:
-    return {f"scaler.{key}": np.ascontiguousarray(value) for key, value in scaler._asdict().items()}
+def _arrays(prefix: str, values: NamedTuple) -> dict[str, np.ndarray]:
+    return {f"{prefix}.{key}": np.array(value, order="C") for key, value in values._asdict().items()}
 
 
-def _scaler_from(arrays: dict[str, np.ndarray]) -> Scaler:
-    return Scaler(*(arrays[f"scaler.{key}"] for key in Scaler._fields))
+def _from(prefix: str, kind: Any, arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
+    return [arrays[f"{prefix}.{key}"] for key in kind._fields]
+
+
+def _network_arrays(prefix: str, network: Network) -> dict[str, np.ndarray]:
+    leaves = jax.tree.leaves(eqx.filter(network, eqx.is_inexact_array))
+    return {f"{prefix}.{i:03d}": np.asarray(leaf, dtype=np.float32) for i, leaf in enumerate(leaves)}
+
+
+def _network_from(prefix: str, shape: Any, arrays: dict[str, np.ndarray]) -> Network:
+    """The network of that shape, filled with what a file holds."""
+    leaves, tree = jax.tree.flatten(shape)
+    stored = [arrays[f"{prefix}.{i:03d}"] for i in range(len(leaves))]
+    if [leaf.shape for leaf in leaves] != [array.shape for array in stored]:
+        raise KeyError("the arrays do not fit the network that the header names")
+    return jax.tree.unflatten(tree, [jnp.asarray(array) for array in stored])
 
 
 def _read(path: Path, mark: str, what: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

@@ -71,6 +71,20 @@ def build(
     return builders[name]()
 
 
+def build_members(
+    name: str, inputs: int, outputs: int, width: int, depth: int, members: int, seed: int
+) -> Network:
+    """So many networks of that name with initial values of their own, each array with an axis of members."""
+    keys = jax.random.split(jax.random.key(seed), members)
+    return eqx.filter_vmap(lambda key: build(name, inputs, outputs, width, depth, key))(keys)
+
+
+@eqx.filter_jit
+def member_predictions(networks: Network, features: Float[Array, "n f"]) -> Float[Array, "members n k"]:
+    """What each of some stacked networks says of a batch."""
+    return eqx.filter_vmap(lambda network: jax.vmap(network)(features))(networks)
+
+
 def _linear(inputs: int, outputs: int, gain: float, key: PRNGKeyArray) -> eqx.nn.Linear:
     layer = eqx.nn.Linear(inputs, outputs, key=key)
     weight = jnp.sqrt(gain / inputs) * jax.random.normal(key, (outputs, inputs), dtype=jnp.float32)

@@ -5,7 +5,10 @@ it is counted by kind and left out of the fit, as is a row whose inputs give a f
 
 Where the labels have known errors, a label's importance in the loss is m²/(m² + σ²), with σ = δw/(w ln 10)
 the error of its logarithm and m the geometric mean of all σ: noisier labels count less, and equally noisy
-ones all the same.
+ones all the same. An error within a factor 4 of m counts as m: the error that comes with a label fluctuates
+with the label, and weighting labels by their own fluctuations would bias the fit. m is no less than 0.001,
+the errors that networks have: labels better than that are all equally good. A label whose own status is not
+0 (1: its precision was not reached) has no Gaussian error, and is left out.
 """
 
 from __future__ import annotations
@@ -21,11 +24,14 @@ import numpy as np
 from deepmem.columns import recognise
 from deepmem.data.loaders import Rows
 from deepmem.errors import UsageError
+from deepmem.event import Status
 from deepmem.surrogate.features import FeatureMap
 
 # A label cannot be called more precise than this (in log10 w): keeps one error of 0 from being infinitely
 # important.
 _SMALLEST_NOISE = 1e-6
+# The least m, and the factor within which noise counts as m.
+_LEAST_TYPICAL, _ALIKE = 1e-3, 4.0
 
 
 class Scaler(NamedTuple):
@@ -46,11 +52,31 @@ class Scaler(NamedTuple):
 
 class Prepared(NamedTuple):
     """Rows fit to learn from, float32: standardised `features`, `target`, and the `importance` of each
-    target."""
+    target; `noise`, the error of each target in its own unit (0: unknown); `draw`, a random number that
+    belongs to the row wherever it stands (uint32 `[n, 1]`)."""
 
     features: Any  # NumPy arrays, or JAX arrays where the rows stay on the device
     target: Any
     importance: Any
+    noise: Any
+    draw: Any
+
+
+def left_out_by(draw: np.ndarray, members: int) -> np.ndarray:
+    """The member of an ensemble that never sees a row, by the row's draw."""
+    return draw % np.uint32(members)
+
+
+def _draw(features: np.ndarray) -> np.ndarray:
+    """A hash of each row's bytes `[n, 1]`: the same whichever loader brings it (the finaliser of MurmurHash3,
+    A. Appleby, applied to one column after the other)."""
+    state = np.full(len(features), 0x9E3779B9, dtype=np.uint32)
+    with np.errstate(over="ignore"):
+        for column in np.ascontiguousarray(features, dtype=np.float32).view(np.uint32).T:
+            state = (state ^ column) * np.uint32(0x85EBCA6B)
+            state = (state ^ (state >> np.uint32(13))) * np.uint32(0xC2B2AE35)
+            state ^= state >> np.uint32(16)
+    return state[:, None]
 
 
 class Counts:
@@ -102,7 +128,7 @@ class Preparation:
                 raise UsageError(f"no training event has a valid weight {name!r} and valid inputs ({counts})")
         self.scaler = Scaler(
             inputs.mean, inputs.std, inputs.low, inputs.high, targets.mean, targets.std,
-            np.where(np.isnan(noises.mean), 0.0, np.exp(noises.mean)),
+            np.where(np.isnan(noises.mean), 0.0, np.maximum(np.exp(noises.mean), _LEAST_TYPICAL)),
         )  # fmt: skip
         return counts
 
@@ -112,15 +138,19 @@ class Preparation:
         if scaler is None:
             raise RuntimeError("fit the scaler first")
         features, target, noise = self._learnable(rows, counts or Counts())
-        m2 = scaler.label_noise**2
+        m = scaler.label_noise
+        alike = noise < _ALIKE * m
         with np.errstate(invalid="ignore"):
-            importance = np.where(m2 > 0, m2 / (m2 + np.maximum(noise, _SMALLEST_NOISE) ** 2), 1.0)
+            importance = np.where(m > 0, m**2 / (m**2 + np.where(alike, m, noise) ** 2), 1.0)
             standard = (target - scaler.target_mean) / scaler.target_std
         known = np.isfinite(standard)
+        standard_features = ((features - scaler.feature_mean) / scaler.feature_std).astype(np.float32)
         return Prepared(
-            ((features - scaler.feature_mean) / scaler.feature_std).astype(np.float32),
+            standard_features,
             np.where(known, standard, 0).astype(np.float32),
             np.where(known, importance, 0).astype(np.float32),
+            np.where(known & np.isfinite(noise), noise / scaler.target_std, 0).astype(np.float32),
+            _draw(standard_features),
         )
 
     def _learnable(self, rows: Rows, counts: Counts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -138,6 +168,11 @@ class Preparation:
             for i, name in enumerate(self.weights):
                 counts.reasons[f"{name}: error invalid"] += int((good & ~good_errors)[:, i].sum())
             good &= good_errors
+        if rows.status is not None:
+            unfinished = good & (rows.status != Status.GOOD)
+            good &= ~unfinished
+            for i, name in enumerate(self.weights):
+                counts.reasons[f"{name}: status not 0"] += int(unfinished[:, i].sum())
         for i, name in enumerate(self.weights):
             column = weights[:, i]
             counts.reasons[f"{name}: NaN"] += int(np.isnan(column).sum())

@@ -1,0 +1,342 @@
+"""How far a learned weight can be relied on: its error, and whether its event is like those learned from.
+
+*The error of a weight.* Two things know something about it. The spread s(x) of the members grows where
+training rows are few. A second network g(x) learns the size of errors, ln σ, from training rows: from the
+error that the member which never saw a row makes on it, since those that did see it would flatter. Both are
+joined on the validation part, which no member has seen,
+
+    σ²(x) = exp 2[A(t) + b g(x)] + exp 2[C(t)] s²(x),
+
+A and C linear between knots in the predicted t = −log10 w, by maximum likelihood; the error that labels
+have themselves is added in squares, so that it isn't taken for the network's. Then two numbers are fixed so
+that 68.27 % of the validation part lie within one error of the weight, and 95 % within 1.96: a factor, and
+an exponent γ that spreads errors more or less about their mean (conformal calibration, V. Vovk et al.,
+"Algorithmic Learning in a Random World"; for two levels at once). It is the weight that is calibrated, not
+its logarithm.
+
+*What is unlike.* An event is outside (status 4) where a feature is beyond the training part's range, where it
+is farther from a sample of training rows than 99.85 % of the validation part are, where its error is larger
+than theirs, or where an angle is beyond ±2π, which degrees are.
+
+*What it cannot promise.* Coverage is that of a sample like the validation part, in the mean; of other samples
+the unflagged events were found covered (benchmarks/trust.py), which no theorem says. A sample as a whole is
+compared with the training part by `TwoSample`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float
+from scipy import optimize, stats
+
+from deepmem.surrogate.network import Network, build, member_predictions
+from deepmem.surrogate.preparation import Prepared, left_out_by
+
+WIDTH, DEPTH = 64, 2
+"""Of the network that learns the size of errors."""
+
+_KNOTS = 8
+_EPOCHS, _BATCH, _RATE = 30, 512, 3e-3
+# Rows from which the size of errors is learned, at most; rows kept to measure distances from.
+LEARNED_FROM = 200_000
+_KEPT_ROWS = 1_024
+# The part of the validation sample that each of two limits calls outside.
+_OUTSIDE = 0.0015
+# Validation rows below which there is no calibration: fewer say nothing about 95 %.
+LEAST_ROWS = 100
+# How far γ may go.
+_SHARPER = 1.25
+_BINS = 20
+
+
+class Calibration(NamedTuple):
+    """Arrays, one entry per weight `[k]` or `[k, knots]` unless said; targets in standardised units."""
+
+    knots: np.ndarray
+    bulk: np.ndarray  # A
+    power: np.ndarray  # b
+    spread: np.ndarray  # C
+    centre: np.ndarray  # ln σ by knots, about which γ spreads
+    gamma: np.ndarray
+    factor: np.ndarray  # ln of it
+    largest: np.ndarray  # ln σ beyond which an event is outside
+    rows: np.ndarray  # [rows, features]
+    distance: np.ndarray  # [], squared
+
+
+class TwoSample(NamedTuple):
+    """The training part's features in bins: `edges` `[features, bins + 1]`, `counts` `[features, bins]`; and
+    the part of the validation sample that is `outside` `[]`."""
+
+    edges: np.ndarray
+    counts: np.ndarray
+    outside: np.ndarray
+
+
+def build_spread(inputs: int, outputs: int) -> Network:
+    return build("default", inputs, outputs, WIDTH, DEPTH, jax.random.key(0))
+
+
+def log_sigma(
+    calibration: Calibration,
+    mean: Float[Array, "n k"],
+    members_std: Float[Array, "n k"],
+    learned: Float[Array, "n k"],
+) -> Float[Array, "n k"]:
+    """ln σ of the standardised target, before the factor and γ: see above."""
+    c = calibration
+    columns = [
+        _joined(
+            jnp, c.knots[i], c.bulk[i], c.power[i], c.spread[i], mean[:, i], members_std[:, i], learned[:, i]
+        )
+        for i in range(mean.shape[1])
+    ]
+    return jnp.stack(columns, axis=1)
+
+
+def _joined(np_: Any, knots: Any, bulk: Any, power: Any, spread: Any, t: Any, s: Any, g: Any) -> Any:
+    first = 2 * (np_.interp(t, knots, bulk) + power * g)
+    second = 2 * (np_.interp(t, knots, spread) + np_.log(s + _TINY))
+    return np_.logaddexp(first, second) / 2
+
+
+_TINY = 1e-7  # of a standardised target: rounding
+
+
+def calibrated(
+    calibration: Calibration, mean: Float[Array, "n k"], log_s: Float[Array, "n k"]
+) -> Float[Array, "n k"]:
+    """ln σ with γ and the factor applied."""
+    c = calibration
+    middle = [jnp.interp(mean[:, i], c.knots[i], c.centre[i]) for i in range(mean.shape[1])]
+    centre = jnp.stack(middle, axis=1)
+    return c.factor + centre + c.gamma * (log_s - centre)
+
+
+def squared_distance(rows: Float[Array, "m f"], x: Float[Array, "n f"]) -> Float[Array, " n"]:
+    """To the nearest of `rows`."""
+    cross = x @ rows.T
+    return (jnp.sum(rows**2, axis=1) - 2 * cross).min(axis=1) + jnp.sum(x**2, axis=1)
+
+
+def predictions(networks: Network, features: np.ndarray, block: int = 8_192) -> np.ndarray:
+    """What each member says of standardised features: float64 `[members, n, k]`."""
+    parts = []
+    with jax.enable_x64(False):
+        for at in range(0, len(features), block):
+            piece = features[at : at + block]
+            padded = np.pad(piece, ((0, block - len(piece)), (0, 0)))
+            said = np.asarray(member_predictions(networks, jnp.asarray(padded)), dtype=np.float64)
+            parts.append(said[:, : len(piece)])
+    return np.concatenate(parts, axis=1)
+
+
+def fit(
+    networks: Network,
+    members: int,
+    training: Prepared,
+    validation: Prepared,
+    target_std: np.ndarray,
+    seed: int,
+) -> tuple[Network, Calibration] | None:
+    """Learn the size of errors from training rows, and calibrate on validation rows.
+
+    **Arguments:** `networks`, the members; `training`, `validation`, rows in NumPy arrays; `target_std`, of
+    log10 w, by which targets are standardised. **Returns** None where validation rows are too few.
+    """
+    outputs = training.target.shape[1]
+    if any((validation.importance[:, i] > 0).sum() < LEAST_ROWS for i in range(outputs)):
+        return None
+    said = predictions(networks, training.features)
+    if members > 1:
+        own = left_out_by(training.draw[:, 0], members)
+        honest = np.take_along_axis(said, own[None, :, None].astype(np.int64), axis=0)[0]
+    else:
+        honest = said[0]
+    spread = _learn_size(training, training.target - honest, seed)
+    said = predictions(networks, validation.features)
+    mean, std = said.mean(axis=0), said.std(axis=0)
+    learned = predictions(
+        jax.tree.map(lambda a: a[None] if eqx.is_array(a) else a, spread), validation.features
+    )[0]
+    fitted = []
+    for i in range(outputs):
+        rows = validation.importance[:, i] > 0
+        columns = [array[rows, i] for array in (mean, std, learned, validation.target, validation.noise)]
+        fitted.append(_fit_one(*columns, scale=np.log(10) * target_std[i]))
+    rng = np.random.default_rng(seed)
+    kept = training.features[rng.permutation(len(training.features))[:_KEPT_ROWS]]
+    with jax.enable_x64(False):
+        nearest = jax.jit(squared_distance)
+        pieces = [validation.features[at : at + 8_192] for at in range(0, len(validation.features), 8_192)]
+        away = np.concatenate([np.asarray(nearest(jnp.asarray(kept), jnp.asarray(p))) for p in pieces])
+    together = [np.stack(values) for values in zip(*fitted, strict=True)]
+    limit = np.asarray(np.quantile(away, 1 - _OUTSIDE))
+    return spread, Calibration._make([*together, kept, limit])
+
+
+def _learn_size(training: Prepared, error: np.ndarray, seed: int) -> Network:
+    """g(x) = ln of the size of errors, by the likelihood of a normal distribution."""
+    known = training.importance > 0
+    size = np.array([np.median(np.abs(error[rows, i])) for i, rows in enumerate(known.T)]) + _TINY
+    x, y = jnp.asarray(training.features), jnp.asarray(error / size, jnp.float32)
+    noise2 = jnp.asarray((training.noise / size) ** 2, jnp.float32)
+    there = jnp.asarray(known)
+    batch = min(_BATCH, len(x))
+    steps = len(x) // batch
+    with jax.enable_x64(False):
+        optimiser = optax.adam(optax.cosine_decay_schedule(_RATE, steps * _EPOCHS))
+        arrays, static = eqx.partition(build_spread(x.shape[1], y.shape[1]), eqx.is_inexact_array)
+
+        def loss(arrays: Any, rows: Array) -> Array:
+            g = jnp.clip(jax.vmap(eqx.combine(arrays, static))(x[rows]), -10, 10)
+            variance = jnp.exp(2 * g) + noise2[rows]
+            return jnp.sum(there[rows] * (jnp.log(variance) + y[rows] ** 2 / variance)) / batch
+
+        @jax.jit
+        def epoch(arrays: Any, moments: Any, order: Array) -> Any:
+            def step(carry: Any, rows: Array) -> Any:
+                updates, moments = optimiser.update(jax.grad(loss)(carry[0], rows), carry[1])
+                return (eqx.apply_updates(carry[0], updates), moments), None
+
+            return jax.lax.scan(step, (arrays, moments), order)[0]
+
+        moments = optimiser.init(arrays)
+        rng = np.random.default_rng([seed, 1])
+        for _ in range(_EPOCHS):
+            order = rng.permutation(len(x))[: steps * batch].reshape(steps, batch)
+            arrays, moments = epoch(arrays, moments, jnp.asarray(order))
+        network = eqx.combine(arrays, static)
+        # the unit of `size` goes into the last layer's bias
+        return eqx.tree_at(
+            lambda n: n.last.bias, network, network.last.bias + jnp.log(jnp.asarray(size, jnp.float32))
+        )
+
+
+def _fit_one(
+    t: np.ndarray, s: np.ndarray, g: np.ndarray, truth: np.ndarray, noise: np.ndarray, *, scale: float
+) -> tuple[np.ndarray, ...]:
+    """A, b, C by likelihood; γ and the factor by coverage. `scale` turns targets into ln w."""
+    knots = np.quantile(t, np.linspace(0, 1, _KNOTS))
+    knots = knots + np.arange(_KNOTS) * 1e-9  # for weights that are all alike
+    error = truth - t
+    size = np.median(np.abs(error)) + _TINY
+    y2, n2 = (error / size) ** 2, (noise / size) ** 2
+    shift = np.log(size)
+
+    def unpack(c: np.ndarray) -> tuple[np.ndarray, float, np.ndarray]:
+        # g, learned on errors of single members, counts about its median
+        return c[:_KNOTS] + shift - c[_KNOTS] * np.median(g), c[_KNOTS], c[_KNOTS + 1 :]
+
+    def cost(c: np.ndarray) -> float:
+        bulk, power, spread = unpack(c)
+        log_s = _joined(np, knots, bulk, power, spread, t, s, g) - shift
+        variance = np.exp(2 * np.clip(log_s, -15, 15)) + n2
+        wiggle = np.sum(np.diff(c[:_KNOTS]) ** 2) + np.sum(np.diff(c[_KNOTS + 1 :]) ** 2)
+        prior = np.sum(c[_KNOTS + 1 :] ** 2) + (c[_KNOTS] - 1) ** 2
+        return float(np.mean(np.log(variance) + y2 / variance) / 2 + 1e-3 * wiggle + 1e-4 * prior)
+
+    start = np.r_[np.full(_KNOTS, -0.5), 1.0, np.zeros(_KNOTS)]
+    bulk, power, spread = unpack(optimize.minimize(cost, start, method="L-BFGS-B").x)
+    log_s = _joined(np, knots, bulk, power, spread, t, s, g)
+    # of the weight itself: w_true/w_predicted − 1, its noise, and the relative error that is claimed
+    delta2 = np.expm1(-scale * error) ** 2
+    noise2 = (scale * noise) ** 2
+    hats = np.stack([np.interp(t, knots, unit) for unit in np.eye(_KNOTS)], axis=1)
+    at_knots = np.linalg.lstsq(hats, log_s)[0]
+    centre = hats @ at_knots
+
+    def factors(gamma: float) -> tuple[float, float]:
+        claimed = scale * np.exp(centre + gamma * (log_s - centre))
+        return tuple(
+            float(np.quantile(np.sqrt(np.maximum(delta2 / z**2 - noise2, 0)) / claimed, level))
+            for z, level in ((1.0, 0.6827), (1.96, 0.95))
+        )  # type: ignore[return-value]
+
+    gammas = np.exp(np.linspace(-1, 1, 41) * np.log(_SHARPER))
+    pairs = np.array([factors(gamma) for gamma in gammas])
+    # the two levels agree best there, the least change deciding between equals
+    mismatch = np.abs(np.log((pairs[:, 1] + _TINY) / (pairs[:, 0] + _TINY))) + 0.02 * np.abs(np.log(gammas))
+    best = int(np.argmin(mismatch))
+    gamma, (inner, outer) = gammas[best], pairs[best]
+    # the geometric mean of both; where noise hides the network's errors, what the likelihood says
+    hidden = np.median(noise2) > 4 * np.median(scale**2 * np.exp(2 * log_s))
+    factor = 1.0 if hidden else np.sqrt(max(inner, 0.1) * max(outer, 0.1))
+    claimed = np.log(factor) + centre + gamma * (log_s - centre)
+    numbers = (at_knots, gamma, np.log(factor), np.quantile(claimed, 1 - _OUTSIDE))
+    return knots, bulk, np.asarray(power), spread, *map(np.asarray, numbers)
+
+
+def two_sample_of(features: np.ndarray, outside: float) -> TwoSample:
+    """Bins of equal population of each feature of training rows (as many edges as it has distinct ones)."""
+    levels = np.linspace(0, 1, _BINS + 1)[1:-1]
+    edges = np.stack([np.r_[-np.inf, np.quantile(f, levels), np.inf] for f in features.T])
+    counts = np.stack([_count(f, e) for f, e in zip(features.T, edges, strict=True)])
+    return TwoSample(edges, counts, np.asarray(outside))
+
+
+def _count(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    bins = np.searchsorted(edges[1:-1], values, side="right")
+    return np.bincount(bins, minlength=_BINS)
+
+
+class Comparison(NamedTuple):
+    """Of a sample with the training part: the probability of so large a difference by chance, in any of the
+    tests; the feature that differs most (or "events outside"); how many events were looked at."""
+
+    probability: float
+    where: str
+    events: int
+
+    @property
+    def differs(self) -> bool:
+        """At a false-alarm rate of 1 %."""
+        return self.probability < 0.01
+
+
+class SampleTest:
+    """Gathers features chunk by chunk, and compares them with the training part's: χ² in the bins of each
+    feature, and the number of events outside; the smallest probability times the number of tests.
+
+    (χ² of two samples: W. H. Press et al., "Numerical Recipes", section 14.3; Bonferroni's correction.)
+    """
+
+    def __init__(self, reference: TwoSample, names: Sequence[str]):
+        self._reference, self._names = reference, tuple(names)
+        self._counts = np.zeros(reference.counts.shape)
+        self._outside = self._events = 0
+
+    def add(self, features: np.ndarray, outside: np.ndarray) -> None:
+        for row, values, edges in zip(self._counts, features.T, self._reference.edges, strict=True):
+            row += _count(values, edges)
+        self._outside += int(outside.sum())
+        self._events += len(features)
+
+    def result(self) -> Comparison:
+        if not self._events:
+            return Comparison(1.0, "", 0)
+        found = {
+            name: _chi2_probability(ours, theirs)
+            for name, ours, theirs in zip(self._names, self._counts, self._reference.counts, strict=True)
+        }
+        rate = max(float(self._reference.outside), 2 * _OUTSIDE)
+        found["events outside"] = float(stats.binom.sf(self._outside - 1, self._events, rate))
+        where = min(found, key=lambda name: found[name])
+        return Comparison(min(1.0, found[where] * len(found)), where, self._events)
+
+
+def _chi2_probability(ours: np.ndarray, theirs: np.ndarray) -> float:
+    together = ours + theirs
+    used = together > 0
+    if used.sum() < 2:
+        return 1.0
+    ratio = np.sqrt(theirs.sum() / ours.sum())
+    chi2 = np.sum((ratio * ours - theirs / ratio)[used] ** 2 / together[used])
+    return float(stats.chi2.sf(chi2, used.sum() - 1))
