@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from deepmem.config import Config
     from deepmem.data.root import Weights
     from deepmem.errors import DeepMEMError, UsageError
+    from deepmem.evaluation.report import report
     from deepmem.event import Status, Weight
     from deepmem.exact import compute
     from deepmem.physics.amplitude import matrix_element, processes
@@ -29,6 +30,7 @@ _HOME = {
     "matrix_element": "physics.amplitude",
     "predict": "workflow",
     "processes": "physics.amplitude",
+    "report": "evaluation.report",
     "test": "workflow",
     "train": "workflow",
 }
@@ -46,6 +48,7 @@ __all__ = [
     "matrix_element",
     "predict",
     "processes",
+    "report",
     "test",
     "train",
 ]

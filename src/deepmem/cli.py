@@ -422,6 +422,25 @@ def compare(
 
 
 @app.command()
+def report(
+    folder: Annotated[str, typer.Argument(help="The run folder, after 'test'.", metavar="RUN_FOLDER")],
+    debug: Debug = False,
+    as_json: AsJson = False,
+) -> None:
+    """One page that says what can be relied on: report.html in the run folder, its numbers in report.json."""
+    from deepmem.evaluation.report import report as write
+
+    result = write(folder)
+    if as_json:
+        _print_json(result)
+        return
+    for name, sentences in result["verdict"].items():
+        for sentence in sentences:
+            typer.echo(f"{name}, {sentence['about']}: {sentence['text']}")
+    typer.echo(f"\nreport:  {result['report']}\nnumbers: {result['numbers']}")
+
+
+@app.command()
 def config(
     schema: Annotated[
         bool, typer.Option("--schema", help="Print the JSON Schema of the input file.")
