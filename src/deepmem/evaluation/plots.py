@@ -269,3 +269,61 @@ def error_against_weight(path: Target, truth: Weight, predicted: Weight, unit: s
         axes.set_xlabel(_minus_log(unit, r"w_{\rm pred}"))
         axes.set_ylabel("relative error")
         axes.legend(frameon=False, fontsize=10, loc="upper left")
+
+
+def discriminant(
+    path: Target,
+    values: dict[str, np.ndarray],
+    is_signal: np.ndarray | None,
+    curves: dict[str, tuple[np.ndarray, np.ndarray, str]],
+) -> None:
+    """The distribution of D, by class where classes are known, and then the ROC curves on one axis.
+
+    **Arguments:** `values`, D `[events]` of exact and perhaps of learned weights; `is_signal`, `[events]`, or
+    None; `curves`, name → background kept, signal kept, and what the legend says.
+    """
+    edges = np.linspace(0, 1, 41)
+    with _figure(path, _PAGE[0] * (2 if curves else 1), _PAGE[1]) as figure:
+        panels = np.atleast_1d(figure.subplots(1, 2 if curves else 1))
+        classes: list[tuple[str, np.ndarray | slice, str]] = [("all", slice(None), _TRUTH)]
+        if is_signal is not None:
+            classes = [("signal", is_signal, _PREDICTED), ("background", ~is_signal, _TRUTH)]
+        for (source, d), style in zip(values.items(), ("-", "--"), strict=False):
+            for name, rows, color in classes:
+                counts, _ = np.histogram(d[rows], edges)
+                panels[0].stairs(counts, edges, color=color, linestyle=style, label=f"{name}, {source}")
+        panels[0].set_xlabel("D")
+        panels[0].set_ylabel("events per bin")
+        panels[0].set_ylim(bottom=0)
+        panels[0].legend(frameon=False, fontsize=10)
+        for (kept_background, kept_signal, label), style in zip(curves.values(), ("-", "--"), strict=False):
+            panels[1].plot(kept_background, kept_signal, style, label=label)
+        if curves:
+            panels[1].plot([0, 1], [0, 1], color="0.7", linewidth=0.8)
+            panels[1].set_xlabel("background kept")
+            panels[1].set_ylabel("signal kept")
+            panels[1].legend(frameon=False, fontsize=10, loc="lower right")
+
+
+def likelihood_scan(
+    path: Target, parameter: str, values: np.ndarray, curves: dict[str, tuple[Any, np.ndarray, str]]
+) -> None:
+    """−2Δ log L against a parameter, with the height of 68 %.
+
+    **Arguments:** `values` of the parameter; `curves`, name → a function through its points, the points, and
+    what the legend says.
+    """
+    fine = np.linspace(values[0], values[-1], 400)
+    with _figure(path, *_PAGE) as figure:
+        axes = figure.subplots()
+        styles = (("-", "o", _TRUTH), ("--", "s", _PREDICTED))
+        highest = 1.0
+        for (curve, points, label), (line, marker, color) in zip(curves.values(), styles, strict=False):
+            axes.plot(fine, curve(fine), line, color=color, label=label)
+            axes.plot(values, points, marker, color=color, markersize=4)
+            highest = max(highest, float(np.max(points)))
+        axes.axhline(1, color="0.6", linewidth=0.8)
+        axes.set_ylim(-0.05 * min(highest, 20), 1.25 * min(highest, 20))
+        axes.set_xlabel(parameter)
+        axes.set_ylabel(r"$-2\,\Delta\log L$")
+        axes.legend(frameon=False, fontsize=10, loc="upper center")

@@ -42,8 +42,8 @@ def write_evidence(
     """Write `test.json` and `test.npz`, from which the report is made.
 
     **Arguments:** `folder`, of the run; `pairs`, name → truth and prediction of the same events; `extra`,
-    what else `test.json` says (`command`, `data`, `model_card`, `weight_unit`, …; under `weights` → name, further
-    figures of a weight).
+    what else `test.json` says (`command`, `data`, `model_card`, `weight_unit`, …; under `weights` → name,
+    further figures of a weight).
 
     **Returns** the content of `test.json`: `extra`, and under `weights` → name, the figures of
     `metrics.compare` with those of `metrics.honesty` as `honesty`.
