@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from deepmem.analysis import discriminate, likelihood
     from deepmem.config import Config
     from deepmem.data.root import Weights
     from deepmem.errors import DeepMEMError, UsageError
@@ -27,6 +28,8 @@ _HOME = {
     "Weights": "data.root",
     "compare": "workflow",
     "compute": "exact",
+    "discriminate": "analysis",
+    "likelihood": "analysis",
     "matrix_element": "physics.amplitude",
     "predict": "workflow",
     "processes": "physics.amplitude",
@@ -45,6 +48,8 @@ __all__ = [
     "Weights",
     "compare",
     "compute",
+    "discriminate",
+    "likelihood",
     "matrix_element",
     "predict",
     "processes",
