@@ -345,8 +345,8 @@ def likelihood(
 ) -> dict[str, Any]:
     """The likelihood of a parameter, from weights computed for several values of it.
 
-    −2 log L(θ) = −2 Σ_i [log W_i(θ) + ε_i²(θ)/2 − log σ_vis(θ)], ε the relative error of a weight, whose
-    logarithm its noise biases by −ε²/2. A cubic spline through the values (a parabola through three) gives
+    −2 log L(θ) = −2 Σ_i [log W_i(θ) + ε_i²(θ)/2 − log σ_vis(θ)], ε the relative error of an exact
+    weight, whose logarithm its noise biases by −ε²/2 (learned ones are taken as they are). A cubic spline through the values (a parabola through three) gives
     the minimum and the interval where it rises by 1. σ_vis has the same random points for all θ, and
     log σ_vis is smoothed by a parabola.
 
@@ -368,9 +368,9 @@ def likelihood(
         raise UsageError(f"{path} has {len(values)} value(s) of {parameter}: three at least are needed")
     values = np.sort(values)
     names = _names(name, parameter, values)
-    logs = {"exact": _logs(_read([path], names))}
+    logs = {"exact": _logs(_read([path], names), noisy=True)}
     if learned is not None:
-        logs["learned"] = _logs(_read([str(learned)], names))
+        logs["learned"] = _logs(_read([str(learned)], names), noisy=False)
         if logs["learned"].shape != logs["exact"].shape:
             raise UsageError(
                 f"{path} has {len(logs['exact'])} entries and {learned} {len(logs['learned'])}: "
@@ -447,12 +447,20 @@ def _scanned(path: str, parameter: str, process: str | None) -> tuple[str, np.nd
     return found[0][0], found[0][2]
 
 
-def _logs(weights: Mapping[str, Weight]) -> np.ndarray:
-    """log W with its noise corrected, `[events, values]`; NaN where a weight cannot be relied on at all."""
+def _logs(weights: Mapping[str, Weight], noisy: bool) -> np.ndarray:
+    """log W, `[events, values]`; NaN where a weight cannot be relied on at all.
+
+    Noise of an integration is corrected for; the error of a learned weight is none: it is what the network
+    does not know, the same each time.
+    """
     lost = (Status.NO_SOLUTION, Status.BAD_INPUT, Status.BELOW_GRID)
-    return np.stack(
-        [np.where(np.isin(w.status, lost), np.nan, log_weight(w)[0]) for w in weights.values()], axis=1
-    )
+    columns = []
+    for weight in weights.values():
+        corrected, variance = log_weight(weight)
+        columns.append(
+            np.where(np.isin(weight.status, lost), np.nan, corrected - (0 if noisy else variance / 2))
+        )
+    return np.stack(columns, axis=1)
 
 
 class _Fit:

@@ -26,6 +26,7 @@ _BAND68, _BAND95 = "#ffa90e", "#f6e0b5"
 # Inches of a figure of the report: small, so that its letters can be read where it is as wide as a phone.
 _PAGE = (5.2, 4.0)
 
+_HIGHEST = 12.0  # of −2Δ log L that a scan shows: three and a half standard deviations
 # Where a figure goes: a path (its suffix decides the format), or an open file for a PNG.
 Target = str | Path | BinaryIO
 
@@ -294,8 +295,8 @@ def discriminant(
                 panels[0].stairs(counts, edges, color=color, linestyle=style, label=f"{name}, {source}")
         panels[0].set_xlabel("D")
         panels[0].set_ylabel("events per bin")
-        panels[0].set_ylim(bottom=0)
-        panels[0].legend(frameon=False, fontsize=10)
+        panels[0].set_ylim(0, 1.3 * panels[0].get_ylim()[1])
+        panels[0].legend(frameon=False, fontsize=10, ncols=2, loc="upper center")
         for (kept_background, kept_signal, label), style in zip(curves.values(), ("-", "--"), strict=False):
             panels[1].plot(kept_background, kept_signal, style, label=label)
         if curves:
@@ -313,17 +314,20 @@ def likelihood_scan(
     **Arguments:** `values` of the parameter; `curves`, name → a function through its points, the points, and
     what the legend says.
     """
-    fine = np.linspace(values[0], values[-1], 400)
+    fine = np.linspace(values[0], values[-1], 2000)
+    near = np.array([curve(fine) for curve, *_ in curves.values()]).min(axis=0) < _HIGHEST
+    margin = 0.1 * np.ptp(fine[near]) + fine[1] - fine[0]
     with _figure(path, *_PAGE) as figure:
         axes = figure.subplots()
         styles = (("-", "o", _TRUTH), ("--", "s", _PREDICTED))
-        highest = 1.0
         for (curve, points, label), (line, marker, color) in zip(curves.values(), styles, strict=False):
             axes.plot(fine, curve(fine), line, color=color, label=label)
             axes.plot(values, points, marker, color=color, markersize=4)
-            highest = max(highest, float(np.max(points)))
         axes.axhline(1, color="0.6", linewidth=0.8)
-        axes.set_ylim(-0.05 * min(highest, 20), 1.25 * min(highest, 20))
+        top = min(_HIGHEST, max(float(np.max(points)) for _, points, _ in curves.values()))
+        axes.set_ylim(-0.05 * top, 1.05 * top)
+        axes.set_xlim(fine[near][0] - margin, fine[near][-1] + margin)
+        axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(6))
         axes.set_xlabel(parameter)
         axes.set_ylabel(r"$-2\,\Delta\log L$")
-        axes.legend(frameon=False, fontsize=10, loc="upper center")
+        figure.legend(frameon=False, fontsize=10, loc="outside upper center")
