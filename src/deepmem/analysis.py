@@ -345,10 +345,10 @@ def likelihood(
 ) -> dict[str, Any]:
     """The likelihood of a parameter, from weights computed for several values of it.
 
-    −2 log L(θ) = −2 Σ_i [log W_i(θ) + ε_i²(θ)/2 − log σ_vis(θ)], ε the relative error of an exact
-    weight, whose logarithm its noise biases by −ε²/2 (learned ones are taken as they are). A cubic spline through the values (a parabola through three) gives
-    the minimum and the interval where it rises by 1. σ_vis has the same random points for all θ, and
-    log σ_vis is smoothed by a parabola.
+    −2 log L(θ) = −2 Σ_i [log W_i(θ) + ε_i²(θ)/2 − log σ_vis(θ)], ε the relative error of an exact weight,
+    whose logarithm its noise biases by −ε²/2 (learned ones are taken as they are). A cubic spline through the
+    values (a parabola through three) gives the minimum and the interval where it rises by 1. σ_vis has the
+    same random points for all θ, and log σ_vis is smoothed by a parabola.
 
     **Arguments:**
     - `weights`: a file of `deepmem compute --set PARAMETER=FIRST:LAST:STEP`; `process`, where it has several;
