@@ -6,9 +6,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from deepmem.analysis import discriminate, likelihood
     from deepmem.config import Config
     from deepmem.data.root import Weights
     from deepmem.errors import DeepMEMError, UsageError
+    from deepmem.evaluation.report import report
     from deepmem.event import Status, Weight
     from deepmem.exact import compute
     from deepmem.physics.amplitude import matrix_element, processes
@@ -26,9 +28,12 @@ _HOME = {
     "Weights": "data.root",
     "compare": "workflow",
     "compute": "exact",
+    "discriminate": "analysis",
+    "likelihood": "analysis",
     "matrix_element": "physics.amplitude",
     "predict": "workflow",
     "processes": "physics.amplitude",
+    "report": "evaluation.report",
     "test": "workflow",
     "train": "workflow",
 }
@@ -43,9 +48,12 @@ __all__ = [
     "Weights",
     "compare",
     "compute",
+    "discriminate",
+    "likelihood",
     "matrix_element",
     "predict",
     "processes",
+    "report",
     "test",
     "train",
 ]

@@ -421,6 +421,119 @@ def compare(
         typer.echo(f"figure: {result['figure']}")
 
 
+Learned = Annotated[
+    list[str] | None,
+    typer.Option(help="Learned weights of the same events (may be repeated).", metavar="L.root"),
+]
+Post = Annotated[str, typer.Option(help="Folder for figure and numbers.")]
+
+
+@app.command()
+def discriminate(
+    weights: Annotated[
+        list[str],
+        typer.Argument(help="Weight files; signal events first, without --label.", metavar="W.root"),
+    ],
+    signal: Annotated[str, typer.Option(help="Name of the signal's weight.")] = ...,  # type: ignore[assignment]
+    background: Annotated[
+        list[str], typer.Option(help="Name of a background's weight (may be repeated).")
+    ] = ...,  # type: ignore[assignment]
+    kappa: Annotated[list[float] | None, typer.Option(help="Factor of each background (1).")] = None,
+    sigma_signal: Annotated[float | None, typer.Option(help="σ_vis in pb; else computed.")] = None,
+    sigma_background: Annotated[
+        list[float] | None, typer.Option(help="σ_vis of each background in pb; else computed.")
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option(help="Branch that is not zero for signal.", metavar="BRANCH")
+    ] = None,
+    learned: Learned = None,
+    inputfile: OptionalInput = None,
+    selection: Selected = None,
+    output: Post = "post",
+    seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 1,
+    debug: Debug = False,
+    as_json: AsJson = False,
+) -> None:
+    """How well weights tell a signal from backgrounds: discriminant and ROC curves."""
+    from deepmem import analysis
+
+    result = analysis.discriminate(
+        weights,
+        signal,
+        background,
+        kappa=kappa or (),
+        sigma_signal=sigma_signal,
+        sigma_background=sigma_background or (),
+        selection=_cuts(selection),
+        config=inputfile,
+        label=label,
+        learned=learned or (),
+        output=output,
+        seed=seed,
+    )
+    _print_json(result) if as_json else _print_summary(result)
+
+
+@app.command()
+def likelihood(
+    weights: Annotated[str, typer.Argument(help="A file of compute --set NAME=A:B:STEP.", metavar="W.root")],
+    parameter: Annotated[str, typer.Option(help="The parameter scanned.", metavar="NAME")] = ...,  # type: ignore[assignment]
+    process: Annotated[str | None, typer.Option(help="Where the file has scans of several.")] = None,
+    learned: Annotated[str | None, typer.Option(help="Learned weights of the same events.")] = None,
+    inputfile: OptionalInput = None,
+    selection: Selected = None,
+    without_sigma: Annotated[
+        bool, typer.Option("--without-sigma", help="Leave σ_vis out (biased where it varies).")
+    ] = False,
+    samples: Annotated[int, typer.Option(help="Pseudo-experiments: disjoint subsamples.")] = 0,
+    true: Annotated[float | None, typer.Option(help="The true value, for bias and pulls.")] = None,
+    output: Post = "post",
+    seed: Annotated[int, typer.Option(help="Of the subsamples.")] = 1,
+    debug: Debug = False,
+    as_json: AsJson = False,
+) -> None:
+    """The likelihood of a parameter from a scan of weights: minimum, interval, bias and pulls."""
+    from deepmem import analysis
+
+    result = analysis.likelihood(
+        weights,
+        parameter,
+        process=process,
+        learned=learned,
+        selection=_cuts(selection),
+        config=inputfile,
+        normalise=not without_sigma,
+        samples=samples,
+        true=true,
+        output=output,
+        seed=seed,
+    )
+    _print_json(result) if as_json else _print_summary(result)
+
+
+def _print_summary(result: dict[str, Any]) -> None:
+    typer.echo("\n".join([result["title"], *result["summary"], f"figure and numbers: {result['output']}/"]))
+
+
+@app.command()
+def report(
+    folder: Annotated[str, typer.Argument(help="The run folder, after 'test'.", metavar="RUN_FOLDER")],
+    debug: Debug = False,
+    as_json: AsJson = False,
+) -> None:
+    """One page that says what can be relied on: report.html in the run folder, its numbers in report.json."""
+    from deepmem.evaluation.report import report as write
+
+    result = write(folder)
+    if as_json:
+        _print_json(result)
+        return
+    for name, sentences in result["verdict"].items():
+        for sentence in sentences:
+            typer.echo(f"{name}, {sentence['about']}: {sentence['text']}")
+    typer.echo(f"\nreport:  {result['report']}\nnumbers: {result['numbers']}")
+
+
 @app.command()
 def config(
     schema: Annotated[

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import hist
 import matplotlib as mpl
@@ -19,17 +19,27 @@ import numpy as np
 
 from deepmem.data.files import whole_file
 from deepmem.evaluation.metrics import compare
+from deepmem.event import Weight
 
 _TRUTH, _PREDICTED = "#3f90da", "#bd1f01"
 _BAND68, _BAND95 = "#ffa90e", "#f6e0b5"
+# Inches of a figure of the report: small, so that its letters can be read where it is as wide as a phone.
+_PAGE = (5.2, 4.0)
+
+_HIGHEST = 12.0  # of −2Δ log L that a scan shows: three and a half standard deviations
+# Where a figure goes: a path (its suffix decides the format), or an open file for a PNG.
+Target = str | Path | BinaryIO
 
 
 @contextmanager
-def _figure(path: str | Path, width: float, height: float) -> Iterator[Any]:
+def _figure(path: Target, width: float, height: float) -> Iterator[Any]:
     with mpl.rc_context({"font.size": 12, "axes.grid": False, "figure.dpi": 100, "savefig.dpi": 130}):
         figure = plt.figure(figsize=(width, height), layout="constrained")
         try:
             yield figure
+            if not isinstance(path, str | Path):
+                figure.savefig(path, format="png")
+                return
             with whole_file(path) as temporary:
                 figure.savefig(temporary, format=Path(path).suffix.lstrip(".").lower())
         finally:
@@ -97,13 +107,21 @@ def _columns(
     ratio.set_ylim(0.8, 1.2)
     ratio.set_ylabel(f"{labels[1]}\n/ {labels[0]}")
     _bands(delta, axis.edges, t, t - p)
-    delta.set_ylabel(r"$\Delta=\log_{10}(w_{\rm pred}/w_{\rm true})$")
-    named = re.sub(r"\^(-?\d+)", r"$^{\1}$", unit)
-    delta.set_xlabel(rf"$-\log_{{10}}(w$ / {named}$)$" if unit else r"$-\log_{10} w$")
+    delta.set_ylabel(_DELTA)
+    delta.set_xlabel(_minus_log(unit))
     for panel in (top, ratio):
         panel.tick_params(labelbottom=False)
     for panel in (top, ratio, delta):
         panel.set_xlim(axis.edges[0], axis.edges[-1])
+
+
+_DELTA = r"$\Delta=\log_{10}(w_{\rm pred}/w_{\rm true})$"
+
+
+def _minus_log(unit: str, which: str = "w") -> str:
+    """The name of an axis of −log10 w, with the weight's unit."""
+    named = re.sub(r"\^(-?\d+)", r"$^{\1}$", unit)
+    return rf"$-\log_{{10}}({which}$ / {named}$)$" if unit else rf"$-\log_{{10}} {which}$"
 
 
 def _range(*values: np.ndarray) -> tuple[float, float]:
@@ -136,7 +154,7 @@ def _bands(axes: Any, edges: np.ndarray, where: np.ndarray, delta: np.ndarray) -
         axes.legend(frameon=False, ncols=3, loc="upper right")
 
 
-def training_curve(path: str | Path, history: Sequence[dict[str, Any]]) -> None:
+def training_curve(path: Target, history: Sequence[dict[str, Any]]) -> None:
     """Loss and validation loss against the epoch, both axes of loss logarithmic, with the epoch that was
     kept marked."""
     epochs = [entry["epoch"] for entry in history]
@@ -154,3 +172,162 @@ def training_curve(path: str | Path, history: Sequence[dict[str, Any]]) -> None:
         axes.set_xlabel("epoch")
         axes.set_ylabel(r"mean squared error of $-\log_{10} w$ (standardised)")
         axes.legend(frameon=False)
+
+
+def prediction_against_truth(path: Target, truth: np.ndarray, predicted: np.ndarray, unit: str = "") -> None:
+    """How many events have which −log10 of the true and of the predicted weight, both positive."""
+    t, p = -np.log10(truth), -np.log10(predicted)
+    edges = np.linspace(*_range(t, p), 61)
+    counts, *_ = np.histogram2d(np.clip(t, edges[0], edges[-1]), np.clip(p, edges[0], edges[-1]), edges)
+    with _figure(path, *_PAGE) as figure:
+        axes = figure.subplots()
+        shown = axes.pcolormesh(
+            edges,
+            edges,
+            np.where(counts.T > 0, counts.T, np.nan),
+            norm=mpl.colors.LogNorm(1),
+            cmap="viridis_r",
+        )
+        axes.plot(edges[[0, -1]], edges[[0, -1]], color="0.4", linewidth=0.8)
+        figure.colorbar(shown, label="events")
+        axes.set_xlabel(_minus_log(unit, r"w_{\rm true}"))
+        axes.set_ylabel(_minus_log(unit, r"w_{\rm pred}"))
+
+
+def delta_with_bands(path: Target, truth: np.ndarray, predicted: np.ndarray, unit: str = "") -> None:
+    """Δ = log10(w_pred/w_true) against −log10 w_true: median, 68 and 95 % bands."""
+    t, p = -np.log10(truth), -np.log10(predicted)
+    with _figure(path, *_PAGE) as figure:
+        axes = figure.subplots()
+        edges = np.linspace(*_range(t), 31)
+        _bands(axes, edges, t, t - p)
+        axes.set_xlim(edges[0], edges[-1])
+        axes.set_xlabel(_minus_log(unit, r"w_{\rm true}"))
+        axes.set_ylabel(_DELTA)
+
+
+def pulls_against_gaussian(path: Target, z: np.ndarray) -> None:
+    """Pulls with the unit Gaussian that they follow where errors hold; those beyond ±5 in the outer bins."""
+    axis = hist.axis.Regular(50, -5, 5, name="z")
+    counts: Any = hist.Hist(axis).fill(np.clip(z, -4.999, 4.999))
+    density = len(z) * axis.widths[0] * np.exp(-(axis.centers**2) / 2) / np.sqrt(2 * np.pi)
+    with _figure(path, *_PAGE) as figure:
+        axes = figure.subplots()
+        mplhep.histplot(
+            counts, ax=axes, flow="none", histtype="fill", color=_TRUTH, alpha=0.5, yerr=False, label="pulls"
+        )
+        axes.plot(axis.centers, density, color=_PREDICTED, label="unit Gaussian")
+        axes.set_yscale("log")
+        axes.set_ylim(0.5, 4 * max(float(counts.values().max()), density.max()))
+        axes.set_xlim(-5, 5)
+        axes.set_xlabel(r"$(w_{\rm true}-w_{\rm pred})\,/\,$error")
+        axes.set_ylabel("events per bin")
+        axes.legend(frameon=False, loc="upper right")
+
+
+def coverage_in_bins(path: Target, bins: Sequence[dict[str, Any]], unit: str = "") -> None:
+    """How many truths lie within one and within 1.96 errors, in bins of predicted weight as
+    `metrics.honesty` gives them."""
+    middles = np.array([(bin["from"] + bin["to"]) / 2 for bin in bins])
+    halves = np.array([(bin["to"] - bin["from"]) / 2 for bin in bins])
+    with _figure(path, *_PAGE) as figure:
+        panels = figure.subplots(2, 1, sharex=True)
+        for axes, key, name, color in zip(
+            panels, ("within_1.96", "within_1"), ("95", "68"), (_PREDICTED, _TRUTH), strict=True
+        ):
+            expected = 100 * bins[0][key]["expected"]
+            found = 100 * np.array([bin[key]["covered"] for bin in bins])
+            # of the expectation: what was found has none where it is 0 or 100 %
+            error = np.sqrt(expected * (100 - expected) / np.array([bin["events"] for bin in bins]))
+            axes.axhline(expected, color="0.5", linewidth=1)
+            axes.errorbar(middles, found, error, halves, fmt="o", markersize=4, color=color)
+            reach = 1.3 * max(float(np.max(np.abs(found - expected) + error)), 0.5)
+            axes.set_ylim(expected - reach, min(expected + reach, 100.5))
+            axes.set_ylabel(f"in {name} % (%)")
+        panels[1].set_xlabel(_minus_log(unit, r"w_{\rm pred}"))
+
+
+def error_against_weight(path: Target, truth: Weight, predicted: Weight, unit: str = "") -> None:
+    """The relative error that a prediction says it has, and the one it has, against −log10 of its weight."""
+    x = -np.log10(predicted.value)
+    said = predicted.error / predicted.value
+    real = np.abs(truth.value / predicted.value - 1)
+    edges = np.quantile(x, np.linspace(0, 1, 21))
+    index = np.clip(np.searchsorted(edges, x, side="right") - 1, 0, 19)
+    inside = [index == i for i in range(20) if (index == i).sum() >= 10]
+    with _figure(path, *_PAGE) as figure:
+        axes = figure.subplots()
+        middles = [float(np.median(x[rows])) for rows in inside]
+        low, middle, high = np.array([np.quantile(said[rows], [0.16, 0.5, 0.84]) for rows in inside]).T
+        axes.fill_between(middles, low, high, color=_BAND68, linewidth=0, label="said: 68 % of events")
+        axes.plot(middles, middle, color="black", label="said: median")
+        reached = [float(np.quantile(real[rows], 0.6827)) for rows in inside]
+        axes.plot(middles, reached, "o", color=_PREDICTED, markersize=4, label="real: 68 % are below")
+        if max(high.max(), *reached) > 10 * max(min(low.min(), *reached), 1e-12):
+            axes.set_yscale("log")
+        else:
+            axes.set_ylim(0, 1.5 * max(high.max(), *reached))
+        axes.set_xlabel(_minus_log(unit, r"w_{\rm pred}"))
+        axes.set_ylabel("relative error")
+        axes.legend(frameon=False, fontsize=10, loc="upper left")
+
+
+def discriminant(
+    path: Target,
+    values: dict[str, np.ndarray],
+    is_signal: np.ndarray | None,
+    curves: dict[str, tuple[np.ndarray, np.ndarray, str]],
+) -> None:
+    """The distribution of D, by class where classes are known, and then the ROC curves on one axis.
+
+    **Arguments:** `values`, D `[events]` of exact and perhaps of learned weights; `is_signal`, `[events]`, or
+    None; `curves`, name → background kept, signal kept, and what the legend says.
+    """
+    edges = np.linspace(0, 1, 41)
+    with _figure(path, _PAGE[0] * (2 if curves else 1), _PAGE[1]) as figure:
+        panels = np.atleast_1d(figure.subplots(1, 2 if curves else 1))
+        classes: list[tuple[str, np.ndarray | slice, str]] = [("all", slice(None), _TRUTH)]
+        if is_signal is not None:
+            classes = [("signal", is_signal, _PREDICTED), ("background", ~is_signal, _TRUTH)]
+        for (source, d), style in zip(values.items(), ("-", "--"), strict=False):
+            for name, rows, color in classes:
+                counts, _ = np.histogram(d[rows], edges)
+                panels[0].stairs(counts, edges, color=color, linestyle=style, label=f"{name}, {source}")
+        panels[0].set_xlabel("D")
+        panels[0].set_ylabel("events per bin")
+        panels[0].set_ylim(0, 1.3 * panels[0].get_ylim()[1])
+        panels[0].legend(frameon=False, fontsize=10, ncols=2, loc="upper center")
+        for (kept_background, kept_signal, label), style in zip(curves.values(), ("-", "--"), strict=False):
+            panels[1].plot(kept_background, kept_signal, style, label=label)
+        if curves:
+            panels[1].plot([0, 1], [0, 1], color="0.7", linewidth=0.8)
+            panels[1].set_xlabel("background kept")
+            panels[1].set_ylabel("signal kept")
+            panels[1].legend(frameon=False, fontsize=10, loc="lower right")
+
+
+def likelihood_scan(
+    path: Target, parameter: str, values: np.ndarray, curves: dict[str, tuple[Any, np.ndarray, str]]
+) -> None:
+    """−2Δ log L against a parameter, with the height of 68 %.
+
+    **Arguments:** `values` of the parameter; `curves`, name → a function through its points, the points, and
+    what the legend says.
+    """
+    fine = np.linspace(values[0], values[-1], 2000)
+    near = np.array([curve(fine) for curve, *_ in curves.values()]).min(axis=0) < _HIGHEST
+    margin = 0.1 * np.ptp(fine[near]) + fine[1] - fine[0]
+    with _figure(path, *_PAGE) as figure:
+        axes = figure.subplots()
+        styles = (("-", "o", _TRUTH), ("--", "s", _PREDICTED))
+        for (curve, points, label), (line, marker, color) in zip(curves.values(), styles, strict=False):
+            axes.plot(fine, curve(fine), line, color=color, label=label)
+            axes.plot(values, points, marker, color=color, markersize=4)
+        axes.axhline(1, color="0.6", linewidth=0.8)
+        top = min(_HIGHEST, max(float(np.max(points)) for _, points, _ in curves.values()))
+        axes.set_ylim(-0.05 * top, 1.05 * top)
+        axes.set_xlim(fine[near][0] - margin, fine[near][-1] + margin)
+        axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(6))
+        axes.set_xlabel(parameter)
+        axes.set_ylabel(r"$-2\,\Delta\log L$")
+        figure.legend(frameon=False, fontsize=10, loc="outside upper center")

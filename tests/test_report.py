@@ -1,0 +1,237 @@
+"""Errors are judged rightly, and the page says what its numbers say, whole, safe and without a network."""
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from deepmem import UsageError, cli
+from deepmem.evaluation import metrics
+from deepmem.evaluation.report import report, write_evidence
+from deepmem.event import Weight
+
+
+def weights(
+    events: int = 20_000,
+    *,
+    error: float = 0.02,
+    label_error: float = 0.01,
+    quoted: float = 1.0,
+    seed: int = 1,
+) -> tuple[Weight, Weight]:
+    """Noisy labels and noisy predictions of the same true weights, whose errors are `quoted` times the real
+    ones; the last 100 events lie outside the training and are far off, two more have bad input."""
+    rng = np.random.default_rng(seed)
+    true = np.exp(rng.normal(-17, 1.5, events))
+    label = true * (1 + label_error * rng.normal(size=events))
+    learned = true * (1 + error * rng.normal(size=events))
+    learned[-100:] *= 3
+    status = np.zeros(events, np.int32)
+    status[-100:] = 4
+    learned[:2], status[:2] = np.nan, 3
+    return (
+        Weight(label, label_error * true, np.zeros(events, np.int32)),
+        Weight(learned, quoted * error * true, status),
+    )
+
+
+def test_honest_errors_are_found_honest() -> None:
+    found = metrics.honesty(*weights())
+    assert found["judged"] == 20_000 - 102
+    assert found["pulls"]["width"] == pytest.approx(1, abs=0.02)
+    for key, expected in (("within_1", 0.6827), ("within_1.96", 0.95)):
+        assert found["coverage"][key]["covered"] == pytest.approx(expected, abs=0.01)
+        bins = found["bins_of_minus_log10_predicted"]
+        assert len(bins) == 10
+        assert all(abs(bin[key]["deviation"]) < 3.5 for bin in bins)
+    assert max(bin["events"] for bin in bins) - min(bin["events"] for bin in bins) <= 1
+    statuses = found["predicted_by_status"]
+    assert [statuses[key]["events"] for key in statuses] == [19_898, 2, 100]
+    outside = next(value for key, value in statuses.items() if key.startswith("4"))
+    assert outside["q68"] > 0.4
+    assert outside["within_1.96"] == 0
+
+
+def test_errors_that_are_too_small_are_found_out() -> None:
+    found = metrics.honesty(*weights(quoted=0.5))
+    assert found["coverage"]["within_1.96"]["covered"] < 0.85
+    assert found["coverage"]["within_1.96"]["deviation"] < -50
+
+
+def test_the_noise_floor_is_what_the_true_weight_itself_reaches() -> None:
+    rng = np.random.default_rng(3)
+    true = np.exp(rng.normal(size=50_000))
+    size = rng.choice([0.0, 0.001, 0.02], len(true))
+    status = np.zeros(len(true), np.int32)
+    label = Weight(true * (1 + size * rng.normal(size=len(true))), size * true, status)
+    floor = metrics.honesty(label, Weight(true, np.full(len(true), np.nan), status))["noise_floor_q68"]
+    assert floor == pytest.approx(metrics.compare(label.value, true)["q68"], rel=0.05)
+
+
+def test_without_errors_there_is_no_coverage() -> None:
+    truth, learned = weights()
+    nothing = np.full(len(truth), np.nan)
+    found = metrics.honesty(truth, Weight(learned.value, nothing, learned.status))
+    assert found["judged"] == 0
+    assert found["pulls"] is found["coverage"] is None
+    assert found["bins_of_minus_log10_predicted"] == []
+    found = metrics.honesty(Weight(truth.value, nothing, truth.status), learned)
+    assert found["noise_floor_q68"] is None
+    assert not found["truth_has_errors"]
+    assert found["coverage"]["within_1"]["covered"] < 0.66  # the labels' own noise is taken for the model's
+
+
+# Written without an end tag.
+VOID = {"meta", "img", "br"}
+PNG = (
+    b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0\0\0\x1f\x15\xc4\x89"
+    b"\0\0\0\rIDATx\x9cc\xf8\xff\xff?\0\x05\xfe\x02\xfe\xa75\x81\x84\0\0\0\0IEND\xaeB`\x82"
+)
+
+
+class Page(HTMLParser):
+    """Tags, text and addresses of a page; fails where a tag is not closed in its turn."""
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.addresses: list[str] = []
+        self.words: list[str] = []
+        self.feed(path.read_text(encoding="utf-8"))
+        self.close()
+        assert self.open == []
+        self.text = re.sub(r"\s+", " ", " ".join(self.words))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.addresses += [value or "" for key, value in attrs if key in ("src", "href", "action", "data")]
+        assert not any(key.startswith("on") for key, _ in attrs)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.words.append(data)
+
+
+def run_folder(folder: Path, pairs: dict[str, tuple[Weight, Weight]], **more: Any) -> Path:
+    extra = {
+        "command": "deepmem test --inputfile my.json",
+        "weight_unit": "GeV^-2",
+        "data": [
+            {"path": 'a<script>&"b.root', "tree": "events", "entries": 60000, "sha256": "ab" * 32},
+            {"path": "root://x/y.root", "tree": "events", "entries": 7, "sha256": None},
+        ],
+        "model_card": {
+            "columns": ["lep1_PT", "MET"],
+            "network": {"width": 64},
+            "members": 5,
+            "loss": 1.25e-4,
+        },
+        "weights": {"DY": {"left_out_by_reason": {"true weight NaN": 3}}},
+    }
+    write_evidence(folder, pairs, extra | more)
+    lines = [{"epoch": i, "loss": 1 / i, "validation_loss": 2 / i, "seconds": 0.5} for i in (1, 2, 3)]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
+
+
+def test_the_page_is_whole_safe_and_says_what_its_numbers_say(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path / "run", {"DY": weights(quoted=0.6)})
+    part = {"title": "Back to exact", "summary": ["12 events & more."], "spent": 12,
+            "figures": [{"file": "refine.png", "caption": "What it took."}]}  # fmt: skip
+    (folder / "refine.json").write_text(json.dumps(part))
+    (folder / "refine.png").write_bytes(PNG)
+    result = report(folder)
+    page = Page(folder / "report.html")
+    numbers = json.loads((folder / "report.json").read_text())
+    assert "script" not in page.tags
+    assert {"html", "head", "title", "body", "h1"} <= set(page.tags)
+    assert len(page.addresses) == page.tags.count("img") == 7  # five of the weight, training, refine
+    assert all(address.startswith("data:image/png;base64,") for address in page.addresses)
+    style = (folder / "report.html").read_text()
+    for promise in ('name="viewport"', "@media print", "prefers-color-scheme: dark", "max-width: 100%"):
+        assert promise in style
+    assert "url(" not in style
+    # the verdict comes first, and its numbers are those of report.json
+    sentences = numbers["verdict"]["DY"]
+    assert [s["about"] for s in sentences] == ["accuracy", "calibration", "coverage of the training range"]
+    assert all(s["text"] in page.text for s in sentences)
+    assert page.text.index(sentences[2]["text"]) < page.text.index("Accuracy, flagged")
+    covered = numbers["weights"]["DY"]["honesty"]["coverage"]["within_1.96"]["covered"]
+    assert sentences[1]["judgement"] == "bad"
+    assert sentences[1]["text"].startswith("Do not rely on the errors")
+    assert f"95 % intervals {100 * covered:.1f} ±" in sentences[1]["text"]
+    figures = numbers["weights"]["DY"]
+    for shown in (
+        f"{figures['q68']:.4g}", f"{figures['bias']:.4g}", f"{figures['honesty']['noise_floor_q68']:.4g}",
+        "a<script>&\"b.root", "ab" * 32, "60,000", "true weight NaN", "members", "12 events & more.",
+        "What it took.", "deepmem test --inputfile my.json", "deepmem report",
+    ):  # fmt: skip
+        assert shown in page.text
+    assert numbers["refine"]["spent"] == 12
+    assert numbers["training"]["epoch_kept"] == 3
+    assert numbers["weights"] == json.loads((folder / "test.json").read_text())["weights"]
+    assert result["verdict"] == numbers["verdict"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "about", "judgement", "says"),
+    [
+        ({"error": 0.0005, "label_error": 0.001}, 0, "good", "labels' own noise allows"),
+        ({"error": 0.5}, 0, "bad", "do not rely on single weights"),
+        ({}, 1, "good", "can be relied on"),
+        ({"quoted": 2.0}, 1, "care", "larger than they need be"),
+        ({"events": 300}, 1, "care", "as far as 198 events can tell"),
+        ({}, 2, "good", "covers the test sample"),
+        ({"events": 5000}, 2, "care", "does not cover the test sample"),
+    ],
+)
+def test_the_verdict_judges_honestly(
+    changes: dict, about: int, judgement: str, says: str, tmp_path: Path
+) -> None:
+    write_evidence(tmp_path, {"DY": weights(**changes)}, {})
+    sentence = report(tmp_path)["verdict"]["DY"][about]
+    assert sentence["judgement"] == judgement, sentence
+    assert says in sentence["text"]
+
+
+def test_two_weights_without_errors_and_without_the_rest(tmp_path: Path) -> None:
+    truth, learned = weights(2000)
+    nothing = np.full(2000, np.nan)
+    pair = Weight(truth.value, nothing, truth.status), Weight(learned.value, nothing, learned.status)
+    write_evidence(tmp_path, {"a": pair, "b": pair}, {})
+    verdict = report(tmp_path)["verdict"]
+    page = Page(tmp_path / "report.html")
+    assert set(verdict) == {"a", "b"}
+    assert "gives no errors of its own" in page.text
+    assert "Training" not in page.text.split("Verdict")[1].split("Versions")[0].replace("training", "")
+    (tmp_path / "test.npz").unlink()
+    report(tmp_path)
+    assert "img" not in Page(tmp_path / "report.html").tags
+
+
+def test_without_a_test_there_is_no_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(UsageError, match="run 'deepmem test' first"):
+        report(tmp_path)
+    monkeypatch.setattr("sys.argv", ["deepmem", "report", str(tmp_path)])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == 2
+    write_evidence(tmp_path, {"DY": weights(2000)}, {})
+    monkeypatch.setattr("sys.argv", ["deepmem", "report", str(tmp_path), "--json"])
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert not stop.value.code
+    assert json.loads(capsys.readouterr().out)["verdict"]["DY"]
