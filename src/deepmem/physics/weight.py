@@ -73,8 +73,8 @@ _GUIDED_MINIMUM = 1 << 11
 # With s from its table no point counts for more than about 4 mean values: nothing like twice the largest
 # contribution is left unseen. More shifts have shorter Student's tails.
 _TABULATED: dict[str, Any] = {"allowance": 1.0, "shifts": 32}
-# Evaluations per event at most: one in eighty of tt̄ needs more than this, one in forty more than a quarter.
-_NEUTRINO_CALLS = 1 << 21
+# Evaluations per event at most.
+_NEUTRINO_CALLS = 1 << 22
 # Points per side that decide which top comes first, in slots; the mean square over the squared mean from
 # which more masses are drawn off the resonances, how many then, and what part of a weight is a trifle.
 _TRIAL_SLOTS = 2
