@@ -209,7 +209,7 @@ def closure() -> None:
 
 def honesty() -> None:
     """higgs_4l on background events measured 4 to 6 sigma from 125 GeV; sigma from the change of 1 % in each energy."""
-    events = draw_events("zz_4l", 4500, 271828, WIDE, recoil=20.0).columns
+    events = draw_events("zz_4l", 4500, 141421, WIDE, recoil=20.0).columns
     alpha = weight.hypothesis("higgs_4l")
     particles, _ = weight.visible(alpha, events)
 
@@ -236,7 +236,7 @@ def honesty() -> None:
     say(
         f"higgs_4l, {len(chosen)} events 4-6 sigma off: width of pulls between seeds",
         f"{pulls.std():.2f}",
-        "1 +- 0.1 (see docs/physics.md)",
+        "1 +- 0.1",
     )
     pulls = (value - truth.value) / np.hypot(error, truth.error)
     say(

@@ -1,6 +1,6 @@
 """Accuracy and speed of exact weights with neutrinos: tt̄ and WW dileptons.
 
-    python benchmarks/neutrinos.py [momemta] [speed] [honesty] [ww] [scan] [mass] [figure]
+    python benchmarks/neutrinos.py [momemta] [speed] [honesty] [ww] [scan] [mass] [closure] [figure]
 
 Without arguments everything is measured, which takes about fifteen minutes on one core. Compiling is left out of
 times. Times depend on the machine: read them as ratios. Events come from tests/reference/momemta.json and from the
@@ -19,7 +19,8 @@ import numpy as np
 
 from deepmem.event import Status, Weight
 from deepmem.physics import integrator, weight
-from deepmem.physics.leading_order import draw_events
+from deepmem.physics.constants import GEV_2_TO_PB
+from deepmem.physics.leading_order import Disc, cross_section, draw_events
 
 REFERENCE = Path(__file__).parent.parent / "tests" / "reference"
 MOMEMTA = json.loads((REFERENCE / "momemta.json").read_text())
@@ -229,8 +230,6 @@ def mass() -> None:
     masses = 173.0 + np.arange(-5, 6) * 1.0
     samples, size = 20, 50
     events = draw_events("ttbar_2l", samples * size, 9, TOPS, recoil=20.0).columns
-    from deepmem.physics.leading_order import cross_section
-
     visible = np.array(
         [cross_section("ttbar_2l", TOPS, 3e-3, MT=m, recoil=20.0, seed=4).visible for m in masses]
     )
@@ -252,6 +251,118 @@ def mass() -> None:
         "0 +- 0.5",
     )
     say("  width of the pulls", f"{np.std(pull):.2f}")
+
+
+class _Kernels:
+    """A density of two leptons that is known: a kernel around each of many leading-order events.
+
+    In ln pT and η of ℓ⁺ and ℓ⁻ (Student's t with 3 degrees of freedom) and the angle between them (a wrapped
+    Cauchy distribution); the common angle is uniform. With dE dθ = dpT dη it becomes one in (E, θ, φ) of both.
+    """
+
+    widths = np.array([0.25, 0.4, 0.25, 0.4])
+    turn = 0.4
+
+    def __init__(self, columns: dict[str, np.ndarray]):
+        plus = columns["lep1_Charge"] > 0
+        one, two = (
+            [
+                np.where(plus, columns[f"lep{a}_{key}"], columns[f"lep{b}_{key}"])
+                for key in ("PT", "Eta", "Phi")
+            ]
+            for a, b in ((1, 2), (2, 1))
+        )
+        self.lines = np.stack([np.log(one[0]), one[1], np.log(two[0]), two[1]], axis=1)
+        self.angle = two[2] - one[2]
+
+    def draw(self, rng: np.random.Generator, count: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """Columns without missing pT, and the density."""
+        which = rng.integers(len(self.angle), size=count)
+        lines = self.lines[which] + self.widths * rng.standard_t(3, size=(count, 4))
+        angle = self.angle[which] + self.turn * rng.standard_cauchy(count)
+        phi = rng.uniform(-np.pi, np.pi, count)
+        density = np.empty(count)
+        for k in range(count):
+            t = (lines[k] - self.lines) / self.widths
+            along = (2 / (np.pi * np.sqrt(3) * self.widths) / (1 + t**2 / 3) ** 2).prod(axis=1)
+            around = np.sinh(self.turn) / (np.cosh(self.turn) - np.cos(angle[k] - self.angle)) / (2 * np.pi)
+            density[k] = (along * around).mean() / (2 * np.pi)
+        one, two = np.exp(lines[:, 0]), np.exp(lines[:, 2])
+        columns = {"lep1_PT": one, "lep1_Eta": lines[:, 1], "lep1_Phi": phi, "lep1_Charge": np.ones(count)}
+        columns |= {"lep2_PT": two, "lep2_Eta": lines[:, 3], "lep2_Phi": phi + angle}
+        return columns | {"lep2_Charge": -np.ones(count)}, density / (one * two)
+
+
+def _whole(process: str, met: str, count: int, seed: int) -> None:
+    """Statements 3 (`balance`) and 4 (`event`): ∫ W over leptons within cuts, and missing pT within a disc."""
+    largest = 20.0
+    balance = met == "balance"
+    recoil: Any = 0.0 if balance else Disc(1.5 * largest)
+    cuts = PAIRS if balance else PAIRS | {"recoil_pt": [0, largest]}
+    kernels = _Kernels(draw_events(process, 20_000, seed, cuts, recoil=recoil).columns)
+    rng = np.random.default_rng(seed)
+    columns, density = kernels.draw(rng, count)
+    inside = np.ones(count, dtype=bool)
+    for lepton in ("lep1", "lep2"):
+        inside &= (columns[f"{lepton}_PT"] > PAIRS["lepton_pt"]) & (
+            np.abs(columns[f"{lepton}_Eta"]) < PAIRS["lepton_eta"]
+        )
+    x, y = (
+        -sum(columns[f"{lepton}_PT"] * f(columns[f"{lepton}_Phi"]) for lepton in ("lep1", "lep2"))
+        for f in (np.cos, np.sin)
+    )
+    if not balance:
+        size, angle = largest * np.sqrt(rng.random(count)), 2 * np.pi * rng.random(count)
+        x, y = x + size * np.cos(angle), y + size * np.sin(angle)
+        density /= np.pi * largest**2
+    columns |= {"MET": np.hypot(x, y), "MET_Phi": np.arctan2(y, x)}
+    some = {name: values[inside] for name, values in columns.items()}
+    alpha = weight.hypothesis(process, met=met)
+    (found,) = weight.compute(alpha, some, precision=0.03, calls=1 << 17).values()
+    ratio = np.zeros(count)
+    ratio[inside] = GEV_2_TO_PB * found.value / density[inside]
+    expected = cross_section(process, cuts, 5e-3, recoil=recoil)
+    area = 1.0 if balance else recoil.area
+    _closes(
+        f"closure {3 if balance else 4}, {process}, met={met}",
+        (ratio.mean(), ratio.std() / np.sqrt(count)),
+        (area * expected.visible, area * expected.visible_error),
+    )
+
+
+def _closes(what: str, found: tuple[float, float], expected: tuple[float, float]) -> None:
+    value, error = found[0] / expected[0], found[1] / expected[0]
+    combined = np.hypot(found[1], expected[1])
+    say(
+        f"{what}: found over expected", f"{value:.3f} +- {error:.3f}", f"1 +- {expected[1] / expected[0]:.3f}"
+    )
+    say("  difference in combined errors", f"{(found[0] - expected[0]) / combined:+.1f}", "<= 3")
+
+
+def closure() -> None:
+    """Statements 3 and 4 for two Ws, and 5 for all."""
+    for process in ("ww_2l", "higgs_ww_2l"):
+        for met in ("event", "balance"):
+            _whole(process, met, 3000, 12)
+    for process, name, values, cuts, largest, count in (
+        ("ww_2l", "WW", (2.0476, 2.6), PAIRS, 30.0, 2000),
+        ("higgs_ww_2l", "WW", (2.0476, 2.6), PAIRS, 30.0, 2000),
+        ("ttbar_2l", "MT", (173.0, 175.0), TOPS, 80.0, 300),
+    ):
+        near = cuts | {"recoil_pt": [0, 15]}
+        events = draw_events(process, count, 13, near, recoil=Disc(largest))
+        # a scan shares points, and with them most of the errors
+        scanned: dict[str, Any] = {name: values}
+        alpha = weight.hypothesis(process, **scanned)
+        one, other = weight.compute(alpha, events.columns, precision=0.03, calls=1 << 19).values()
+        ratio = other.value / one.value
+        mean = np.average(ratio, weights=events.weight)
+        error = np.sqrt((events.weight**2 * (ratio - mean) ** 2).sum()) / events.weight.sum()
+        settings: list[dict[str, Any]] = [{name: value} for value in values]
+        a, b = (cross_section(process, near, 5e-3, recoil=Disc(largest), **each) for each in settings)
+        expected = b.visible / a.visible
+        spread = expected * np.hypot(a.visible_error / a.visible, b.visible_error / b.visible)
+        _closes(f"closure 5, {process}, {name} {values[1]:g}", (mean, error), (expected, spread))
 
 
 def figure() -> None:
@@ -287,6 +398,7 @@ PARTS = {
     "ww": ww,
     "scan": scan,
     "mass": mass,
+    "closure": closure,
     "figure": figure,
 }
 
