@@ -247,7 +247,13 @@ def _calibrate(
     validation = _gathered(preparation, rows.scan("validation"), 1.0)
     assert preparation.scaler is not None
     found = calibration.fit(
-        networks, config.ensemble, training, validation, preparation.scaler.target_std, config.seed
+        networks,
+        config.ensemble,
+        training,
+        validation,
+        preparation.scaler.target_std,
+        bool((preparation.scaler.label_noise > 0).any()),
+        config.seed,
     )
     if found is None:
         reporter.warning("too few validation rows have a valid weight: errors will be NaN")

@@ -1,5 +1,9 @@
 """How far a learned weight can be relied on: its error, and whether its event is like those learned from.
 
+*The mean.* What networks leave over is not zero on the average at each predicted weight: up to 0.4 of their
+errors, since the last steps of a training follow the worst rows. So the mean is shifted by a piecewise linear
+function of itself that makes the residuals of training rows vanish in the mean.
+
 *The error of a weight.* Two things know something about it. The spread s(x) of the members grows where
 training rows are few. A second network g(x) learns the size of errors, ln σ, from training rows: from the
 error that the member which never saw a row makes on it, since those that did see it would flatter. Both are
@@ -38,11 +42,15 @@ from scipy import optimize, stats
 
 from deepmem.surrogate.network import Network, build, member_predictions
 from deepmem.surrogate.preparation import Prepared, left_out_by
+from deepmem.surrogate.training import FAR
 
 WIDTH, DEPTH = 64, 2
 """Of the network that learns the size of errors."""
 
 _KNOTS = 8
+_SHIFT_KNOTS = 25
+# Residuals beyond so many of their median size don't count in the shift.
+_CLIPPED = 6.0
 _EPOCHS, _BATCH, _RATE = 30, 512, 3e-3
 # Rows from which the size of errors is learned, at most; rows kept to measure distances from.
 LEARNED_FROM = 200_000
@@ -59,6 +67,8 @@ _BINS = 20
 class Calibration(NamedTuple):
     """Arrays, one entry per weight `[k]` or `[k, knots]` unless said; targets in standardised units."""
 
+    shift_knots: np.ndarray
+    shift: np.ndarray
     knots: np.ndarray
     bulk: np.ndarray  # A
     power: np.ndarray  # b
@@ -82,6 +92,13 @@ class TwoSample(NamedTuple):
 
 def build_spread(inputs: int, outputs: int) -> Network:
     return build("default", inputs, outputs, WIDTH, DEPTH, jax.random.key(0))
+
+
+def shifted(calibration: Calibration, mean: Float[Array, "n k"]) -> Float[Array, "n k"]:
+    """The members' mean, with what is left over on the average taken off."""
+    c = calibration
+    columns = [jnp.interp(mean[:, i], c.shift_knots[i], c.shift[i]) for i in range(mean.shape[1])]
+    return mean - jnp.stack(columns, axis=1)
 
 
 def log_sigma(
@@ -144,12 +161,15 @@ def fit(
     training: Prepared,
     validation: Prepared,
     target_std: np.ndarray,
+    noisy: bool,
     seed: int,
 ) -> tuple[Network, Calibration] | None:
     """Learn the size of errors from training rows, and calibrate on validation rows.
 
     **Arguments:** `networks`, the members; `training`, `validation`, rows in NumPy arrays; `target_std`, of
-    log10 w, by which targets are standardised. **Returns** None where validation rows are too few.
+    log10 w, by which targets are standardised; `noisy`, whether the loss was the deviance.
+
+    **Returns** None where validation rows are too few.
     """
     outputs = training.target.shape[1]
     if any((validation.importance[:, i] > 0).sum() < LEAST_ROWS for i in range(outputs)):
@@ -160,26 +180,52 @@ def fit(
         honest = np.take_along_axis(said, own[None, :, None].astype(np.int64), axis=0)[0]
     else:
         honest = said[0]
+    scale = np.log(10) * target_std
+    together = said.mean(axis=0)
+    shifts = [
+        _fit_shift(together[rows, i], training.target[rows, i], float(scale[i]), noisy)
+        for i, rows in enumerate((training.importance > 0).T)
+    ]
+    honest = np.stack([h - np.interp(h, *shift) for h, shift in zip(honest.T, shifts, strict=True)], axis=1)
     spread = _learn_size(training, training.target - honest, seed)
     said = predictions(networks, validation.features)
     mean, std = said.mean(axis=0), said.std(axis=0)
-    learned = predictions(
-        jax.tree.map(lambda a: a[None] if eqx.is_array(a) else a, spread), validation.features
-    )[0]
+    mean = np.stack([m - np.interp(m, *shift) for m, shift in zip(mean.T, shifts, strict=True)], axis=1)
+    alone = jax.tree.map(lambda leaf: leaf[None] if eqx.is_array(leaf) else leaf, spread)
+    learned = predictions(alone, validation.features)[0]
     fitted = []
     for i in range(outputs):
         rows = validation.importance[:, i] > 0
         columns = [array[rows, i] for array in (mean, std, learned, validation.target, validation.noise)]
-        fitted.append(_fit_one(*columns, scale=np.log(10) * target_std[i]))
+        fitted.append((*shifts[i], *_fit_one(*columns, scale=scale[i])))
     rng = np.random.default_rng(seed)
     kept = training.features[rng.permutation(len(training.features))[:_KEPT_ROWS]]
     with jax.enable_x64(False):
         nearest = jax.jit(squared_distance)
         pieces = [validation.features[at : at + 8_192] for at in range(0, len(validation.features), 8_192)]
         away = np.concatenate([np.asarray(nearest(jnp.asarray(kept), jnp.asarray(p))) for p in pieces])
-    together = [np.stack(values) for values in zip(*fitted, strict=True)]
+    fitted_arrays = [np.stack(values) for values in zip(*fitted, strict=True)]
     limit = np.asarray(np.quantile(away, 1 - _OUTSIDE))
-    return spread, Calibration._make([*together, kept, limit])
+    return spread, Calibration._make([*fitted_arrays, kept, limit])
+
+
+def _hats(t: np.ndarray, knots: np.ndarray) -> np.ndarray:
+    """Piecewise linear functions that are 1 at one knot and 0 at the others `[n, knots]`."""
+    return np.stack([np.interp(t, knots, unit) for unit in np.eye(len(knots))], axis=1)
+
+
+def _knots(t: np.ndarray, number: int) -> np.ndarray:
+    """Quantiles, and no two alike where many t are."""
+    return np.quantile(t, np.linspace(0, 1, number)) + 1e-9 * np.arange(number)
+
+
+def _fit_shift(t: np.ndarray, truth: np.ndarray, scale: float, noisy: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Knots, and at them the mean of t − truth; of the weight's own ratio where labels are noisy."""
+    knots = _knots(t, _SHIFT_KNOTS)
+    left = scale * (t - truth)
+    left = np.expm1(np.minimum(left, FAR)) if noisy else left
+    size = _CLIPPED * np.median(np.abs(left)) + _TINY
+    return knots, np.linalg.lstsq(_hats(t, knots), np.clip(left, -size, size))[0] / scale
 
 
 def _learn_size(training: Prepared, error: np.ndarray, seed: int) -> Network:
@@ -224,8 +270,7 @@ def _fit_one(
     t: np.ndarray, s: np.ndarray, g: np.ndarray, truth: np.ndarray, noise: np.ndarray, *, scale: float
 ) -> tuple[np.ndarray, ...]:
     """A, b, C by likelihood; γ and the factor by coverage. `scale` turns targets into ln w."""
-    knots = np.quantile(t, np.linspace(0, 1, _KNOTS))
-    knots = knots + np.arange(_KNOTS) * 1e-9  # for weights that are all alike
+    knots = _knots(t, _KNOTS)
     error = truth - t
     size = np.median(np.abs(error)) + _TINY
     y2, n2 = (error / size) ** 2, (noise / size) ** 2
@@ -249,7 +294,7 @@ def _fit_one(
     # of the weight itself: w_true/w_predicted − 1, its noise, and the relative error that is claimed
     delta2 = np.expm1(-scale * error) ** 2
     noise2 = (scale * noise) ** 2
-    hats = np.stack([np.interp(t, knots, unit) for unit in np.eye(_KNOTS)], axis=1)
+    hats = _hats(t, knots)
     at_knots = np.linalg.lstsq(hats, log_s)[0]
     centre = hats @ at_knots
 

@@ -35,6 +35,7 @@ from deepmem.surrogate.calibration import (
     build_spread,
     calibrated,
     log_sigma,
+    shifted,
     squared_distance,
 )
 from deepmem.surrogate.features import FeatureMap
@@ -146,6 +147,7 @@ class Surrogate:
             standard = ((features - scaler.feature_mean) / scaler.feature_std).astype(jnp.float32)
             said = member_predictions(members, standard).astype(jnp.float64)
             mean = said.mean(axis=0)
+            mean = mean if calibration is None else shifted(calibration, mean)
             log10 = -(scaler.target_mean + scaler.target_std * mean)
             finite = jnp.isfinite(values).all(axis=1) & jnp.isfinite(features).all(axis=1)
             # rounding of single-precision inputs may move a constant feature by its last digits

@@ -50,7 +50,7 @@ from deepmem.surrogate.preparation import Preparation, Prepared, left_out_by
 _STREAM_ROWS = 65_536
 _EVALUATION_ROWS = 8_192
 # ln(w_label / w_predicted) from which the deviance is linear
-_FAR = 1.5
+FAR = 1.5
 
 
 class Recipe(NamedTuple):
@@ -129,8 +129,8 @@ def _sums(residual: Array, importance: Array, scale: Array | None) -> tuple[Arra
 
 def _deviance(u: Array) -> Array:
     """e^u − u − 1, continued linearly where a label is more than 4.5 times too high."""
-    near = jnp.minimum(u, _FAR)
-    return jnp.expm1(near) - near + np.expm1(_FAR) * (u - near)
+    near = jnp.minimum(u, FAR)
+    return jnp.expm1(near) - near + np.expm1(FAR) * (u - near)
 
 
 def _mean_loss(network: Network, *batch: Array | None) -> tuple[Array, tuple[Array, Array]]:
