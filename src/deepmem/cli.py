@@ -652,7 +652,10 @@ def _print_test(result: dict[str, Any]) -> None:
         _print_figures(figures)
         for reason, number in figures["left_out_by_reason"].items():
             typer.echo(f"  left out: {reason:<23} {number:,}")
+        for sentence in result["report"]["verdict"][name]:
+            typer.echo(f"  {sentence['text']}")
     typer.echo(f"\nfigure: {result['figure']}\nnumbers: {result['file']}")
+    typer.echo(f"report for collaborators: {result['report']['report']}")
 
 
 def _print_figures(figures: dict[str, Any]) -> None:

@@ -7,7 +7,8 @@ have this one type, so whoever writes, compares or plots them never asks who com
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from enum import IntEnum
 
 import numpy as np
@@ -68,3 +69,9 @@ class Weight:
         source = None if self.source is None else self.source[rows]
         neutrinos = None if self.neutrinos is None else self.neutrinos[rows]
         return Weight(self.value[rows], self.error[rows], self.status[rows], source, neutrinos)
+
+    @staticmethod
+    def concatenate(parts: Sequence[Weight]) -> Weight:
+        """The same kind of weight of several runs of events, one after the other."""
+        arrays = ([getattr(part, field.name) for part in parts] for field in fields(Weight))
+        return Weight(*(None if each[0] is None else np.concatenate(each) for each in arrays))  # type: ignore[arg-type]

@@ -26,7 +26,8 @@ from deepmem.data.loaders import LOADERS, Loader, Paired, Rows, ahead
 from deepmem.data.root import Source, read_weights, write_weights
 from deepmem.errors import UsageError
 from deepmem.evaluation import metrics
-from deepmem.event import Status
+from deepmem.evaluation.report import report, write_evidence
+from deepmem.event import Status, Weight
 from deepmem.exact import by_status, compute_files
 from deepmem.generate import generate
 from deepmem.physics.pdf import PdfNotFoundError
@@ -367,13 +368,15 @@ def test(
 ) -> dict[str, Any]:
     """Compare a model with the true weights of the test part.
 
-    **Returns** per weight what `evaluation.metrics.compare` does, the loss, and what was left out; also in
-    `test.json` in the run folder, with the figure at `save_testing_histogram_at`.
+    **Returns** per weight what `evaluation.metrics.compare` and `honesty` do, the loss, and what was left
+    out; also in `test.json` in the run folder, with the figure at `save_testing_histogram_at` and the page
+    `report.html` for collaborators.
 
     **Raises** `UsageError` where files are wrong, the model does not fit the configuration, or there is no
     test part.
     """
     reporter = reporter or Reporter()
+    source = config if isinstance(config, str | Path) else "the configuration"
     config = Config.load(config, loader=loader, device=device)
     with on_device(config.device):
         model = _model_of(config)
@@ -385,30 +388,73 @@ def test(
         truth, predicted = [], []
         with reporter.progress("testing", total) as step:
             for chunk in rows.scan("test"):
-                weights = model.predict(chunk.inputs)
-                truth.append(chunk.weights.astype(np.float64))
-                predicted.append(np.stack([weights[name].value for name in config.weights], axis=1))
+                truth.append(chunk)
+                predicted.append(model.predict(chunk.inputs))
                 step(len(chunk.inputs))
-    true, learned = np.concatenate(truth), np.concatenate(predicted)
-    pairs = {name: (true[:, i], learned[:, i]) for i, name in enumerate(config.weights)}
-    result: dict[str, Any] = {"model": config.model_to_load, "weights": {}}
-    for i, (name, (t, p)) in enumerate(pairs.items()):
-        figures = metrics.compare(t, p)
+    true = Rows.concatenate(truth)
+    pairs: dict[str, tuple[Weight, Weight]] = {}
+    further: dict[str, Any] = {}
+    for i, name in enumerate(config.weights):
+        t = _labels(true, i)
+        p = Weight.concatenate([weights[name] for weights in predicted])
+        figures = metrics.compare(t.value, p.value)
         if not figures["events"]:
             raise UsageError(f"no event of the test part has a valid weight {name!r}")
-        # the loss as in training: the mean square of Δ in units of the training part's spread
+        pairs[name] = t, p
+        # the mean square of Δ in units of the training part's spread
         loss = (figures["rms"] / float(model.scaler.target_std[i])) ** 2
-        result["weights"][name] = {"loss": loss, **figures, "left_out_by_reason": _reasons(t, p)}
+        further[name] = {"loss": loss, "left_out_by_reason": _reasons(t.value, p.value)}
     from deepmem.evaluation.plots import weights_against_each_other
 
     weights_against_each_other(
-        config.save_testing_histogram_at, pairs, ("truth", "DeepMEM"), config.weight_unit
+        config.save_testing_histogram_at,
+        {name: (t.value, p.value) for name, (t, p) in pairs.items()},
+        ("truth", "DeepMEM"),
+        config.weight_unit,
     )
-    make_folder(config.folder)
-    result["figure"] = config.save_testing_histogram_at
-    result["file"] = str(config.folder / "test.json")
-    write_text(result["file"], json.dumps(result, indent=2) + "\n")
-    return result
+    data = rows.data
+    result = write_evidence(
+        config.folder,
+        pairs,
+        {
+            "model": config.model_to_load,
+            "figure": config.save_testing_histogram_at,
+            "file": str(config.folder / "test.json"),
+            "weight_unit": config.weight_unit,
+            "command": [f"deepmem {command} --inputfile {source}" for command in ("train", "test")],
+            "data": data.inputs.provenance() + data.weights.provenance(),
+            "model_card": _model_card(model),
+            "weights": further,
+        },
+    )
+    return result | {"report": report(config.folder)}
+
+
+def _labels(rows: Rows, i: int) -> Weight:
+    """The i-th label of rows as a weight; without an error of its own it counts as exact."""
+    value = rows.weights[:, i].astype(np.float64)
+    error = np.full_like(value, np.nan) if rows.errors is None else rows.errors[:, i].astype(np.float64)
+    known = np.where(np.isfinite(value), Status.GOOD, Status.BAD_INPUT)
+    status = known if rows.status is None else rows.status[:, i]
+    return Weight(value, error, status.astype(np.int32))
+
+
+def _model_card(model: Surrogate) -> dict[str, Any]:
+    """What a reader of the report should know of a model."""
+    return {
+        "process": model.about.get("process"),
+        "weights": list(model.weights),
+        "columns": list(model.columns),
+        "unit": model.unit,
+        "features": f"{model.kind}: {', '.join(model.feature_map.names)}",
+        "network": f"{model.network}, {model.depth} layers of {model.width}",
+        "members": model.members,
+        "errors": "none" if model.calibration is None else "calibrated on the validation part",
+        "epoch": model.about.get("epoch"),
+        "loss": model.about.get("loss"),
+        "training_rows": model.about.get("training_rows"),
+        "versions": model.about.get("versions"),
+    }
 
 
 def _reasons(truth: np.ndarray, predicted: np.ndarray) -> dict[str, int]:

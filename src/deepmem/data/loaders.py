@@ -127,7 +127,7 @@ class Loader:
     def __init__(self, data: Paired, split: Sequence[float], chunk_entries: int):
         self.parts = split_sizes(data.num_entries, split)
         self.chunk_entries = chunk_entries
-        self._data = data
+        self.data = data
 
     def size(self, part: Part) -> int:
         start, stop = self.parts[part]
@@ -135,7 +135,7 @@ class Loader:
 
     def scan(self, part: Part) -> Iterator[Rows]:
         """The rows of a part, chunk by chunk, in file order."""
-        return ahead(self._chunks(self._data.inputs.boundaries(*self.parts[part], self.chunk_entries)))
+        return ahead(self._chunks(self.data.inputs.boundaries(*self.parts[part], self.chunk_entries)))
 
     def shuffled(self, rng: np.random.Generator) -> Iterator[Rows]:
         """The rows of the training part, in blocks, in an order of `rng`."""
@@ -144,7 +144,7 @@ class Loader:
     def _chunks(self, bounds: Sequence[tuple[int, int]]) -> Iterator[Rows]:
         with ThreadPoolExecutor(READERS) as pool:
             for start, stop in bounds:
-                yield self._data.read(start, stop, pool)
+                yield self.data.read(start, stop, pool)
 
 
 class HybridMT(Loader):
@@ -171,7 +171,7 @@ class Hybrid(Loader):
     """Streamed: chunks in random order, rows through a shuffle buffer of as many rows as a chunk has."""
 
     def shuffled(self, rng: np.random.Generator) -> Iterator[Rows]:
-        bounds = self._data.inputs.boundaries(*self.parts["train"], self.chunk_entries)
+        bounds = self.data.inputs.boundaries(*self.parts["train"], self.chunk_entries)
         order = [bounds[i] for i in rng.permutation(len(bounds))]
         held: Rows | None = None
         for chunk in ahead(self._chunks(order)):

@@ -5,7 +5,7 @@ it is counted by kind and left out of the fit, as is a row whose inputs give a f
 
 Where the labels have known errors, a label's importance in the loss is m²/(m² + σ²), with σ = δw/(w ln 10)
 the error of its logarithm and m the geometric mean of all σ: noisier labels count less, and equally noisy
-ones all the same. An error within a factor 4 of m counts as m: the error that comes with a label fluctuates
+ones all the same. An error of up to 4 m counts as m: the error that comes with a label fluctuates
 with the label, and weighting labels by their own fluctuations would bias the fit. m is no less than 0.001,
 the errors that networks have: labels better than that are all equally good. A label whose own status is not
 0 (1: its precision was not reached) has no Gaussian error, and is left out.
@@ -30,7 +30,7 @@ from deepmem.surrogate.features import FeatureMap
 # A label cannot be called more precise than this (in log10 w): keeps one error of 0 from being infinitely
 # important.
 _SMALLEST_NOISE = 1e-6
-# The least m, and the factor within which noise counts as m.
+# The least m, and how many times m still counts as m.
 _LEAST_TYPICAL, _ALIKE = 1e-3, 4.0
 
 

@@ -178,8 +178,12 @@ def run_members(
     order: Int[np.ndarray, "members steps batch"],
     present: Bool[np.ndarray, "members steps batch"],
     scale: Float[Array, " k"] | None = None,
+    compiled: bool = False,
 ) -> tuple[State, Float[np.ndarray, "members 2"]]:
-    """`run_steps` for each member, whose states are stacked; see above for how they share the machine."""
+    """`run_steps` for each member, whose states are stacked; see above for how they share the machine.
+
+    Before it is `compiled` they take turns, for each thread would compile it for itself.
+    """
     device: Any = jax.config.jax_default_device  # type: ignore[attr-defined]
     if (device.platform if device is not None else jax.default_backend()) != "cpu":
         state, sums = _all_members(state, optimiser, data, order, present, scale)
@@ -193,12 +197,8 @@ def run_members(
             own, sums = run_steps(own, optimiser, data, order[member], present[member], scale)
             return eqx.filter(own, eqx.is_array), np.asarray(sums)
 
-    members = range(len(order))
-    if len(order) == 1:
-        done = [one(0)]
-    else:
-        with ThreadPoolExecutor(_cores()) as pool:
-            done = list(pool.map(one, members))
+    with ThreadPoolExecutor(_cores() if compiled else 1) as pool:
+        done = list(pool.map(one, range(len(order))))
     arrays = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(each for each, _ in done))
     return eqx.combine(arrays, static), np.stack([sums for _, sums in done])
 
@@ -240,6 +240,7 @@ class Training:
         self._optimiser = make_optimiser(recipe, recipe.epochs * self._count_steps(rows))
         moments = eqx.filter_vmap(lambda n: self._optimiser.init(eqx.filter(n, eqx.is_inexact_array)))
         self._state = State(networks, moments(networks))
+        self._compiled = False
         self._resident: Prepared | None = None
         self._resident_draw = np.zeros((0, 1), dtype=np.uint32)
         self._validation: list[tuple[Any, ...]] | None = None
@@ -269,8 +270,9 @@ class Training:
         with jax.enable_x64(False):
             for data, order, present in self._blocks():
                 self._state, sums = run_members(
-                    self._state, self._optimiser, data, order, present, self._scale
+                    self._state, self._optimiser, data, order, present, self._scale, self._compiled
                 )
+                self._compiled = True
                 total += np.asarray(sums, dtype=np.float64).sum(axis=0)
                 events += int(present.sum())
             seconds = perf_counter() - begin

@@ -1,0 +1,149 @@
+"""What a learned weight knows of its own errors: the loss, the parts, the calibration, samples as a whole."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import COLUMNS, configuration, write_tree
+from scipy.optimize import minimize_scalar
+
+import deepmem
+from deepmem import Surrogate
+from deepmem.data.loaders import Rows
+from deepmem.surrogate import calibration
+from deepmem.surrogate.calibration import SampleTest, two_sample_of
+from deepmem.surrogate.features import FeatureMap
+from deepmem.surrogate.preparation import Preparation, left_out_by
+from deepmem.surrogate.training import _deviance
+
+
+@pytest.mark.parametrize(("noise", "tolerance"), [(0.01, 2e-3), (0.05, 3e-3), (0.3, 6e-3)])
+def test_noise_of_labels_does_not_bias_the_weight(noise: float, tolerance: float) -> None:
+    """The deviance is least at the mean of noisy labels; their mean logarithm is low by noise²/2."""
+    labels = 1 + noise * np.random.default_rng(0).normal(size=200_000)
+    labels = labels[labels > 0]
+
+    def loss(log_w: float) -> float:
+        return float(_deviance(jnp.asarray(np.log(labels) - log_w)).mean())
+
+    with jax.enable_x64(True):
+        found = np.exp(minimize_scalar(loss, bounds=(-1, 1), method="bounded").x)
+    assert found == pytest.approx(labels.mean(), abs=tolerance)
+    if noise == 0.3:
+        assert np.exp(np.log(labels).mean()) < 0.96
+
+
+def test_labels_of_another_status_are_left_out_and_counted() -> None:
+    rows = Rows(
+        np.arange(4.0)[:, None], np.ones((4, 1)), np.full((4, 1), 0.1), np.array([[0], [1], [2], [0]])
+    )
+    preparation = Preparation(FeatureMap(("a",)), ("w",), 1.0)
+    counts = preparation.fit([rows])
+    assert (counts.used, counts.reasons["w: status not 0"]) == (2, 2)
+
+
+def test_statuses_and_errors_of_a_weight_file_are_found(tmp_path: Path) -> None:
+    from deepmem.config import Config
+    from deepmem.workflow import _paired
+
+    write_tree(tmp_path / "events.root", {"x": np.arange(10.0)})
+    columns = {"w": np.ones(10), "w_error": np.full(10, 0.1), "w_status": np.arange(10) % 2}
+    write_tree(tmp_path / "weights.root", columns, "deepmem")
+    config = configuration(tmp_path, tmp_path, prefixes=[["x"]], suffixes=[[""]], weights=["w"])
+    rows = _paired(Config.load(config)).read(0, 10)
+    assert rows.errors is not None
+    assert rows.status is not None
+    np.testing.assert_allclose(rows.errors, 0.1)
+    np.testing.assert_array_equal(rows.status[:, 0], np.arange(10) % 2)
+
+
+def test_each_row_has_one_member_that_never_sees_it_wherever_it_stands() -> None:
+    rng = np.random.default_rng(1)
+    rows = Rows(rng.normal(size=(5000, 3)), np.ones((5000, 1)))
+    preparation = Preparation(FeatureMap(("a", "b", "c")), ("w",), 1.0)
+    preparation.fit([rows])
+    member = left_out_by(preparation(rows).draw[:, 0], 5)
+    assert np.abs(np.bincount(member) - 1000).max() < 150
+    order = rng.permutation(5000)
+    np.testing.assert_array_equal(left_out_by(preparation(rows.take(order)).draw[:, 0], 5), member[order])
+
+
+def test_errors_cover_what_they_claim_where_their_size_is_known() -> None:
+    """Errors whose size varies by 20 with t and with what g and the spread say; their tails are heavier than
+    normal, so both levels are missed by as much: 70 and 94 %."""
+    rng = np.random.default_rng(2)
+
+    def sample(n: int) -> tuple[np.ndarray, ...]:
+        t, g, s = rng.normal(size=n), rng.normal(0, 0.7, n) - 6, np.exp(rng.normal(-6, 0.5, n))
+        size = np.sqrt(np.exp(2 * (g + 0.3 * np.sin(t))) + s**2)
+        return t, s, g, t + size * rng.standard_t(6, n), np.zeros(n)
+
+    knots, bulk, power, spread, at_knots, gamma, factor, _ = calibration._fit_one(*sample(6000), scale=0.5)
+    t, s, g, truth, _ = sample(50_000)
+    log_s = calibration._joined(np, knots, bulk, power, spread, t, s, g)
+    centre = np.interp(t, knots, at_knots)
+    z = np.abs(truth - t) / np.exp(factor + centre + gamma * (log_s - centre))
+    assert np.mean(z < 1) == pytest.approx(0.69, abs=0.025)
+    assert np.mean(z < 1.96) == pytest.approx(0.95, abs=0.012)
+    for low in np.quantile(t, np.linspace(0, 0.9, 10)):
+        inside = (t >= low) & (t <= low + 0.5)
+        assert np.mean(z[inside] < 1.96) > 0.91
+
+
+def test_known_noise_of_validation_labels_is_not_taken_for_the_networks_error() -> None:
+    rng = np.random.default_rng(3)
+    t, g, s = rng.normal(size=20_000), np.full(20_000, -5.0), np.full(20_000, 0.005)
+    noise = np.full(20_000, 0.01)
+    truth = t + np.hypot(0.01, noise) * rng.normal(size=20_000)
+    knots, bulk, power, spread, _, _, factor, _ = calibration._fit_one(t, s, g, truth, noise, scale=1.0)
+    claimed = np.exp(factor + calibration._joined(np, knots, bulk, power, spread, t, s, g))
+    assert np.median(claimed) == pytest.approx(0.01, rel=0.1)
+
+
+def test_samples_that_differ_are_told_from_those_that_do_not() -> None:
+    rng = np.random.default_rng(4)
+    training = rng.normal(size=(40_000, 8))
+    training[:, 7] = np.sign(training[:, 7])
+    reference = two_sample_of(training, 0.003)
+    names = [f"f{i}" for i in range(8)]
+
+    def probability(shift: float, outside: float = 0.003) -> Any:
+        test = SampleTest(reference, names)
+        for _ in range(2):  # in chunks
+            features = rng.normal(size=(1000, 8))
+            features[:, 7] = np.sign(features[:, 7])
+            features[:, 3] += shift
+            test.add(features, rng.random(1000) < outside)
+        return test.result()
+
+    assert sum(probability(0).differs for _ in range(200)) <= 6
+    assert all(probability(0.3).where == "f3" and probability(0.3).differs for _ in range(5))
+    assert probability(0, outside=0.05).where == "events outside"
+
+
+def test_a_trained_model_has_errors_and_says_so_in_its_report(trained: tuple[dict[str, Any], Path]) -> None:
+    config, folder = trained
+    model = Surrogate.load(config["save_lowest_loss_model_at"])
+    assert model.members == 5
+    result = deepmem.test(config)
+    honesty = result["weights"]["weight_DY"]["honesty"]
+    assert honesty["judged"] > 150
+    assert 0.5 < honesty["coverage"]["within_1.96"]["covered"] <= 1
+    assert (folder / "run" / "report.html").exists()
+
+
+def test_without_a_validation_part_errors_are_unknown(small: Path, tmp_path: Path) -> None:
+    config = configuration(tmp_path, small, split=[9, 0, 1], epochs=1, members=2)
+    weight = deepmem.train(config)(np.ones((3, len(COLUMNS))))["weight_DY"]
+    assert np.isnan(weight.error).all()
+
+
+def test_streamed_training_leaves_out_what_resident_training_does(small: Path, tmp_path: Path) -> None:
+    losses = {}
+    for loader in ("hybridMT", "hybrid"):
+        config = configuration(tmp_path / loader, small, epochs=4, members=2, loader=loader)
+        losses[loader] = deepmem.train(config).about["loss"]
+    assert losses["hybrid"] == pytest.approx(losses["hybridMT"], rel=0.5)
