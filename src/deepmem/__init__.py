@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from deepmem.event import Status, Weight
     from deepmem.exact import compute
     from deepmem.physics.amplitude import matrix_element, processes
+    from deepmem.refinement import refine
     from deepmem.surrogate.model import Surrogate
     from deepmem.workflow import compare, predict, test, train
 
@@ -33,6 +34,7 @@ _HOME = {
     "matrix_element": "physics.amplitude",
     "predict": "workflow",
     "processes": "physics.amplitude",
+    "refine": "refinement",
     "report": "evaluation.report",
     "test": "workflow",
     "train": "workflow",
@@ -53,6 +55,7 @@ __all__ = [
     "matrix_element",
     "predict",
     "processes",
+    "refine",
     "report",
     "test",
     "train",
