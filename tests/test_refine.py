@@ -45,24 +45,16 @@ def _before(model: str, events: dict[str, np.ndarray]) -> tuple[deepmem.Weight, 
 
 
 def test_entries_anywhere_have_the_weights_of_the_whole_run(events: dict[str, np.ndarray]) -> None:
-    alpha = engine.hypothesis("higgs_4l")
-    rng = np.random.default_rng(1)
-    leptons = {
-        f"lep{i}_{key}": values
-        for i in range(1, 5)
-        for key, values in {
-            "PT": rng.uniform(10, 60, 12),
-            "Eta": rng.uniform(-2, 2, 12),
-            "Phi": rng.uniform(-3, 3, 12),
-            "Charge": np.full(12, (-1.0) ** i),
-            "PDG": np.full(12, (-1.0) ** (i + 1) * (11 if i < 3 else 13)),
-        }.items()
-    }
-    everything = engine.compute(alpha, leptons, precision=0.1)["higgs_4l"]
+    tailed = {"lepton": {"kind": "crystal_ball", "r": 0.02, "alpha": 1.5, "n": 3}}  # random points
+    alpha = engine.hypothesis("drell_yan", response=tailed)
+    pairs = {name: values[10:22] for name, values in events.items()}
+    everything = engine.compute(alpha, pairs, precision=0.1)["drell_yan"]
     some = np.array([2, 3, 7, 11])
-    found = engine.compute(alpha, {k: v[some] for k, v in leptons.items()}, precision=0.1, entries=some)
-    np.testing.assert_array_equal(found["higgs_4l"].value, everything.value[some])
-    np.testing.assert_array_equal(found["higgs_4l"].error, everything.error[some])
+    found = engine.compute(alpha, {k: v[some] for k, v in pairs.items()}, precision=0.1, entries=some)
+    np.testing.assert_array_equal(found["drell_yan"].value, everything.value[some])
+    np.testing.assert_array_equal(found["drell_yan"].error, everything.error[some])
+    others = engine.compute(alpha, {k: v[some] for k, v in pairs.items()}, precision=0.1)
+    assert (others["drell_yan"].value != everything.value[some]).any()
 
 
 def test_a_tolerance_picks_what_is_above_it(
@@ -219,3 +211,28 @@ def test_a_wrong_call_says_what_is_wrong(
         deepmem.refine(output=tmp_path / "w.root", **(call | changes))
     with pytest.raises(UsageError, match="one of the input files"):
         deepmem.refine([path], path, "drell_yan", model, tolerance=0.1)
+
+
+def test_what_was_computed_is_learned(
+    path: str, model: str, trained: tuple[dict[str, Any], Path], tmp_path: Path
+) -> None:
+    training = trained[0] | {"epochs": 2, "members": 2}
+    new = tmp_path / "new.model"
+    call: dict[str, Any] = {"events": [path], "output": tmp_path / "w.root", "process": "drell_yan"}
+    result = deepmem.refine(
+        **call, model=model, config=training, budget=100, audit=20, learn=True, output_model=new
+    )
+    learned = result["learn"]
+    assert learned["events"] == 90
+    assert learned["refined_held_out"]["after"]["events"] == 10
+    assert learned["audited"]["before"]["events"] == 20
+    assert learned["audited"]["before"]["q68"] != learned["audited"]["after"]["q68"]
+    rows = Surrogate.load(new).about["training_rows"]
+    assert rows["rows"] == 1600 + 90
+    with pytest.raises(UsageError, match="not overwritten"):
+        deepmem.refine(**call, model=model, config=training, budget=100, learn=True, output_model=model)
+    with pytest.raises(UsageError, match="--inputfile"):
+        deepmem.refine(**call, model=model, budget=100, learn=True)
+    other = training | {"prefixes": [["lep1_", "lep2_"]], "suffixes": [["PT", "Eta", "Phi", "Charge"]]}
+    with pytest.raises(UsageError, match="same columns"):
+        deepmem.refine(**call, model=model, config=other, budget=100, learn=True)

@@ -14,9 +14,8 @@ if TYPE_CHECKING:
     from deepmem.event import Status, Weight
     from deepmem.exact import compute
     from deepmem.physics.amplitude import matrix_element, processes
-    from deepmem.refinement import refine
     from deepmem.surrogate.model import Surrogate
-    from deepmem.workflow import compare, predict, test, train
+    from deepmem.workflow import compare, predict, refine, test, train
 
 # Names are imported when they are first used: `deepmem --version` must not wait for JAX.
 _HOME = {
@@ -34,7 +33,7 @@ _HOME = {
     "matrix_element": "physics.amplitude",
     "predict": "workflow",
     "processes": "physics.amplitude",
-    "refine": "refinement",
+    "refine": "workflow",
     "report": "evaluation.report",
     "test": "workflow",
     "train": "workflow",

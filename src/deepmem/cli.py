@@ -279,15 +279,21 @@ def refine(
     settings: Settings = None,
     pdf: Pdf = None,
     keep: Annotated[str | None, typer.Option(help="Branches to copy along: run,event")] = None,
+    learn: Annotated[
+        bool, typer.Option("--learn", help="Train again with what was computed, as --inputfile says.")
+    ] = False,
+    output_model: Annotated[
+        str | None, typer.Option(help="The new model (default M.learned.model).", metavar="N")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the integration points and the audit.")] = 0,
     threads: Threads = None,
     debug: Debug = False,
     as_json: AsJson = False,
 ) -> None:
     """Learned weights, the ones with too large errors computed exactly, the others audited."""
-    from deepmem.refinement import refine as write
+    from deepmem import workflow
 
-    result = write(
+    result = workflow.refine(
         events or (),
         output,
         process,
@@ -302,6 +308,8 @@ def refine(
         seed=seed,
         pdf=pdf,
         keep=_names(keep),
+        learn=learn,
+        output_model=output_model,
         reporter=_console(),
         **_settings(settings),
     )

@@ -190,7 +190,7 @@ def refine(
         "exact": {"refined": int(refined.sum()), "audited": len(audited)},
         "learned": int((final.source == 0).sum()),
         "flagged_still_learned": int(np.isinf(spread[final.source == 0]).sum()),
-        "audit": _audit(truth, learned[audited]),
+        "audit": {**_audit(truth, learned[audited]), "entries": audited.tolist()},
         "work": _saved(work, int(computable.sum())),
         "sum_of_logs": _sum_of_logs(final, refined, population, learned, audited, truth),
         "status": {name: exact.by_status(np.bincount(final.status, minlength=len(Status)))},
@@ -330,14 +330,7 @@ class _Sample:
 
     def particles(self, entries: np.ndarray) -> np.ndarray:
         """What the exact weights of some entries, in ascending order, need: `[entries, columns]`, in GeV."""
-        rows = []
-        for start, stop in self._bounds:
-            first, last = np.searchsorted(entries, (start, stop))
-            if first < last:
-                inside = entries[first:last]
-                table = self.source.read(int(inside[0]), int(inside[-1]) + 1)
-                rows.append(self._particles(table[inside - inside[0]]))
-        return np.concatenate(rows)
+        return np.concatenate([self._particles(table) for table, _ in self.source.scattered(entries)])
 
     def write(self, output: str | Path, final: _Refined, about: dict[str, Any]) -> None:
         kept = self.source.kept_types
