@@ -32,7 +32,7 @@ from deepmem.surrogate.model import Surrogate, energy_unit
 from deepmem.surrogate.preparation import unit_factors
 
 _CHUNK = 100_000  # entries read, predicted and written at once
-_FIRST_BATCH = 256  # events of the first batch within a time; each further one has twice as many
+_FIRST_BATCH = 256  # events of the first two batches within a time; each further one has twice as many
 _AUDITED, _AUDITED_SHARE = 200, 0.02  # of the events that stay learned, the lower of the two
 _AUDIT_AT = 10**9  # number of the audit's first part, above those of all batches
 # When an audit says that errors do not hold: relative bias, its significance, and coverage of 95 % intervals.
@@ -197,8 +197,6 @@ def refine(
         "output": str(output),
         "folder": f"{output}.refine",
     }
-    if limit.tolerance is not None:
-        result["above_tolerance"] = int((spread[computable] > limit.tolerance).sum())
     result["warnings"] = _alarms(result["audit"])
     result["summary"] = _say(result)
     for text in result["warnings"]:
@@ -385,11 +383,14 @@ class _Work:
             self.refined += len(entries)
             yield entries, found
             at, number = at + size, number + 1
-            if seconds is not None:
+            if seconds is None:
+                continue
+            expected = 0.0  # the first batch compiles: its pace says nothing of the next
+            if number > 1:
                 size = min(2 * size, exact.CHUNK)
-                # at the pace of this batch the next must end within the budget
-                if self.refining + spent * size / len(entries) > seconds:
-                    return
+                expected = spent * size / len(entries)
+            if self.refining + expected >= seconds:
+                return
 
     def audit(self, entries: np.ndarray, step: Step) -> Weight:
         """The exact weights of a sample, `[entries]`."""
