@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from deepmem.exact import compute
     from deepmem.physics.amplitude import matrix_element, processes
     from deepmem.surrogate.model import Surrogate
-    from deepmem.workflow import compare, predict, test, train
+    from deepmem.workflow import compare, predict, refine, test, train
 
 # Names are imported when they are first used: `deepmem --version` must not wait for JAX.
 _HOME = {
@@ -33,6 +33,7 @@ _HOME = {
     "matrix_element": "physics.amplitude",
     "predict": "workflow",
     "processes": "physics.amplitude",
+    "refine": "workflow",
     "report": "evaluation.report",
     "test": "workflow",
     "train": "workflow",
@@ -53,6 +54,7 @@ __all__ = [
     "matrix_element",
     "predict",
     "processes",
+    "refine",
     "report",
     "test",
     "train",

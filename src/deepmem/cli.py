@@ -256,6 +256,71 @@ def compute(
 
 
 @app.command()
+def refine(
+    events: Events = None,
+    process: Annotated[str, typer.Option(help="The process of the menu to compute.", metavar="NAME")] = ...,  # type: ignore[assignment]
+    model: Annotated[str, typer.Option(help="The model file.", metavar="M")] = ...,  # type: ignore[assignment]
+    output: Annotated[str, typer.Option(help="The weight file to write.", metavar="OUT.root")] = ...,  # type: ignore[assignment]
+    tolerance: Annotated[
+        float | None, typer.Option(help="Relative error up to which a weight may stay learned.", metavar="T")
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="Worst first: 600s, 10m, 2h, or a number of events.", metavar="B")
+    ] = None,
+    weight: Annotated[str | None, typer.Option(help="Which weight of a model with several.")] = None,
+    audit: Annotated[
+        int | None, typer.Option(help="Learned events to check exactly (default 200, 2 % at most).")
+    ] = None,
+    inputfile: OptionalInput = None,
+    precision: Annotated[
+        float | None, typer.Option(help="Of exact weights (default 0.01, or the tolerance if lower).")
+    ] = None,
+    calls: Annotated[int | None, typer.Option(help="Evaluations per event at most.")] = None,
+    settings: Settings = None,
+    pdf: Pdf = None,
+    keep: Annotated[str | None, typer.Option(help="Branches to copy along: run,event")] = None,
+    learn: Annotated[
+        bool, typer.Option("--learn", help="Train again with what was computed, as --inputfile says.")
+    ] = False,
+    output_model: Annotated[
+        str | None, typer.Option(help="The new model (default M.learned.model).", metavar="N")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the integration points and the audit.")] = 0,
+    threads: Threads = None,
+    debug: Debug = False,
+    as_json: AsJson = False,
+) -> None:
+    """Learned weights, the ones with too large errors computed exactly, the others audited."""
+    from deepmem import workflow
+
+    result = workflow.refine(
+        events or (),
+        output,
+        process,
+        model,
+        tolerance=tolerance,
+        budget=budget,
+        weight=weight,
+        audit=audit,
+        config=inputfile,
+        precision=precision,
+        calls=calls,
+        seed=seed,
+        pdf=pdf,
+        keep=_names(keep),
+        learn=learn,
+        output_model=output_model,
+        reporter=_console(),
+        **_settings(settings),
+    )
+    if as_json:
+        _print_json(result)
+        return
+    _print_predicted(result)
+    typer.echo("\n".join([*result["summary"], f"figure and numbers: {result['folder']}/"]))
+
+
+@app.command()
 def merge(
     parts: Annotated[
         list[str], typer.Argument(help="Files made with compute --entries.", metavar="PART.root ...")

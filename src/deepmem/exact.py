@@ -102,7 +102,7 @@ def compute(
     for alpha in alphas:
         asked = _wants_neutrinos(alpha, neutrinos, alphas)
         weights |= engine.compute(alpha, events, precision=precision, calls=calls, seed=seed, neutrinos=asked)
-    return Weights(weights, _about(alphas, precision, calls, seed))
+    return Weights(weights, description(alphas, precision, calls, seed))
 
 
 def _wants_neutrinos(alpha: engine.Hypothesis, asked: bool, alphas: Sequence[engine.Hypothesis]) -> bool:
@@ -110,9 +110,10 @@ def _wants_neutrinos(alpha: engine.Hypothesis, asked: bool, alphas: Sequence[eng
     return asked and (alpha.process.invisible or not any(each.process.invisible for each in alphas))
 
 
-def _about(
+def description(
     alphas: Sequence[engine.Hypothesis], precision: float, calls: int | None, seed: int
 ) -> dict[str, Any]:
+    """How exact weights were made, for the file that carries them."""
     return {
         "command": "compute",
         "deepmem": version("deepmem"),
@@ -165,7 +166,7 @@ def compute_files(
         engine.shared_by_events(alpha)  # a missing grid is said before the work, not after
     check_writable(output)
     asked = [_wants_neutrinos(alpha, neutrinos, alphas) for alpha in alphas]
-    about = _about(alphas, precision, calls, seed) | {
+    about = description(alphas, precision, calls, seed) | {
         "inputs": source.provenance(),
         "entries": [start, stop],
         "unit": settings.unit,
@@ -175,7 +176,7 @@ def compute_files(
     unit = np.array(
         [1e-3 if settings.unit == "MeV" and recognise(c).quantity.has_energy_unit else 1.0 for c in columns]
     )
-    parts = _Parts(Path(output), about)
+    parts = Parts(Path(output), about)
     names = [name for alpha in alphas for name in alpha.names]
     bounds = [(at, min(at + CHUNK, stop)) for at in range(start, stop, CHUNK)]
     done = sum(parts.has(begin) for begin, _ in bounds)
@@ -187,8 +188,9 @@ def compute_files(
         for begin, end in bounds:
             if not parts.has(begin):
                 table = source.read(begin, end) * unit
+                numbers = np.arange(begin, end)
                 parts.save(
-                    begin, _compute_chunk(alphas, asked, columns, table, precision, calls, seed, begin)
+                    begin, compute_chunk(alphas, asked, columns, table, precision, calls, seed, numbers)
                 )
             step(end - begin)
     counts = {name: np.zeros(len(Status), dtype=int) for name in names}
@@ -211,7 +213,7 @@ def _no_events() -> Sequence[str]:
     raise UsageError("no events: name at least one ROOT file")
 
 
-def _compute_chunk(
+def compute_chunk(
     alphas: Sequence[engine.Hypothesis],
     neutrinos: Sequence[bool],
     columns: Sequence[str],
@@ -219,8 +221,9 @@ def _compute_chunk(
     precision: float,
     calls: int | None,
     seed: int,
-    first_entry: int,
+    entries: np.ndarray,
 ) -> dict[str, Weight]:
+    """The exact weights of rows `[events, columns]`, in GeV, with these entry numbers in their run."""
     events = dict(zip(columns, table.T.astype(np.float64), strict=True))
     weights: dict[str, Weight] = {}
     for alpha, asked in zip(alphas, neutrinos, strict=True):
@@ -230,7 +233,7 @@ def _compute_chunk(
             precision=precision,
             calls=calls,
             seed=seed,
-            first_entry=first_entry,
+            entries=entries,
             neutrinos=asked,
         )
     return weights
@@ -241,7 +244,7 @@ def by_status(numbers: np.ndarray) -> dict[str, int]:
     return {f"{status.value} {status.meaning}": int(numbers[status]) for status in Status if numbers[status]}
 
 
-class _Parts:
+class Parts:
     """The chunks that are done, in a folder beside the output, as long as they belong to the same call."""
 
     def __init__(self, output: Path, about: Mapping[str, Any]):
@@ -260,7 +263,8 @@ class _Parts:
     def has(self, begin: int) -> bool:
         return self._path(begin).exists()
 
-    def save(self, begin: int, weights: Mapping[str, Weight]) -> None:
+    def save(self, begin: int, weights: Mapping[str, Weight], seconds: float = 0.0) -> None:
+        """Keep the weights of a part, and what they took."""
         arrays = {
             f"{i}.{key}": getattr(weight, key)
             for i, weight in enumerate(weights.values())
@@ -268,7 +272,11 @@ class _Parts:
             if getattr(weight, key) is not None
         }
         with whole_file(self._path(begin)) as temporary, temporary.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
+            np.savez(file, allow_pickle=False, seconds=np.array(seconds), **arrays)
+
+    def seconds(self, begin: int) -> float:
+        with np.load(self._path(begin), allow_pickle=False) as arrays:
+            return float(arrays["seconds"])
 
     def load(self, begin: int, names: Sequence[str]) -> dict[str, Weight]:
         with np.load(self._path(begin), allow_pickle=False) as arrays:

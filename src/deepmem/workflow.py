@@ -32,6 +32,7 @@ from deepmem.exact import by_status, compute_files
 from deepmem.generate import generate
 from deepmem.physics.pdf import PdfNotFoundError
 from deepmem.physics.processes import find_process
+from deepmem.refinement import refine as refine_files
 from deepmem.reporter import Reporter
 from deepmem.surrogate import calibration
 from deepmem.surrogate.calibration import Calibration, Comparison, TwoSample
@@ -551,6 +552,123 @@ def _with_kept(
 ) -> Iterator[tuple[int, np.ndarray, dict[str, np.ndarray]]]:
     for start, stop in bounds:
         yield start, source.read(start, stop), source.read_kept(start, stop)
+
+
+def refine(
+    events: Sequence[str],
+    output: str | Path,
+    process: str,
+    model: str | Path,
+    *,
+    config: str | Path | Mapping[str, Any] | Config | None = None,
+    learn: bool = False,
+    output_model: str | Path | None = None,
+    reporter: Reporter | None = None,
+    **settings: Any,
+) -> dict[str, Any]:
+    """Write learned weights with those that are not good enough computed exactly, and learn from these.
+
+    **Arguments:** as for `refinement.refine`; `learn`, whether to train again, as `config` (a training's)
+    says, with what was computed added to its training part; `output_model`, where the new model goes
+    (`MODEL.learned.model`).
+
+    **Returns** what `refinement.refine` does; after learning, under `learn`, |Δ| of the model before and
+    after, on the audited events and on a part of the refined ones: exact weights that it did not learn from.
+
+    **Raises** `UsageError` as `refinement.refine` and `train` do, or where the two models differ in what
+    they read.
+    """
+    reporter = reporter or Reporter()
+    if not learn:
+        if output_model is not None:
+            raise UsageError("--output-model belongs to --learn")
+        return refine_files(events, output, process, model, config=config, reporter=reporter, **settings)
+    if config is None:
+        raise UsageError("--learn trains again: give with --inputfile the input file of the training")
+    training, old = Config.load(config), Surrogate.load(model)
+    target = Path(output_model or f"{model}.learned.model")
+    if target.exists() and target.samefile(model):
+        raise UsageError(f"--output-model {target}: the model itself is not overwritten; choose another name")
+    if training.weights != old.weights or training.columns != old.columns or len(old.weights) != 1:
+        raise UsageError(
+            f"--learn: the input file learns {_listed(training.weights)} from {_listed(training.columns)}, "
+            f"the model is of {_listed(old.weights)} from {_listed(old.columns)}: one weight and the same "
+            "columns are expected in both"
+        )
+    check_writable(target)
+    result = refine_files(events, output, process, model, config=config, reporter=reporter, **settings)
+    paths = events or training.input_paths
+    result["learn"] = _learn(paths, training, old, target, result, settings.get("seed", 0), reporter)
+    result["summary"] += _say_learned(result["learn"])
+    write_text(
+        Path(result["folder"]) / "refine.json", json.dumps(result, indent=2, ensure_ascii=False) + "\n"
+    )
+    return result
+
+
+def _learn(
+    events: Sequence[str],
+    training: Config,
+    old: Surrogate,
+    target: Path,
+    result: dict[str, Any],
+    seed: int,
+    reporter: Reporter,
+) -> dict[str, Any]:
+    """Train again with the exact weights of a refined file, and judge by those that were held out."""
+    name = old.weights[0]
+    truth = read_weights(result["output"], name)
+    source = Source(events, training.input_tree, old.columns)
+    assert truth.source is not None
+    refined = (truth.source == 1) & (truth.status <= Status.PRECISION) & (truth.value > 0)
+    audited = np.array(result["audit"]["entries"], dtype=np.int64)
+    refined[audited] = False
+    rows = np.flatnonzero(refined)
+    rng = np.random.default_rng([seed, 2])
+    held = np.sort(rng.choice(rows, min(200, len(rows) // 10), replace=False))
+    chosen = np.setdiff1d(rows, held)
+    if not len(chosen):
+        raise UsageError("--learn: nothing that was computed has a positive weight to learn from")
+    extra = Path(result["folder"]) / "learned.root"
+    about = {"command": "refine --learn", "of": result["output"]}
+    kept = dict.fromkeys(old.columns, source.dtype)
+    with write_weights(extra, [name], about, kept=kept) as writer:
+        for table, inside in source.scattered(chosen):
+            weight = dataclasses.replace(truth[inside], source=None)
+            writer.append({name: weight}, dict(zip(old.columns, table.T, strict=True)))
+    before = Loader(_paired(training), training.split, training.chunk_entries)
+    sizes = [before.size(part) for part in ("train", "validation", "test")]
+    changes = {
+        # first, so that they are learned from; the parts of the others stay what they were
+        "input_paths": (f"{extra}:deepmem", *training.input_paths),
+        "output_paths": (f"{extra}:deepmem", *training.output_paths),
+        "split": (sizes[0] + len(chosen), *sizes[1:]),
+        "save_lowest_loss_model_at": str(target),
+        "run_folder": f"{target}.run",
+    }
+    new = train(training.model_copy(update=changes), reporter=reporter)
+    figures: dict[str, Any] = {"model": str(target), "events": len(chosen), "file": str(extra)}
+    for what, entries in (("audited", audited), ("refined_held_out", held)):
+        tables = [table for table, _ in source.scattered(entries)]
+        if tables:
+            table = np.concatenate(tables)
+            figures[what] = {
+                when: metrics.compare(truth.value[entries], each.predict(table)[name].value)
+                for when, each in (("before", old), ("after", new))
+            }
+    return figures
+
+
+def _say_learned(learned: Mapping[str, Any]) -> list[str]:
+    sentences = [f"{learned['events']:,} exact weights were added to the training of {learned['model']}."]
+    for key, what in (("audited", "audited"), ("refined_held_out", "refined and held out")):
+        if key in learned and learned[key]["after"]["events"]:
+            before, after = learned[key]["before"], learned[key]["after"]
+            sentences.append(
+                f"|Δ| of 68 % of {after['events']:,} {what} events: {before['q68']:.2g} before, "
+                f"{after['q68']:.2g} after."
+            )
+    return sentences
 
 
 def compare(

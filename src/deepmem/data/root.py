@@ -27,6 +27,8 @@ from deepmem.data.files import sha256, whole_file
 from deepmem.errors import DeepMEMError, UsageError, nearest
 from deepmem.event import Weight
 
+_STRETCH = 100_000  # entries of a stretch that is read for some of them
+
 _WITH_TREE = re.compile(r"(.+\.root[^:/]*):([^:]+)")
 
 
@@ -254,6 +256,15 @@ class Source:
                 parts.append(file.read(low - begin, high - begin, pool).astype(self.dtype, copy=False))
             begin = int(end)
         return np.concatenate(parts) if len(parts) != 1 else parts[0]
+
+    def scattered(self, entries: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Entries anywhere in the run, in ascending order: their columns and numbers, chunk by chunk."""
+        for start, stop in self.boundaries(0, self.num_entries, _STRETCH):
+            first, last = np.searchsorted(entries, (start, stop))
+            if first < last:
+                inside = entries[first:last]
+                table = self.read(int(inside[0]), int(inside[-1]) + 1)
+                yield table[inside - inside[0]], inside
 
     @cached_property
     def dtype(self) -> np.dtype:

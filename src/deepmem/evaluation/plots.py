@@ -331,3 +331,39 @@ def likelihood_scan(
         axes.set_xlabel(parameter)
         axes.set_ylabel(r"$-2\,\Delta\log L$")
         figure.legend(frameon=False, fontsize=10, loc="outside upper center")
+
+
+def refinement(
+    path: Target, before: np.ndarray, after: np.ndarray, tolerance: float | None, z: np.ndarray
+) -> None:
+    """Relative errors of all weights before and after some were computed exactly, and pulls of learned ones
+    that were audited.
+
+    **Arguments:** `before`, `after`, `[events]`, what is not finite and positive is left out; `tolerance`,
+    marked where there is one; `z`, pulls `[audited]`.
+    """
+    shown = {
+        name: np.log10(values[np.isfinite(values) & (values > 0)])
+        for name, values in (("before", before), ("after", after))
+    }
+    edges = np.linspace(*_range(*shown.values()), 51)
+    with _figure(path, 2 * _PAGE[0], _PAGE[1]) as figure:
+        errors, pulls = figure.subplots(1, 2)
+        for (name, values), color in zip(shown.items(), (_TRUTH, _PREDICTED), strict=True):
+            counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
+            errors.stairs(counts, edges, color=color, label=name)
+        if tolerance is not None:
+            errors.axvline(np.log10(tolerance), color="0.4", linestyle="--", label="tolerance")
+        errors.set_yscale("symlog", linthresh=1)
+        errors.set_xlabel(r"$\log_{10}$ of the relative error")
+        errors.set_ylabel("events per bin")
+        errors.legend(frameon=False, fontsize=10)
+        bins = np.linspace(-5, 5, 26)
+        counts, _ = np.histogram(np.clip(z, -4.999, 4.999), bins)
+        middles = (bins[1:] + bins[:-1]) / 2
+        pulls.stairs(counts, bins, color=_TRUTH, fill=True, alpha=0.5, label="audited")
+        gauss = len(z) * (bins[1] - bins[0]) * np.exp(-(middles**2) / 2) / np.sqrt(2 * np.pi)
+        pulls.plot(middles, gauss, color=_PREDICTED, label="unit Gaussian")
+        pulls.set_xlabel(r"$(w_{\rm exact}-w_{\rm learned})\,/\,$error")
+        pulls.set_ylabel("events per bin")
+        pulls.legend(frameon=False, fontsize=10)

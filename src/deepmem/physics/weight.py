@@ -847,14 +847,14 @@ def compute(
     precision: float = 0.01,
     calls: int | None = None,
     seed: int = 0,
-    first_entry: int = 0,
+    entries: np.ndarray | None = None,
     neutrinos: bool = False,
 ) -> dict[str, Weight]:
     """The weights of events under a hypothesis: one per value of a scan.
 
     **Arguments:** `events` as for `as_table`, in GeV; `precision`, relative error at which an event stops;
-    `calls`, integrand evaluations per event at most; `seed`; `first_entry`, the number of the first event in
-    its file, which fixes its random points, so that an event gets the same weight alone and among others;
+    `calls`, integrand evaluations per event at most; `seed`; `entries`, the events' numbers in their file (0,
+    1, …), which fix their random points, so that an event gets the same weight alone and among others;
     `neutrinos`, whether the weights bring the mean momenta of what escapes.
 
     **Returns** name → `Weight`; a failure is a status of its own event, never an exception.
@@ -874,7 +874,8 @@ def compute(
     if len(rows):
         shared = shared_by_events(alpha)
         chosen = _prepare(alpha, shared, {key: values[rows] for key, values in particles.items()})
-        estimate = _estimate(alpha, shared, chosen, precision, calls, seed, rows + first_entry, neutrinos)
+        numbers = rows if entries is None else np.asarray(entries)[rows]
+        estimate = _estimate(alpha, shared, chosen, precision, calls, seed, numbers, neutrinos)
     weights = {}
     for k, name in enumerate(names):
         value, error = np.full(len(good), np.nan), np.full(len(good), np.nan)

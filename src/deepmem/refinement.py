@@ -1,0 +1,591 @@
+"""Back to exact: learned weights of files, with those that are not good enough computed exactly.
+
+Which events those are is decided by the errors that the model gives its weights. A random sample of the
+others is computed exactly too, and says whether these errors hold.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deepmem import exact
+from deepmem.columns import check_units
+from deepmem.config import Config
+from deepmem.data.files import check_writable, make_folder, sha256, write_text
+from deepmem.data.loaders import ahead
+from deepmem.data.root import Source, read_provenance, write_weights
+from deepmem.errors import DeepMEMError, UsageError, nearest
+from deepmem.evaluation import metrics, sums
+from deepmem.event import Status, Weight
+from deepmem.physics import weight as engine
+from deepmem.reporter import Reporter, Step
+from deepmem.surrogate.model import Surrogate, energy_unit
+from deepmem.surrogate.preparation import unit_factors
+
+_CHUNK = 100_000  # entries read, predicted and written at once
+_FIRST_BATCH = 256  # events of the first two batches within a time; each further one has twice as many
+_AUDITED, _AUDITED_SHARE = 200, 0.02  # of the events that stay learned, the lower of the two
+_AUDIT_AT = 10**9  # number of the audit's first part, above those of all batches
+# When an audit says that errors do not hold: relative bias, its significance, and coverage of 95 % intervals.
+_BIAS, _SIGNIFICANT, _COVERED = 0.002, 3.0, 0.90
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+@dataclass(frozen=True)
+class _Budget:
+    """How much may be computed: up to a relative error, so many events, or so many seconds."""
+
+    tolerance: float | None
+    events: int | None
+    seconds: float | None
+
+    @classmethod
+    def of(cls, tolerance: float | None, budget: str | float | None) -> _Budget:
+        if (tolerance is None) == (budget is None):
+            raise UsageError(
+                "refine needs either --tolerance (a relative error, such as 0.01) or --budget (600s, or a "
+                "number of events), and not both"
+            )
+        if tolerance is not None:
+            if not (np.isfinite(tolerance) and tolerance > 0):
+                raise UsageError(f"--tolerance {tolerance}: expected a relative error above 0, such as 0.01")
+            return cls(tolerance, None, None)
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|h)|(\d+)", str(budget).strip())
+        if not match or float(match[1] or match[3]) <= 0:
+            raise UsageError(
+                f"--budget {budget}: expected a time above 0, such as 600s, 10m or 2h, or a number of events"
+            )
+        if match[2]:
+            return cls(None, None, float(match[1]) * _UNITS[match[2]])
+        return cls(None, int(match[3]), None)
+
+
+def refine(
+    events: Sequence[str],
+    output: str | Path,
+    process: str,
+    model: str | Path,
+    *,
+    tolerance: float | None = None,
+    budget: str | int | None = None,
+    weight: str | None = None,
+    audit: int | None = None,
+    config: str | Path | Mapping[str, Any] | Config | None = None,
+    precision: float | None = None,
+    calls: int | None = None,
+    seed: int = 0,
+    pdf: str | None = None,
+    keep: Sequence[str] = (),
+    reporter: Reporter | None = None,
+    **parameters: Any,
+) -> dict[str, Any]:
+    """Write learned weights of events in files, those with too large errors computed exactly; called again,
+    continue where an interrupted call stopped.
+
+    Flagged events (status 4) and those whose weight has no error come first, then those with the largest
+    relative errors.
+
+    **Arguments:**
+    - `events`: files, globs, `path:tree` or addresses (none: the configuration's `input_paths`).
+    - `process`, `precision` (0.01, or the tolerance where it is lower), `calls`, `seed`, `pdf`, `config`,
+      `keep`, `parameters`: of the exact weights, which are those that `exact.compute_files` gives.
+    - `model`: a model file, and `weight`, which of its weights (where it has several).
+    - `tolerance`: the relative error up to which a weight may stay learned; or `budget`: `"600s"`, `"10m"`,
+      `"2h"`, or a number of events, worst first.
+    - `audit`: how many of the events that stay learned are computed as well, beyond the budget, to measure
+      bias and coverage (200, or 2 % of them where that is less).
+
+    **Returns** what `OUTPUT.refine/refine.json` holds, beside `refine.png`: counts, the audit's figures, the
+    work saved, the sum of the logarithms of all weights, and sentences that say so.
+
+    **Raises** `UsageError` where a file, the model, a name or a number is wrong, or the output cannot be
+    written.
+    """
+    reporter = reporter or Reporter()
+    limit = _Budget.of(tolerance, budget)
+    precision = min(0.01, tolerance or 0.01) if precision is None else precision
+    if tolerance is not None and precision > tolerance:
+        raise UsageError(
+            f"--precision {precision:g} is worse than --tolerance {tolerance:g}: what is computed would not "
+            "be good enough"
+        )
+    if audit is not None and audit < 0:
+        raise UsageError(f"--audit {audit}: expected a number of events, 0 for none")
+    settings = Config.load(config or {}, need=())
+    surrogate = Surrogate.load(model)
+    name = _which(surrogate, weight, process, model)
+    alphas = exact.hypotheses(process, parameters, pdf=pdf, response=settings.response)
+    alpha = alphas[0]
+    if len(alpha.names) != 1:
+        raise UsageError("a scan has several weights, and a model's weight is one: give one value with --set")
+    sample = _Sample(events, settings, surrogate, name, alpha, keep)
+    sample.source.refuse_as_output(output)
+    engine.shared_by_events(alpha)  # a missing grid is said before the work, not after
+    check_writable(output)
+    for text in _differences(surrogate, alpha):
+        reporter.warning(text)
+
+    learned, computable = sample.predict(reporter)
+    spread = _spread(learned)
+    if not np.isfinite(learned.error[computable]).any():
+        reporter.warning(
+            f"{model} gives no errors: every event counts as flagged. Train with a validation part to get "
+            "them"
+        )
+    ranking = _ranking(spread, computable)
+    if limit.tolerance is not None:
+        ranking = ranking[~(spread[ranking] <= limit.tolerance)]
+    elif limit.events is not None:
+        ranking = ranking[: limit.events]
+    about = surrogate.provenance("refine") | {
+        **exact.description(alphas, precision, calls, seed),
+        "command": "refine",
+        "inputs": sample.source.provenance(),
+        "unit": sample.unit,
+        "column_names": dict(settings.column_names),
+        "model_sha256": sha256(model),
+        "weight": name,
+        **{key: value for key, value in asdict(limit).items() if value is not None},
+        "audit": audit,
+    }
+    # predictions may round differently elsewhere: parts are of use only for the events they are of
+    plan = {"plan": hashlib.sha256(ranking.tobytes()).hexdigest()}
+    work = _Work(sample, exact.Parts(Path(output), about | plan), precision, calls, seed)
+    final = _Refined(learned)
+    if limit.seconds is None:
+        ranking = np.sort(ranking)  # in the order of their entries they are read once
+    with reporter.progress("computing exactly", len(ranking)) as step:
+        done = 0
+        for batch, found in work.batches(ranking, limit.seconds):
+            final.put(batch, found)
+            done += len(batch)
+            step(len(batch))
+    final.source[~computable], final.status[~computable] = 1, Status.BAD_INPUT
+    final.value[~computable] = final.error[~computable] = np.nan
+    refined = np.zeros(len(spread), dtype=bool)
+    refined[ranking[:done]] = True
+    population = np.flatnonzero(computable & ~refined & np.isfinite(spread))
+    audited = _draw(population, audit, seed)
+    with reporter.progress("auditing", len(audited)) as step:
+        truth = work.audit(audited, step)
+    final.put(audited, truth)
+
+    result: dict[str, Any] = {
+        "title": f"Back to exact: {name}",
+        "events": len(spread),
+        "not_computable": int((~computable).sum()),
+        "flagged": int((computable & np.isinf(spread)).sum()),
+        "tolerance": limit.tolerance,
+        "budget": {"events": limit.events, "seconds": limit.seconds},
+        "precision": precision,
+        "exact": {"refined": int(refined.sum()), "audited": len(audited)},
+        "learned": int((final.source == 0).sum()),
+        "flagged_still_learned": int(np.isinf(spread[final.source == 0]).sum()),
+        "audit": {**_audit(truth, learned[audited]), "entries": audited.tolist()},
+        "work": _saved(work, int(computable.sum())),
+        "sum_of_logs": _sum_of_logs(final, refined, population, learned, audited, truth),
+        "status": {name: exact.by_status(np.bincount(final.status, minlength=len(Status)))},
+        "output": str(output),
+        "folder": f"{output}.refine",
+    }
+    result["warnings"] = _alarms(result["audit"])
+    result["summary"] = _say(result)
+    for text in result["warnings"]:
+        reporter.warning(text)
+    sample.write(output, final, about)
+    _attach(result, spread, final, truth, learned[audited], limit.tolerance)
+    work.parts.remove()
+    return result
+
+
+def _which(surrogate: Surrogate, weight: str | None, process: str, model: str | Path) -> str:
+    """The one of a model's weights that is meant."""
+    if weight is not None:
+        if weight not in surrogate.weights:
+            raise UsageError(
+                f"--weight {weight}: {model} has no such weight{nearest(weight, surrogate.weights)}; "
+                f"it has {', '.join(surrogate.weights)}"
+            )
+        return weight
+    if len(surrogate.weights) == 1:
+        return surrogate.weights[0]
+    if process in surrogate.weights:
+        return process
+    raise UsageError(
+        f"{model} has the weights {', '.join(surrogate.weights)}: say with --weight which one is {process}'s"
+    )
+
+
+def _differences(surrogate: Surrogate, alpha: engine.Hypothesis) -> Iterator[str]:
+    """What the model says it learned, where it is not what will be computed."""
+    learned = surrogate.about.get("process")
+    if learned is not None and learned != alpha.process.name:
+        yield f"the model was trained for the process {learned!r}, and {alpha.process.name!r} is computed"
+    computed = json.loads(json.dumps(alpha.describe()))
+    for path in surrogate.about.get("configuration", {}).get("output_paths", ()):
+        try:
+            entries = read_provenance(path).get("hypotheses", [])
+        except (DeepMEMError, OSError):  # labels that are gone, or that other programs made
+            continue
+        for entry in entries:
+            if entry.get("process") == computed["process"]:
+                there, here = _flat(entry), _flat(computed)
+                for key in [key for key in here if there.get(key) != here[key]]:
+                    yield (
+                        f"the model was trained on {path} with {key} {there.get(key)}, now it is {here[key]}"
+                    )
+
+
+def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        k: v
+        for key, value in values.items()
+        for k, v in (value if isinstance(value, dict) else {key: value}).items()
+    }
+
+
+def _spread(learned: Weight) -> np.ndarray:
+    """The relative error of each weight, as its model has it; infinite where it is flagged or has none."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        relative = np.abs(learned.error / learned.value)
+    return np.where((learned.status == Status.GOOD) & np.isfinite(relative), relative, np.inf)
+
+
+def _ranking(spread: np.ndarray, computable: np.ndarray) -> np.ndarray:
+    """Entries that can be computed, worst first."""
+    rows = np.flatnonzero(computable)
+    return rows[np.argsort(-spread[rows], kind="stable")]
+
+
+def _draw(population: np.ndarray, number: int | None, seed: int) -> np.ndarray:
+    """A random part of the events that stay learned, in the order of their entries."""
+    if number is None:
+        number = min(_AUDITED, int(np.ceil(_AUDITED_SHARE * len(population))))
+    rng = np.random.default_rng([seed, 1])
+    return np.sort(rng.choice(population, min(number, len(population)), replace=False))
+
+
+class _Sample:
+    """The events: read for the model and for the exact weight alike, and their output."""
+
+    def __init__(
+        self,
+        events: Sequence[str],
+        settings: Config,
+        surrogate: Surrogate,
+        name: str,
+        alpha: engine.Hypothesis,
+        keep: Sequence[str],
+    ):
+        self.surrogate, self.name, self.alpha = surrogate, name, alpha
+        self.unit = surrogate.unit
+        if "unit" in settings.model_fields_set and settings.unit != self.unit:
+            raise UsageError(
+                f"the model was trained on {self.unit}, and the configuration says {settings.unit}: the "
+                "events can be in one unit only"
+            )
+        own = [settings.column_names.get(column, column) for column in alpha.process.columns]
+        branches = list(dict.fromkeys([*surrogate.columns, *own]))
+        paths = events or settings.input_paths
+        if not paths:
+            raise UsageError("no events: name at least one ROOT file")
+        self.source = Source(paths, settings.input_tree, branches, keep)
+        self._of_model = [branches.index(column) for column in surrogate.columns]
+        self._of_process = [branches.index(branch) for branch in own]
+        self._in_gev = unit_factors(alpha.process.columns, energy_unit(self.unit))
+        self._bounds = self.source.boundaries(0, self.source.num_entries, _CHUNK)
+
+    def _particles(self, table: np.ndarray) -> np.ndarray:
+        return table[:, self._of_process] * self._in_gev
+
+    def predict(self, reporter: Reporter) -> tuple[Weight, np.ndarray]:
+        """The learned weights of all events, and which of them can be computed at all."""
+        found, computable = [], []
+        tables = ahead((start, self.source.read(start, stop)) for start, stop in self._bounds)
+        with reporter.progress("predicting", self.source.num_entries) as step:
+            for start, table in tables:
+                particles = self._particles(table)
+                if start == 0:
+                    for text in check_units(particles, self.alpha.process.columns):
+                        reporter.warning(text)
+                found.append(self.surrogate.predict(table[:, self._of_model])[self.name])
+                columns = dict(zip(self.alpha.process.columns, particles.T, strict=True))
+                computable.append(engine.visible(self.alpha, columns)[1])
+                step(len(table))
+        value, error, status = (
+            np.concatenate([getattr(each, key) for each in found]) for key in ("value", "error", "status")
+        )
+        return Weight(value, error, status), np.concatenate(computable)
+
+    def particles(self, entries: np.ndarray) -> np.ndarray:
+        """What the exact weights of some entries, in ascending order, need: `[entries, columns]`, in GeV."""
+        return np.concatenate([self._particles(table) for table, _ in self.source.scattered(entries)])
+
+    def write(self, output: str | Path, final: _Refined, about: dict[str, Any]) -> None:
+        kept = self.source.kept_types
+        with write_weights(output, [self.name], about, with_source=True, kept=kept) as writer:
+            for start, stop in self._bounds:
+                weights = {self.name: final.weight[start:stop]}
+                writer.append(weights, self.source.read_kept(start, stop))
+
+
+class _Refined:
+    """The weights of all events, some of which have been replaced by exact ones."""
+
+    def __init__(self, learned: Weight):
+        self.value, self.error, self.status = (
+            array.copy() for array in (learned.value, learned.error, learned.status)
+        )
+        self.source = np.zeros(len(learned), dtype=np.int32)
+
+    def put(self, entries: np.ndarray, found: Weight) -> None:
+        self.value[entries], self.error[entries] = found.value, found.error
+        self.status[entries], self.source[entries] = found.status, 1
+
+    @property
+    def weight(self) -> Weight:
+        return Weight(self.value, self.error, self.status, self.source)
+
+
+@dataclass
+class _Work:
+    """Exact weights of entries anywhere in the sample, batch by batch; finished batches are kept."""
+
+    sample: _Sample
+    parts: exact.Parts
+    precision: float
+    calls: int | None
+    seed: int
+    refining: float = 0.0  # seconds
+    refined: int = 0
+    auditing: float = 0.0
+    audited: int = 0
+
+    def batches(self, ranking: np.ndarray, seconds: float | None) -> Iterator[tuple[np.ndarray, Weight]]:
+        """Events of a ranking in ascending order within a batch, until all are done or time is spent.
+
+        What decides is kept with the parts, so that a call which continues stops at the same event.
+        """
+        at, size, number = 0, exact.CHUNK if seconds is None else _FIRST_BATCH, 0
+        while at < len(ranking):
+            entries = np.sort(ranking[at : at + size])
+            found, spent = self._part(number, entries)
+            self.refining += spent
+            self.refined += len(entries)
+            yield entries, found
+            at, number = at + size, number + 1
+            if seconds is None:
+                continue
+            expected = 0.0  # the first batch compiles: its pace says nothing of the next
+            if number > 1:
+                size = min(2 * size, exact.CHUNK)
+                expected = spent * size / len(entries)
+            if self.refining + expected >= seconds:
+                return
+
+    def audit(self, entries: np.ndarray, step: Step) -> Weight:
+        """The exact weights of a sample, `[entries]`."""
+        found = [Weight(np.empty(0), np.empty(0), np.empty(0, dtype=np.int32))]
+        for at in range(0, len(entries), exact.CHUNK):
+            batch = entries[at : at + exact.CHUNK]
+            weight, spent = self._part(_AUDIT_AT + at, batch)
+            self.auditing += spent
+            self.audited += len(batch)
+            found.append(weight)
+            step(len(batch))
+        return Weight(
+            *(np.concatenate([getattr(each, key) for each in found]) for key in ("value", "error", "status"))
+        )
+
+    def _part(self, number: int, entries: np.ndarray) -> tuple[Weight, float]:
+        name = self.sample.alpha.names[0]
+        if not self.parts.has(number):
+            begin = time.perf_counter()
+            found = exact.compute_chunk(
+                [self.sample.alpha],
+                [False],
+                self.sample.alpha.process.columns,
+                self.sample.particles(entries),
+                self.precision,
+                self.calls,
+                self.seed,
+                entries,
+            )
+            self.parts.save(number, found, time.perf_counter() - begin)
+        return self.parts.load(number, [name])[name], self.parts.seconds(number)
+
+
+def _audit(truth: Weight, learned: Weight) -> dict[str, Any]:
+    """What the exact weights of a random sample say of the learned ones, which stay learned elsewhere."""
+    judged = (truth.value > 0) & (learned.value > 0) & np.isfinite(truth.value)
+    t, p = truth[judged], learned[judged]
+    result: dict[str, Any] = {"events": len(truth), "judged": len(t)}
+    if len(t) < 2:
+        return result | {"bias": None, "sum_bias": None, "coverage": None, "pulls": None}
+    # the mean of 1/(1 + noise) is above 1 by the noise's variance
+    ratio = p.value / t.value - 1 - np.nan_to_num(t.error / t.value) ** 2
+    total = float(p.value.sum() / t.value.sum())
+    scatter = float((p.value - total * t.value).std(ddof=1) * len(t) ** 0.5 / t.value.sum())
+    honesty = metrics.honesty(t, p)
+    return result | {
+        "bias": {"value": float(ratio.mean()), "error": float(ratio.std(ddof=1) / len(t) ** 0.5)},
+        "sum_bias": {"value": total - 1, "error": scatter},
+        "largest_deviation": float(np.abs(ratio).max()),
+        "coverage": honesty["coverage"],
+        "pulls": honesty["pulls"],
+    }
+
+
+def _alarms(audit: Mapping[str, Any]) -> list[str]:
+    """What a user must know before relying on the learned weights."""
+    found = []
+    bias, coverage = audit["bias"], audit["coverage"]
+    if bias and abs(bias["value"]) > max(_BIAS, _SIGNIFICANT * bias["error"]):
+        found.append(f"learned weights are off by {_signed(bias)} on average")
+    if coverage:
+        wide = coverage["within_1.96"]
+        # of a few events, some may miss by chance
+        if wide["covered"] < _COVERED and wide["deviation"] < -_SIGNIFICANT:
+            found.append(f"95 % intervals cover {100 * wide['covered']:.1f} % of the exact weights")
+    if not found:
+        return []
+    return [
+        f"THE MODEL'S ERRORS DO NOT HOLD FOR THESE EVENTS: {' and '.join(found)}, as {audit['judged']} "
+        "events computed exactly show. See that process and parameters are those it was trained for, or "
+        "train on events like these"
+    ]
+
+
+def _saved(work: _Work, computable: int) -> dict[str, Any]:
+    """How much was computed, and how much all events would have been."""
+    done, spent = work.refined + work.audited, work.refining + work.auditing
+    # what is left is like the audited events; the refined ones are often harder
+    pace = work.auditing / work.audited if work.audited else work.refining / max(work.refined, 1)
+    everything = spent + (computable - done) * pace
+    return {
+        "exact_events": done,
+        "fewer_events": computable / done if done else None,
+        "seconds": spent,
+        "seconds_for_everything": everything if done else None,
+        "less_time": everything / spent if spent else None,
+    }
+
+
+def _sum_of_logs(
+    final: _Refined,
+    refined: np.ndarray,
+    population: np.ndarray,
+    learned: Weight,
+    audited: np.ndarray,
+    truth: Weight,
+) -> dict[str, Any] | None:
+    """Σ log w over the events with a positive weight: the exact ones as they are, those that stay learned
+    corrected by the audit.
+
+    None where the audit has too few events for an error, or finds a weight that is not positive.
+    """
+    logs, variance = sums.log_weight(final.weight[refined])
+    positive = np.isfinite(logs)
+    value, squared, counted = float(logs[positive].sum()), float(variance[positive].sum()), positive.sum()
+    if len(population):
+        if len(audited) < min(2, len(population)) or not (truth.value > 0).all():
+            return None
+        guess = np.log(learned.value[population])
+        rows = np.searchsorted(population, audited)
+        if not np.isfinite(guess).all():
+            return None
+        rest = sums.estimate(guess, rows, *sums.log_weight(truth))
+        value, squared = value + rest.value, squared + rest.error**2
+        counted += len(population)
+    return {
+        "value": value,
+        "error": squared**0.5,
+        "events": int(counted),
+        "left_out": int(len(refined) - counted),
+    }
+
+
+def _say(result: Mapping[str, Any]) -> list[str]:
+    refined, audited, work = result["exact"]["refined"], result["exact"]["audited"], result["work"]
+    if result["tolerance"] is not None:
+        why = f"their error was above {100 * result['tolerance']:.3g} % or they were flagged"
+    else:
+        number, seconds = result["budget"]["events"], result["budget"]["seconds"]
+        why = f"worst first within {f'{number:,} events' if number else f'{seconds:g} s'}"
+    sentences = [
+        f"Of {result['events']:,} events {refined:,} were computed exactly ({why}; {result['flagged']:,} "
+        f"flagged in all) and {audited:,} more at random for the audit; {result['learned']:,} stay learned."
+    ]
+    if work["fewer_events"] is not None:
+        sentences.append(
+            f"That is {work['fewer_events']:.3g} times fewer exact weights than for everything: "
+            f"{work['seconds']:.3g} s instead of about {work['seconds_for_everything']:.3g} s."
+        )
+    audit = result["audit"]
+    if audit["bias"] is None:
+        sentences.append("The audit has too few events to measure bias and coverage.")
+    else:
+        text = (
+            f"Audit of {audit['judged']:,} learned weights: bias {_signed(audit['bias'])}, of their sum "
+            f"{_signed(audit['sum_bias'])}"
+        )
+        if audit["coverage"]:
+            one, two = audit["coverage"]["within_1"], audit["coverage"]["within_1.96"]
+            text += (
+                f"; 68 % intervals cover {100 * one['covered']:.1f} ± {100 * one['error']:.1f} %, 95 % "
+                f"intervals {100 * two['covered']:.1f} ± {100 * two['error']:.1f} %"
+            )
+        sentences.append(text + ".")
+    if result["flagged_still_learned"]:
+        sentences.append(
+            f"{result['flagged_still_learned']:,} flagged events are still learned: the budget did not reach "
+            "them, and the audit says nothing of them."
+        )
+    total = result["sum_of_logs"]
+    if total is not None:
+        out = f" ({total['left_out']:,} events left out)" if total["left_out"] else ""
+        sentences.append(
+            f"Sum of log w over {total['events']:,} events: {total['value']:.7g} ± {total['error']:.2g}{out}."
+        )
+    return sentences + [f"{text}." for text in result["warnings"]]
+
+
+def _signed(figure: Mapping[str, float]) -> str:
+    return f"{100 * figure['value']:+.3f} ± {100 * figure['error']:.3f} %"
+
+
+def _attach(
+    result: dict[str, Any],
+    spread: np.ndarray,
+    final: _Refined,
+    truth: Weight,
+    learned: Weight,
+    tolerance: float | None,
+) -> None:
+    """Write the folder that a report takes in."""
+    from deepmem.evaluation import plots
+
+    folder = Path(result["folder"])
+    make_folder(folder)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        after = np.abs(final.error / final.value)
+    z = metrics.pulls(truth, learned)
+    plots.refinement(folder / "refine.png", spread, after, tolerance, z[np.isfinite(z)])
+    result["figures"] = [
+        {
+            "file": "refine.png",
+            "caption": "Relative errors before and after (flagged events left out), and pulls of the learned "
+            "weights that were audited.",
+        }
+    ]
+    text = json.dumps(result, indent=2, ensure_ascii=False)
+    write_text(folder / "refine.json", text + "\n")

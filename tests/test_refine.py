@@ -1,0 +1,238 @@
+"""Back to exact: which events are computed, that they are what `compute` gives, and what the audit says."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import COLUMNS, write_tree
+
+import deepmem
+from deepmem import Surrogate, UsageError, exact
+from deepmem.data.root import read_provenance, read_weights
+from deepmem.physics import weight as engine
+from deepmem.reporter import Reporter, Step
+
+EVENTS = 300
+
+
+@pytest.fixture
+def events(drell_yan: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Events that were not learned from; the first is a pair that cannot be, the second lacks its MET."""
+    chosen = {name: drell_yan[name][5000 : 5000 + EVENTS].copy() for name in COLUMNS}
+    chosen["lep1_Charge"][0] = chosen["lep2_Charge"][0]
+    chosen["MET"][1] = np.nan
+    return chosen
+
+
+@pytest.fixture
+def path(events: dict[str, np.ndarray], tmp_path: Path) -> str:
+    return str(write_tree(tmp_path / "events.root", events))
+
+
+@pytest.fixture
+def model(trained: tuple[dict[str, Any], Path]) -> str:
+    return str(trained[0]["save_lowest_loss_model_at"])
+
+
+def _before(model: str, events: dict[str, np.ndarray]) -> tuple[deepmem.Weight, np.ndarray]:
+    """What the model alone says, and its relative errors, infinite where flagged."""
+    learned = Surrogate.load(model)(events)["weight_DY"]
+    spread = np.where(learned.status == 0, learned.error / learned.value, np.inf)
+    return learned, spread
+
+
+def test_entries_anywhere_have_the_weights_of_the_whole_run(events: dict[str, np.ndarray]) -> None:
+    tailed = {"lepton": {"kind": "crystal_ball", "r": 0.02, "alpha": 1.5, "n": 3}}  # random points
+    alpha = engine.hypothesis("drell_yan", response=tailed)
+    pairs = {name: values[10:22] for name, values in events.items()}
+    everything = engine.compute(alpha, pairs, precision=0.1)["drell_yan"]
+    some = np.array([2, 3, 7, 11])
+    found = engine.compute(alpha, {k: v[some] for k, v in pairs.items()}, precision=0.1, entries=some)
+    np.testing.assert_array_equal(found["drell_yan"].value, everything.value[some])
+    np.testing.assert_array_equal(found["drell_yan"].error, everything.error[some])
+    others = engine.compute(alpha, {k: v[some] for k, v in pairs.items()}, precision=0.1)
+    assert (others["drell_yan"].value != everything.value[some]).any()
+
+
+def test_a_tolerance_picks_what_is_above_it(
+    events: dict[str, np.ndarray], path: str, model: str, tmp_path: Path
+) -> None:
+    learned, spread = _before(model, events)
+    tolerance = float(np.median(spread))
+    out = tmp_path / "w.root"
+    result = deepmem.refine(
+        [path], out, "drell_yan", model, tolerance=tolerance, audit=40, precision=1e-3, keep=["MET"]
+    )
+    written = read_weights(out, "weight_DY")
+    assert written.source is not None
+    above = ~(spread <= tolerance)
+    above[0] = False
+    assert (written.source[above] == 1).all()
+    assert written.source.sum() == above.sum() + 40 + 1
+    assert result["exact"] == {"refined": above.sum(), "audited": 40}
+    true = deepmem.compute(events, precision=1e-3)["drell_yan"]
+    computed = written.source == 1
+    np.testing.assert_array_equal(written.value[computed], true.value[computed])
+    np.testing.assert_array_equal(written.error[computed], true.error[computed])
+    np.testing.assert_array_equal(written.status[computed], true.status[computed])
+    np.testing.assert_array_equal(written.value[~computed], learned.value[~computed])
+    assert written.status[:2].tolist() == [3, 0]  # the exact weight needs no MET
+    assert result["not_computable"] == 1
+    about = read_provenance(out)
+    assert about["command"] == "refine"
+    assert about["tolerance"] == tolerance
+    assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
+
+
+def test_the_audit_measures_what_is_there(
+    events: dict[str, np.ndarray], path: str, model: str, tmp_path: Path
+) -> None:
+    learned, spread = _before(model, events)
+    out = tmp_path / "w.root"
+    result = deepmem.refine([path], out, "drell_yan", model, tolerance=10.0, precision=1e-3, audit=EVENTS)
+    audited = np.isfinite(spread)
+    audited[0] = False
+    true = deepmem.compute(events, precision=1e-3)["drell_yan"]
+    ratio = learned.value[audited] / true.value[audited] - 1
+    audit = result["audit"]
+    assert audit["judged"] == audited.sum()
+    assert audit["bias"]["value"] == pytest.approx(ratio.mean(), abs=1e-5)
+    assert audit["bias"]["error"] == pytest.approx(ratio.std(ddof=1) / audited.sum() ** 0.5, rel=1e-3)
+    total = learned.value[audited].sum() / true.value[audited].sum() - 1
+    assert audit["sum_bias"]["value"] == pytest.approx(total)
+    z = (true.value - learned.value)[audited] / np.hypot(learned.error, true.error)[audited]
+    assert audit["coverage"]["within_1"]["covered"] == np.mean(np.abs(z) <= 1)
+    # all of them exact: nothing is estimated
+    total = np.log(true.value[1:]).sum()
+    assert result["sum_of_logs"]["events"] == EVENTS - 1
+    assert abs(result["sum_of_logs"]["value"] - total) < 1e-3
+    assert (Path(result["folder"]) / "refine.json").exists()
+    assert (Path(result["folder"]) / "refine.png").exists()
+
+
+def test_another_hypothesis_is_noticed(path: str, model: str, tmp_path: Path) -> None:
+    result = deepmem.refine(
+        [path], tmp_path / "w.root", "drell_yan", model, tolerance=10.0, audit=100, MZ=95.0
+    )
+    assert "DO NOT HOLD" in result["warnings"][0]
+
+
+def test_a_budget_takes_the_worst(
+    events: dict[str, np.ndarray], path: str, model: str, tmp_path: Path
+) -> None:
+    _, spread = _before(model, events)
+    result = deepmem.refine([path], tmp_path / "w.root", "drell_yan", model, budget=50, audit=0)
+    written = read_weights(tmp_path / "w.root", "weight_DY")
+    assert written.source is not None
+    rows = np.arange(1, EVENTS)
+    worst = rows[np.argsort(-spread[1:], kind="stable")[:50]]
+    np.testing.assert_array_equal(np.flatnonzero(written.source), np.sort([0, *worst]))
+    assert result["audit"]["bias"] is None
+    assert result["work"]["fewer_events"] == (EVENTS - 1) / 50
+
+
+def test_a_time_is_spent_in_whole_batches(path: str, model: str, tmp_path: Path) -> None:
+    result = deepmem.refine([path], tmp_path / "w.root", "drell_yan", model, budget="0.001s", audit=5)
+    assert result["exact"] == {"refined": 256, "audited": 5}
+
+
+class _Killed(Reporter):
+    """Stops the work after some batches."""
+
+    def __init__(self, after: int):
+        self._left = after
+
+    @contextmanager
+    def progress(self, what: str, total: int) -> Iterator[Step]:
+        def step(done: int, note: str = "") -> None:
+            if what == "computing exactly":
+                self._left -= 1
+                if self._left == 0:
+                    raise KeyboardInterrupt
+
+        yield step
+
+
+def test_interrupted_and_called_again_gives_the_same(
+    path: str, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exact, "CHUNK", 50)
+    arguments: dict[str, Any] = {"budget": 200, "audit": 20}
+    deepmem.refine([path], tmp_path / "whole.root", "drell_yan", model, **arguments)
+    out = tmp_path / "w.root"
+    with pytest.raises(KeyboardInterrupt):
+        deepmem.refine([path], out, "drell_yan", model, reporter=_Killed(2), **arguments)
+    assert not out.exists()
+    parts = sorted((tmp_path / ".w.root.parts").glob("*.npz"))
+    assert len(parts) == 2
+    changed = parts[0].stat().st_mtime_ns
+
+    class Unchanged(Reporter):
+        @contextmanager
+        def progress(self, what: str, total: int) -> Iterator[Step]:
+            if what == "auditing":
+                assert parts[0].stat().st_mtime_ns == changed
+            yield lambda done, note="": None
+
+    deepmem.refine([path], out, "drell_yan", model, reporter=Unchanged(), **arguments)
+    one, other = (read_weights(tmp_path / name, "weight_DY") for name in ("whole.root", "w.root"))
+    for key in ("value", "error", "status", "source"):
+        np.testing.assert_array_equal(getattr(one, key), getattr(other, key))
+    assert not (tmp_path / ".w.root.parts").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"tolerance": None}, "either --tolerance"),
+        ({"budget": 5}, "not both"),
+        ({"tolerance": -0.1}, "above 0"),
+        ({"tolerance": None, "budget": "soon"}, "600s"),
+        ({"tolerance": None, "budget": "0"}, "above 0"),
+        ({"precision": 0.2}, "worse than --tolerance"),
+        ({"audit": -1}, "--audit -1"),
+        ({"weight": "weight_DZ"}, "weight_DY"),
+        ({"process": "drel_yan"}, "drell_yan"),
+        ({"process": "zz_4l"}, "lep1_PDG"),
+        ({"MZ": [90.0, 91.0]}, "one value"),
+        ({"model": "no.model"}, "does not exist"),
+        ({"config": {"unit": "MeV"}}, "one unit"),
+        ({"events": []}, "no events"),
+    ],
+)
+def test_a_wrong_call_says_what_is_wrong(
+    path: str, model: str, tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    call: dict[str, Any] = {"events": [path], "process": "drell_yan", "model": model, "tolerance": 0.1}
+    with pytest.raises(UsageError, match=message):
+        deepmem.refine(output=tmp_path / "w.root", **(call | changes))
+    with pytest.raises(UsageError, match="one of the input files"):
+        deepmem.refine([path], path, "drell_yan", model, tolerance=0.1)
+
+
+def test_what_was_computed_is_learned(
+    path: str, model: str, trained: tuple[dict[str, Any], Path], tmp_path: Path
+) -> None:
+    training = trained[0] | {"epochs": 2, "members": 2}
+    new = tmp_path / "new.model"
+    call: dict[str, Any] = {"events": [path], "output": tmp_path / "w.root", "process": "drell_yan"}
+    result = deepmem.refine(
+        **call, model=model, config=training, budget=100, audit=20, learn=True, output_model=new
+    )
+    learned = result["learn"]
+    assert learned["events"] == 90
+    assert learned["refined_held_out"]["after"]["events"] == 10
+    assert learned["audited"]["before"]["events"] == 20
+    assert learned["audited"]["before"]["q68"] != learned["audited"]["after"]["q68"]
+    rows = Surrogate.load(new).about["training_rows"]
+    assert rows["rows"] == 1600 + 90
+    with pytest.raises(UsageError, match="not overwritten"):
+        deepmem.refine(**call, model=model, config=training, budget=100, learn=True, output_model=model)
+    with pytest.raises(UsageError, match="--inputfile"):
+        deepmem.refine(**call, model=model, budget=100, learn=True)
+    other = training | {"prefixes": [["lep1_", "lep2_"]], "suffixes": [["PT", "Eta", "Phi", "Charge"]]}
+    with pytest.raises(UsageError, match="same columns"):
+        deepmem.refine(**call, model=model, config=other, budget=100, learn=True)
