@@ -137,6 +137,31 @@ def test_density_is_the_jacobian(case, monkeypatch):
     assert abs(np.median(ratio) - 1) < 1e-6
 
 
+@pytest.mark.parametrize("case", ["WW", "WW balanced"])
+def test_where_two_solutions_of_w_pairs_merge_the_density_is_bounded(case):
+    """Along the energy's variable: with J ∝ 1/√distance the largest would be √points times the mean."""
+    process, steps = MAPS[case]
+    alpha = weight.hypothesis(process)
+    shared, rows = prepared(alpha, leptons_alone(columns("gen0000")))
+    event = {key: values[0] for key, values in rows.items()}
+    lines, points = 600, 2000
+    u = np.random.default_rng(5).random((lines, 1, alpha.dimensions)).repeat(points, axis=1)
+    u[:, :, 5] = (np.arange(points) + 0.5) / points
+
+    def density(u):
+        known = None
+        for step in steps:
+            known = step(shared, event, u, known)
+        return known.density.max()
+
+    with jax.enable_x64(True):
+        found = np.asarray(jax.jit(jax.vmap(density))(u.reshape(-1, alpha.dimensions))).reshape(lines, points)
+    some = (found > 0).mean(axis=1) > 0.1
+    assert some.sum() > 15
+    ratio = found[some].max(axis=1) / found[some].mean(axis=1)
+    assert ratio.max() < 25
+
+
 def test_both_maps_and_both_sides_give_one_weight(tops):
     """Energies solved for, or all drawn; either top first."""
     events = columns("gen0000", "gen0016")

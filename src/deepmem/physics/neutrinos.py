@@ -29,6 +29,7 @@ point. Which top comes first is chosen per event, see `weight`.
 perfect measurements: the block of four masses, up to four branches.
 
 **WW** (`_w_variables`): both masses, the neutrino's φ and Δη (from ½ sech²), and both energies; two branches.
+They merge at an energy of the second lepton, which is drawn accordingly, also where missing p_T depends on it.
 
 **H → WW** (`higgs_to_w_pair`): the pair N of neutrinos is drawn first: s of the Higgs boson and the rapidity
 difference Δ of N and L = ℓ + ℓ̄ give m_T,N² + 2 m_T,L m_T,N cosh Δ = s − m_L² + N_T² + 2 L_T·N_T, then the
@@ -507,22 +508,31 @@ def _w_variables(
     seen = _Visible(shared, event, _LEPTONS)
     phi, rapidity = _TWO_PI * u[2], jnp.arctanh(2 * u[3] - 1)
     density = density * _TWO_PI * 2 * jnp.cosh(rapidity) ** 2
-    if balance or not all(seen.dimensions):
+    if not all(seen.dimensions):
         (plus, minus), measure = seen.drawn(u[4:])
         missing = _missing(shared, event, u, [plus, minus] if balance else None)
         return _WPair(density * measure, plus, minus, missing, (s13, s24), phi, rapidity)
-    missing = _missing(shared, event, u)
     plus, measure = seen.flattened(0, u[4])
-    # the antineutrino's two solutions merge where its lepton has this energy
     slope = 2 * plus[0] * event["sine"][0]
     size = s13 / (slope * (jnp.cosh(rapidity) - jnp.cos(phi - event["phi"][0])))
+    # p_T of the antineutrino, or, where p_T balances, of its W
+    missing = (-plus[1], -plus[2]) if balance else _missing(shared, event, u)
     kx, ky = missing[0] - size * jnp.cos(phi), missing[1] - size * jnp.sin(phi)
-    pt = jnp.sqrt(kx**2 + ky**2)
-    near = pt * event["sine"][1] - kx * event["x"][1] - ky * event["y"][1]
-    largest = s24 / (2 * jnp.maximum(near, 1e-15 * pt))
+    pt, along = jnp.sqrt(kx**2 + ky**2), kx * event["x"][1] + ky * event["y"][1]
+    # its two solutions merge where its lepton has this energy
+    if balance:
+        sine = event["sine"][1]
+        across2 = (pt * sine) ** 2 - along**2
+        root = jnp.sqrt(along**2 + across2 + s24 * sine**2)
+        largest = s24 * (along + root) / (2 * (s24 * sine**2 + across2))
+    else:
+        largest = s24 / (2 * jnp.maximum(pt * event["sine"][1] - along, 1e-15 * pt))
     energy, weight = seen.responses[1].flatten_below(u[5], event["energy"][1], largest)
+    minus = seen.momentum(1, energy)
+    if balance:
+        missing = missing[0] - minus[1], missing[1] - minus[2]
     density = density * measure * weight * seen.measure(1, energy)
-    return _WPair(density, plus, seen.momentum(1, energy), missing, (s13, s24), phi, rapidity)
+    return _WPair(density, plus, minus, missing, (s13, s24), phi, rapidity)
 
 
 def _w_solved(shared: Mapping[str, Any], event: Mapping[str, Any], u: jax.Array, known: _WPair) -> Proposal:
