@@ -1,14 +1,20 @@
 """When to trust learned weights: what is claimed about errors, sums and the way back to exact weights.
 
-    python benchmarks/trust.py [sums] [refine]
+    python benchmarks/trust.py [sums] [calibration] [shift] [noise] [members] [roc] [refine]
 
-Without arguments everything is measured. A figure that misses its target is printed all the same.
+Without arguments everything is measured, which takes about half an hour on two cores. `calibration` and `shift` generate
+events with Pythia 8 (extra `generate`); `roc` writes discriminate.png to the folder post_roc. Times depend on the machine: read
+them as ratios. A figure that misses its target is printed all the same.
 """
 
 from __future__ import annotations
 
+import inspect
+import json
 import sys
 import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +23,8 @@ import uproot
 
 import deepmem
 from deepmem import exact
-from deepmem.evaluation import sums
+from deepmem.evaluation import metrics, sums
+from deepmem.evaluation.metrics import pulls
 from deepmem.event import Weight
 from deepmem.physics.leading_order import draw_events
 
@@ -38,7 +45,11 @@ def _learned_and_exact(
 
 def sums_over_events(events: int = 100_000, exact: int = 500, experiments: int = 1000) -> None:
     """Σ log W from learned weights and exact ones on a random subsample, over pseudo-experiments."""
-    say(f"Σ log W of {events:,} synthetic events, {exact} of them exact, {experiments} pseudo-experiments", "", "")
+    say(
+        f"Σ log W of {events:,} synthetic events, {exact} of them exact, {experiments} pseudo-experiments",
+        "",
+        "",
+    )
     for spread, noise in ((0.02, 0.0), (0.02, 0.01), (0.2, 0.01), (0.2, 0.1)):
         for stratified in (False, True):
             rng = np.random.default_rng(1)
@@ -48,15 +59,28 @@ def sums_over_events(events: int = 100_000, exact: int = 500, experiments: int =
             for _ in range(experiments):
                 rows = sums.choose(events, exact, rng, stratum, size if stratified else None)
                 true = np.exp(truth[rows])
-                weight = Weight(true * (1 + noise * rng.normal(size=exact)), noise * true, np.zeros(exact, np.int32))
+                weight = Weight(
+                    true * (1 + noise * rng.normal(size=exact)), noise * true, np.zeros(exact, np.int32)
+                )
                 found = sums.estimate(learned, rows, *sums.log_weight(weight), stratum)
                 pulls.append((found.value - truth.sum()) / found.error)
                 saved.append(found.saved)
                 error.append(found.error)
             how = "strata" if stratified else "simple"
-            say(f"learned {spread:.0%}, exact {noise:.0%}, {how}: pulls, mean and width", f"{np.mean(pulls):+.3f}, {np.std(pulls):.3f}", "0, 1 ± 0.1")
-            say("  error of the sum; learned weights alone are off by", f"{np.mean(error):.1f}; {learned.sum() - truth.sum():.0f}")
-            say("  exact weights alone would need, for the same error, times as many", f"{np.median(saved):.0f}", ">= 20")
+            say(
+                f"learned {spread:.0%}, exact {noise:.0%}, {how}: pulls, mean and width",
+                f"{np.mean(pulls):+.3f}, {np.std(pulls):.3f}",
+                "0, 1 ± 0.1",
+            )
+            say(
+                "  error of the sum; learned weights alone are off by",
+                f"{np.mean(error):.1f}; {learned.sum() - truth.sum():.0f}",
+            )
+            say(
+                "  exact weights alone would need, for the same error, times as many",
+                f"{np.median(saved):.0f}",
+                ">= 20",
+            )
 
 
 # process → events to learn from and to refine, their cuts, the labels' precision, epochs
@@ -76,7 +100,9 @@ def back_to_exact() -> None:
             for part, rows in parts.items():
                 with uproot.recreate(folder / f"{part}.root") as file:
                     file["events"] = {key: values[rows] for key, values in columns.items()}
-            exact.compute_files([str(folder / "old.root")], folder / "weights.root", [process], precision=precision)
+            exact.compute_files(
+                [str(folder / "old.root")], folder / "weights.root", [process], precision=precision
+            )
             deepmem.train(
                 {
                     "input_paths": [str(folder / "old.root")],
@@ -92,17 +118,261 @@ def back_to_exact() -> None:
                 [str(folder / "new.root")], folder / "out.root", process, folder / "a.model", tolerance=0.01
             )
         audit, work = found["audit"], found["work"]
-        say(f"{process}: {new:,} new events to 1 %, {found['flagged']:,} flagged: exact weights", f"{work['exact_events']:,}")
+        say(
+            f"{process}: {new:,} new events to 1 %, {found['flagged']:,} flagged: exact weights",
+            f"{work['exact_events']:,}",
+        )
         say("  times fewer than for everything", f"{work['fewer_events']:.1f}", ">= 20")
         for key, what in (("bias", "mean"), ("sum_bias", "sum")):
             if audit[key]:
-                say(f"  bias of {audit['judged']} audited learned weights, {what}", f"{audit[key]['value']:+.3%} ± {audit[key]['error']:.3%}", "<= 0.2 %")
+                say(
+                    f"  bias of {audit['judged']} audited learned weights, {what}",
+                    f"{audit[key]['value']:+.3%} ± {audit[key]['error']:.3%}",
+                    "<= 0.2 %",
+                )
         if audit["coverage"]:
             within = [audit["coverage"][key]["covered"] for key in ("within_1", "within_1.96")]
             say("  68 and 95 % intervals cover", f"{within[0]:.1%}, {within[1]:.1%}", "68, 95 %")
 
 
-PARTS = {"sums": sums_over_events, "refine": back_to_exact}
+DATA = Path(__file__).parent.parent / "tests" / "reference" / "drell_yan"
+COLUMNS = (
+    "lep1_PT", "lep1_Eta", "lep1_Phi", "lep1_Charge",
+    "lep2_PT", "lep2_Eta", "lep2_Phi", "lep2_Charge", "MET", "MET_Phi",
+)  # fmt: skip
+Columns = dict[str, np.ndarray]
+
+
+def write(path: Path, columns: Columns, tree: str = "events") -> str:
+    with uproot.recreate(path) as file:
+        file.mktree(tree, {name: np.asarray(values).dtype for name, values in columns.items()})
+        file[tree].extend(columns)
+    return str(path)
+
+
+def reference() -> tuple[Columns, np.ndarray]:
+    """The 60,000 Drell-Yan events and their weights."""
+    with uproot.open(f"{DATA / 'events_60k.root'}:events") as tree:
+        events = {name: tree[name].array(library="np").astype(float) for name in COLUMNS}
+    with uproot.open(f"{DATA / 'weights_60k.root'}:weights") as tree:
+        return events, tree["weight_DY"].array(library="np")
+
+
+def learn(
+    folder: Path, events: Columns, weights: Columns, epochs: int, **changes: Any
+) -> tuple[deepmem.Surrogate, float]:
+    """A model with default settings, and how many seconds its training took."""
+    folder.mkdir(exist_ok=True)
+    names = [name for name in weights if not name.endswith(("_error", "_status"))]
+    config = {
+        "input_paths": [write(folder / "events.root", events)],
+        "output_paths": [write(folder / "weights.root", weights, "deepmem")],
+        "prefixes": [list(events)],
+        "suffixes": [[""]],
+        "weights": names,
+        "save_lowest_loss_model_at": str(folder / "w.model"),
+    } | changes
+    begin = time.perf_counter()
+    model = deepmem.train(config, epochs=epochs)
+    return model, time.perf_counter() - begin
+
+
+def generated(process: str, events: int, seed: int, folder: Path) -> Columns:
+    from deepmem.generate import generate
+
+    path = folder / f"{process}_{seed}.root"
+    generate(process, events, seed, path)
+    with uproot.open(f"{path}:events") as tree:
+        names = COLUMNS if process == "drell_yan" else deepmem.processes()[process]["columns"]
+        return {name: tree[name].array(library="np").astype(float) for name in names}
+
+
+def say_coverage(what: str, learned: Weight, exact_weight: Weight, target: str) -> None:
+    good = (learned.status == 0) & (exact_weight.status == 0)
+    z = np.abs(pulls(exact_weight, learned))[good]
+    say(f"{what}: flagged", f"{np.mean(learned.status == 4):.2%}")
+    say(
+        f"  68 and 95 % intervals of {good.sum():,} unflagged events cover",
+        f"{np.mean(z < 1):.2%}, {np.mean(z < 1.96):.2%}",
+        target,
+    )
+
+
+def calibrated(folder: Path) -> None:
+    """The default ensemble on the Drell-Yan sample of 60,000, judged on 60,000 further events."""
+    events, weights = reference()
+    model, seconds = learn(folder, events, {"weight_DY": weights}, 100)
+    further = generated("drell_yan", 60_000, 77, folder)
+    truth = deepmem.compute(further, "drell_yan", precision=1e-4)["drell_yan"]
+    learned = model(further)["weight_DY"]
+    figures = metrics.compare(truth.value, learned.value)
+    say("Drell-Yan, five members, 100 epochs, calibration included: time", f"{seconds:.0f} s", "<= 240 s")
+    say("  |Δ| of 68 % of further events", f"{figures['q68']:.5f}", "<= 0.001")
+    say_coverage("  further events", learned, truth, "68 ± 1, 95 ± 0.5 %")
+    bins = metrics.honesty(truth, learned)["bins_of_minus_log10_predicted"]
+    for key in metrics.INTERVALS:
+        off = ", ".join(f"{each[key]['deviation']:+.1f}" for each in bins)
+        say(f"  {key}, ten bins of weight: deviations in standard errors", off, "within 3")
+    test = model.sample_test()
+    assert test is not None
+    table = np.stack([events[name][54_000:] for name in COLUMNS], axis=1)
+    alarms = []
+    for at in range(0, 6000, 2000):
+        test = model.sample_test()
+        model.predict_and_test(table[at : at + 2000], test)
+        alarms.append(test.result().differs)
+    say(
+        "  samples of 2,000 of the test part that differ from the training part",
+        f"{sum(alarms)} of 3",
+        "none",
+    )
+
+
+def shifted(folder: Path) -> None:
+    """Samples that a model was not trained for: what is flagged, and what the rest's intervals cover."""
+    events, weights = reference()
+    model, _ = learn(folder / "all", events, {"weight_DY": weights}, 60)
+    some = {name: values[54_000:].copy() for name, values in events.items()}
+    harder = some | {name: some[name] * 1.3 for name in ("lep1_PT", "lep2_PT")}
+    swapped = some | {"lep1_Eta": some["lep1_Phi"], "lep1_Phi": some["lep1_Eta"]}
+    degrees = some | {name: np.degrees(some[name]) for name in ("lep1_Phi", "lep2_Phi", "MET_Phi")}
+    say("φ in degrees: flagged", f"{np.mean(model(degrees)['weight_DY'].status == 4):.1%}", ">= 99 %")
+    for what, sample in (("pT scaled by 1.3", harder), ("η and φ of one lepton swapped", swapped)):
+        _judge(what, model, "weight_DY", sample, "drell_yan", 1e-4)
+    mass = np.sqrt(
+        2
+        * events["lep1_PT"]
+        * events["lep2_PT"]
+        * (np.cosh(events["lep1_Eta"] - events["lep2_Eta"]) - np.cos(events["lep1_Phi"] - events["lep2_Phi"]))
+    )
+    below = mass < np.quantile(mass, 0.95)
+    model, _ = learn(
+        folder / "cut", {n: v[below] for n, v in events.items()}, {"weight_DY": weights[below]}, 60
+    )
+    _judge(
+        "5 % of highest mass cut out of the training",
+        model,
+        "weight_DY",
+        {n: v[54_000:] for n, v in events.items()},
+        "drell_yan",
+        1e-4,
+    )
+    higgs, other = generated("higgs_4l", 20_000, 5, folder), generated("zz_4l", 4_000, 6, folder)
+    model, _ = learn(folder / "higgs", higgs, _branches(deepmem.compute(higgs, "higgs_4l")), 100)
+    _judge("a model of Higgs events applied to ZZ events", model, "higgs_4l", other, "higgs_4l", 0.01)
+
+
+def _judge(
+    what: str, model: deepmem.Surrogate, name: str, sample: Columns, process: str, precision: float
+) -> None:
+    truth = deepmem.compute(sample, process, precision=precision)[process]
+    say_coverage(what, model(sample)[name], truth, "95 %: >= 90 %")
+    test = model.sample_test()
+    model.predict_and_test(np.stack([sample[column][:2000] for column in model.columns], axis=1), test)
+    assert test is not None
+    say(
+        "  the sample as a whole, 2,000 events",
+        "differs" if test.result().differs else "not told apart",
+        "differs",
+    )
+
+
+def _branches(weights: deepmem.Weights) -> Columns:
+    return {
+        branch: values
+        for name, w in weights.items()
+        for branch, values in ((name, w.value), (f"{name}_error", w.error), (f"{name}_status", w.status))
+    }
+
+
+def noisy(folder: Path) -> None:
+    """Labels with noise of 1, 5 and 30 %."""
+    events, weights = reference()
+    rng = np.random.default_rng(3)
+    for noise, target in ((0.01, "0.2 %"), (0.05, "0.5 %"), (0.3, "2 %")):
+        labels = weights * (1 + noise * rng.normal(size=len(weights)))
+        columns = {"w": labels, "w_error": noise * weights, "w_status": np.zeros(len(weights), np.int32)}
+        model, _ = learn(folder, events, columns, 40)
+        learned = model({name: values[54_000:] for name, values in events.items()})["w"]
+        true = weights[54_000:]
+        ratio = (learned.value / true)[learned.status == 0]
+        error = ratio.std() / np.sqrt(len(ratio))
+        say(
+            f"labels with {noise:.0%} noise: bias of w",
+            f"{ratio.mean() - 1:+.3%} +- {error:.3%}",
+            f"<= {target}",
+        )
+        say(
+            "  |w/w_true − 1| of 68 %: learned, labels",
+            f"{np.quantile(np.abs(ratio - 1), 0.68):.3%}, {noise:.0%}",
+            "learned lower",
+        )
+        inside = np.abs(learned.value - true)[learned.status == 0] / learned.error[learned.status == 0]
+        say("  68 and 95 % intervals cover", f"{np.mean(inside < 1):.1%}, {np.mean(inside < 1.96):.1%}")
+
+
+def side_by_side(folder: Path) -> None:
+    """Five members against one."""
+    events, weights = reference()
+    seconds = {}
+    for members in (1, 5):
+        learn(folder, events, {"weight_DY": weights}, 22, members=members)
+        lines = (folder / "w.model.run" / "metrics.jsonl").read_text().splitlines()
+        seconds[members] = float(np.median([json.loads(line)["seconds"] for line in lines[2:]]))
+    say("five members against one: time of an epoch", f"{seconds[5] / seconds[1]:.1f}", "<= 3")
+    model = deepmem.Surrogate.load(folder / "w.model")
+    many = np.tile(np.stack(list(events.values()), axis=1), (5, 1))
+    model.predict(many[:10_000])
+    begin = time.perf_counter()
+    model.predict(many)
+    say(
+        "  predict with five, in memory",
+        f"{len(many) / (time.perf_counter() - begin):,.0f} events/s",
+        ">= 60,000",
+    )
+
+
+def roc(folder: Path) -> None:
+    """`higgs_4l` against `zz_4l`, leading-order events of both, exact and learned on the same events."""
+    cuts = {"lepton_pt": 5, "lepton_eta": 2.5, "mass": [105, 140]}
+    new, paths = 5_000, []
+    both: dict[str, list[Columns]] = {"old": [], "new": []}
+    for i, process in enumerate(("higgs_4l", "zz_4l")):
+        columns = draw_events(process, 45_000, 17 + i, cuts, recoil=20.0).columns
+        both["old"].append({n: v[new:] for n, v in columns.items()})
+        both["new"].append({n: v[:new] for n, v in columns.items()})
+    order = np.random.default_rng(0).permutation(2 * (45_000 - new))
+    old = {n: np.concatenate([c[n] for c in both["old"]])[order] for n in both["old"][0]}
+    hypotheses = ("higgs_4l", "zz_4l")
+    model, _ = learn(folder, old, _branches(deepmem.compute(old, hypotheses)), 100)
+    for i, sample in enumerate(both["new"]):
+        for kind, weights in (("exact", deepmem.compute(sample, hypotheses)), ("learned", model(sample))):
+            weights.to_root(folder / f"{kind}{i}.root")
+            paths.append(str(folder / f"{kind}{i}.root"))
+    found = deepmem.discriminate(
+        paths[0::2],
+        "higgs_4l",
+        ["zz_4l"],
+        learned=paths[1::2],
+        output="post_roc",
+        sigma_signal=1.0,
+        sigma_background=[1.0],
+    )
+    say(
+        "higgs_4l against zz_4l, 105-140 GeV: the figures",
+        json.dumps({k: v for k, v in found.items() if "auc" in k.lower()}),
+    )
+
+
+PARTS: dict[str, Callable[..., None]] = {
+    "sums": sums_over_events,
+    "calibration": calibrated,
+    "shift": shifted,
+    "noise": noisy,
+    "members": side_by_side,
+    "roc": roc,
+    "refine": back_to_exact,
+}
 
 
 def main() -> None:
@@ -111,7 +381,11 @@ def main() -> None:
     if unknown:
         sys.exit(f"unknown part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     for name in chosen:
-        PARTS[name]()
+        if "folder" in inspect.signature(PARTS[name]).parameters:
+            with tempfile.TemporaryDirectory() as temporary:
+                PARTS[name](Path(temporary))
+        else:
+            PARTS[name]()
 
 
 if __name__ == "__main__":

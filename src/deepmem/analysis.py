@@ -16,7 +16,7 @@ from scipy.interpolate import CubicSpline
 
 from deepmem.config import Config
 from deepmem.data.files import make_folder, write_text
-from deepmem.data.root import Source, Weights, read_provenance, read_weights, weight_names
+from deepmem.data.root import Source, Weights, read_provenance, read_weights, scan_name, weight_names
 from deepmem.errors import DeepMEMError, UsageError, nearest
 from deepmem.evaluation import plots
 from deepmem.evaluation.sums import log_weight
@@ -322,7 +322,7 @@ def _scan(entry: Mapping[str, Any]) -> tuple[str, np.ndarray] | None:
 
 def _names(process: str, parameter: str, values: np.ndarray) -> list[str]:
     """What the weights of a scan are called in a file."""
-    return [f"{process}_{parameter}_{v:g}".replace(".", "p").replace("-", "m") for v in values]
+    return [scan_name(process, parameter, v) for v in values]
 
 
 # Likelihood

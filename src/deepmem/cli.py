@@ -172,6 +172,12 @@ def predict(
     ] = None,
     model: Annotated[str | None, typer.Option(help="The model file; enough on its own.")] = None,
     keep: Annotated[str | None, typer.Option(help="Branches to copy along: run,event")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="A value of the parameter whose scan was learned: MZ=91.1", metavar="NAME=VALUE"
+        ),
+    ] = None,
     device: Device = None,
     threads: Threads = None,
     debug: Debug = False,
@@ -188,6 +194,7 @@ def predict(
         model=model,
         config=inputfile,
         keep=_names(keep),
+        at=_settings(settings) or None,
         device=_device(device),
         reporter=_console(),
     )

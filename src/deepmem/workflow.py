@@ -23,8 +23,8 @@ from deepmem.columns import check_units
 from deepmem.config import Config
 from deepmem.data.files import check_writable, make_folder, write_text
 from deepmem.data.loaders import LOADERS, Loader, Paired, Rows, ahead
-from deepmem.data.root import Source, read_weights, write_weights
-from deepmem.errors import UsageError
+from deepmem.data.root import Source, read_provenance, read_weights, write_weights
+from deepmem.errors import DeepMEMError, UsageError
 from deepmem.evaluation import metrics
 from deepmem.evaluation.report import report, write_evidence
 from deepmem.event import Status, Weight
@@ -177,6 +177,7 @@ def _train(config: Config, resume: bool, reporter: Reporter) -> Surrogate:
         about = {
             "process": config.process,
             "weight_unit": config.weight_unit,
+            "hypotheses": _hypotheses(data),
             "epoch": training.best_epoch,
             "loss": training.best_loss,
             "training_rows": counts.as_dict(),
@@ -282,6 +283,14 @@ def _with_rate(model: Surrogate, rows: Loader, honest: Honest) -> Surrogate:
     outside = float(np.mean(status[finite] == Status.OUTSIDE_TRAINING)) if finite.any() else 0.0
     assert honest.reference is not None
     return dataclasses.replace(model, reference=honest.reference._replace(outside=np.asarray(outside)))
+
+
+def _hypotheses(data: Paired) -> list[dict[str, Any]]:
+    """What the labels are the weights of, where their file says it."""
+    try:
+        return read_provenance(data.weights.files[0].path).get("hypotheses", [])
+    except DeepMEMError:  # a file of another program
+        return []
 
 
 def _noticing(rows: Iterator[Rows], config: Config, reporter: Reporter) -> Iterator[Rows]:
@@ -479,12 +488,14 @@ def predict(
     keep: Sequence[str] = (),
     chunk_entries: int = 100_000,
     device: int | None = None,
+    at: Mapping[str, float] | None = None,
     reporter: Reporter | None = None,
 ) -> dict[str, Any]:
     """Write a weight file for any number of events, streamed, entry by entry in their order.
 
     **Arguments:** `events`, files, globs, `path:tree` or addresses (none: the configuration's
-    `input_paths`); `model` or `config`; `keep`, branches to copy along.
+    `input_paths`); `model` or `config`; `keep`, branches to copy along; `at`, a value of the parameter in
+    which the model's weights are a scan: the weight there is written instead.
 
     **Returns** counts by status and the path.
 
@@ -510,11 +521,12 @@ def predict(
         check_writable(output)
         provenance = surrogate.provenance("predict") | {"inputs": source.provenance()}
         unit = unit_factors(surrogate.columns, energy_unit(surrogate.unit))
-        counts = {name: np.zeros(len(Status), dtype=int) for name in surrogate.weights}
+        names = surrogate.weights if at is None else tuple(surrogate.at({}, at))
+        counts = {name: np.zeros(len(Status), dtype=int) for name in names}
         bounds = source.boundaries(0, source.num_entries, chunk_entries)
         test = surrogate.sample_test()
         with (
-            write_weights(output, surrogate.weights, provenance, kept=source.kept_types) as writer,
+            write_weights(output, names, provenance, kept=source.kept_types) as writer,
             reporter.progress("predicting", source.num_entries) as step,
         ):
             for start, table, kept in ahead(_with_kept(source, bounds)):
@@ -522,6 +534,7 @@ def predict(
                     for text in check_units(table * unit, surrogate.columns):
                         reporter.warning(text)
                 weights = surrogate.predict_and_test(table, test)
+                weights = weights if at is None else surrogate.at(weights, at)
                 writer.append(weights, kept)
                 for name, weight in weights.items():
                     counts[name] += np.bincount(weight.status, minlength=len(Status))

@@ -457,6 +457,11 @@ def weight_names(path: str | Path) -> list[str]:
     return [branch for branch in branches if f"{branch}_status" in branches]
 
 
+def scan_name(process: str, parameter: str, value: float) -> str:
+    """What the weight at one value of a scanned parameter is called: `drell_yan_MZ_91p2`."""
+    return f"{process}_{parameter}_{value:g}".replace(".", "p").replace("-", "m")
+
+
 def read_provenance(path: str | Path) -> dict[str, Any]:
     """What a weight file says about how it was made. **Raises** `DeepMEMError` where it says nothing."""
     open_tree(str(path), TREE, ())  # its errors are the clear ones

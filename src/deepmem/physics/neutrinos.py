@@ -29,7 +29,8 @@ point. Which top comes first is chosen per event, see `weight`.
 perfect measurements: the block of four masses, up to four branches.
 
 **WW** (`_w_variables`): both masses, the neutrino's φ and Δη (from ½ sech²), and both energies; two branches.
-They merge at an energy of the second lepton, which is drawn accordingly, also where missing p_T depends on it.
+They merge at an energy of the second lepton, which is drawn accordingly, also where missing p_T depends on
+it.
 
 **H → WW** (`higgs_to_w_pair`): the pair N of neutrinos is drawn first: s of the Higgs boson and the rapidity
 difference Δ of N and L = ℓ + ℓ̄ give m_T,N² + 2 m_T,L m_T,N cosh Δ = s − m_L² + N_T² + 2 L_T·N_T, then the

@@ -47,6 +47,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import ndtri
 
+from deepmem.data.root import scan_name
 from deepmem.data.table import as_table
 from deepmem.errors import UsageError
 from deepmem.event import Status, Weight
@@ -126,9 +127,7 @@ class Hypothesis:
         if not self.scan:
             return (self.process.name,)
         (name, values), *_ = self.scan
-        return tuple(
-            f"{self.process.name}_{name}_{value:g}".replace(".", "p").replace("-", "m") for value in values
-        )
+        return tuple(scan_name(self.process.name, name, value) for value in values)
 
     @property
     def dimensions(self) -> int:

@@ -8,7 +8,7 @@ training range, versions.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
@@ -21,10 +21,11 @@ import jax.numpy as jnp
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
+from scipy.interpolate import CubicSpline, interp1d
 
 from deepmem.columns import Quantity, recognise
 from deepmem.data.files import whole_file
-from deepmem.data.root import Weights
+from deepmem.data.root import Weights, scan_name
 from deepmem.data.table import as_table
 from deepmem.errors import UsageError
 from deepmem.event import Status, Weight
@@ -80,18 +81,70 @@ class Surrogate:
     def feature_map(self) -> FeatureMap:
         return FeatureMap(self.columns, self.kind)
 
-    def __call__(self, events: Any) -> Weights:
+    def __call__(self, events: Any, **at: float) -> Weights:
         """The weights of events, in their order.
 
         **Arguments:** `events`, a dict of arrays, a structured array, an awkward record array with the
-        model's columns, or an array `[events, columns]`, in the model's unit.
+        model's columns, or an array `[events, columns]`, in the model's unit; `at`, `MZ=91.1`, a value of the
+        parameter in which the model's weights are a scan: see `at`.
 
         **Returns** `Weights`, with calibrated errors; status 3 (and NaN) where an input is missing or not
         finite, 4 where the event is unlike those learned from (`deepmem.surrogate.calibration`).
 
         **Raises** `UsageError` where a column is missing.
         """
-        return Weights(self.predict(as_table(events, self.columns)), self.provenance("predict"))
+        weights = self.predict(as_table(events, self.columns))
+        return Weights(self.at(weights, at) if at else weights, self.provenance("predict"))
+
+    @property
+    def scan(self) -> tuple[str, str, np.ndarray] | None:
+        """Process, parameter and its values, rising, where the weights learned are those of a scan."""
+        for entry in self.about.get("hypotheses", ()):
+            for parameter, values in entry["parameters"].items():
+                if isinstance(values, list):
+                    names = {scan_name(entry["process"], parameter, value) for value in values}
+                    if names == set(self.weights):
+                        return entry["process"], parameter, np.sort(values)
+        return None
+
+    def at(self, weights: Mapping[str, Weight], at: Mapping[str, float]) -> dict[str, Weight]:
+        """The weight at a value of the scanned parameter: a cubic spline of log W through the values learned.
+
+        Its relative error is interpolated as well; what a spline between values does not know is not in it:
+        choose their distance so that W(θ) is smooth from one to the next.
+
+        **Arguments:** `weights`, what `predict` gave (empty: only names are asked for); `at`, the parameter
+        and its value.
+
+        **Raises** `UsageError` where the model learned no scan, of three values or more, of that parameter,
+        or the value lies outside it.
+        """
+        if self.scan is None or len(at) != 1 or self.scan[1] not in at or len(self.scan[2]) < 3:
+            scan = self.scan
+            learned = "no scan" if scan is None else f"a scan of {scan[1]} at {scan[2].tolist()}"
+            asked = ", ".join(f"{parameter}={value}" for parameter, value in at.items())
+            raise UsageError(
+                f"a weight at {asked} was asked for, and this model has learned {learned}: train on weights of "
+                "a scan ('deepmem compute --set NAME=FIRST:LAST:STEP')"
+            )
+        process, parameter, values = self.scan
+        value = at[parameter]
+        if not (np.ndim(value) == 0 and values[0] <= value <= values[-1]):
+            raise UsageError(
+                f"{parameter}={value} is outside what was learned, {values[0]:g} to {values[-1]:g}"
+            )
+        name = scan_name(process, parameter, value)
+        if not weights:
+            return {name: Weight(np.zeros(0), np.zeros(0), np.zeros(0, np.int32))}
+        ordered = [weights[scan_name(process, parameter, v)] for v in values]
+        value_of = np.stack([w.value for w in ordered])
+        good = (np.isfinite(value_of) & (value_of > 0)).all(axis=0)
+        spline = CubicSpline(values, np.log(np.where(good, value_of, 1.0)), axis=0)
+        found = np.where(good, np.exp(spline(value)), np.nan)
+        relative = np.stack([w.error / w.value for w in ordered])
+        between = interp1d(values, relative, axis=0)(value)
+        status = np.where(good, np.max([w.status for w in ordered], axis=0), Status.BAD_INPUT)
+        return {name: Weight(found, found * between, status.astype(np.int32))}
 
     def predict(self, table: np.ndarray) -> dict[str, Weight]:
         """The weights of rows `[events, columns]` in the model's unit; see `__call__`."""
