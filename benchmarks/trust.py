@@ -94,6 +94,7 @@ def back_to_exact() -> None:
         audit, work = found["audit"], found["work"]
         say(f"{process}: {new:,} new events to 1 %, {found['flagged']:,} flagged: exact weights", f"{work['exact_events']:,}")
         say("  times fewer than for everything", f"{work['fewer_events']:.1f}", ">= 20")
+        say("  tolerance at which it would be 20 times fewer", f"{found['learned_relative_errors']['q95']:.2%}")
         for key, what in (("bias", "mean"), ("sum_bias", "sum")):
             if audit[key]:
                 say(f"  bias of {audit['judged']} audited learned weights, {what}", f"{audit[key]['value']:+.3%} ± {audit[key]['error']:.3%}", "<= 0.2 %")
