@@ -1,5 +1,6 @@
 """Back to exact: which events are computed, that they are what `compute` gives, and what the audit says."""
 
+import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -81,6 +82,7 @@ def test_a_tolerance_picks_what_is_above_it(
     np.testing.assert_array_equal(written.value[~computed], learned.value[~computed])
     assert written.status[:2].tolist() == [3, 0]  # the exact weight needs no MET
     assert result["not_computable"] == 1
+    assert result["learned_relative_errors"]["q50"] == np.quantile(spread[1:], 0.5, method="lower")
     about = read_provenance(out)
     assert about["command"] == "refine"
     assert about["tolerance"] == tolerance
@@ -114,10 +116,25 @@ def test_the_audit_measures_what_is_there(
 
 
 def test_another_hypothesis_is_noticed(path: str, model: str, tmp_path: Path) -> None:
-    result = deepmem.refine(
-        [path], tmp_path / "w.root", "drell_yan", model, tolerance=10.0, audit=100, MZ=95.0
-    )
+    """By the audit, and beforehand where labels say what they are."""
+    labels = tmp_path / "labels.root"
+    exact.compute_files([path], labels, ["drell_yan"], entries=(2, 5))
+    about = {"process": "zz_4l", "configuration": {"output_paths": [str(labels)]}}
+    told = tmp_path / "told.model"
+    dataclasses.replace(Surrogate.load(model), about=about).save(told)
+    said: list[str] = []
+
+    class Listening(Reporter):
+        def warning(self, text: str) -> None:
+            said.append(text)
+
+    arguments: dict[str, Any] = {"tolerance": 10.0, "audit": 100, "MZ": 95.0, "reporter": Listening()}
+    result = deepmem.refine([path], tmp_path / "w.root", "drell_yan", told, **arguments)
     assert "DO NOT HOLD" in result["warnings"][0]
+    assert said[0] == "the model was trained for the process 'zz_4l', and 'drell_yan' is computed"
+    expected = f"{labels}, which the model was trained on, has MZ 91.188, not 95.0; Q 91.188, not 95.0"
+    assert said[1] == expected
+    assert said[2:] == result["warnings"]
 
 
 def test_a_budget_takes_the_worst(

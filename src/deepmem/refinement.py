@@ -184,6 +184,7 @@ def refine(
         "events": len(spread),
         "not_computable": int((~computable).sum()),
         "flagged": int((computable & np.isinf(spread)).sum()),
+        "learned_relative_errors": _quantiles(spread[computable]),
         "tolerance": limit.tolerance,
         "budget": {"events": limit.events, "seconds": limit.seconds},
         "precision": precision,
@@ -239,10 +240,12 @@ def _differences(surrogate: Surrogate, alpha: engine.Hypothesis) -> Iterator[str
         for entry in entries:
             if entry.get("process") == computed["process"]:
                 there, here = _flat(entry), _flat(computed)
-                for key in [key for key in here if there.get(key) != here[key]]:
-                    yield (
-                        f"the model was trained on {path} with {key} {there.get(key)}, now it is {here[key]}"
-                    )
+                if differ := [
+                    f"{key} {there.get(key)}, not {value}"
+                    for key, value in here.items()
+                    if there.get(key) != value
+                ]:
+                    yield f"{path}, which the model was trained on, has {'; '.join(differ)}"
 
 
 def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -258,6 +261,14 @@ def _spread(learned: Weight) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore"):
         relative = np.abs(learned.error / learned.value)
     return np.where((learned.status == Status.GOOD) & np.isfinite(relative), relative, np.inf)
+
+
+def _quantiles(spread: np.ndarray) -> dict[str, float | None]:
+    """Below which relative error so many learned weights are: the price of a tolerance; None: flagged."""
+    values = {
+        f"q{q}": float(np.quantile(spread, q / 100, method="lower")) for q in (50, 80, 95) if len(spread)
+    }
+    return {key: value if np.isfinite(value) else None for key, value in values.items()}
 
 
 def _ranking(spread: np.ndarray, computable: np.ndarray) -> np.ndarray:
@@ -525,6 +536,10 @@ def _say(result: Mapping[str, Any]) -> list[str]:
         f"Of {result['events']:,} events {refined:,} were computed exactly ({why}; {result['flagged']:,} "
         f"flagged in all) and {audited:,} more at random for the audit; {result['learned']:,} stay learned."
     ]
+    errors = result["learned_relative_errors"]
+    below = [f"{key[1:]} % below {100 * value:.2g} %" for key, value in errors.items() if value is not None]
+    if below:
+        sentences.append(f"Errors of the learned weights, as the model has them: {', '.join(below)}.")
     if work["fewer_events"] is not None:
         sentences.append(
             f"That is {work['fewer_events']:.3g} times fewer exact weights than for everything: "
