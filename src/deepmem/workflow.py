@@ -737,7 +737,7 @@ def demo(
     MoMEMta gave for them are learned instead. Events of another process are generated with Pythia first.
 
     **Arguments:** `output`, a folder for everything that is made; `process`, of the menu; `events`, how many
-    to generate where they are not built in; `epochs`, 150 for the built-in ones, 400 for others.
+    to generate where they are not built in; `epochs`, 100 for the built-in ones, 200 for others.
 
     **Returns** the test's figures and where to look.
     """
@@ -745,7 +745,7 @@ def demo(
     folder = Path(output)
     make_folder(folder)
     config = _demo_events(process, events, folder, reporter) | {
-        "epochs": epochs or (150 if process == "drell_yan" else 400),
+        "epochs": epochs or (100 if process == "drell_yan" else 200),
         "save_lowest_loss_model_at": str(folder / f"{process}.model"),
         "save_testing_histogram_at": str(folder / "histogram.png"),
         "run_folder": str(folder / "run"),

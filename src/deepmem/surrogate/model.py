@@ -124,8 +124,8 @@ class Surrogate:
             learned = "no scan" if scan is None else f"a scan of {scan[1]} at {scan[2].tolist()}"
             asked = ", ".join(f"{parameter}={value}" for parameter, value in at.items())
             raise UsageError(
-                f"a weight at {asked} was asked for, and this model has learned {learned}: train on weights of "
-                "a scan ('deepmem compute --set NAME=FIRST:LAST:STEP')"
+                f"a weight at {asked} was asked for, and this model has learned {learned}: train on weights "
+                "of a scan ('deepmem compute --set NAME=FIRST:LAST:STEP')"
             )
         process, parameter, values = self.scan
         value = at[parameter]
