@@ -31,7 +31,11 @@ def _learned_and_exact(
 
 def sums_over_events(events: int = 100_000, exact: int = 500, experiments: int = 1000) -> None:
     """Σ log W from learned weights and exact ones on a random subsample, over pseudo-experiments."""
-    say(f"Σ log W of {events:,} synthetic events, {exact} of them exact, {experiments} pseudo-experiments", "", "")
+    say(
+        f"Σ log W of {events:,} synthetic events, {exact} of them exact, {experiments} pseudo-experiments",
+        "",
+        "",
+    )
     for spread, noise in ((0.02, 0.0), (0.02, 0.01), (0.2, 0.01), (0.2, 0.1)):
         for stratified in (False, True):
             rng = np.random.default_rng(1)
@@ -41,15 +45,28 @@ def sums_over_events(events: int = 100_000, exact: int = 500, experiments: int =
             for _ in range(experiments):
                 rows = sums.choose(events, exact, rng, stratum, size if stratified else None)
                 true = np.exp(truth[rows])
-                weight = Weight(true * (1 + noise * rng.normal(size=exact)), noise * true, np.zeros(exact, np.int32))
+                weight = Weight(
+                    true * (1 + noise * rng.normal(size=exact)), noise * true, np.zeros(exact, np.int32)
+                )
                 found = sums.estimate(learned, rows, *sums.log_weight(weight), stratum)
                 pulls.append((found.value - truth.sum()) / found.error)
                 saved.append(found.saved)
                 error.append(found.error)
             how = "strata" if stratified else "simple"
-            say(f"learned {spread:.0%}, exact {noise:.0%}, {how}: pulls, mean and width", f"{np.mean(pulls):+.3f}, {np.std(pulls):.3f}", "0, 1 ± 0.1")
-            say("  error of the sum; learned weights alone are off by", f"{np.mean(error):.1f}; {learned.sum() - truth.sum():.0f}")
-            say("  exact weights alone would need, for the same error, times as many", f"{np.median(saved):.0f}", ">= 20")
+            say(
+                f"learned {spread:.0%}, exact {noise:.0%}, {how}: pulls, mean and width",
+                f"{np.mean(pulls):+.3f}, {np.std(pulls):.3f}",
+                "0, 1 ± 0.1",
+            )
+            say(
+                "  error of the sum; learned weights alone are off by",
+                f"{np.mean(error):.1f}; {learned.sum() - truth.sum():.0f}",
+            )
+            say(
+                "  exact weights alone would need, for the same error, times as many",
+                f"{np.median(saved):.0f}",
+                ">= 20",
+            )
 
 
 PARTS = {"sums": sums_over_events}
