@@ -30,7 +30,8 @@ perfect measurements: the block of four masses, up to four branches.
 
 **WW** (`_w_variables`): both masses, the neutrino's φ and Δη (from ½ sech²), and both energies; two branches.
 They merge at an energy of the second lepton, which is drawn accordingly, also where missing p_T depends on
-it.
+it. Where ν's p_T leaves nothing likely for ν̄ depends on φ and Δη together, event by event: both are drawn
+from a table that a trial fills (`_guided`, `weight._guided`).
 
 **H → WW** (`higgs_to_w_pair`): the pair N of neutrinos is drawn first: s of the Higgs boson and the rapidity
 difference Δ of N and L = ℓ + ℓ̄ give m_T,N² + 2 m_T,L m_T,N cosh Δ = s − m_L² + N_T² + 2 L_T·N_T, then the
@@ -39,7 +40,8 @@ direction of ν in the rest frame of N, with the mass of one W or of the other a
     d³ν/2E d³ν̄/2E δ² = ds dΔ dΩ* / [16 (1 + m_T,L/m_T,N cosh Δ)].
 
 Nothing is solved for, nothing is singular. A share of points has both Ws on their shells (`blocks.w_pair`),
-for Higgs bosons above 2 MW; each point is weighted with the density of the mixture.
+for Higgs bosons above 2 MW; each point is weighted with the density of the mixture. s, or the mass that stands
+in its place, and Δ are drawn from such a table, too.
 
 Source: the weight's definition as in `weight`; L. Sonnenschein, hep-ph/0603011 (the system of masses); P.
 Artoisenet, V. Lemaître, F. Maltoni, O. Mattelaer, 1007.3300 (changes of variables, blocks D and F).
@@ -82,7 +84,7 @@ Step: TypeAlias = Callable[[Mapping[str, Any], Mapping[str, Any], jax.Array, Any
 """(shared, event, u, what the step before returned) ↦ what the next one needs, the last one a `Proposal`.
 
 `event`: `energy`, `mass`, `eta`, `phi`, `x`, `y`, `z`, `sine` of visible legs in the process's order;
-`missing`; `activity`; `broad`. Steps are compiled one by one: XLA would compute again, at each node of a
+`missing`; `activity`; `broad`; `table` (see `_guided`). Steps are compiled one by one: XLA would compute again, at each node of a
 table, what a point needs once.
 """
 
@@ -102,6 +104,8 @@ class Block:
     by_angle: tuple[Step, ...] = ()
     """A better one, where the missing p_T is given and all energies have responses. It treats its two sides
     differently: visible legs come with either side first, and `second_first` says which."""
+    guided: tuple[int, int] | None = None
+    """Two coordinates of u that follow the event's `table`."""
 
 
 # --- visible particles
@@ -163,6 +167,30 @@ def _missing(
         # its quantiles are flat: T d²p = d²u
         missing, _ = shared["met"].flatten((u[-2], u[-1]), missing, event["activity"])
     return missing
+
+
+def _guided(step: Step, pair: tuple[int, int]) -> Step:
+    """A first step, two coordinates of whose u follow the event's `table`: densities of even cells, Σ = 1."""
+
+    def guided(shared: Mapping[str, Any], event: Mapping[str, Any], u: jax.Array, before: Any) -> Any:
+        table = jnp.asarray(event["table"])
+        size = table.shape[0]
+        rows = table.sum(axis=1)
+        row, x, _ = _in_cells(rows, jnp.cumsum(rows), u[pair[0]])
+        column, y, mass = _in_cells(table[row], jnp.cumsum(table, axis=1)[row], u[pair[1]])
+        u = u.at[pair[0]].set((row + x) / size).at[pair[1]].set((column + y) / size)
+        found = step(shared, event, u, before)
+        return found._replace(density=found.density / (size**2 * mass))
+
+    return guided
+
+
+def _in_cells(mass: jax.Array, upto: jax.Array, u: Scalar) -> tuple[jax.Array, Scalar, Scalar]:
+    """The cell that a share u of all mass falls into, how far into it, and its mass."""
+    at = u * upto[-1]
+    cell = jnp.clip((upto <= at).sum(), 0, len(mass) - 1)
+    within = 1 - (upto[cell] - at) / mass[cell]
+    return cell, jnp.clip(within, 1e-15, 1 - 1e-15), mass[cell]
 
 
 # --- masses
@@ -682,5 +710,19 @@ TOP_PAIR = Block(
     (partial(top_pair_by_energies, balance=True),),
     by_angle=(_first_side, _nodes, _cells, _drawn, _second_side),
 )
-W_PAIR = Block(4, 0.1, (_w_variables, _w_solved), (partial(_w_variables, balance=True), _w_solved))
-HIGGS_TO_W_PAIR = Block(4, 0.1, (higgs_to_w_pair,), (partial(higgs_to_w_pair, balance=True),))
+# which of the integration variables depend on each other most
+_OF_W_PAIR, _OF_HIGGS = (2, 3), (0, 1)
+W_PAIR = Block(
+    4,
+    0.1,
+    (_guided(_w_variables, _OF_W_PAIR), _w_solved),
+    (_guided(partial(_w_variables, balance=True), _OF_W_PAIR), _w_solved),
+    guided=_OF_W_PAIR,
+)
+HIGGS_TO_W_PAIR = Block(
+    4,
+    0.1,
+    (_guided(higgs_to_w_pair, _OF_HIGGS),),
+    (_guided(partial(higgs_to_w_pair, balance=True), _OF_HIGGS),),
+    guided=_OF_HIGGS,
+)

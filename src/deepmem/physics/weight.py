@@ -27,7 +27,7 @@ the resonance the integrand at a given s has its middle within 0.7 of z = 0 and 
 
 Where particles escape, `neutrinos` has the maps, from u to all momenta; the integrand comes in two stages
 then, so that |M|² and densities are evaluated for solutions alone. The map by angle is prepared by a trial of
-its variants on a few fixed points (`_tried`).
+its variants on a few fixed points (`_tried`), those of W pairs by a table from such a trial (`_guided`).
 
 What it cannot promise: with `MH = event` the propagator is dropped, and the number is a decay-angle
 discriminant, no density. Only the resonance that a process names is mapped: a Z made much narrower than the
@@ -36,7 +36,7 @@ responses (`WZ=0.001`) is missed by the rules for smooth integrands.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache, partial
 from itertools import combinations
@@ -80,6 +80,9 @@ _NEUTRINO_CALLS = 1 << 22
 # which more masses are drawn off the resonances, how many then, and what part of a weight is a trifle.
 _TRIAL_SLOTS = 2
 _HARD, _BROADER, _TRIFLE = 20.0, 0.3, 0.01
+# Points that fill a table of two coordinates, in slots; its cells per coordinate, and the share of points that
+# stays even, for 8 points per cell may have seen nothing where there is something.
+_TABLE_SLOTS, _CELLS, _EVEN = 8, 16, 0.2
 # Nodes of the density from which s is drawn off the resonance; what part of it follows the responses alone,
 # and what part is uniform; the least share of points on the resonance and off it.
 _NODES = 64
@@ -562,7 +565,7 @@ def visible(alpha: Hypothesis, events: Any) -> tuple[dict[str, np.ndarray], np.n
     can't be computed: its weight has status 3. `mass` is that of the parton, 0 for a lepton; a jet's own
     serves to get its energy from its pT. Where particles escape, `missing` (x, y) is there too, and
     `activity`, the scalar sum of pT that its response may depend on, and `broad`, the share of masses that
-    are drawn off their resonances. The first jet is the b quark's.
+    are drawn off their resonances, and an even `table`. The first jet is the b quark's.
 
     **Raises** `UsageError` where a column is missing.
     """
@@ -613,6 +616,8 @@ def visible(alpha: Hypothesis, events: Any) -> tuple[dict[str, np.ndarray], np.n
         legs["missing"] = np.stack([size * np.cos(phi), size * np.sin(phi)], axis=1)
         legs["activity"] = pt.sum(axis=1)
         legs["broad"] = np.full(count, process.block.broad)
+        if process.block.guided:
+            legs["table"] = np.full((count, _CELLS, _CELLS), 1 / _CELLS**2)
     return legs, good
 
 
@@ -823,20 +828,55 @@ def _trial(
     count = len(events["energy"])
     mean, spread = np.zeros(count), np.full(count, np.inf)
     points = integrator.fixed_points(_TRIAL_SLOTS, dimensions)
-    per_call = integrator.slots_per_call() // _TRIAL_SLOTS
+    for here, w in _on_points(f, shared, events, points):
+        mean[here] = w.mean(axis=1)
+        square = (w**2).mean(axis=1)
+        spread[here] = np.divide(square, mean[here] ** 2, out=np.full(len(w), np.inf), where=mean[here] > 0)
+    return mean, spread
+
+
+def _on_points(
+    f: integrator.Staged, shared: dict[str, Any], events: dict[str, np.ndarray], points: np.ndarray
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """The integrand, mean over a scan, at the same points `[slots, points, d]` for all: some events at a time,
+    `[events, points]`."""
+    count, slots = len(events["energy"]), len(points)
+    per_call = integrator.slots_per_call() // slots
     x = np.tile(points, (per_call, 1, 1))
     with double_precision():
         for first in range(0, count, per_call):
-            rows = np.minimum(np.arange(first, first + per_call), count - 1).repeat(_TRIAL_SLOTS)
+            rows = np.minimum(np.arange(first, first + per_call), count - 1).repeat(slots)
             found, *_ = integrator.values(f, shared, {k: v[rows] for k, v in events.items()}, x)
-            w = np.nan_to_num(np.asarray(found).mean(axis=-1)).reshape(per_call, -1)[: count - first]
-            here = slice(first, first + per_call)
-            mean[here] = w.mean(axis=1)
-            square = (w**2).mean(axis=1)
-            spread[here] = np.divide(
-                square, mean[here] ** 2, out=np.full(len(w), np.inf), where=mean[here] > 0
-            )
-    return mean, spread
+            w = np.nan_to_num(np.asarray(found).mean(axis=-1)).reshape(per_call, -1)
+            yield slice(first, first + per_call), w[: count - first]
+
+
+def _guided(
+    f: integrator.Staged,
+    shared: dict[str, Any],
+    events: dict[str, np.ndarray],
+    dimensions: int,
+    pair: tuple[int, int],
+) -> np.ndarray:
+    """The events' tables of two coordinates, from the integrand on fixed points: √(mean square) per cell.
+
+    That is the density of least variance. Cells share with their neighbours, for they have seen few points.
+    """
+    points = integrator.fixed_points(_TABLE_SLOTS, dimensions)
+    one, other = (np.floor(points.reshape(-1, dimensions)[:, i] * _CELLS).astype(int) for i in pair)
+    at = one * _CELLS + other
+    per_cell = np.maximum(np.bincount(at, minlength=_CELLS**2), 1)
+    tables = np.zeros((len(events["energy"]), _CELLS, _CELLS))
+    for here, w in _on_points(f, shared, events, points):
+        squares = np.stack([np.bincount(at, each**2, _CELLS**2) for each in w]) / per_cell
+        tables[here] = np.sqrt(squares).reshape(-1, _CELLS, _CELLS)
+    for axis in (1, 2):
+        tables = np.moveaxis(tables, axis, -1)
+        padded = np.pad(tables, ((0, 0), (0, 0), (1, 1)), mode="edge")
+        tables = np.moveaxis((padded[..., :-2] + 2 * tables + padded[..., 2:]) / 4, -1, axis)
+    total = tables.sum(axis=(1, 2), keepdims=True)
+    even = np.full_like(tables, 1 / _CELLS**2)
+    return (1 - _EVEN) * np.divide(tables, total, out=even.copy(), where=total > 0) + _EVEN * even
 
 
 def compute(
@@ -909,6 +949,9 @@ def _estimate(
             events = _assigned(alpha, events)
         if alpha.by_angle:
             events = _tried(f, shared, events, dimensions, together)
+        block = alpha.process.block
+        if block is not None and block.guided:
+            events = events | {"table": _guided(f, shared, events, dimensions, block.guided)}
         # an assignment's points are the same alone and beside the other one's
         numbers = (2 * indices[:, None] + np.array(alpha.process.assignments)).ravel()
         estimate = integrator.lattice(
