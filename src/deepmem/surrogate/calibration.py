@@ -12,11 +12,11 @@ joined on the validation part, which no member has seen,
     σ²(x) = exp 2[A(t) + b g(x)] + exp 2[C(t)] s²(x),
 
 A and C linear between knots in the predicted t = −log10 w, by maximum likelihood; the error that labels
-have themselves is added in squares, so that it isn't taken for the network's. Then two numbers are fixed so
-that 68.27 % of the validation part lie within one error of the weight, and 95 % within 1.96: a factor, and
-an exponent γ that spreads errors more or less about their mean (conformal calibration, V. Vovk et al.,
-"Algorithmic Learning in a Random World"; for two levels at once). It is the weight that is calibrated, not
-its logarithm.
+have themselves is added in squares, so that it isn't taken for the network's. Then a factor, linear between
+the knots, and an exponent γ are fixed so that 68.27 % of the validation part lie within one error of the
+weight, and 95 % within 1.96: γ spreads errors more or less about their mean at that t (conformal calibration,
+V. Vovk et al., "Algorithmic Learning in a Random World"; for two levels at once). It is the weight that is
+calibrated, not its logarithm.
 
 *What is unlike.* An event is outside (status 4) where a feature is beyond the training part's range, where it
 is farther from a sample of training rows than 99.85 % of the validation part are, where its error is larger
@@ -75,7 +75,7 @@ class Calibration(NamedTuple):
     spread: np.ndarray  # C
     centre: np.ndarray  # ln σ by knots, about which γ spreads
     gamma: np.ndarray
-    factor: np.ndarray  # ln of it
+    factor: np.ndarray  # ln of it, by knots
     largest: np.ndarray  # ln σ beyond which an event is outside
     rows: np.ndarray  # [rows, features]
     distance: np.ndarray  # [], squared
@@ -132,9 +132,12 @@ def calibrated(
 ) -> Float[Array, "n k"]:
     """ln σ with γ and the factor applied."""
     c = calibration
-    middle = [jnp.interp(mean[:, i], c.knots[i], c.centre[i]) for i in range(mean.shape[1])]
-    centre = jnp.stack(middle, axis=1)
-    return c.factor + centre + c.gamma * (log_s - centre)
+    columns = []
+    for i in range(mean.shape[1]):
+        centre = jnp.interp(mean[:, i], c.knots[i], c.centre[i])
+        factor = jnp.interp(mean[:, i], c.knots[i], c.factor[i])
+        columns.append(factor + centre + c.gamma[i] * (log_s[:, i] - centre))
+    return jnp.stack(columns, axis=1)
 
 
 def squared_distance(rows: Float[Array, "m f"], x: Float[Array, "n f"]) -> Float[Array, " n"]:
@@ -298,25 +301,28 @@ def _fit_one(
     at_knots = np.linalg.lstsq(hats, log_s)[0]
     centre = hats @ at_knots
 
-    def factors(gamma: float) -> tuple[float, float]:
-        claimed = scale * np.exp(centre + gamma * (log_s - centre))
-        return tuple(
-            float(np.quantile(np.sqrt(np.maximum(delta2 / z**2 - noise2, 0)) / claimed, level))
-            for z, level in ((1.0, 0.6827), (1.96, 0.95))
-        )  # type: ignore[return-value]
+    def levels(claimed: np.ndarray, rows: Any = slice(None)) -> tuple[float, float]:
+        """What errors must be multiplied with for either interval to cover."""
+        left = np.sqrt(np.maximum(delta2[rows] - noise2[rows], 0)) / claimed[rows]
+        wide = np.sqrt(np.maximum(delta2[rows] / 1.96**2 - noise2[rows], 0)) / claimed[rows]
+        return float(np.quantile(left, 0.6827)), float(np.quantile(wide, 0.95))
 
     gammas = np.exp(np.linspace(-1, 1, 41) * np.log(_SHARPER))
-    pairs = np.array([factors(gamma) for gamma in gammas])
+    pairs = np.array([levels(scale * np.exp(centre + gamma * (log_s - centre))) for gamma in gammas])
     # the two levels agree best there, the least change deciding between equals
     mismatch = np.abs(np.log((pairs[:, 1] + _TINY) / (pairs[:, 0] + _TINY))) + 0.02 * np.abs(np.log(gammas))
-    best = int(np.argmin(mismatch))
-    gamma, (inner, outer) = gammas[best], pairs[best]
-    # the geometric mean of both; where noise hides the network's errors, what the likelihood says
-    hidden = np.median(noise2) > 4 * np.median(scale**2 * np.exp(2 * log_s))
-    factor = 1.0 if hidden else np.sqrt(max(inner, 0.1) * max(outer, 0.1))
-    claimed = np.log(factor) + centre + gamma * (log_s - centre)
-    numbers = (at_knots, gamma, np.log(factor), np.quantile(claimed, 1 - _OUTSIDE))
-    return knots, bulk, np.asarray(power), spread, *map(np.asarray, numbers)
+    gamma = gammas[int(np.argmin(mismatch))]
+    spread_out = centre + gamma * (log_s - centre)
+    factor = np.zeros(_KNOTS)
+    # where noise hides the network's errors, they are what the likelihood says
+    if np.median(noise2) <= 4 * np.median(scale**2 * np.exp(2 * log_s)):
+        low, high = np.r_[-np.inf, knots[:-1]], np.r_[knots[1:], np.inf]
+        for _ in range(3):  # neighbouring windows overlap
+            claimed = scale * np.exp(spread_out + hats @ factor)
+            for i, rows in enumerate((t >= low[:, None]) & (t <= high[:, None])):
+                factor[i] += np.mean(np.log(np.maximum(levels(claimed, rows), 0.1))) if rows.any() else 0.0
+    largest = np.quantile(spread_out + hats @ factor, 1 - _OUTSIDE)
+    return knots, bulk, np.asarray(power), spread, at_knots, np.asarray(gamma), factor, np.asarray(largest)
 
 
 def two_sample_of(features: np.ndarray, outside: float) -> TwoSample:
