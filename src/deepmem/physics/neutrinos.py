@@ -29,8 +29,8 @@ point. Which top comes first is chosen per event, see `weight`.
 perfect measurements: the block of four masses, up to four branches.
 
 **WW** (`_w_variables`): both masses, the neutrino's φ and Δη (from ½ sech²), both energies; two branches.
-They merge at an energy of the second lepton, which is drawn accordingly, also where missing p_T depends on it.
-Where ν's p_T leaves nothing likely for ν̄ depends on φ and Δη together, event by event: both are drawn from a
+They merge at an energy of the second lepton, which is drawn accordingly, also where missing p_T depends on
+it. Where ν's p_T leaves nothing likely for ν̄ depends on φ and Δη together, event by event: both are drawn from a
 table that a trial fills (`_guided`, `weight._guided`).
 
 **H → WW** (`higgs_to_w_pair`): the pair N of neutrinos is drawn first: s of the Higgs boson and the rapidity
@@ -709,8 +709,8 @@ TOP_PAIR = Block(
     (partial(top_pair_by_energies, balance=True),),
     by_angle=(_first_side, _nodes, _cells, _drawn, _second_side),
 )
-# φ and Δη. No table for H → WW: few points see a Higgs boson's narrow channel in an event that hardly fits it,
-# and what they missed came out low by a factor of twelve.
+# φ and Δη. No table for H → WW: in an event that hardly fits, its points missed what counts, and a
+# weight came out low by a factor of twelve.
 _OF_W_PAIR = (2, 3)
 W_PAIR = Block(
     4,
