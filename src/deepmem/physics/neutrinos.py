@@ -30,8 +30,8 @@ perfect measurements: the block of four masses, up to four branches.
 
 **WW** (`_w_variables`): both masses, the neutrino's φ and Δη (from ½ sech²), both energies; two branches.
 They merge at an energy of the second lepton, which is drawn accordingly, also where missing p_T depends on
-it. Where ν's p_T leaves nothing likely for ν̄ depends on φ and Δη together, event by event: both are drawn from
-a table that a trial fills (`_guided`, `weight._guided`).
+it. Where the neutrino's p_T leaves nothing likely for the other one depends on φ and Δη together, event by
+event: both are drawn from a table that a trial fills (`_guided`, `weight._guided`).
 
 **H → WW** (`higgs_to_w_pair`): the pair N of neutrinos is drawn first: s of the Higgs boson and the rapidity
 difference Δ of N and L = ℓ + ℓ̄ give m_T,N² + 2 m_T,L m_T,N cosh Δ = s − m_L² + N_T² + 2 L_T·N_T, then the
