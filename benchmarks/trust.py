@@ -123,7 +123,10 @@ def back_to_exact() -> None:
             f"{work['exact_events']:,}",
         )
         say("  times fewer than for everything", f"{work['fewer_events']:.1f}", ">= 20")
-        say("  tolerance at which it would be 20 times fewer", f"{found['learned_relative_errors']['q95']:.2%}")
+        say(
+            "  tolerance at which it would be 20 times fewer",
+            f"{found['learned_relative_errors']['q95']:.2%}",
+        )
         for key, what in (("bias", "mean"), ("sum_bias", "sum")):
             if audit[key]:
                 say(

@@ -261,6 +261,12 @@ def _calibrate(
     if found is None:
         reporter.warning("too few validation rows have a valid weight: errors will be NaN")
         return Honest()
+    for name, hidden in zip(config.weights, found[1].hidden, strict=True):
+        if hidden:
+            reporter.warning(
+                f"{name}: the labels' own errors are more than twice the network's and hide them, so the errors of "
+                "learned weights are estimates, not calibrated: compute the validation part more precisely"
+            )
     return Honest(*found, calibration.two_sample_of(training.features, 0.0))
 
 
@@ -459,12 +465,20 @@ def _model_card(model: Surrogate) -> dict[str, Any]:
         "features": f"{model.kind}: {', '.join(model.feature_map.names)}",
         "network": f"{model.network}, {model.depth} layers of {model.width}",
         "members": model.members,
-        "errors": "none" if model.calibration is None else "calibrated on the validation part",
+        "errors": _errors_of(model),
         "epoch": model.about.get("epoch"),
         "loss": model.about.get("loss"),
         "training_rows": model.about.get("training_rows"),
         "versions": model.about.get("versions"),
     }
+
+
+def _errors_of(model: Surrogate) -> str:
+    if model.calibration is None:
+        return "none"
+    if model.calibration.hidden.any():
+        return "estimated: the labels' own errors hide the network's"
+    return "calibrated on the validation part"
 
 
 def _reasons(truth: np.ndarray, predicted: np.ndarray) -> dict[str, int]:

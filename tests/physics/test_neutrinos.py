@@ -162,6 +162,16 @@ def test_where_two_solutions_of_w_pairs_merge_the_density_is_bounded(case):
     assert ratio.max() < 25
 
 
+@pytest.mark.parametrize("met", ["event", "balance"])
+def test_a_table_of_w_pairs_changes_no_weight(met):
+    """Also of events of tt̄, which hardly fit."""
+    events = leptons_alone(columns(*EVENTS))
+    guided = computed("ww_2l", events, met=met)
+    with patch.object(weight, "_guided", lambda f, shared, events, *_: events["table"]):
+        even = computed("ww_2l", events, met=met, seed=1)
+    assert_agree(guided, even)
+
+
 def test_both_maps_and_both_sides_give_one_weight(tops):
     """Energies solved for, or all drawn; either top first."""
     events = columns("gen0000", "gen0016")

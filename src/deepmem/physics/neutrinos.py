@@ -28,10 +28,10 @@ point. Which top comes first is chosen per event, see `weight`.
 **tt̄ with all energies drawn** (`top_pair_by_energies`), for missing p_T that balances the partons, and for
 perfect measurements: the block of four masses, up to four branches.
 
-**WW** (`_w_variables`): both masses, the neutrino's φ and Δη (from ½ sech²), and both energies; two branches.
+**WW** (`_w_variables`): both masses, the neutrino's φ and Δη (from ½ sech²), both energies; two branches.
 They merge at an energy of the second lepton, which is drawn accordingly, also where missing p_T depends on
-it. Where ν's p_T leaves nothing likely for ν̄ depends on φ and Δη together, event by event: both are drawn
-from a table that a trial fills (`_guided`, `weight._guided`).
+it. Where the neutrino's p_T leaves nothing likely for the other one depends on φ and Δη together, event by
+event: both are drawn from a table that a trial fills (`_guided`, `weight._guided`).
 
 **H → WW** (`higgs_to_w_pair`): the pair N of neutrinos is drawn first: s of the Higgs boson and the rapidity
 difference Δ of N and L = ℓ + ℓ̄ give m_T,N² + 2 m_T,L m_T,N cosh Δ = s − m_L² + N_T² + 2 L_T·N_T, then the
@@ -40,8 +40,7 @@ direction of ν in the rest frame of N, with the mass of one W or of the other a
     d³ν/2E d³ν̄/2E δ² = ds dΔ dΩ* / [16 (1 + m_T,L/m_T,N cosh Δ)].
 
 Nothing is solved for, nothing is singular. A share of points has both Ws on their shells (`blocks.w_pair`),
-for Higgs bosons above 2 MW; each point is weighted with the density of the mixture. s, or the mass that stands
-in its place, and Δ are drawn from such a table, too.
+for Higgs bosons above 2 MW; each point is weighted with the density of the mixture.
 
 Source: the weight's definition as in `weight`; L. Sonnenschein, hep-ph/0603011 (the system of masses); P.
 Artoisenet, V. Lemaître, F. Maltoni, O. Mattelaer, 1007.3300 (changes of variables, blocks D and F).
@@ -84,8 +83,8 @@ Step: TypeAlias = Callable[[Mapping[str, Any], Mapping[str, Any], jax.Array, Any
 """(shared, event, u, what the step before returned) ↦ what the next one needs, the last one a `Proposal`.
 
 `event`: `energy`, `mass`, `eta`, `phi`, `x`, `y`, `z`, `sine` of visible legs in the process's order;
-`missing`; `activity`; `broad`; `table` (see `_guided`). Steps are compiled one by one: XLA would compute again, at each node of a
-table, what a point needs once.
+`missing`; `activity`; `broad`; `table` (see `_guided`). Steps are compiled one by one: XLA would compute
+again, at each node of a table, what a point needs once.
 """
 
 
@@ -710,8 +709,9 @@ TOP_PAIR = Block(
     (partial(top_pair_by_energies, balance=True),),
     by_angle=(_first_side, _nodes, _cells, _drawn, _second_side),
 )
-# which of the integration variables depend on each other most
-_OF_W_PAIR, _OF_HIGGS = (2, 3), (0, 1)
+# φ and Δη. No table for H → WW: in an event that hardly fits, its points missed what counts, and a
+# weight came out low by a factor of twelve.
+_OF_W_PAIR = (2, 3)
 W_PAIR = Block(
     4,
     0.1,
@@ -719,10 +719,4 @@ W_PAIR = Block(
     (_guided(partial(_w_variables, balance=True), _OF_W_PAIR), _w_solved),
     guided=_OF_W_PAIR,
 )
-HIGGS_TO_W_PAIR = Block(
-    4,
-    0.1,
-    (_guided(higgs_to_w_pair, _OF_HIGGS),),
-    (_guided(partial(higgs_to_w_pair, balance=True), _OF_HIGGS),),
-    guided=_OF_HIGGS,
-)
+HIGGS_TO_W_PAIR = Block(4, 0.1, (higgs_to_w_pair,), (partial(higgs_to_w_pair, balance=True),))

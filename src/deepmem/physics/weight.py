@@ -80,8 +80,8 @@ _NEUTRINO_CALLS = 1 << 22
 # which more masses are drawn off the resonances, how many then, and what part of a weight is a trifle.
 _TRIAL_SLOTS = 2
 _HARD, _BROADER, _TRIFLE = 20.0, 0.3, 0.01
-# Points that fill a table of two coordinates, in slots; its cells per coordinate, and the share of points that
-# stays even, for 8 points per cell may have seen nothing where there is something.
+# Points that fill a table of two coordinates, in slots; its cells per coordinate, and the share of points
+# that stays even, for 8 points per cell may have seen nothing where there is something.
 _TABLE_SLOTS, _CELLS, _EVEN = 8, 16, 0.2
 # Nodes of the density from which s is drawn off the resonance; what part of it follows the responses alone,
 # and what part is uniform; the least share of points on the resonance and off it.
@@ -838,8 +838,10 @@ def _trial(
 def _on_points(
     f: integrator.Staged, shared: dict[str, Any], events: dict[str, np.ndarray], points: np.ndarray
 ) -> Iterator[tuple[slice, np.ndarray]]:
-    """The integrand, mean over a scan, at the same points `[slots, points, d]` for all: some events at a time,
-    `[events, points]`."""
+    """The integrand, mean over a scan, at the same points `[slots, points, d]` for all.
+
+    Some events at a time: which, and `[events, points]`.
+    """
     count, slots = len(events["energy"]), len(points)
     per_call = integrator.slots_per_call() // slots
     x = np.tile(points, (per_call, 1, 1))
