@@ -264,8 +264,9 @@ def _calibrate(
     for name, hidden in zip(config.weights, found[1].hidden, strict=True):
         if hidden:
             reporter.warning(
-                f"{name}: the labels' own errors are more than twice the network's and hide them, so the errors of "
-                "learned weights are estimates, not calibrated: compute the validation part more precisely"
+                f"{name}: the labels' own errors are more than twice the network's and hide them, so the "
+                "errors of learned weights are estimates, not calibrated: compute the validation part more "
+                "precisely"
             )
     return Honest(*found, calibration.two_sample_of(training.features, 0.0))
 
