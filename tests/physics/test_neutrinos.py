@@ -199,7 +199,12 @@ def test_higgs_to_w_pair_agrees_with_the_map_of_w_pairs():
     own = integrator.lattice(weight.integrand(alpha), shared, rows, 6, precision=0.01, calls=1 << 18)
     plain = weight._with_neutrinos(alpha.process, 4, None, "pt0", neutrinos.W_PAIR.by_energies)
     other = integrator.lattice(
-        plain, shared, rows | {"broad": np.full(2, 0.3)}, 6, precision=0.01, calls=1 << 18
+        plain,
+        shared,
+        rows | {"broad": np.full(2, 0.3), "table": np.full((2, 16, 16), 1 / 256)},
+        6,
+        precision=0.01,
+        calls=1 << 18,
     )
     assert np.all(np.abs(own.value - other.value)[:, 0] < 4 * np.hypot(own.error, other.error)[:, 0])
 
