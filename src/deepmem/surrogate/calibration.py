@@ -14,9 +14,9 @@ joined on the validation part, which no member has seen,
 A and C linear between knots in the predicted t = −log10 w, by maximum likelihood; the error that labels
 have themselves is added in squares, so that it isn't taken for the network's. Then a factor, linear between
 the knots, and an exponent γ are fixed so that 68.27 % of the validation part lie within one error of the
-weight, and 95 % within 1.96: γ spreads errors more or less about their mean at that t (conformal calibration,
-V. Vovk et al., "Algorithmic Learning in a Random World"; for two levels at once). It is the weight that is
-calibrated, not its logarithm.
+weight, and 95 % within 1.96, with sizes fitted on other validation rows: γ spreads errors more or less about
+their mean at that t (conformal calibration, V. Vovk et al., "Algorithmic Learning in a Random World"; for two
+levels at once). It is the weight that is calibrated, not its logarithm.
 
 *What is unlike.* An event is outside (status 4) where a feature is beyond the training part's range, where it
 is farther from a sample of training rows than 99.85 % of the validation part are, where its error is larger
@@ -51,6 +51,7 @@ _KNOTS = 8
 _SHIFT_KNOTS = 25
 # Residuals beyond so many of their median size don't count in the shift.
 _CLIPPED = 6.0
+_FOLDS = 5
 _EPOCHS, _BATCH, _RATE = 30, 512, 3e-3
 # Rows from which the size of errors is learned, at most; rows kept to measure distances from.
 LEARNED_FROM = 200_000
@@ -286,17 +287,28 @@ def _fit_one(
         # g, learned on errors of single members, counts about its median
         return c[:_KNOTS] + shift - c[_KNOTS] * np.median(g), c[_KNOTS], c[_KNOTS + 1 :]
 
-    def cost(c: np.ndarray) -> float:
+    def log_size(c: np.ndarray, rows: Any) -> np.ndarray:
         bulk, power, spread = unpack(c)
-        log_s = _joined(np, knots, bulk, power, spread, t, s, g) - shift
-        variance = np.exp(2 * np.clip(log_s, -15, 15)) + n2
+        return _joined(np, knots, bulk, power, spread, t[rows], s[rows], g[rows])
+
+    def cost(c: np.ndarray, rows: Any) -> float:
+        variance = np.exp(2 * np.clip(log_size(c, rows) - shift, -15, 15)) + n2[rows]
         wiggle = np.sum(np.diff(c[:_KNOTS]) ** 2) + np.sum(np.diff(c[_KNOTS + 1 :]) ** 2)
         prior = np.sum(c[_KNOTS + 1 :] ** 2) + (c[_KNOTS] - 1) ** 2
-        return float(np.mean(np.log(variance) + y2 / variance) / 2 + 1e-3 * wiggle + 1e-4 * prior)
+        likelihood = np.mean(np.log(variance) + y2[rows] / variance) / 2
+        return float(likelihood + 1e-3 * wiggle + 1e-4 * prior)
 
-    start = np.r_[np.full(_KNOTS, -0.5), 1.0, np.zeros(_KNOTS)]
-    bulk, power, spread = unpack(optimize.minimize(cost, start, method="L-BFGS-B").x)
-    log_s = _joined(np, knots, bulk, power, spread, t, s, g)
+    def likeliest(rows: Any) -> np.ndarray:
+        start = np.r_[np.full(_KNOTS, -0.5), 1.0, np.zeros(_KNOTS)]
+        return optimize.minimize(cost, start, args=(rows,), method="L-BFGS-B").x
+
+    everything = slice(None)
+    bulk, power, spread = unpack(likeliest(everything))
+    # coverage is set with sizes that each fifth of the rows had no part in: their own would flatter
+    log_s = np.empty_like(t)
+    fold = np.arange(len(t)) % _FOLDS
+    for each in range(_FOLDS):
+        log_s[fold == each] = log_size(likeliest(fold != each), fold == each)
     # of the weight itself: w_true/w_predicted − 1, its noise, and the relative error that is claimed
     delta2 = np.expm1(-scale * error) ** 2
     noise2 = (scale * noise) ** 2
