@@ -137,7 +137,9 @@ def test_early_stopping_keeps_the_best(small: Path, tmp_path: Path) -> None:
 def test_the_test_part_is_judged(trained: tuple[dict[str, Any], Path]) -> None:
     config, folder = trained
     result = deepmem.test(config)
+    report = result.pop("report")
     assert json.loads((folder / "run" / "test.json").read_text()) == result
+    assert Path(report["report"]).exists()
     figures = result["weights"]["weight_DY"]
     assert figures["events"] == 200
     assert figures["q68"] < figures["q95"] < figures["q999"]
