@@ -89,6 +89,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory, small: Path) -> tuple[dict
     import deepmem
 
     folder = tmp_path_factory.mktemp("trained")
-    config = configuration(folder, small, epochs=8)
+    config = configuration(folder, small, epochs=12)
     deepmem.train(config)
     return config, folder

@@ -102,7 +102,7 @@ def test_other_arguments_begin_anew(
 ) -> None:
     path = str(write_tree(tmp_path / "events.root", events))
     calls = []
-    compute_chunk = exact._compute_chunk
+    compute_chunk = exact.compute_chunk
 
     def interrupted(*arguments: Any) -> Any:
         calls.append(arguments)
@@ -110,7 +110,7 @@ def test_other_arguments_begin_anew(
             raise KeyboardInterrupt
         return compute_chunk(*arguments)
 
-    monkeypatch.setattr(exact, "_compute_chunk", interrupted)
+    monkeypatch.setattr(exact, "compute_chunk", interrupted)
     with pytest.raises(KeyboardInterrupt):
         exact.compute_files([path], tmp_path / "w.root", ["drell_yan"])
     exact.compute_files([path], tmp_path / "w.root", ["drell_yan"], MZ=91.0)

@@ -258,7 +258,7 @@ def test_an_event_alone_is_the_event_in_a_batch(pairs, quartets):
     for process, events in (("drell_yan", pairs), ("higgs_4l", quartets)):
         alpha = weight.hypothesis(process)
         together = weight.compute(alpha, events)[process]
-        alone = weight.compute(alpha, rows(events, slice(7, 8)), first_entry=7)[process]
+        alone = weight.compute(alpha, rows(events, slice(7, 8)), entries=np.array([7]))[process]
         for name in ("value", "error", "status"):
             assert getattr(alone, name)[0] == getattr(together, name)[7]
 
