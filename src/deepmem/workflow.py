@@ -26,7 +26,7 @@ from deepmem.data.loaders import LOADERS, Loader, Paired, Rows, ahead
 from deepmem.data.root import Source, read_provenance, read_weights, write_weights
 from deepmem.errors import DeepMEMError, UsageError
 from deepmem.evaluation import metrics
-from deepmem.evaluation.report import report, write_evidence
+from deepmem.evaluation.report import read_history, report, write_evidence
 from deepmem.event import Status, Weight
 from deepmem.exact import by_status, compute_files
 from deepmem.generate import generate
@@ -194,7 +194,7 @@ def _train(config: Config, resume: bool, reporter: Reporter) -> Surrogate:
     history: list[dict[str, Any]] = []
     if resume:
         training.resume(checkpoint, fingerprint)
-        history = _read_history(log)[: training.epoch]
+        history = read_history(log)[: training.epoch]
         reporter.message(f"resumed after epoch {training.epoch}")
     write_text(log, "".join(json.dumps(entry) + "\n" for entry in history))
     with (
@@ -313,16 +313,6 @@ def _noticing(rows: Iterator[Rows], config: Config, reporter: Reporter) -> Itera
 def _note(record: Record) -> str:
     validation = "" if record.validation_loss is None else f", validation {record.validation_loss:.3g}"
     return f"loss {record.loss:.3g}{validation}, {record.events_per_second:,.0f} events/s"
-
-
-def _read_history(path: Path) -> list[dict[str, Any]]:
-    entries = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-        try:
-            entries.append(json.loads(line))
-        except json.JSONDecodeError:  # the line that was being written when the run was killed
-            break
-    return entries
 
 
 @contextmanager

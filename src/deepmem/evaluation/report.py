@@ -78,7 +78,7 @@ def report(folder: str | Path) -> dict[str, Any]:
     """
     folder = Path(folder)
     test = _read(folder / "test.json", "run 'deepmem test' first, with this run folder")
-    history = _history(folder / "metrics.jsonl")
+    history = read_history(folder / "metrics.jsonl")
     numbers: dict[str, Any] = {
         "made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "verdict": {name: verdict(figures) for name, figures in test["weights"].items()},
@@ -119,7 +119,8 @@ def _read(path: Path, otherwise: str) -> dict[str, Any]:
         raise UsageError(f"{path} cannot be read: {error}") from None
 
 
-def _history(path: Path) -> list[dict[str, Any]]:
+def read_history(path: Path) -> list[dict[str, Any]]:
+    """The epochs of a `metrics.jsonl`; none where there is no such file."""
     entries: list[dict[str, Any]] = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         try:
