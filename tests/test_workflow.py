@@ -199,7 +199,9 @@ def test_mev_files_give_the_same_weights(
         for n in COLUMNS
     }
     events = write_tree(tmp_path / "events.root", scaled)
-    config = configuration(tmp_path, small, input_paths=[str(events)], unit="MeV", epochs=trained[0]["epochs"])
+    config = configuration(
+        tmp_path, small, input_paths=[str(events)], unit="MeV", epochs=trained[0]["epochs"]
+    )
     weights = deepmem.train(config)(scaled)["weight_DY"].value
     gev = Surrogate.load(trained[0]["save_lowest_loss_model_at"])({n: drell_yan[n][:2000] for n in COLUMNS})[
         "weight_DY"

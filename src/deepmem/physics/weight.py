@@ -58,7 +58,13 @@ from deepmem.physics.errors import ParameterError, unknown_name
 from deepmem.physics.neutrinos import Step
 from deepmem.physics.precision import double_precision, require_double
 from deepmem.physics.processes import find_process
-from deepmem.physics.processes.base import DEFAULT_DENSITY, DEFAULT_FLAVOURS, MISSING_COLUMNS, Process
+from deepmem.physics.processes.base import (
+    DEFAULT_DENSITY,
+    DEFAULT_FLAVOURS,
+    MISSING_COLUMNS,
+    MatrixElements,
+    Process,
+)
 
 # Gaussian quantiles are spread by this much, and more where energies have to rise, see `_prepared`.
 _STRETCH = 1.1
@@ -265,6 +271,9 @@ def hypothesis(
     )
 
 
+_at_scale = jax.jit(pdf.PartonDensity.at_scale)  # one call to compile in place of forty
+
+
 @lru_cache(maxsize=8)
 def _density(name: str) -> pdf.PartonDensity:
     return pdf.load(name)
@@ -276,7 +285,7 @@ def shared_by_events(alpha: Hypothesis) -> dict[str, Any]:
     with double_precision():
         p = jax.tree.map(lambda v: jnp.broadcast_to(jnp.asarray(v, dtype=float), (count,)), alpha.parameters)
         partons = sorted({parton for state in _states(alpha) for parton in state})
-        density = _density(alpha.density_name).select(*partons).at_scale(jnp.asarray(alpha.scale))
+        density = _at_scale(_density(alpha.density_name).select(*partons), np.asarray(alpha.scale))
         shared = {"parameters": p, "density": density, "responses": dict(alpha.responses)}
         if alpha.resonant:
             mass, width = alpha.process.resonance or ("", "")
@@ -426,7 +435,7 @@ def _partonic(
             m = jnp.sqrt(x1 * x2) * sqrt_s
             p = p._replace(**{mass: m})
             factor = (m * getattr(p, width)) ** 2
-        squared = process.matrix_elements(legs, p, subset)
+        squared = _traced_once(process.matrix_elements)(legs, p, subset)
         result = zero
         for states, m2 in zip(process.channels, squared, strict=True):
             partons = [(a, b) for a, b in states if all(abs(q) == 21 or abs(q) <= flavours for q in (a, b))]
@@ -437,6 +446,12 @@ def _partonic(
     # x f(x) was read, so x₁x₂ is divided out once more
     flux = (2 * jnp.pi) ** 4 * (2 / s) / (2 * x1 * x2 * s) / (x1 * x2)
     return flux * jax.vmap(one)(shared["parameters"]), density.below(x1) | density.below(x2)
+
+
+@cache
+def _traced_once(matrix_elements: MatrixElements) -> MatrixElements:
+    """|M|² as a function of its own: a table of s and the integrand share one trace, half a second each."""
+    return jax.jit(matrix_elements, static_argnums=2)
 
 
 def _flat_energies(
