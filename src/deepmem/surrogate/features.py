@@ -185,9 +185,13 @@ class FeatureMap:
                 * (energy[1] * pz[0] - energy[0] * pz[1])
                 / jnp.sqrt(total_mass2 * (total_mass2 + total_pt2))
             )
-        else:
-            for (i, j), m2 in pair_mass2.items():
-                features[f"log mass {objects[i].name} {objects[j].name}"] = jnp.log(m2) / 2
+        for (i, j), m2 in pair_mass2.items() if len(objects) > 2 else ():
+            features[f"log mass {objects[i].name} {objects[j].name}"] = jnp.log(m2) / 2
+            features[f"part of mass {objects[i].name} {objects[j].name}"] = m2 / total_mass2
+        for k, o in enumerate(objects) if len(objects) > 2 else ():
+            # what the mass owes to this energy, ∂ ln m²/∂ ln E if massless
+            own = sum(m2 for pair, m2 in pair_mass2.items() if k in pair)
+            features[f"part of mass {o.name}"] = own / total_mass2
         for name, p, angle in missing:
             x, y = p * jnp.cos(angle), p * jnp.sin(angle)
             features[f"log(1 + total pT with {name})"] = jnp.log1p(jnp.hypot(sum(px) + x, sum(py) + y))
