@@ -676,11 +676,15 @@ class _Lessons:
     output: str
     reporter: Reporter
 
+    def usable(self, entries: np.ndarray) -> np.ndarray:
+        """Those of some entries that have a weight to learn from."""
+        weight = self.truth[entries]
+        return entries[(weight.status <= Status.PRECISION) & (weight.value > 0)]
+
     def learn(self, entries: np.ndarray, weights: Path, model: Path) -> Surrogate:
         """The model of a training with these entries, whose weights go to a file of their own."""
         name = self.training.weights[0]
-        usable = (self.truth.status[entries] <= Status.PRECISION) & (self.truth.value[entries] > 0)
-        entries = np.sort(entries[usable])
+        entries = np.sort(self.usable(entries))
         if not len(entries):
             raise UsageError("--learn: nothing that was computed has a positive weight to learn from")
         about = {"command": "refine --learn", "of": self.output}
@@ -705,6 +709,8 @@ class _Lessons:
     def predict(self, model: Surrogate, entries: np.ndarray) -> np.ndarray:
         """What a model says of these entries, in ascending order."""
         tables = [table for table, _ in self.source.scattered(entries)]
+        if not tables:
+            return np.empty(0)
         return model.predict(np.concatenate(tables))[self.training.weights[0]].value
 
 
@@ -738,33 +744,46 @@ def _learn(
                 if (choice, number) not in models:
                     path = folder / "learning" / f"{choice.replace(' ', '_')}_{number}.model"
                     models[choice, number] = lessons.learn(chosen[:number], path.with_suffix(".root"), path)
-    # exact weights that no model has learned from, and of how many events each is a random sample
     judged = {"audited": entries["audited"], "refined_held_out": entries["held_out"]}
-    sizes = {"audited": result["population"], "refined_held_out": len(entries["refined"])}
-    judged = {what: rows for what, rows in judged.items() if len(rows)}
+    figures: dict[str, Any] = {
+        "model": str(target),
+        "events": len(lessons.usable(worst)),
+        "file": str(folder / "learned.root"),
+        "curve": _curve(lessons, models, judged, (result["population"], len(entries["refined"]))),
+    }
+    for what, rows in judged.items():
+        if len(rows):
+            figures[what] = {
+                when: metrics.compare(truth.value[rows], lessons.predict(model, rows))
+                for when, model in (("before", old), ("after", new))
+            }
+    return figures
+
+
+def _curve(
+    lessons: _Lessons,
+    models: Mapping[tuple[str, int], Surrogate],
+    judged: Mapping[str, np.ndarray],
+    sizes: Sequence[int],
+) -> list[dict[str, Any]]:
+    """|Δ| of models that have learned from so many events, chosen in two ways.
+
+    **Arguments:** `judged`, of each part of the events a random sample that no model has learned from;
+    `sizes`, of the parts.
+
+    **Returns** a point per model: quantiles of |Δ| of each part and of `all`, None where none can be judged.
+    """
     curve = []
     for (choice, number), model in models.items():
         delta = {}
         for what, rows in judged.items():
             with np.errstate(divide="ignore", invalid="ignore"):
-                delta[what] = np.abs(np.log10(lessons.predict(model, rows) / truth.value[rows]))
-        point = {what: metrics.stratified_quantiles([each], [1]) for what, each in delta.items()}
-        if all(what in delta for what, size in sizes.items() if size):
-            point["all"] = metrics.stratified_quantiles(list(delta.values()), [sizes[what] for what in delta])
-        curve.append({"choice": choice, "exact": number, **point})
-    curve.sort(key=lambda point: (point["choice"] == "random", point["exact"]))
-    figures: dict[str, Any] = {
-        "model": str(target),
-        "events": len(worst),
-        "file": str(folder / "learned.root"),
-        "curve": curve,
-    }
-    for what, rows in judged.items():
-        figures[what] = {
-            when: metrics.compare(truth.value[rows], lessons.predict(model, rows))
-            for when, model in (("before", old), ("after", new))
-        }
-    return figures
+                delta[what] = np.abs(np.log10(lessons.predict(model, rows) / lessons.truth.value[rows]))
+        found = {what: metrics.stratified_quantiles([each], [1]) for what, each in delta.items()}
+        there = [(each, size) for each, size in zip(delta.values(), sizes, strict=True) if size]
+        found["all"] = metrics.stratified_quantiles([each for each, _ in there], [size for _, size in there])
+        curve.append({"choice": choice, "exact": number, **found})
+    return sorted(curve, key=lambda point: (point["choice"] == "random", point["exact"]))
 
 
 def _say_learned(learned: Mapping[str, Any]) -> list[str]:

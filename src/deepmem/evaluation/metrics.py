@@ -79,7 +79,7 @@ def stratified_quantiles(
     **Returns** `q68` and `q95`, each a `value` with its bootstrap `error`; None where a part has none.
     """
     strata = [values[np.isfinite(values)] for values in strata]
-    if not all(map(len, strata)):
+    if not strata or not all(map(len, strata)):
         return None
     weights = np.concatenate(
         [np.full(len(values), size / len(values)) for values, size in zip(strata, sizes, strict=True)]
