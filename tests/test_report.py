@@ -11,7 +11,7 @@ import pytest
 
 from deepmem import UsageError, cli
 from deepmem.evaluation import metrics
-from deepmem.evaluation.report import report, write_evidence
+from deepmem.evaluation.report import calibration, report, write_evidence
 from deepmem.event import Weight
 
 
@@ -213,6 +213,12 @@ def test_a_folder_without_a_test_has_a_page_of_what_it_holds(tmp_path: Path) -> 
     (folder / "likelihood.json").write_text(json.dumps({"title": "Likelihood of MZ", "summary": []}))
     report(folder)
     assert "Verdict" not in Page(folder / "report.html").text
+
+
+def test_a_few_events_that_are_all_covered_say_little_of_errors() -> None:
+    judgement, text = calibration(metrics.honesty(*weights(120, quoted=5.0)))
+    assert judgement == "care"
+    assert "as far as 18 events can tell" in text
 
 
 @pytest.mark.parametrize(

@@ -812,7 +812,7 @@ def _say_learned(learned: Mapping[str, Any]) -> list[str]:
 def _draw_learning(result: Mapping[str, Any]) -> list[dict[str, str]]:
     from deepmem.evaluation.plots import learning
 
-    shown = {"all": "all events", "refined_held_out": "worst events"}
+    shown = {"all": "all events", "refined_held_out": "the worst: refined, held out"}
     curve = result["learn"]["curve"]
     shown = {key: what for key, what in shown.items() if curve[0].get(key)}
     if not shown:
