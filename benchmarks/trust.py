@@ -375,7 +375,7 @@ def worst_first_or_random(folder: Path) -> None:
     old = {name: values[:4000] for name, values in events.items()}
     new = write(folder / "new.root", {name: values[10_000:30_000] for name, values in events.items()})
     labels = deepmem.compute(old, "drell_yan", precision=1e-3)["drell_yan"].value
-    model, _ = learn(folder / "old", old, {"drell_yan": labels}, 60, run_folder=str(folder / "run"))
+    model, _ = learn(folder / "old", old, {"drell_yan": labels}, 200, run_folder=str(folder / "run"))
     found = deepmem.refine(
         [new],
         folder / "refined.root",

@@ -796,16 +796,15 @@ def _say_learned(learned: Mapping[str, Any]) -> list[str]:
                 f"{after['q68']:.2g} after."
             )
     ends = {point["choice"]: point for point in learned["curve"]}
-    if len(ends) == 2 and ends["random"].get("all"):
-        said = [
-            f"{choice}, |Δ| < {_with_error(point['all']['q68'])} for 68 % and "
-            f"{_with_error(point['all']['q95'])} for 95 %"
-            for choice, point in ends.items()
-        ]
-        sentences.append(
-            f"What {ends['random']['exact']:,} exact weights are worth for all events: {'; '.join(said)}. "
-            "Each is one training: another seed changes these, too."
-        )
+    for part, what in (("all", "all events"), ("refined_held_out", "the worst")):
+        if len(ends) == 2 and ends["random"][part]:
+            said = [
+                f"{choice}, |Δ| < {_with_error(point[part]['q68'])} for 68 % and "
+                f"{_with_error(point[part]['q95'])} for 95 %"
+                for choice, point in ends.items()
+            ]
+            spent = ends["random"]["exact"]
+            sentences.append(f"What {spent:,} exact weights are worth for {what}: {'; '.join(said)}.")
     return sentences
 
 
@@ -820,7 +819,8 @@ def _draw_learning(result: Mapping[str, Any]) -> list[dict[str, str]]:
     learning(Path(result["folder"]) / "learning.png", curve, shown)
     caption = (
         "|Δ| of 68 % (full) and 95 % (dashed) of events, judged on exact weights that no model learned from, "
-        "against the exact weights added to the training; at 0 the model as it was."
+        "against the exact weights added to the training; at 0 the model as it was. Each point is one "
+        "training: another seed moves it, too."
     )
     if left := result["flagged_still_learned"]:
         caption += f" {left:,} flagged events that the budget did not reach are not judged."
