@@ -13,6 +13,7 @@ from conftest import COLUMNS, write_tree
 import deepmem
 from deepmem import Surrogate, UsageError, exact
 from deepmem.data.root import read_provenance, read_weights
+from deepmem.evaluation.report import report
 from deepmem.physics import weight as engine
 from deepmem.reporter import Reporter, Step
 
@@ -112,7 +113,19 @@ def test_the_audit_measures_what_is_there(
     assert result["sum_of_logs"]["events"] == EVENTS - 1
     assert abs(result["sum_of_logs"]["value"] - total) < 1e-3
     assert (Path(result["folder"]) / "refine.json").exists()
-    assert (Path(result["folder"]) / "refine.png").exists()
+    # the page says so, and is made again for the file as for its folder
+    page = Path(result["report"]["report"])
+    (sentences,) = result["report"]["verdict"].values()
+    assert [s["about"].split(" of ")[0] for s in sentences] == ["exact and learned", "bias", "errors"]
+    assert f"{100 * audit['bias']['value']:+.3f} ±" in sentences[1]["text"]
+    assert f"95 % intervals {100 * audit['coverage']['within_1.96']['covered']:.1f} ±" in sentences[2]["text"]
+    html = page.read_text()
+    assert all(sentence["text"] in html for sentence in sentences)
+    assert html.count("<img") == 4
+    assert (
+        f"deepmem refine {path} --process drell_yan --model {model} --output {out} --tolerance 10.0" in html
+    )
+    assert report(out) == report(result["folder"]) == result["report"]
 
 
 def test_another_hypothesis_is_noticed(path: str, model: str, tmp_path: Path) -> None:
@@ -148,6 +161,9 @@ def test_a_budget_takes_the_worst(
     worst = rows[np.argsort(-spread[1:], kind="stable")[:50]]
     np.testing.assert_array_equal(np.flatnonzero(written.source), np.sort([0, *worst]))
     assert result["audit"]["bias"] is None
+    (sentences,) = result["report"]["verdict"].values()
+    assert [sentence["judgement"] for sentence in sentences] == ["good", "care", "care"]
+    assert "Not measured" in sentences[1]["text"]
     assert result["work"]["fewer_events"] == (EVENTS - 1) / 50
 
 
@@ -218,6 +234,8 @@ def test_interrupted_and_called_again_gives_the_same(
         ({"model": "no.model"}, "does not exist"),
         ({"config": {"unit": "MeV"}}, "one unit"),
         ({"events": []}, "no events"),
+        ({"device": 99}, "no such GPU"),
+        ({"compare_random": True}, "belongs to --learn"),
     ],
 )
 def test_a_wrong_call_says_what_is_wrong(
@@ -233,17 +251,41 @@ def test_a_wrong_call_says_what_is_wrong(
 def test_what_was_computed_is_learned(
     path: str, model: str, trained: tuple[dict[str, Any], Path], tmp_path: Path
 ) -> None:
-    training = trained[0] | {"epochs": 2, "members": 2}
+    # without a validation part there is no calibration, which takes longer than four such trainings
+    training = trained[0] | {"epochs": 2, "members": 2, "split": [0.8, 0, 0.2]}
     new = tmp_path / "new.model"
     call: dict[str, Any] = {"events": [path], "output": tmp_path / "w.root", "process": "drell_yan"}
     result = deepmem.refine(
-        **call, model=model, config=training, budget=100, audit=20, learn=True, output_model=new
+        **call,
+        model=model,
+        config=training,
+        budget=100,
+        audit=20,
+        learn=True,
+        compare_random=True,
+        output_model=new,
     )
     learned = result["learn"]
     assert learned["events"] == 90
     assert learned["refined_held_out"]["after"]["events"] == 10
     assert learned["audited"]["before"]["events"] == 20
     assert learned["audited"]["before"]["q68"] != learned["audited"]["after"]["q68"]
+    # what is judged was learned from by neither choice, and both have spent the same
+    with np.load(Path(result["folder"]) / "entries.npz") as arrays:
+        entries = {key: set(arrays[key].tolist()) for key in arrays}
+    assert not (entries["held_out"] | entries["audited"]) & entries["random"]
+    assert entries["held_out"] < entries["refined"]
+    assert len(entries["random"]) == 90
+    points = [(point["choice"], point["exact"]) for point in learned["curve"]]
+    assert points == [(choice, n) for choice in ("worst first", "random") for n in (0, 45, 90)]
+    assert learned["curve"][0]["all"] == learned["curve"][3]["all"]
+    assert learned["curve"][2]["audited"]["q68"] != learned["curve"][5]["audited"]["q68"]
+    source = read_weights(tmp_path / "w.root", "weight_DY").source
+    assert source is not None
+    assert set(np.flatnonzero(source)) == set().union(*entries.values()) | {0}
+    page = Path(result["report"]["report"]).read_text()
+    assert "What 90 exact weights are worth" in page
+    assert page.count("<img") == 5
     rows = Surrogate.load(new).about["training_rows"]
     assert rows["rows"] == 1600 + 90
     with pytest.raises(UsageError, match="not overwritten"):

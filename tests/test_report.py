@@ -11,7 +11,7 @@ import pytest
 
 from deepmem import UsageError, cli
 from deepmem.evaluation import metrics
-from deepmem.evaluation.report import report, write_evidence
+from deepmem.evaluation.report import calibration, report, write_evidence
 from deepmem.event import Weight
 
 
@@ -83,6 +83,17 @@ def test_without_errors_there_is_no_coverage() -> None:
     assert found["noise_floor_q68"] is None
     assert not found["truth_has_errors"]
     assert found["coverage"]["within_1"]["covered"] < 0.66  # the labels' own noise is taken for the model's
+
+
+def test_quantiles_of_a_stratified_sample_are_those_of_all() -> None:
+    rng = np.random.default_rng(1)
+    easy, hard = np.abs(rng.normal(size=90_000)), 10 * np.abs(rng.normal(size=10_000))
+    found = metrics.stratified_quantiles([easy[:2000], np.append(hard[:2000], np.nan)], [90_000, 10_000])
+    assert found is not None
+    for key, q in (("q68", 0.68), ("q95", 0.95)):
+        true = np.quantile(np.concatenate([easy, hard]), q)
+        assert abs(found[key]["value"] - true) < 3 * found[key]["error"] < 0.2 * true
+    assert metrics.stratified_quantiles([easy, np.array([np.nan])], [1, 1]) is None
 
 
 # Written without an end tag.
@@ -183,6 +194,33 @@ def test_the_page_is_whole_safe_and_says_what_its_numbers_say(tmp_path: Path) ->
     assert result["verdict"] == numbers["verdict"]
 
 
+def test_a_folder_without_a_test_has_a_page_of_what_it_holds(tmp_path: Path) -> None:
+    sentence = {"about": "bias", "judgement": "bad", "text": "Off by 3 %."}
+    part = {"title": "Back to exact: DY", "summary": ["12 events."], "verdict": [sentence],
+            "command": "deepmem refine a.root", "model_card": {"members": 5},
+            "data": [{"path": "a.root", "tree": "events", "entries": 7, "sha256": None}]}  # fmt: skip
+    folder = tmp_path / "w.root.refine"
+    folder.mkdir()
+    (tmp_path / "w.root").touch()
+    (folder / "refine.json").write_text(json.dumps(part))
+    result = report(tmp_path / "w.root")
+    assert result["verdict"] == {"Back to exact: DY": [sentence]}
+    page = Page(folder / "report.html")
+    assert page.text.index("Off by 3 %.") < page.text.index("12 events.")
+    for shown in ("DeepMEM: Back to exact: DY", "Bias: not reliable.", "members", "deepmem refine a.root"):
+        assert shown in page.text
+    (folder / "refine.json").rename(folder / "likelihood.json")
+    (folder / "likelihood.json").write_text(json.dumps({"title": "Likelihood of MZ", "summary": []}))
+    report(folder)
+    assert "Verdict" not in Page(folder / "report.html").text
+
+
+def test_a_few_events_that_are_all_covered_say_little_of_errors() -> None:
+    judgement, text = calibration(metrics.honesty(*weights(120, quoted=5.0)))
+    assert judgement == "care"
+    assert "as far as 18 events can tell" in text
+
+
 @pytest.mark.parametrize(
     ("changes", "about", "judgement", "says"),
     [
@@ -191,6 +229,7 @@ def test_the_page_is_whole_safe_and_says_what_its_numbers_say(tmp_path: Path) ->
         ({}, 1, "good", "can be relied on"),
         ({"quoted": 2.0}, 1, "care", "larger than they need be"),
         ({"events": 300}, 1, "care", "as far as 198 events can tell"),
+        ({"events": 180}, 1, "care", "as far as 78 events can tell"),
         ({}, 2, "good", "covers the test sample"),
         ({"events": 5000}, 2, "care", "does not cover the test sample"),
     ],

@@ -289,10 +289,18 @@ def refine(
     learn: Annotated[
         bool, typer.Option("--learn", help="Train again with what was computed, as --inputfile says.")
     ] = False,
+    compare_random: Annotated[
+        bool,
+        typer.Option(
+            "--compare-random",
+            help="With --learn: learn from half of it and from random events too (3 more trainings).",
+        ),
+    ] = False,
     output_model: Annotated[
         str | None, typer.Option(help="The new model (default M.learned.model).", metavar="N")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the integration points and the audit.")] = 0,
+    device: Device = None,
     threads: Threads = None,
     debug: Debug = False,
     as_json: AsJson = False,
@@ -316,7 +324,9 @@ def refine(
         pdf=pdf,
         keep=_names(keep),
         learn=learn,
+        compare_random=compare_random,
         output_model=output_model,
+        device=_device(device),
         reporter=_console(),
         **_settings(settings),
     )
@@ -324,7 +334,7 @@ def refine(
         _print_json(result)
         return
     _print_predicted(result)
-    typer.echo("\n".join([*result["summary"], f"figure and numbers: {result['folder']}/"]))
+    typer.echo("\n".join([*result["summary"], f"report for collaborators: {result['report']['report']}"]))
 
 
 @app.command()
@@ -589,11 +599,17 @@ def _print_summary(result: dict[str, Any]) -> None:
 
 @app.command()
 def report(
-    folder: Annotated[str, typer.Argument(help="The run folder, after 'test'.", metavar="RUN_FOLDER")],
+    folder: Annotated[
+        str,
+        typer.Argument(
+            help="The run folder, after 'test'; or what refine, discriminate or likelihood wrote.",
+            metavar="RUN_FOLDER",
+        ),
+    ],
     debug: Debug = False,
     as_json: AsJson = False,
 ) -> None:
-    """One page that says what can be relied on: report.html in the run folder, its numbers in report.json."""
+    """One page that says what can be relied on: report.html in the folder, its numbers in report.json."""
     from deepmem.evaluation.report import report as write
 
     result = write(folder)

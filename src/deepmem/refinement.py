@@ -20,11 +20,12 @@ import numpy as np
 from deepmem import exact
 from deepmem.columns import check_units
 from deepmem.config import Config
-from deepmem.data.files import check_writable, make_folder, sha256, write_text
+from deepmem.data.files import check_writable, make_folder, sha256, whole_file, write_text
 from deepmem.data.loaders import ahead
 from deepmem.data.root import Source, read_provenance, write_weights
 from deepmem.errors import DeepMEMError, UsageError, nearest
 from deepmem.evaluation import metrics, sums
+from deepmem.evaluation.report import calibration
 from deepmem.event import Status, Weight
 from deepmem.physics import weight as engine
 from deepmem.reporter import Reporter, Step
@@ -34,7 +35,8 @@ from deepmem.surrogate.preparation import unit_factors
 _CHUNK = 100_000  # entries read, predicted and written at once
 _FIRST_BATCH = 256  # events of the first two batches within a time; each further one has twice as many
 _AUDITED, _AUDITED_SHARE = 200, 0.02  # of the events that stay learned, the lower of the two
-_AUDIT_AT = 10**9  # number of the audit's first part, above those of all batches
+_AUDIT_AT, _RANDOM_AT = 10**9, 2 * 10**9  # numbers of their first parts, above those of all batches
+_HELD_OUT, _HELD_OUT_SHARE = 200, 0.1  # of the refined events, the lower of the two
 # When an audit says that errors do not hold: relative bias, its significance, and coverage of 95 % intervals.
 _BIAS, _SIGNIFICANT, _COVERED = 0.002, 3.0, 0.90
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
@@ -79,6 +81,7 @@ def refine(
     budget: str | int | None = None,
     weight: str | None = None,
     audit: int | None = None,
+    compare_random: bool = False,
     config: str | Path | Mapping[str, Any] | Config | None = None,
     precision: float | None = None,
     calls: int | None = None,
@@ -103,9 +106,13 @@ def refine(
       `"2h"`, or a number of events, worst first.
     - `audit`: how many of the events that stay learned are computed as well, beyond the budget, to measure
       bias and coverage (200, or 2 % of them where that is less).
+    - `compare_random`: whether as many events, chosen at random, are computed as well: what is learned from
+      them says what worst first is worth.
 
-    **Returns** what `OUTPUT.refine/refine.json` holds, beside `refine.png`: counts, the audit's figures, the
-    work saved, the sum of the logarithms of all weights, and sentences that say so.
+    **Returns** what `OUTPUT.refine/refine.json` holds, beside its figures: counts, the audit's figures, the
+    work saved, the sum of the logarithms of all weights, and sentences that say so. `entries.npz` there has
+    the numbers of the events computed: `refined` (worst first), a random part of these that is not to be
+    learned from (`held_out`), `audited` and `random`.
 
     **Raises** `UsageError` where a file, the model, a name or a number is wrong, or the output cannot be
     written.
@@ -161,6 +168,7 @@ def refine(
     plan = {"plan": hashlib.sha256(ranking.tobytes()).hexdigest()}
     work = _Work(sample, exact.Parts(Path(output), about | plan), precision, calls, seed)
     final = _Refined(learned)
+    worst = ranking
     if limit.seconds is None:
         ranking = np.sort(ranking)  # in the order of their entries they are read once
     with reporter.progress("computing exactly", len(ranking)) as step:
@@ -171,13 +179,24 @@ def refine(
             step(len(batch))
     final.source[~computable], final.status[~computable] = 1, Status.BAD_INPUT
     final.value[~computable] = final.error[~computable] = np.nan
+    entries = {"refined": worst[:done]}
     refined = np.zeros(len(spread), dtype=bool)
-    refined[ranking[:done]] = True
+    refined[entries["refined"]] = True
     population = np.flatnonzero(computable & ~refined & np.isfinite(spread))
-    audited = _draw(population, audit, seed)
+    if audit is None:
+        audit = min(_AUDITED, int(np.ceil(_AUDITED_SHARE * len(population))))
+    entries["audited"] = audited = np.sort(_draw(population, audit, [seed, 1]))
     with reporter.progress("auditing", len(audited)) as step:
         truth = work.audit(audited, step)
     final.put(audited, truth)
+    total = _sum_of_logs(final, refined, population, learned, audited, truth)
+    held = min(_HELD_OUT, int(_HELD_OUT_SHARE * done))
+    entries["held_out"] = np.sort(_draw(entries["refined"], held, [seed, 2]))
+    others = np.setdiff1d(np.flatnonzero(computable), np.concatenate([audited, entries["held_out"]]))
+    entries["random"] = _draw(others, done - held if compare_random else 0, [seed, 3])
+    fresh = np.setdiff1d(entries["random"], entries["refined"])
+    with reporter.progress("computing at random", len(fresh)) as step:
+        final.put(fresh, work.at_random(fresh, step))
 
     result: dict[str, Any] = {
         "title": f"Back to exact: {name}",
@@ -188,22 +207,25 @@ def refine(
         "tolerance": limit.tolerance,
         "budget": {"events": limit.events, "seconds": limit.seconds},
         "precision": precision,
-        "exact": {"refined": int(refined.sum()), "audited": len(audited)},
+        "exact": {"refined": done, "audited": len(audited)} | ({"random": len(fresh)} if len(fresh) else {}),
         "learned": int((final.source == 0).sum()),
         "flagged_still_learned": int(np.isinf(spread[final.source == 0]).sum()),
+        "population": len(population),
         "audit": {**_audit(truth, learned[audited]), "entries": audited.tolist()},
         "work": _saved(work, int(computable.sum())),
-        "sum_of_logs": _sum_of_logs(final, refined, population, learned, audited, truth),
+        "sum_of_logs": total,
         "status": {name: exact.by_status(np.bincount(final.status, minlength=len(Status)))},
+        "data": about["inputs"],
         "output": str(output),
         "folder": f"{output}.refine",
     }
     result["warnings"] = _alarms(result["audit"])
     result["summary"] = _say(result)
+    result["verdict"] = _verdict(result)
     for text in result["warnings"]:
         reporter.warning(text)
     sample.write(output, final, about)
-    _attach(result, spread, final, truth, learned[audited], limit.tolerance)
+    _attach(result, entries, spread, final, truth, learned[audited], limit.tolerance)
     work.parts.remove()
     return result
 
@@ -277,12 +299,10 @@ def _ranking(spread: np.ndarray, computable: np.ndarray) -> np.ndarray:
     return rows[np.argsort(-spread[rows], kind="stable")]
 
 
-def _draw(population: np.ndarray, number: int | None, seed: int) -> np.ndarray:
-    """A random part of the events that stay learned, in the order of their entries."""
-    if number is None:
-        number = min(_AUDITED, int(np.ceil(_AUDITED_SHARE * len(population))))
-    rng = np.random.default_rng([seed, 1])
-    return np.sort(rng.choice(population, min(number, len(population)), replace=False))
+def _draw(population: np.ndarray, number: int, seed: list[int]) -> np.ndarray:
+    """So many at random, or all there are, in random order."""
+    rng = np.random.default_rng(seed)
+    return rng.choice(population, min(number, len(population)), replace=False)
 
 
 class _Sample:
@@ -404,18 +424,24 @@ class _Work:
                 return
 
     def audit(self, entries: np.ndarray, step: Step) -> Weight:
-        """The exact weights of a sample, `[entries]`."""
-        found = [Weight(np.empty(0), np.empty(0), np.empty(0, dtype=np.int32))]
+        """The exact weights of a sample, `[entries]`, in ascending order."""
+        found, self.auditing = self._all(_AUDIT_AT, entries, step)
+        self.audited = len(entries)
+        return found
+
+    def at_random(self, entries: np.ndarray, step: Step) -> Weight:
+        """The same; it counts as no work, since refining does not need it."""
+        return self._all(_RANDOM_AT, entries, step)[0]
+
+    def _all(self, number: int, entries: np.ndarray, step: Step) -> tuple[Weight, float]:
+        found, seconds = [Weight(np.empty(0), np.empty(0), np.empty(0, dtype=np.int32))], 0.0
         for at in range(0, len(entries), exact.CHUNK):
             batch = entries[at : at + exact.CHUNK]
-            weight, spent = self._part(_AUDIT_AT + at, batch)
-            self.auditing += spent
-            self.audited += len(batch)
+            weight, spent = self._part(number + at, batch)
+            seconds += spent
             found.append(weight)
             step(len(batch))
-        return Weight(
-            *(np.concatenate([getattr(each, key) for each in found]) for key in ("value", "error", "status"))
-        )
+        return Weight.concatenate(found), seconds
 
     def _part(self, number: int, entries: np.ndarray) -> tuple[Weight, float]:
         name = self.sample.alpha.names[0]
@@ -441,7 +467,7 @@ def _audit(truth: Weight, learned: Weight) -> dict[str, Any]:
     t, p = truth[judged], learned[judged]
     result: dict[str, Any] = {"events": len(truth), "judged": len(t)}
     if len(t) < 2:
-        return result | {"bias": None, "sum_bias": None, "coverage": None, "pulls": None}
+        return result | dict.fromkeys(("bias", "sum_bias", "coverage", "pulls", "calibration"))
     # the mean of 1/(1 + noise) is above 1 by the noise's variance
     ratio = p.value / t.value - 1 - np.nan_to_num(t.error / t.value) ** 2
     total = float(p.value.sum() / t.value.sum())
@@ -453,6 +479,7 @@ def _audit(truth: Weight, learned: Weight) -> dict[str, Any]:
         "largest_deviation": float(np.abs(ratio).max()),
         "coverage": honesty["coverage"],
         "pulls": honesty["pulls"],
+        "calibration": calibration(honesty),
     }
 
 
@@ -474,6 +501,49 @@ def _alarms(audit: Mapping[str, Any]) -> list[str]:
         "events computed exactly show. See that process and parameters are those it was trained for, or "
         "train on events like these"
     ]
+
+
+def _verdict(result: Mapping[str, Any]) -> list[dict[str, str]]:
+    """On what stays learned, its bias and its errors: made as `evaluation.report.verdict` makes it."""
+    left = result["flagged_still_learned"]
+    said = result["summary"][0]
+    made = {
+        "exact and learned": ("care", f"{said} {_still_flagged(left)}") if left else ("good", said),
+        "bias of what stays learned": _bias(result),
+        "errors of what stays learned": result["audit"]["calibration"] or _not_audited(result),
+    }
+    return [
+        {"about": about, "judgement": judgement, "text": text} for about, (judgement, text) in made.items()
+    ]
+
+
+def _still_flagged(number: int) -> str:
+    return (
+        f"{number:,} flagged events are still learned: the budget did not reach them, and the audit says "
+        "nothing of them."
+    )
+
+
+def _bias(result: Mapping[str, Any]) -> tuple[str, str]:
+    audit = result["audit"]
+    bias = audit["bias"]
+    if bias is None:
+        return _not_audited(result)
+    text = (
+        f"{audit['judged']:,} learned weights that were audited are off by {_signed(bias)} on average, and "
+        f"their sum by {_signed(audit['sum_bias'])}"
+    )
+    if abs(bias["value"]) > max(_BIAS, _SIGNIFICANT * bias["error"]):
+        return "bad", f"{text}: do not rely on them."
+    if max(abs(bias["value"]), 2 * bias["error"]) > _BIAS:
+        return "care", f"{text}: to know it to {100 * _BIAS:g} %, audit more (--audit)."
+    return "good", f"{text}: no more than {100 * _BIAS:g} %."
+
+
+def _not_audited(result: Mapping[str, Any]) -> tuple[str, str]:
+    if result["population"]:
+        return "care", "Not measured: too few of the learned weights were audited (--audit)."
+    return "good", "Nothing that could be computed stays learned."
 
 
 def _saved(work: _Work, computable: int) -> dict[str, Any]:
@@ -532,9 +602,12 @@ def _say(result: Mapping[str, Any]) -> list[str]:
     else:
         number, seconds = result["budget"]["events"], result["budget"]["seconds"]
         why = f"worst first within {f'{number:,} events' if number else f'{seconds:g} s'}"
+    random = result["exact"].get("random", 0)
+    more = f" and {random:,} to compare with random choice" * bool(random)
     sentences = [
         f"Of {result['events']:,} events {refined:,} were computed exactly ({why}; {result['flagged']:,} "
-        f"flagged in all) and {audited:,} more at random for the audit; {result['learned']:,} stay learned."
+        f"flagged in all) and {audited:,} more at random for the audit{more}; {result['learned']:,} stay "
+        "learned."
     ]
     errors = result["learned_relative_errors"]
     below = [f"{key[1:]} % below {100 * value:.2g} %" for key, value in errors.items() if value is not None]
@@ -561,10 +634,7 @@ def _say(result: Mapping[str, Any]) -> list[str]:
             )
         sentences.append(text + ".")
     if result["flagged_still_learned"]:
-        sentences.append(
-            f"{result['flagged_still_learned']:,} flagged events are still learned: the budget did not reach "
-            "them, and the audit says nothing of them."
-        )
+        sentences.append(_still_flagged(result["flagged_still_learned"]))
     total = result["sum_of_logs"]
     if total is not None:
         out = f" ({total['left_out']:,} events left out)" if total["left_out"] else ""
@@ -580,6 +650,7 @@ def _signed(figure: Mapping[str, float]) -> str:
 
 def _attach(
     result: dict[str, Any],
+    entries: Mapping[str, np.ndarray],
     spread: np.ndarray,
     final: _Refined,
     truth: Weight,
@@ -591,16 +662,29 @@ def _attach(
 
     folder = Path(result["folder"])
     make_folder(folder)
+    with whole_file(folder / "entries.npz") as temporary, temporary.open("wb") as file:
+        np.savez(file, allow_pickle=False, **entries)
     with np.errstate(divide="ignore", invalid="ignore"):
         after = np.abs(final.error / final.value)
+    plots.refinement(folder / "refine.png", spread, after, tolerance)
+    captions = {"refine.png": "Relative errors before and after; flagged events are left out before."}
     z = metrics.pulls(truth, learned)
-    plots.refinement(folder / "refine.png", spread, after, tolerance, z[np.isfinite(z)])
-    result["figures"] = [
-        {
-            "file": "refine.png",
-            "caption": "Relative errors before and after (flagged events left out), and pulls of the learned "
-            "weights that were audited.",
+    judged = (truth.value > 0) & (learned.value > 0) & np.isfinite(truth.value) & np.isfinite(z)
+    if judged.any():
+        t, p, audited = truth[judged], learned[judged], f"{judged.sum():,} audited events"
+        plots.prediction_against_truth(folder / "audit.png", t.value, p.value)
+        plots.pulls_against_gaussian(folder / "pulls.png", z[judged])
+        plots.error_against_weight(folder / "errors.png", t, p)
+        captions |= {
+            "audit.png": f"Learned against exact weight of {audited}.",
+            "pulls.png": f"Pulls of {audited}; beyond ±5 in the outer bins.",
+            "errors.png": f"The error that the learned weights of {audited} say they have, and the real one.",
         }
-    ]
+    result["figures"] = [{"file": name, "caption": caption} for name, caption in captions.items()]
+    write_result(result)
+
+
+def write_result(result: Mapping[str, Any]) -> None:
+    """Write `refine.json`."""
     text = json.dumps(result, indent=2, ensure_ascii=False)
-    write_text(folder / "refine.json", text + "\n")
+    write_text(Path(result["folder"]) / "refine.json", text + "\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -65,6 +66,37 @@ def _figures(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float | None
         "bias": float(predicted.sum() / truth.sum() - 1),
         "mean_ratio": float(np.mean(predicted / truth) - 1),
     }
+
+
+def stratified_quantiles(
+    strata: Sequence[np.ndarray], sizes: Sequence[int], resamples: int = 200
+) -> dict[str, dict[str, float]] | None:
+    """The 68 and 95 % quantiles of all events, from a random sample of each of several parts of them.
+
+    **Arguments:** `strata`, per part what was found of its sample `[events]`, what is not finite is left out;
+    `sizes`, of the parts.
+
+    **Returns** `q68` and `q95`, each a `value` with its bootstrap `error`; None where a part has none.
+    """
+    strata = [values[np.isfinite(values)] for values in strata]
+    if not strata or not all(map(len, strata)):
+        return None
+    weights = np.concatenate(
+        [np.full(len(values), size / len(values)) for values, size in zip(strata, sizes, strict=True)]
+    )
+    rng = np.random.default_rng(0)
+    samples = [strata, *([rng.choice(each, len(each)) for each in strata] for _ in range(resamples))]
+    found = np.array([_weighted_quantiles(np.concatenate(each), weights, (0.68, 0.95)) for each in samples])
+    return {
+        key: {"value": float(value), "error": float(error)}
+        for key, value, error in zip(("q68", "q95"), found[0], found[1:].std(axis=0, ddof=1), strict=True)
+    }
+
+
+def _weighted_quantiles(values: np.ndarray, weights: np.ndarray, at: Sequence[float]) -> np.ndarray:
+    order = np.argsort(values)
+    reached = np.cumsum(weights[order])
+    return values[order][np.searchsorted(reached, np.array(at) * reached[-1])]
 
 
 # How often the truth should lie within so many standard deviations, by the figure's key.

@@ -252,9 +252,10 @@ def error_against_weight(path: Target, truth: Weight, predicted: Weight, unit: s
     x = -np.log10(predicted.value)
     said = predicted.error / predicted.value
     real = np.abs(truth.value / predicted.value - 1)
-    edges = np.quantile(x, np.linspace(0, 1, 21))
-    index = np.clip(np.searchsorted(edges, x, side="right") - 1, 0, 19)
-    inside = [index == i for i in range(20) if (index == i).sum() >= 10]
+    bins = int(np.clip(len(x) // 10, 1, 20))
+    edges = np.quantile(x, np.linspace(0, 1, bins + 1))
+    index = np.clip(np.searchsorted(edges, x, side="right") - 1, 0, bins - 1)
+    inside = [index == i for i in range(bins) if (index == i).any()]
     with _figure(path, *_PAGE) as figure:
         axes = figure.subplots()
         middles = [float(np.median(x[rows])) for rows in inside]
@@ -333,37 +334,54 @@ def likelihood_scan(
         figure.legend(frameon=False, fontsize=10, loc="outside upper center")
 
 
-def refinement(
-    path: Target, before: np.ndarray, after: np.ndarray, tolerance: float | None, z: np.ndarray
-) -> None:
-    """Relative errors of all weights before and after some were computed exactly, and pulls of learned ones
-    that were audited.
+def refinement(path: Target, before: np.ndarray, after: np.ndarray, tolerance: float | None) -> None:
+    """Relative errors of all weights before and after some were computed exactly.
 
     **Arguments:** `before`, `after`, `[events]`, what is not finite and positive is left out; `tolerance`,
-    marked where there is one; `z`, pulls `[audited]`.
+    marked where there is one.
     """
     shown = {
         name: np.log10(values[np.isfinite(values) & (values > 0)])
         for name, values in (("before", before), ("after", after))
     }
     edges = np.linspace(*_range(*shown.values()), 51)
-    with _figure(path, 2 * _PAGE[0], _PAGE[1]) as figure:
-        errors, pulls = figure.subplots(1, 2)
+    with _figure(path, *_PAGE) as figure:
+        axes = figure.subplots()
         for (name, values), color in zip(shown.items(), (_TRUTH, _PREDICTED), strict=True):
             counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
-            errors.stairs(counts, edges, color=color, label=name)
+            axes.stairs(counts, edges, color=color, label=name)
         if tolerance is not None:
-            errors.axvline(np.log10(tolerance), color="0.4", linestyle="--", label="tolerance")
-        errors.set_yscale("symlog", linthresh=1)
-        errors.set_xlabel(r"$\log_{10}$ of the relative error")
-        errors.set_ylabel("events per bin")
-        errors.legend(frameon=False, fontsize=10)
-        bins = np.linspace(-5, 5, 26)
-        counts, _ = np.histogram(np.clip(z, -4.999, 4.999), bins)
-        middles = (bins[1:] + bins[:-1]) / 2
-        pulls.stairs(counts, bins, color=_TRUTH, fill=True, alpha=0.5, label="audited")
-        gauss = len(z) * (bins[1] - bins[0]) * np.exp(-(middles**2) / 2) / np.sqrt(2 * np.pi)
-        pulls.plot(middles, gauss, color=_PREDICTED, label="unit Gaussian")
-        pulls.set_xlabel(r"$(w_{\rm exact}-w_{\rm learned})\,/\,$error")
-        pulls.set_ylabel("events per bin")
-        pulls.legend(frameon=False, fontsize=10)
+            axes.axvline(np.log10(tolerance), color="0.4", linestyle="--", label="tolerance")
+        axes.set_yscale("symlog", linthresh=1)
+        axes.set_xlabel(r"$\log_{10}$ of the relative error")
+        axes.set_ylabel("events per bin")
+        axes.legend(frameon=False, fontsize=10)
+
+
+def learning(path: Target, curve: Sequence[dict[str, Any]], shown: dict[str, str]) -> None:
+    """|Δ| of 68 and 95 % of events against the exact weights that were learned from.
+
+    **Arguments:** `curve`, points with `choice`, `exact` and, per key of `shown` (key → a panel's title),
+    `q68` and `q95`, each a `value` and an `error`.
+    """
+    with _figure(path, _PAGE[0], 0.5 + 2.9 * len(shown)) as figure:
+        panels = np.atleast_1d(figure.subplots(len(shown), 1, sharex=True))
+        for axes, (key, title) in zip(panels, shown.items(), strict=True):
+            for choice, color, marker in (("worst first", _PREDICTED, "o"), ("random", _TRUTH, "s")):
+                points = [point for point in curve if point["choice"] == choice and point.get(key)]
+                for quantile, line in (("q68", "-"), ("q95", "--")) if points else ():
+                    axes.errorbar(
+                        [point["exact"] for point in points],
+                        [point[key][quantile]["value"] for point in points],
+                        [point[key][quantile]["error"] for point in points],
+                        fmt=f"{marker}{line}",
+                        color=color,
+                        markersize=5,
+                        capsize=2,
+                        label=choice if quantile == "q68" else None,
+                    )
+            axes.set_yscale("log")
+            axes.set_ylabel("|Δ|")
+            axes.set_title(title, fontsize=12)
+        panels[0].legend(frameon=False, fontsize=10)
+        panels[-1].set_xlabel("exact weights added to the training")

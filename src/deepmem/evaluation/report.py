@@ -1,14 +1,15 @@
 """The page for collaborators: one HTML file that says what can be relied on, and shows why.
 
 It needs nothing but itself: figures are inside, no script, no address is fetched. Everything that it prints
-is also in `report.json` beside it. It is made from what a run folder holds:
+is also in `report.json` beside it. It is made from what a folder holds:
 
 - `test.json` and `test.npz`, as `write_evidence` writes them;
 - `metrics.jsonl`, one line per epoch of the training;
 - `refine.json`, `discriminate.json`, `likelihood.json`, each with a `title`, a `summary` (sentences) and
-  `figures` (a list of {"file", "caption"}, files beside it); whatever else they hold goes to `report.json`.
+  `figures` (a list of {"file", "caption"}, files beside it), perhaps a `verdict` of its own, `command`,
+  `data` and `model_card`; whatever else they hold goes to `report.json`.
 
-All but the first are left out where they are not there.
+What is not there is left out; one of the JSON files must be.
 """
 
 from __future__ import annotations
@@ -70,28 +71,39 @@ def write_evidence(
 
 
 def report(folder: str | Path) -> dict[str, Any]:
-    """Write `report.html` and `report.json` into a run folder.
+    """Write `report.html` and `report.json` into a folder of results.
+
+    **Arguments:** `folder`, of a run, or what `refine`, `discriminate` or `likelihood` wrote; a file that
+    `refine` wrote stands for the folder beside it.
 
     **Returns** the paths of both, and the verdict: per weight three sentences with a judgement each.
 
-    **Raises** `UsageError` where the folder holds no `test.json`, or it cannot be read.
+    **Raises** `UsageError` where the folder holds no results, or they cannot be read.
     """
     folder = Path(folder)
-    test = _read(folder / "test.json", "run 'deepmem test' first, with this run folder")
+    if folder.is_file():
+        folder = Path(f"{folder}.refine")
+    parts = {name: _read(path, "") for name in _ATTACHED if (path := folder / f"{name}.json").exists()}
+    test: dict[str, Any] = {"weights": {}}
+    if not parts or (folder / "test.json").exists():
+        test = _read(folder / "test.json", "run 'deepmem test' first, or name what 'deepmem refine' wrote")
+    sources = [test, *parts.values()]
     history = read_history(folder / "metrics.jsonl")
     numbers: dict[str, Any] = {
         "made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "verdict": {name: verdict(figures) for name, figures in test["weights"].items()},
+        "verdict": {name: verdict(figures) for name, figures in test["weights"].items()}
+        | {part["title"]: part["verdict"] for part in parts.values() if "verdict" in part},
         "weights": test["weights"],
-        "data": test.get("data", []),
-        "model": test.get("model_card", {}),
+        "data": [file for each in sources for file in each.get("data", ())],
+        "model": next((each["model_card"] for each in sources if "model_card" in each), {}),
         "training": _training(history),
         "versions": _versions(),
-        "commands": [*_listed(test.get("command", [])), shlex.join(["deepmem", "report", str(folder)])],
+        "commands": [
+            *(command for each in sources for command in _listed(each.get("command", []))),
+            shlex.join(["deepmem", "report", str(folder)]),
+        ],
+        **parts,
     }
-    for name in _ATTACHED:
-        if (folder / f"{name}.json").exists():
-            numbers[name] = _read(folder / f"{name}.json", "")
     figures = {
         name: list(_figures(folder, name, numbers, test.get("weight_unit") or "")) for name in test["weights"]
     }
@@ -99,8 +111,8 @@ def report(folder: str | Path) -> dict[str, Any]:
         figures[""] = [
             (_drawn(plots.training_curve, history), "Loss against the epoch; the epoch marked was kept.")
         ]
-    for name in set(_ATTACHED) & numbers.keys():
-        figures[name + ".json"] = list(_attached(folder, numbers[name]))
+    for name, part in parts.items():
+        figures[f"{name}.json"] = list(_attached(folder, part))
     write_text(folder / "report.json", json.dumps(numbers, indent=2, ensure_ascii=False) + "\n")
     write_text(folder / "report.html", _page(numbers, figures))
     return {
@@ -173,7 +185,7 @@ def verdict(figures: Mapping[str, Any]) -> list[dict[str, str]]:
     honesty = figures["honesty"]
     made = (
         ("accuracy", _accuracy(honesty)),
-        ("calibration", _calibration(honesty)),
+        ("calibration", calibration(honesty)),
         ("coverage of the training range", _training_range(honesty)),
     )
     return [{"about": about, "judgement": judgement, "text": text} for about, (judgement, text) in made]
@@ -216,7 +228,9 @@ def _percent(fraction: float) -> str:
     return f"{100 * fraction:.2g} %" if fraction < 0.995 else f"a factor {1 + fraction:.2g}"
 
 
-def _calibration(honesty: Mapping[str, Any]) -> tuple[str, str]:
+def calibration(honesty: Mapping[str, Any]) -> tuple[str, str]:
+    """Whether errors can be relied on: a judgement ("good", "care" or "bad") of what `metrics.honesty` found,
+    and a sentence that says so."""
     coverage = honesty["coverage"]
     if coverage is None:
         return (
@@ -241,7 +255,8 @@ def _calibration(honesty: Mapping[str, Any]) -> tuple[str, str]:
         key=lambda pair: abs(pair[0][pair[1]]["deviation"]),
         default=None,
     )
-    if worst is None or two["error"] > 0.01:
+    # as it is where errors hold: of what was found it is 0 where a few events are all covered
+    if worst is None or (two["expected"] * (1 - two["expected"]) / honesty["judged"]) ** 0.5 > 0.01:
         return "care", (
             f"The errors hold as far as {honesty['judged']:,} events can tell: {numbers}; test on more."
         )
@@ -394,16 +409,17 @@ _WORD = {"good": "Reliable", "care": "With care", "bad": "Not reliable"}
 
 def _page(numbers: Mapping[str, Any], figures: Mapping[str, list[tuple[bytes, str]]]) -> str:
     names = list(numbers["weights"])
-    several = len(names) > 1
-    title = f"DeepMEM: what to rely on in {', '.join(names)}"
+    several = len(numbers["verdict"]) > 1
+    about = [numbers[part]["title"] for part in _ATTACHED if part in numbers]
+    title = f"DeepMEM: {'what to rely on in ' * bool(names)}{', '.join(names or about)}"
     body = [
         f"<h1>{escape(title)}</h1>",
         f'<p class="faint">{escape(numbers["made"])} · Δ = log10(w_pred/w_true) · '
         "errors are one standard deviation</p>",
-        "<h2>Verdict</h2>",
+        "<h2>Verdict</h2>" if numbers["verdict"] else "",
         *(
-            (f"<h3>{escape(name)}</h3>" if several else "") + _verdict_list(numbers["verdict"][name])
-            for name in names
+            (f"<h3>{escape(name)}</h3>" if several else "") + _verdict_list(sentences)
+            for name, sentences in numbers["verdict"].items()
         ),
     ]
     for name in names:
