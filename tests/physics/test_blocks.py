@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from deepmem.physics.blocks import quartic_roots, top_pair, w_pair
+from deepmem.physics.blocks import Direction, quartic_roots, top_pair, w_pair
 from deepmem.physics.precision import PrecisionError
 
 TOP, W = 173.0, 80.419
@@ -242,7 +242,7 @@ def w_events(number: int, seed: int = 1, mass: float = 0.0):
 def test_w_pair_finds_the_true_neutrinos(mass):
     l_plus, l_minus, nu, nu_bar, masses, phi, rapidity = w_events(5000, mass=mass)
     missing = nu[1] + nu_bar[1], nu[2] + nu_bar[2]
-    found = jax.jit(w_pair)(l_plus, l_minus, missing, masses, phi, rapidity)
+    found = jax.jit(w_pair)(l_plus, l_minus, missing, masses, Direction.of(phi, rapidity))
     for i in range(4):
         np.testing.assert_allclose(np.asarray(found.neutrino[i])[0], nu[i], rtol=1e-7, atol=1e-6)
     distance = np.abs(found.antineutrino[3] - nu_bar[3]) / nu_bar[0]
@@ -258,7 +258,7 @@ def test_w_pair_jacobian(mass):
     """J (2π)⁶ 4 E Ē |∂(s₁₃, s₂₄, φ, Δy, missing)/∂(p, p̄)| = 1."""
     l_plus, l_minus, nu, nu_bar, masses, phi, rapidity = w_events(100, seed=2, mass=mass)
     missing = nu[1] + nu_bar[1], nu[2] + nu_bar[2]
-    found = w_pair(l_plus, l_minus, missing, masses, phi, rapidity)
+    found = w_pair(l_plus, l_minus, missing, masses, Direction.of(phi, rapidity))
 
     def given(v, first, second):
         p, q = ((jnp.sqrt(v[i] ** 2 + v[i + 1] ** 2 + v[i + 2] ** 2), *v[i : i + 3]) for i in (0, 3))
@@ -276,4 +276,4 @@ def test_w_pair_jacobian(mass):
 
 def test_single_precision_is_refused():
     with jax.enable_x64(False), pytest.raises(PrecisionError, match="a block"):
-        w_pair((1.0,) * 4, (1.0,) * 4, (0.0, 0.0), (1.0, 1.0), 0.0, 0.0)
+        w_pair((1.0,) * 4, (1.0,) * 4, (0.0, 0.0), (1.0, 1.0), Direction.of(0.0, 0.0))

@@ -275,13 +275,25 @@ def top_pair(
     return Solutions(neutrino, antineutrino, jacobian, valid)  # type: ignore[arg-type]
 
 
+class Direction(NamedTuple):
+    """Of φ, and of the rapidity relative to a lepton's."""
+
+    cos: Scalar
+    sin: Scalar
+    cosh: Scalar
+    sinh: Scalar
+
+    @classmethod
+    def of(cls, phi: Scalar, rapidity: Scalar) -> Direction:
+        return cls(jnp.cos(phi), jnp.sin(phi), jnp.cosh(rapidity), jnp.sinh(rapidity))
+
+
 def w_pair(
     antilepton: FourVector,
     lepton: FourVector,
     missing: tuple[Scalar, Scalar],
     masses: tuple[Scalar, Scalar],
-    phi: Scalar,
-    rapidity: Scalar,
+    towards: Direction,
 ) -> Solutions:
     """Neutrinos of W⁺W⁻ → ℓ⁺ν ℓ⁻ν̄ from both masses, the neutrino's φ and Δy = y_ν − y_ℓ; two solutions.
 
@@ -291,7 +303,7 @@ def w_pair(
         cosh Δȳ = [(s₂₄ − m̄²)/(2 p̄_T,ν) + p̄_T cos Δφ̄] / m̄_T,
         J = 1/(4 (2π)⁶) · p_T,ν/(2 [m_T cosh Δy − p_T cos Δφ]) · 1/(2 m̄_T p̄_T,ν |sinh Δȳ|),  in GeV⁻⁴.
 
-    **Arguments:** momenta and `missing` in GeV; `masses`: s₁₃ and s₂₄ of W⁺ and W⁻ in GeV²; `phi` in radians.
+    **Arguments:** momenta and `missing` in GeV; `masses`: s₁₃ and s₂₄ of W⁺ and W⁻ in GeV².
 
     **Returns** `Solutions` with a leading axis of two, Δȳ > 0 first.
 
@@ -300,20 +312,18 @@ def w_pair(
     require_double("a block")
     s13, s24 = masses
     (_, px, py, _), (_, qx, qy, _) = antilepton, lepton
-    (m2, mt, y), (n2, nt, z) = transverse(antilepton), transverse(lepton)
-    cosine, sine = jnp.cos(phi), jnp.sin(phi)
-    slope = 2 * (mt * jnp.cosh(rapidity) - (px * cosine + py * sine))
+    (m2, mt), (n2, nt) = transverse(antilepton), transverse(lepton)
+    slope = 2 * (mt * towards.cosh - (px * towards.cos + py * towards.sin))
     k = (s13 - m2) / slope
-    first = _massless(k, k * cosine, k * sine, y + rapidity)
+    first = _massless(k * towards.cos, k * towards.sin, k / mt, antilepton, (towards.cosh, towards.sinh))
 
     kx, ky = missing[0] - first[1], missing[1] - first[2]
     size = jnp.sqrt(kx**2 + ky**2)
     cosh = ((s24 - n2) / 2 + qx * kx + qy * ky) / (nt * size)
     valid = (cosh > 1) & (k > 0) & (s24 > n2)
     sinh = jnp.sqrt(jnp.where(valid, (cosh - 1) * (cosh + 1), 1.0))
-    delta = jnp.arcsinh(sinh)
     jacobian = jnp.where(valid, w_pair_jacobian(k, slope, nt, size, sinh), 0.0)
-    second = _massless(size, kx, ky, jnp.stack([z + delta, z - delta]))
+    second = _massless(kx, ky, size / nt, lepton, (cosh, jnp.stack([sinh, -sinh])))
     twice = tuple(jnp.broadcast_to(x, second[0].shape) for x in first)
     return Solutions(
         twice,  # type: ignore[arg-type]
@@ -328,16 +338,16 @@ def w_pair_jacobian(pt: Scalar, slope: Scalar, mt: Scalar, other_pt: Scalar, sin
     return pt / slope / (2 * mt * other_pt * sinh) / (4 * _SQUARE_OF_2_PI_CUBED)
 
 
-def transverse(p: FourVector) -> tuple[Scalar, Scalar, Scalar]:
-    """m², m_T and y of a momentum; massless legs may have E² < p⃗², so m² ≥ 0 is seen to."""
-    _, px, py, pz = p
+def transverse(p: FourVector) -> tuple[Scalar, Scalar]:
+    """m² and m_T of a momentum; massless legs may have E² < p⃗², so m² ≥ 0 is seen to."""
     m2 = jnp.maximum(dot(p, p), 0.0)
-    mt = jnp.sqrt(px**2 + py**2 + m2)
-    return m2, mt, jnp.arcsinh(pz / mt)
+    return m2, jnp.sqrt(p[1] ** 2 + p[2] ** 2 + m2)
 
 
-def _massless(pt: Scalar, px: Scalar, py: Scalar, rapidity: Scalar) -> FourVector:
-    """The massless momentum of that transverse momentum and rapidity."""
-    energy = pt * jnp.cosh(rapidity)
-    zero = jnp.zeros_like(energy)
-    return energy, px + zero, py + zero, pt * jnp.sinh(rapidity)
+def _massless(
+    px: Scalar, py: Scalar, ratio: Scalar, from_: FourVector, away: tuple[Scalar, Scalar]
+) -> FourVector:
+    """The massless momentum of p_T = `ratio` m_T of another one, (cosh Δy, sinh Δy) `away` from it."""
+    (energy, _, _, z), (cosh, sinh) = from_, away
+    e, pz = ratio * (energy * cosh + z * sinh), ratio * (z * cosh + energy * sinh)
+    return e, px + 0 * e, py + 0 * e, pz

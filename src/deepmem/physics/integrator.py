@@ -60,9 +60,9 @@ class Staged:
     """An integrand in two stages, Σ_branches complete(shared, parcel), for valid branches alone.
 
     - `propose`: steps (shared, event, x, what the step before returned) ↦ what the next one needs; the last
-      returns (parcel, valid): a pytree of arrays `[branches, ...]`, the solutions of a point, and which of
-      them count `[branches]`. Each is compiled by itself, for XLA fuses what a point needs once into loops
-      that use it many times.
+      returns (parcel, valid): a pytree of arrays `[branches, ...]`, the solutions of a point, or `[1, ...]`,
+      what they have in common; and which of them count, `[branches]`. Each is compiled by itself, for XLA
+      fuses what a point needs once into loops that use it many times.
     - `complete(shared, parcel)` ↦ values, as an integrand's, of one branch.
     """
 
@@ -110,7 +110,7 @@ GENERATING_VECTOR = np.array(
 _LATTICE_POINTS = 1 << 20
 _BINS = 32
 # The expensive stage of an integrand is evaluated for this share of a compiled call's points at a time.
-_GATHERED = 8
+_GATHERED = 4
 # Importance maps per event at most, and the factor in variance from which one is worth its evaluations.
 _MAPS = 6
 _WORTH_IT = 1.5
@@ -232,7 +232,7 @@ def lattice(
     *,
     precision: float = 0.01,
     calls: int = 1 << 19,
-    minimum: int = 1 << 12,
+    minimum: int | np.ndarray = 1 << 12,
     seed: int = 0,
     indices: np.ndarray | None = None,
     adapt: bool = True,
@@ -254,7 +254,8 @@ def lattice(
     - `f`: the integrand, see above; `shared`: its first argument; `events`: a pytree of arrays `[events,
       ...]`; `dimensions`: of the cube, up to 20;
     - `precision`: relative error of the steering values at which an event stops;
-    - `calls`: evaluations per event at most, dropped ones included; `minimum`: before it may stop;
+    - `calls`: evaluations per event at most, dropped ones included; `minimum`: before it may stop, of all
+      events or of each;
     - `seed` and `indices` (int `[events]`, the events' numbers in their file; 0, 1, … if not given) fix
       the shifts: an event's points don't depend on what it is computed with;
     - `adapt`: learn an importance map where it is worth it;
@@ -292,7 +293,7 @@ def lattice(
             dimensions,
             precision,
             calls,
-            minimum,
+            np.broadcast_to(minimum, count)[first : first + window],
             seed,
             adapt,
             shifts,
@@ -314,7 +315,7 @@ def _lattice_window(
     dimensions: int,
     precision: float,
     calls: int,
-    minimum: int,
+    minimum: np.ndarray,
     seed: int,
     adapt: bool,
     shifts: int,
@@ -326,9 +327,9 @@ def _lattice_window(
     count = len(numbers)
     block_points = SLOT // shifts
     z = GENERATING_VECTOR[:dimensions]
-    first_blocks = max(1, 1 << (-(-min(minimum, calls) // SLOT) - 1).bit_length())
-    if first_blocks * SLOT > calls:
-        first_blocks = max(1, first_blocks // 2)
+    # powers of two
+    first_blocks = 1 << np.ceil(np.log2(np.maximum(np.minimum(minimum, calls) / SLOT, 1))).astype(np.int64)
+    first_blocks = np.where(first_blocks * SLOT > calls, np.maximum(1, first_blocks // 2), first_blocks)
 
     shift = _random_shifts(seed, numbers, 0, shifts, dimensions)
     grid = np.tile(_IDENTITY, (count, dimensions, 1, 1))
@@ -344,7 +345,7 @@ def _lattice_window(
         shared = jax.device_put(shared)
         slots = _evaluations(evaluations) // SLOT
         while len(active):
-            target = np.where(done_blocks[active] == 0, first_blocks, 2 * done_blocks[active])
+            target = np.where(done_blocks[active] == 0, first_blocks[active], 2 * done_blocks[active])
             more = target - done_blocks[active]
             event_of = np.repeat(active, more)
             starts = np.repeat(done_blocks[active] - np.r_[0, np.cumsum(more)[:-1]], more)
@@ -353,7 +354,9 @@ def _lattice_window(
             for rows, used in _batches(np.arange(len(event_of)), slots):
                 event = event_of[rows]
                 where: tuple[Any, Any, Any] = shift[event], offset_of[rows], z
-                values, *out = _lattice_slots(f, shared, _rows(events, event), grid[event], *where)
+                learned = stage[event] > 0
+                maps = (grid[event], learned) if learned.any() else None
+                values, *out = _lattice_slots(f, shared, _rows(events, event), maps, *where)
                 batch_sums, largest, bad = (np.asarray(part)[:used] for part in out)
                 if sums is None or tally is None or moments is None:
                     outputs = batch_sums.shape[2]
@@ -379,7 +382,7 @@ def _lattice_window(
             error[active] = np.hypot(spread, tally.unseen(active, per_shift * shifts))
 
             # Zero so far isn't zero: look four times longer before giving up.
-            empty = done_blocks[open_] >= 4 * first_blocks
+            empty = done_blocks[open_] >= 4 * first_blocks[open_]
             finished = tally.finished(value, error, open_, precision, steering, empty, together)
             active = open_[~finished]
 
@@ -391,7 +394,7 @@ def _lattice_window(
             spent = tally.calls.reshape(-1, together).sum(axis=1).repeat(together)
             sharing = np.bincount(active // together, minlength=count // together).repeat(together)
             left = (calls - spent) // np.maximum(sharing, 1)
-            may_learn = learning[active] & distant & (left[active] >= first_blocks * SLOT)
+            may_learn = learning[active] & distant & (left[active] >= first_blocks[active] * SLOT)
             candidates = active[may_learn]
             new_grid, gain = _refine(
                 grid[candidates],
@@ -407,7 +410,7 @@ def _lattice_window(
             sums[adopted], moments[adopted], done_blocks[adopted] = 0, 0, 0
             tally.forget(adopted)
 
-            next_blocks = np.maximum(done_blocks[active], first_blocks)
+            next_blocks = np.maximum(done_blocks[active], first_blocks[active])
             affordable = next_blocks * SLOT <= left[active]
             affordable &= (done_blocks[active] + next_blocks) * block_points <= _LATTICE_POINTS
             # one of several contributions may have to go on when another one has grown smaller
@@ -507,9 +510,11 @@ def values(
         rows = where[first : first + size]
         padded = np.zeros(size, dtype=np.int32)
         padded[: len(rows)] = rows
-        found = _completed(f, shared, parcel, padded, len(rows))
+        found = _completed(f, shared, _gathered(parcel, padded))
+        # padding belongs to no point, and is dropped
+        points = np.where(np.arange(size) < len(rows), padded // valid.shape[2], x.shape[0] * x.shape[1])
         # scattered outside, see `_at_every_point`
-        parts = _scattered(found, padded // valid.shape[2], x.shape[:2])
+        parts = _scattered(found, points, x.shape[:2])
         total = tuple(a + b for a, b in zip(total, parts, strict=True)) if total else parts
     return total
 
@@ -531,7 +536,7 @@ def _at_every_point(
 def proposals(
     f: Staged, shared: Any, events: Any, x: Float[Array | np.ndarray, "slots points d"]
 ) -> tuple[Any, Array]:
-    """The first stage: parcels, with leading axes `[slots, points, branches]`, and which of them count."""
+    """The first stage: parcels, with axes `[slots, points, branches or 1]`, and which branches count."""
     known: Any = None
     for step in f.propose:
         known = _proposed(step, shared, events, x, known)
@@ -545,12 +550,24 @@ def _proposed(
     return jax.vmap(jax.vmap(partial(step, shared), in_axes=(None, 0, 0)))(events, x, known)
 
 
+@jax.jit
+def _gathered(parcel: Any, rows: Array) -> Any:
+    """Some of the branches, counted through all points; what they have in common has one instead of all.
+
+    Compiled by itself: XLA would look each number up again wherever the second stage uses it, twice the time.
+    """
+    branches = max(leaf.shape[2] for leaf in jax.tree.leaves(parcel))
+    of_point = rows // branches
+    return jax.tree.map(
+        lambda leaf: leaf.reshape(-1, *leaf.shape[3:])[rows if leaf.shape[2] == branches else of_point],
+        parcel,
+    )
+
+
 @partial(jax.jit, static_argnames=("f",))
-def _completed(f: Staged, shared: Any, parcel: Any, rows: Array, used: int) -> tuple[Array, ...]:
-    """The second stage for some of the branches, counted through all points; those after `used` are 0."""
-    chosen = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[3:])[rows], parcel)
-    values = jax.vmap(lambda one: _parts(f.complete(shared, one)))(chosen)
-    return tuple(jnp.where((jnp.arange(len(rows)) < used)[:, None], part, 0.0) for part in values)
+def _completed(f: Staged, shared: Any, parcel: Any) -> tuple[Array, ...]:
+    """The second stage for gathered branches."""
+    return jax.vmap(lambda one: _parts(f.complete(shared, one)))(parcel)
 
 
 @partial(jax.jit, static_argnames=("shape",))
@@ -599,28 +616,35 @@ def _lattice_slots(
     f: Integrand,
     shared: Any,
     events: Any,
-    grid: Float[Array, "slots d knots 2"],
+    maps: tuple[Float[Array, "slots d knots 2"], Array] | None,
     shift: Float[Array, "slots shifts d"],
     offset: Float[Array, "slots"],
     z: Float[Array, "d"],
 ) -> tuple[Array, Array, Array, Array]:
     """Per slot: the values, their sum per shift, the largest |value|, the number of points not finite."""
-    x, jacobian = _mapped_points(grid, shift, offset, z)
+    x, jacobian = _mapped_points(maps, shift, offset, z)
     return _lattice_sums(values(f, shared, events, x), jacobian, shift)
 
 
 @jax.jit
 def _mapped_points(
-    grid: Float[Array, "slots d knots 2"],
+    maps: tuple[Float[Array, "slots d knots 2"], Array] | None,
     shift: Float[Array, "slots shifts d"],
     offset: Float[Array, "slots"],
     z: Float[Array, "d"],
 ) -> tuple[Float[Array, "slots points d"], Float[Array, "slots points"]]:
+    """Points and their dx/du, under the maps of slots that have learned one (none has, if there are none)."""
     slots, _, d = shift.shape
     u = _lattice_points(shift, offset, z).reshape(slots, SLOT, d)
+    if maps is None:
+        return u, jnp.ones(u.shape[:2])
+    grid, learned = maps
     per_dimension = jax.vmap(_map, in_axes=(0, 0))
     x, jacobian = jax.vmap(jax.vmap(per_dimension, in_axes=(None, 0)))(grid, u)
-    return x, jacobian.prod(axis=-1)
+    return (
+        jnp.where(learned[:, None, None], x, u),
+        jnp.where(learned[:, None], jacobian.prod(axis=-1), 1.0),
+    )
 
 
 @jax.jit

@@ -28,19 +28,26 @@ point. Which top comes first is chosen per event, see `weight`.
 **tt̄ with all energies drawn** (`top_pair_by_energies`), for missing p_T that balances the partons, and for
 perfect measurements: the block of four masses, up to four branches.
 
-**WW** (`_w_variables`): both masses, the neutrino's φ and Δη (from ½ sech²), both energies; two branches.
-They merge at an energy of the second lepton, which is drawn accordingly, also where missing p_T depends on
-it. Where the neutrino's p_T leaves nothing likely for the other one depends on φ and Δη together, event by
-event: both are drawn from a table that a trial fills (`_guided`, `weight._guided`).
+**WW** (`_w_sides`, `_w_solved`): both energies, the neutrino's p_T and with it the other one's, then both
+masses. Of p_T k and its lepton's p, a mass is s = least + 2pk (cosh Δη − 1), least = 2 (pk − p⃗·k⃗), and
 
-**H → WW** (`higgs_to_w_pair`): the pair N of neutrinos is drawn first: s of the Higgs boson and the rapidity
-difference Δ of N and L = ℓ + ℓ̄ give m_T,N² + 2 m_T,L m_T,N cosh Δ = s − m_L² + N_T² + 2 L_T·N_T, then the
-direction of ν in the rest frame of N, with the mass of one W or of the other along its lepton's axis:
+    d³ν/2E d³ν̄/2E δ² = d²k/4 Π ds/(ds/dΔη),  ds/dΔη = √(r (r + 4pk)),  r = s − least.
+
+So each mass is drawn above what its p_T allows, with 1/√r, where its two solutions merge, made flat: a point
+with no solution, or with one W off its shell where it need not be, is hardly ever drawn. Where both Ws can be
+on their shells depends on p_T event by event: it is drawn, with the sign of one Δη, from a table that trials
+fill (`_guided`, `weight._guided`); both signs of the other one count.
+
+**H → WW** (`_pair_drawn` to `_pair_weighted`): the pair N of neutrinos is drawn first: s of the Higgs boson
+and the rapidity difference Δ of N and L = ℓ + ℓ̄ give m_T,N² + 2 m_T,L m_T,N cosh Δ = s − m_L² + N_T² +
+2 L_T·N_T, then the direction of ν in the rest frame of N, with the mass of one W or of the other along its
+lepton's axis:
 
     d³ν/2E d³ν̄/2E δ² = ds dΔ dΩ* / [16 (1 + m_T,L/m_T,N cosh Δ)].
 
 Nothing is solved for, nothing is singular. A share of points has both Ws on their shells (`blocks.w_pair`),
-for Higgs bosons above 2 MW; each point is weighted with the density of the mixture.
+for Higgs bosons above 2 MW; each point is weighted with the density of the mixture. The shares of these
+channels, and which W comes first, follow from a trial, event by event (`weight._shared_out`).
 
 Source: the weight's definition as in `weight`; L. Sonnenschein, hep-ph/0603011 (the system of masses); P.
 Artoisenet, V. Lemaître, F. Maltoni, O. Mattelaer, 1007.3300 (changes of variables, blocks D and F).
@@ -67,13 +74,17 @@ _ANGLES = 32
 # wider than the response by this much, and this share of points is drawn without it.
 _WIDENING = 1.3
 _UNGUIDED = 0.05
-# Shares of the channels of H → WW: the Higgs boson, a wide range of s, both Ws on their shells.
-_ON_HIGGS, _WIDE = 0.6, 0.15
-_NOWHERE = (jnp.nan, jnp.nan, jnp.nan, jnp.nan)
+# Of a neutrino's p_T, in GeV.
+_TYPICAL = 40.0
+# The share of masses that don't follow their shape where p_T leaves it out of reach.
+_OUT_OF_REACH = 0.95
+CHANNELS = (0.3, 0.3, 0.075, 0.075, 0.25)
+"""Shares of the channels of H → WW, before an event has its own: the Higgs boson with either W first, a wide
+range of s with either, and both Ws on their shells."""
 
 
 class Proposal(NamedTuple):
-    """The momenta of all legs `[branches]` of a point, and its density (see the module's first lines)."""
+    """The momenta of all legs of a point, `[branches]` or `[1]`, and its density `[branches]`, see above."""
 
     legs: tuple[FourVector, ...]
     density: Scalar
@@ -103,6 +114,8 @@ class Block:
     by_angle: tuple[Step, ...] = ()
     """A better one, where the missing p_T is given and all energies have responses. It treats its two sides
     differently: visible legs come with either side first, and `second_first` says which."""
+    shares: tuple[float, ...] = ()
+    """Of its channels, before an event has its own."""
     guided: tuple[int, int] | None = None
     """Two coordinates of u that follow the event's `table`."""
 
@@ -168,28 +181,32 @@ def _missing(
     return missing
 
 
-def _guided(step: Step, pair: tuple[int, int]) -> Step:
-    """A first step, two coordinates of whose u follow the event's `table`: densities of even cells, Σ = 1."""
+def _guided(table: jax.Array, u: Scalar, v: Scalar) -> tuple[Scalar, Scalar, Scalar]:
+    """x(u), y(u, v) and dx dy/du dv of an event's `table` of knots `[cells of u + 1, 1 + cells of v + 1]`.
 
-    def guided(shared: Mapping[str, Any], event: Mapping[str, Any], u: jax.Array, before: Any) -> Any:
-        table = jnp.asarray(event["table"])
-        size = table.shape[0]
-        rows = table.sum(axis=1)
-        row, x, _ = _in_cells(rows, jnp.cumsum(rows), u[pair[0]])
-        column, y, mass = _in_cells(table[row], jnp.cumsum(table, axis=1)[row], u[pair[1]])
-        u = u.at[pair[0]].set((row + x) / size).at[pair[1]].set((column + y) / size)
-        found = step(shared, event, u, before)
-        return found._replace(density=found.density / (size**2 * mass))
-
-    return guided
+    x goes straight through its first column, and y through the others, knots in v for each knot in u. Between
+    them y is bilinear: what it follows may move with x by more than it is wide.
+    """
+    table, rows, columns = jnp.asarray(table), table.shape[0] - 1, table.shape[1] - 2
+    (i, s), (j, t) = _cell_and_rest(u * rows, rows), _cell_and_rest(v * columns, columns)
+    low, high = table[i, 0], table[i + 1, 0]
+    left = (1 - s) * table[i, j + 1] + s * table[i + 1, j + 1]
+    right = (1 - s) * table[i, j + 2] + s * table[i + 1, j + 2]
+    return low + s * (high - low), left + t * (right - left), rows * columns * (high - low) * (right - left)
 
 
-def _in_cells(mass: jax.Array, upto: jax.Array, u: Scalar) -> tuple[jax.Array, Scalar, Scalar]:
-    """The cell that a share u of all mass falls into, how far into it, and its mass."""
-    at = u * upto[-1]
-    cell = jnp.clip((upto <= at).sum(), 0, len(mass) - 1)
-    within = 1 - (upto[cell] - at) / mass[cell]
-    return cell, jnp.clip(within, 1e-15, 1 - 1e-15), mass[cell]
+def even_table(rows: int, columns: int) -> np.ndarray:
+    """The `table` that changes nothing."""
+    x, y = np.linspace(0, 1, rows + 1), np.linspace(0, 1, columns + 1)
+    return np.concatenate([x[:, None], np.tile(y, (rows + 1, 1))], axis=1)
+
+
+def _cell_and_rest(x: Scalar, cells: int) -> tuple[Any, Scalar]:
+    """The cell of unit length that x falls into, and how far into it."""
+    if cells == 1:  # a constant spares what has one value looking it up
+        return np.zeros((), dtype=int), x
+    cell = jnp.clip(jnp.floor(x), 0, cells - 1).astype(int)
+    return cell, x - cell
 
 
 # --- masses
@@ -205,9 +222,8 @@ def _masses(
     where the Breit-Wigner shape has few points.
     """
     count = shapes[0][0].shape[0]
-    which = jnp.clip(jnp.floor(u[0] * count), 0, count - 1).astype(int)
-    first = jnp.clip(u[0] * count - which, 1e-15, 1 - 1e-15)
-    at = [first, *(u[i] for i in range(1, len(shapes)))]
+    which, first = _cell_and_rest(u[0] * count, count)
+    at = [jnp.clip(first, 1e-15, 1 - 1e-15), *(u[i] for i in range(1, len(shapes)))]
     s = []
     for x, (mass, width) in zip(at, shapes, strict=True):
         near = _breit_wigner(jnp.clip((x - broad) / (1 - broad), 0.0, 1.0), mass[which], width[which])
@@ -234,9 +250,8 @@ def _breit_wigner_density(s: Scalar, mass: Scalar, width: Scalar, top: Scalar = 
 
 def _mixed(u: Scalar, mass: jax.Array, width: jax.Array, top: Scalar = jnp.inf) -> Scalar:
     """s of u from an even mixture of Breit-Wigner shapes `[scan]`."""
-    count = mass.shape[0]
-    which = jnp.clip(jnp.floor(u * count), 0, count - 1).astype(int)
-    return _breit_wigner(jnp.clip(u * count - which, 1e-15, 1 - 1e-15), mass[which], width[which], top)
+    which, u = _cell_and_rest(u * mass.shape[0], mass.shape[0])
+    return _breit_wigner(jnp.clip(u, 1e-15, 1 - 1e-15), mass[which], width[which], top)
 
 
 def _mixed_density(s: Scalar, mass: jax.Array, width: jax.Array, top: Scalar = jnp.inf) -> Scalar:
@@ -268,7 +283,7 @@ def top_pair_by_energies(
     missing = _missing(shared, event, u, momenta if balance else None)
     plus, quark, minus, antiquark = momenta
     found = blocks.top_pair(plus, quark, minus, antiquark, missing, masses)
-    legs = _broadcast((plus, found.neutrino, quark, minus, found.antineutrino, antiquark))
+    legs = _by_branch(plus, found.neutrino, quark, minus, found.antineutrino, antiquark)
     return Proposal(legs, density * measure * found.jacobian)
 
 
@@ -456,7 +471,7 @@ def _second_side(
         *(_choice(swap, q, p) for p, q in zip(*sides, strict=True)),
         *(_choice(swap, p, q) for p, q in zip(*sides, strict=True)),
     )
-    return Proposal(_broadcast(legs), jnp.where(valid, density, 0.0))
+    return Proposal(_by_branch(*legs), jnp.where(valid, density, 0.0))
 
 
 def _chosen(table: _Table, u: Scalar) -> tuple[Scalar, Scalar, Scalar]:
@@ -515,170 +530,232 @@ def _at_likely(q: Scalar) -> Scalar:
 _LEPTONS = ("lepton", "lepton")
 
 
-class _WPair(NamedTuple):
-    """What the block of two Ws starts from."""
+class _WSide(NamedTuple):
+    """A W: its lepton, its neutrino's p_T, its mass, and the least that this p_T allows it."""
 
-    density: Scalar
+    lepton: FourVector
+    pt: tuple[Scalar, Scalar]
+    s: Scalar
+    least: Scalar
+
+    def rapidities(self) -> tuple[Scalar, Scalar, Scalar]:
+        """p_T cosh Δη of the neutrino, p_T |sinh Δη|, and ds/dΔη."""
+        lepton_pt = jnp.sqrt(self.lepton[1] ** 2 + self.lepton[2] ** 2)
+        rest, size = self.s - self.least, jnp.sqrt(self.pt[0] ** 2 + self.pt[1] ** 2)
+        slope = jnp.sqrt(rest * (rest + 4 * lepton_pt * size))
+        return size + rest / (2 * lepton_pt), slope / (2 * lepton_pt), slope
+
+    def neutrino(self, sign: Scalar) -> FourVector:
+        """For a sign of Δη."""
+        energy, x, y, z = self.lepton
+        pt = jnp.sqrt(x**2 + y**2)
+        cosh, sinh, _ = self.rapidities()
+        return (energy * cosh + sign * z * sinh) / pt, *self.pt, (z * cosh + sign * energy * sinh) / pt
+
+
+def _w_sides(
+    shared: Mapping[str, Any], event: Mapping[str, Any], u: jax.Array, _: None, balance: bool = False
+) -> tuple[Scalar, Scalar, _WSide, _WSide]:
+    """The sign of the neutrino's Δη, the density, both Ws. u: s13, s24, φ, p_T, energies, missing p_T."""
+    w, _top = _shapes(shared["parameters"])
+    x, y, of_table = _guided(event["table"], u[2], u[3])
+    leptons, density = _Visible(shared, event, _LEPTONS).drawn(u[4:])
+    missing = _missing(shared, event, u, leptons if balance else None)
+    t = jnp.abs(2 * y - 1)
+    size = _TYPICAL * (1 - t) / t
+    density = density * of_table * _TWO_PI * size * 2 * _TYPICAL / t**2 / (4 * _TWO_PI**6)
+    px, py = size * jnp.cos(_TWO_PI * x), size * jnp.sin(_TWO_PI * x)
+    sides = []
+    transverse = (px, py), (missing[0] - px, missing[1] - py)
+    for v, lepton, pt in zip((u[0], u[1]), leptons, transverse, strict=True):
+        across = jnp.sqrt(lepton[1] ** 2 + lepton[2] ** 2) * jnp.sqrt(pt[0] ** 2 + pt[1] ** 2)
+        least = 2 * (across - lepton[1] * pt[0] - lepton[2] * pt[1])
+        s, of_mass = _above(v, least, *w, event["broad"])
+        sides.append(_WSide(lepton, pt, s, least))
+        density = density * of_mass / sides[-1].rapidities()[2]
+    return jnp.where(y < 0.5, -1.0, 1.0), density, *sides
+
+
+def _w_solved(
+    shared: Mapping[str, Any],
+    event: Mapping[str, Any],
+    u: jax.Array,
+    known: tuple[Scalar, Scalar, _WSide, _WSide],
+) -> Proposal:
+    """The neutrinos' momenta; two branches."""
+    sign, density, one, other = known
+    neutrino, antineutrino = one.neutrino(sign), other.neutrino(jnp.array([1.0, -1.0]))
+    legs = _by_branch(one.lepton, neutrino, other.lepton, antineutrino)
+    return Proposal(legs, jnp.broadcast_to(density, 2))
+
+
+def _above(
+    u: Scalar, least: Scalar, mass: jax.Array, width: jax.Array, broad: Scalar
+) -> tuple[Scalar, Scalar]:
+    """s > `least` for an integrand ∝ (mixed Breit-Wigner shapes)/√(s − least), and ds/du.
+
+    A share of points follows the shapes above `least`, the others 1/√ and all scales: y = √(s − least) has
+    the density c²/(c² + y²)^{3/2}, c⁴ = (m² − least)² + m²Γ². These are most where the resonance is out of
+    reach.
+    """
+    m_gamma = mass[0] * width[0]
+    distance = (mass[0] ** 2 - least) / m_gamma
+    share = broad + (_OUT_OF_REACH - broad) * (1 - (distance - 1) / jnp.sqrt((distance - 1) ** 2 + 4)) / 2
+    c2 = m_gamma * jnp.sqrt(distance**2 + 1)
+    which, v = _cell_and_rest(jnp.clip((u - share) / (1 - share), 1e-15, 1 - 1e-15) * len(mass), len(mass))
+    low = jnp.arctan((least[..., None] - mass**2) / (mass * width))
+    near = mass[which] ** 2 + mass[which] * width[which] * jnp.tan(low[which] + v * (np.pi / 2 - low[which]))
+    x2 = jnp.clip(u / share, 1e-15, 1 - 1e-15) ** 2
+    y2 = jnp.where(u < share, c2 * x2 / (1 - x2), jnp.maximum(near - least, 1e-15 * c2))
+    s = least + y2
+    on = mass * width / ((s[..., None] - mass**2) ** 2 + (mass * width) ** 2) / (np.pi / 2 - low)
+    off = c2 / (2 * jnp.sqrt(y2 * (c2 + y2)) * (c2 + y2))
+    return s, 1 / ((1 - share) * on.mean() + share * off)
+
+
+def _towards(u: Scalar, v: Scalar) -> tuple[blocks.Direction, Scalar]:
+    """φ = 2πu, and Δη with the density ½ sech² = 2v (1 − v) in v; dφ dΔη/du dv."""
+    cosh = 1 / (2 * jnp.sqrt(v * (1 - v)))
+    sinh = (2 * v - 1) * cosh
+    return blocks.Direction(jnp.cos(_TWO_PI * u), jnp.sin(_TWO_PI * u), cosh, sinh), _TWO_PI * 2 * cosh**2
+
+
+class _Pair(NamedTuple):
+    """What H → WW knows before neutrinos have directions: leptons, missing p_T, and their pair N."""
+
+    measure: Scalar
     plus: FourVector
     minus: FourVector
     missing: tuple[Scalar, Scalar]
+    channel: Scalar
+    n: FourVector
+    s_w: Scalar
+    """Of the W that comes first."""
     masses: tuple[Scalar, Scalar]
-    phi: Scalar
-    rapidity: Scalar
+    """Where both Ws are on their shells."""
+    towards: blocks.Direction
+    upper: Scalar
+    exists: Scalar
 
 
-def _w_variables(
+def _pair_drawn(
     shared: Mapping[str, Any], event: Mapping[str, Any], u: jax.Array, _: None, balance: bool = False
-) -> _WPair:
-    """Both masses, φ and Δη of the neutrino, both energies. u: s13, s24, φ, Δη, energies, missing p_T."""
-    w, _top = _shapes(shared["parameters"])
-    (s13, s24), density = _masses(u, (w, w), event["broad"])
-    seen = _Visible(shared, event, _LEPTONS)
-    phi, rapidity = _TWO_PI * u[2], jnp.arctanh(2 * u[3] - 1)
-    density = density * _TWO_PI * 2 * jnp.cosh(rapidity) ** 2
-    if not all(seen.dimensions):
-        (plus, minus), measure = seen.drawn(u[4:])
-        missing = _missing(shared, event, u, [plus, minus] if balance else None)
-        return _WPair(density * measure, plus, minus, missing, (s13, s24), phi, rapidity)
-    plus, measure = seen.flattened(0, u[4])
-    slope = 2 * plus[0] * event["sine"][0]
-    size = s13 / (slope * (jnp.cosh(rapidity) - jnp.cos(phi - event["phi"][0])))
-    # p_T of the antineutrino, or, where p_T balances, of its W
-    missing = (-plus[1], -plus[2]) if balance else _missing(shared, event, u)
-    kx, ky = missing[0] - size * jnp.cos(phi), missing[1] - size * jnp.sin(phi)
-    pt, along = jnp.sqrt(kx**2 + ky**2), kx * event["x"][1] + ky * event["y"][1]
-    # its two solutions merge where its lepton has this energy
-    if balance:
-        sine = event["sine"][1]
-        across2 = (pt * sine) ** 2 - along**2
-        root = jnp.sqrt(along**2 + across2 + s24 * sine**2)
-        largest = s24 * (along + root) / (2 * (s24 * sine**2 + across2))
-    else:
-        largest = s24 / (2 * jnp.maximum(pt * event["sine"][1] - along, 1e-15 * pt))
-    energy, weight = seen.responses[1].flatten_below(u[5], event["energy"][1], largest)
-    minus = seen.momentum(1, energy)
-    if balance:
-        missing = missing[0] - minus[1], missing[1] - minus[2]
-    density = density * measure * weight * seen.measure(1, energy)
-    return _WPair(density, plus, minus, missing, (s13, s24), phi, rapidity)
+) -> _Pair:
+    """Energies, and all masses and directions. u: channel and s, Δ, one W's mass, φ, energies, missing p_T.
 
-
-def _w_solved(shared: Mapping[str, Any], event: Mapping[str, Any], u: jax.Array, known: _WPair) -> Proposal:
-    """The neutrinos' momenta; two branches."""
-    found = blocks.w_pair(*known[1:])
-    legs = _broadcast((known.plus, found.neutrino, known.minus, found.antineutrino))
-    return Proposal(legs, known.density * found.jacobian)
-
-
-def higgs_to_w_pair(
-    shared: Mapping[str, Any], event: Mapping[str, Any], u: jax.Array, _: None, balance: bool = False
-) -> Proposal:
-    """H → WW; one branch. u: channel and s, Δ, one W's mass, φ (or s13, s24, φ, Δη), energies, …"""
+    Where both Ws are on their shells: s13, s24, Δη and its branch, φ.
+    """
     p = shared["parameters"]
     w, _top = _shapes(p)
     seen = _Visible(shared, event, _LEPTONS)
-    momenta, measure = seen.drawn(u[4:])
-    missing = _missing(shared, event, u, momenta if balance else None)
-    plus, minus = momenta
-    pair = _NeutrinoPair(plus, minus, missing, (p.MH, p.WH), w)
+    (plus, minus), measure = seen.drawn(u[4:])
+    missing = _missing(shared, event, u, [plus, minus] if balance else None)
+    upto = jnp.cumsum(jnp.asarray(event["shares"]))
+    channel = jnp.clip((upto <= u[0]).sum(), 0, len(CHANNELS) - 1)
+    place = jnp.clip(1 - (upto[channel] - u[0]) / event["shares"][channel], 1e-15, 1 - 1e-15)
 
-    on_shell = u[0] >= _ON_HIGGS + _WIDE
-    neutrino, antineutrino = pair.around_higgs(u)
-    both = pair.both_on_shell(u)
-    neutrino, antineutrino = _choice(on_shell, both[0], neutrino), _choice(on_shell, both[1], antineutrino)
-    density = pair.density(neutrino, antineutrino)
-    valid = jnp.isfinite(density) & (density > 0)
-    legs = _broadcast((plus, neutrino, minus, antineutrino), (1,))
-    return Proposal(legs, jnp.where(valid, measure / jnp.where(valid, density, 1.0), 0.0)[None])
+    s = jnp.where(channel < 2, _mixed(place, p.MH, p.WH), _pareto(place, p.MH[0]))
+    total = add(plus, minus)
+    c, mt, largest = _reach(total, missing, s)
+    up = jnp.exp(largest * (2 * u[1] - 1))
+    cosh, sinh = (up + 1 / up) / 2, (up - 1 / up) / 2
+    a = mt * cosh
+    ratio = c / (a + jnp.sqrt(a**2 + jnp.maximum(c, 0.0))) / mt
+    e, z = ratio * (total[0] * cosh + total[3] * sinh), ratio * (total[3] * cosh + total[0] * sinh)
+    n = e, *missing, z
+    s_w = _mixed(u[2], *w, 2 * dot(_choice(channel % 2 == 0, plus, minus), n))
+
+    masses = _mixed(place, *w), _mixed(u[1], *w)
+    upper = u[2] < 0.5
+    towards, _density = _towards(u[3], jnp.where(upper, 2 * u[2], 2 * u[2] - 1))
+    return _Pair(measure, plus, minus, missing, channel, n, s_w, masses, towards, upper, largest > 0)
 
 
-class _NeutrinoPair:
-    """The channels of `higgs_to_w_pair`, and the density of their mixture in d³ν/(2E (2π)³) … δ²."""
+def _reach(total: FourVector, missing: tuple[Scalar, Scalar], s: Scalar) -> tuple[Scalar, Scalar, Scalar]:
+    """m_T,N² + 2 m_T,L m_T,N cosh Δ at this s; m_T,L; and the largest |Δ|, which leaves N no mass."""
+    mass2, mt = blocks.transverse(total)
+    missing2 = _square(missing)
+    c = s - mass2 + missing2 + 2 * (total[1] * missing[0] + total[2] * missing[1])
+    cosh = (c - missing2) / (2 * mt * jnp.sqrt(missing2))
+    return c, mt, jnp.where(cosh > 1, jnp.arccosh(jnp.maximum(cosh, 1.0)), 0.0)
 
-    def __init__(
-        self,
-        plus: FourVector,
-        minus: FourVector,
-        missing: tuple[Scalar, Scalar],
-        higgs: tuple[jax.Array, jax.Array],
-        w: tuple[jax.Array, jax.Array],
-    ) -> None:
-        self.plus, self.minus, self.missing, self.higgs, self.w = plus, minus, missing, higgs, w
-        total = add(plus, minus)
-        self.mass2, self.mt, self.rapidity = blocks.transverse(total)
-        self.missing2 = jnp.maximum(missing[0] ** 2 + missing[1] ** 2, 1e-12)
-        self.along = total[1] * missing[0] + total[2] * missing[1]
 
-    def _reach(self, s: Scalar) -> tuple[Scalar, Scalar]:
-        """m_T,N² + 2 m_T,L m_T,N cosh Δ at this s, and the largest |Δ|, which leaves N no mass."""
-        c = s - self.mass2 + self.missing2 + 2 * self.along
-        cosh = (c - self.missing2) / (2 * self.mt * jnp.sqrt(self.missing2))
-        return c, jnp.where(cosh > 1, jnp.arccosh(jnp.maximum(cosh, 1.0)), 0.0)
+def _square(missing: tuple[Scalar, Scalar]) -> Scalar:
+    return jnp.maximum(missing[0] ** 2 + missing[1] ** 2, 1e-12)
 
-    def around_higgs(self, u: jax.Array) -> tuple[FourVector, FourVector]:
-        """Neutrinos from s and Δ, and then one of the Ws."""
-        mass, width = self.higgs
-        s = jnp.where(
-            u[0] < _ON_HIGGS,
-            _mixed(u[0] / _ON_HIGGS, mass, width),
-            _pareto((u[0] - _ON_HIGGS) / _WIDE, mass[0]),
-        )
-        c, largest = self._reach(s)
-        delta = largest * (2 * u[1] - 1)
-        a = self.mt * jnp.cosh(delta)
-        mt = c / (a + jnp.sqrt(a**2 + jnp.maximum(c, 0.0)))
-        y = self.rapidity + delta
-        n = (mt * jnp.cosh(y), *self.missing, mt * jnp.sinh(y))
-        n2 = mt**2 - self.missing2
-        first = u[2] < 0.5
-        lepton = _choice(first, self.plus, self.minus)
+
+class _Neutrinos(NamedTuple):
+    """Both momenta, whichever channel they come from."""
+
+    measure: Scalar
+    plus: FourVector
+    minus: FourVector
+    missing: tuple[Scalar, Scalar]
+    neutrino: FourVector
+    antineutrino: FourVector
+    exists: Scalar
+
+
+def _pair_decayed(
+    shared: Mapping[str, Any], event: Mapping[str, Any], u: jax.Array, known: _Pair
+) -> _Neutrinos:
+    """The neutrinos from N and the mass of one W, or from the masses of both Ws."""
+    plus, minus, n, towards = known.plus, known.minus, known.n, known.towards
+    n2 = blocks.transverse(n)[0]
+    first = known.channel % 2 == 0
+    lepton = _choice(first, plus, minus)
+    # p·N = N²/2 is what makes the other one light-like
+    path = blocks.ellipse(lepton, n, known.s_w, 2 * n2 + 2 * dot(lepton, n) + known.s_w)
+    one = path.at(towards.cos, towards.sin)
+    other = n[0] - one[0], n[1] - one[1], n[2] - one[2], n[3] - one[3]
+    around = _choice(first, one, other), _choice(first, other, one)
+
+    found = blocks.w_pair(plus, minus, known.missing, known.masses, towards)
+    one, other, valid = jax.tree.map(
+        lambda x: jnp.where(known.upper, x[0], x[1]), (found.neutrino, found.antineutrino, found.valid)
+    )
+    both = known.channel == len(CHANNELS) - 1
+    exists = jnp.where(both, valid, path.exists & (n2 > 0) & known.exists)
+    return _Neutrinos(*known[:4], _choice(both, one, around[0]), _choice(both, other, around[1]), exists)
+
+
+def _pair_weighted(
+    shared: Mapping[str, Any], event: Mapping[str, Any], u: jax.Array, known: _Neutrinos
+) -> Proposal:
+    """With the density of the mixture of all channels at these momenta; one branch."""
+    p, shares = shared["parameters"], event["shares"]
+    w, _top = _shapes(p)
+    measure, plus, minus, missing, neutrino, antineutrino, exists = known
+    n, total = add(neutrino, antineutrino), add(plus, minus)
+    mass2, _ = blocks.transverse(total)
+    s13, s24 = 2 * dot(plus, neutrino), 2 * dot(minus, antineutrino)
+    s = mass2 + blocks.transverse(n)[0] + 2 * dot(total, n)
+    on_higgs, wide = _mixed_density(s, p.MH, p.WH), _pareto_density(s, p.MH[0])
+    around: Scalar = 0.0
+    for i, (lepton, s_w) in enumerate(((plus, s13), (minus, s24))):
         product = dot(lepton, n)
-        s_w = _mixed(jnp.where(first, 2 * u[2], 2 * u[2] - 1), *self.w, 2 * product)
-        # p·N = N²/2 is what makes the other one light-like
-        path = blocks.ellipse(lepton, n, s_w, 2 * n2 + 2 * product + s_w)
-        one = path.at(jnp.cos(_TWO_PI * u[3]), jnp.sin(_TWO_PI * u[3]))
-        other = n[0] - one[0], n[1] - one[1], n[2] - one[2], n[3] - one[3]
-        exists = path.exists & (n2 > 0) & (largest > 0)
-        one, other = (_choice(exists, p, _NOWHERE) for p in (one, other))
-        return _choice(first, one, other), _choice(first, other, one)
+        of_direction = _mixed_density(s_w, *w, 2 * product) * product / _TWO_PI
+        around = around + (shares[i] * on_higgs + shares[2 + i] * wide) * of_direction
+    *_, largest = _reach(total, missing, s)
+    # 1 + m_T,L/m_T,N cosh Δ
+    longitudinal = n[0] ** 2 - n[3] ** 2
+    slope = 1 + (total[0] * n[0] - total[3] * n[3]) / longitudinal
+    around = around / (2 * largest) * 16 * slope * _TWO_PI**6
 
-    def both_on_shell(self, u: jax.Array) -> tuple[FourVector, FourVector]:
-        """Neutrinos from the masses of both Ws, one of the two branches."""
-        rest = _ON_HIGGS + _WIDE
-        masses = _mixed(jnp.clip((u[0] - rest) / (1 - rest), 0.0, 1.0), *self.w), _mixed(u[1], *self.w)
-        upper = u[3] < 0.5
-        rapidity = jnp.arctanh(2 * jnp.where(upper, 2 * u[3], 2 * u[3] - 1) - 1)
-        found = blocks.w_pair(self.plus, self.minus, self.missing, masses, _TWO_PI * u[2], rapidity)
-        one, other = jax.tree.map(
-            lambda x: jnp.where(upper, x[0], x[1]), (found.neutrino, found.antineutrino)
-        )
-        exists = jnp.where(upper, found.valid[0], found.valid[1])
-        return _choice(exists, one, _NOWHERE), _choice(exists, other, _NOWHERE)
+    def away(p: FourVector, q: FourVector) -> tuple[Scalar, Scalar, Scalar, Scalar]:
+        """cosh Δη and |sinh Δη| of two massless momenta, and their p_T."""
+        pt, qt = jnp.sqrt(p[1] ** 2 + p[2] ** 2), jnp.sqrt(q[1] ** 2 + q[2] ** 2)
+        cosh, sinh = p[0] * q[0] - p[3] * q[3], jnp.abs(p[3] * q[0] - p[0] * q[3])
+        return cosh / (pt * qt), sinh / (pt * qt), pt, qt
 
-    def density(self, neutrino: FourVector, antineutrino: FourVector) -> Scalar:
-        """Of the mixture, at these momenta, whichever channel they came from."""
-        n = add(neutrino, antineutrino)
-        _, mt, y = blocks.transverse(n)
-        delta = y - self.rapidity
-        s = self.mass2 + mt**2 - self.missing2 + 2 * (self.mt * mt * jnp.cosh(delta) - self.along)
-        s13, s24 = 2 * dot(self.plus, neutrino), 2 * dot(self.minus, antineutrino)
-        mass, width = self.higgs
-        of_s = _ON_HIGGS * _mixed_density(s, mass, width) + _WIDE * _pareto_density(s, mass[0])
-        _, largest = self._reach(s)
-        of_direction: Scalar = 0.0
-        for lepton, s_w in ((self.plus, s13), (self.minus, s24)):
-            product = dot(lepton, n)
-            of_direction = of_direction + _mixed_density(s_w, *self.w, 2 * product) * product / (2 * _TWO_PI)
-        around = of_s / (2 * largest) * of_direction * 16 * (1 + self.mt / mt * jnp.cosh(delta))
-        around = jnp.where((largest > 0) & (jnp.abs(delta) <= largest), around, 0.0)
-
-        (_, pt, eta), (_, pt2, eta2) = (blocks.transverse(p) for p in (neutrino, antineutrino))
-        (_, _, l_eta), (_, lt2, l_eta2) = (blocks.transverse(p) for p in (self.plus, self.minus))
-        difference, sinh = eta - l_eta, jnp.abs(jnp.sinh(eta2 - l_eta2))
-        jacobian = blocks.w_pair_jacobian(pt, s13 / pt, lt2, pt2, sinh)
-        both = _mixed_density(s13, *self.w) * _mixed_density(s24, *self.w)
-        both = both / (2 * _TWO_PI * jnp.cosh(difference) ** 2) / (2 * jacobian)
-        return _TWO_PI**6 * around + (1 - _ON_HIGGS - _WIDE) * both
+    cosh, _, pt, _ = away(neutrino, plus)
+    _, sinh, pt2, lt2 = away(antineutrino, minus)
+    jacobian = blocks.w_pair_jacobian(pt, s13 / pt, lt2, pt2, sinh)
+    both = _mixed_density(s13, *w) * _mixed_density(s24, *w) / (2 * _TWO_PI * cosh**2) / (2 * jacobian)
+    density = jnp.where(largest > 0, around, 0.0) + shares[4] * both
+    valid = exists & jnp.isfinite(density) & (density > 0)
+    legs = _by_branch(plus, neutrino, minus, antineutrino)
+    return Proposal(legs, jnp.where(valid, measure / jnp.where(valid, density, 1.0), 0.0)[None])
 
 
 def _pareto(u: Scalar, mass: Scalar) -> Scalar:
@@ -696,10 +773,9 @@ def _choice(condition: Scalar, one: FourVector, other: FourVector) -> FourVector
     return a, b, c, d
 
 
-def _broadcast(legs: tuple[FourVector, ...], shape: tuple[int, ...] = ()) -> tuple[FourVector, ...]:
-    """All components with the axis of branches."""
-    shape = np.broadcast_shapes(shape, *(np.shape(x) for p in legs for x in p))
-    return tuple(tuple(jnp.broadcast_to(x, shape) for x in p) for p in legs)  # type: ignore[misc]
+def _by_branch(*legs: FourVector) -> tuple[FourVector, ...]:
+    """All components with an axis of branches, of length one for what they have in common."""
+    return tuple(tuple(map(jnp.atleast_1d, p)) for p in legs)  # type: ignore[misc]
 
 
 TOP_PAIR = Block(
@@ -709,14 +785,20 @@ TOP_PAIR = Block(
     (partial(top_pair_by_energies, balance=True),),
     by_angle=(_first_side, _nodes, _cells, _drawn, _second_side),
 )
-# φ and Δη. No table for H → WW: in an event that hardly fits, its points missed what counts, and a
+# φ and p_T. No such table for H → WW: in an event that hardly fits, its points missed what counts, and a
 # weight came out low by a factor of twelve.
 _OF_W_PAIR = (2, 3)
 W_PAIR = Block(
     4,
-    0.1,
-    (_guided(_w_variables, _OF_W_PAIR), _w_solved),
-    (_guided(partial(_w_variables, balance=True), _OF_W_PAIR), _w_solved),
+    0.03,
+    (_w_sides, _w_solved),
+    (partial(_w_sides, balance=True), _w_solved),
     guided=_OF_W_PAIR,
 )
-HIGGS_TO_W_PAIR = Block(4, 0.1, (higgs_to_w_pair,), (partial(higgs_to_w_pair, balance=True),))
+HIGGS_TO_W_PAIR = Block(
+    4,
+    0.1,
+    (_pair_drawn, _pair_decayed, _pair_weighted),
+    (partial(_pair_drawn, balance=True), _pair_decayed, _pair_weighted),
+    shares=CHANNELS,
+)

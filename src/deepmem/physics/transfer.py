@@ -126,10 +126,11 @@ class Response(eqx.Module):
         singularity is flat too. The further the limit is beyond T's reach, the more evenly q itself is drawn.
         """
         low, high = self.support(rec)
-        first, last = self._level(rec, low), self._level(rec, jnp.clip(limit, low, high))
+        first, of_limit = self._level(rec, low), self._level(rec, jnp.maximum(limit, low))
+        last = jnp.minimum(of_limit, self._level(rec, high))
         beyond = jnp.maximum((limit - rec) / self.scale(rec) - 3.0, 0.0) / 6
         span = last - first
-        end = last + (self._level(rec, jnp.maximum(limit, low)) - last) + beyond * span
+        end = of_limit + beyond * span
         far, near = jnp.sqrt(end - first), jnp.sqrt(jnp.maximum(end - last, 0.0))
         y = far - u * (far - near)
         gen, weight = self._at_level(rec, jnp.clip(end - y**2, first, last))

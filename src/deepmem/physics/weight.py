@@ -55,7 +55,7 @@ from deepmem.kinematics import FourVector, add, boost
 from deepmem.physics import integrator, pdf, transfer
 from deepmem.physics.constants import Parameters, parameters
 from deepmem.physics.errors import ParameterError, unknown_name
-from deepmem.physics.neutrinos import Step
+from deepmem.physics.neutrinos import Step, even_table
 from deepmem.physics.precision import double_precision, require_double
 from deepmem.physics.processes import find_process
 from deepmem.physics.processes.base import (
@@ -78,7 +78,7 @@ _TAILED_MINIMUM = 1 << 13
 _NEUTRINO_MINIMUM = 1 << 13
 _GUIDED_MINIMUM = 1 << 11
 # With s from its table no point counts for more than about 4 mean values: nothing like twice the largest
-# contribution is left unseen. More shifts have shorter Student's tails.
+# contribution is left unseen. More shifts have shorter Student's tails. Pulls of WW are 0.92 to 0.98 wide so.
 _TABULATED: dict[str, Any] = {"allowance": 1.0, "shifts": 32}
 # Evaluations per event at most.
 _NEUTRINO_CALLS = 1 << 22
@@ -86,9 +86,14 @@ _NEUTRINO_CALLS = 1 << 22
 # which more masses are drawn off the resonances, how many then, and what part of a weight is a trifle.
 _TRIAL_SLOTS = 2
 _HARD, _BROADER, _TRIFLE = 20.0, 0.3, 0.01
-# Points that fill a table of two coordinates, in slots; its cells per coordinate, and the share of points
-# that stays even, for 8 points per cell may have seen nothing where there is something.
-_TABLE_SLOTS, _CELLS, _EVEN = 8, 16, 0.2
+# Cells of a table of two coordinates; and of the rounds that fill it, one after the other: points, in slots;
+# what part of the table does not stay even, for a cell that saw nothing in a few points may have something;
+# and how often cells are averaged with their neighbours.
+_CELLS = (16, 32)
+_TABLE_ROUNDS = ((4, 0.6, 2), (4, 0.8, 1))
+# Points that find the shares of channels, in slots, and the least share of each; the mean square of the
+# integrand over its squared mean on them below which half the minimum of evaluations does.
+_SHARE_SLOTS, _LEAST_CHANNEL, _EASY = 4, 0.03, 8.0
 # Nodes of the density from which s is drawn off the resonance; what part of it follows the responses alone,
 # and what part is uniform; the least share of points on the resonance and off it.
 _NODES = 64
@@ -384,7 +389,11 @@ def _with_neutrinos(
     ) -> tuple[Any, jax.Array]:
         require_double("the integrand of a weight")
         legs, density = last(shared, event, u, known)
-        return (legs, density), density > 0
+        total = add(*legs)
+        # not where a fraction of momentum, as in `_partonic`, were above 1
+        energy = jnp.sqrt(total[0] ** 2 - total[1] ** 2 - total[2] ** 2)
+        possible = energy + jnp.abs(total[3]) < shared["parameters"].sqrt_s[0]
+        return (legs, density), (density > 0) & possible
 
     def complete(shared: dict[str, Any], parcel: tuple[Sequence[FourVector], Any]) -> tuple[jax.Array, ...]:
         legs, density = parcel
@@ -631,8 +640,10 @@ def visible(alpha: Hypothesis, events: Any) -> tuple[dict[str, np.ndarray], np.n
         legs["missing"] = np.stack([size * np.cos(phi), size * np.sin(phi)], axis=1)
         legs["activity"] = pt.sum(axis=1)
         legs["broad"] = np.full(count, process.block.broad)
+        if process.block.shares:
+            legs["shares"] = np.tile(process.block.shares, (count, 1))
         if process.block.guided:
-            legs["table"] = np.full((count, _CELLS, _CELLS), 1 / _CELLS**2)
+            legs["table"] = np.tile(even_table(*_CELLS), (count, 1, 1))
     return legs, good
 
 
@@ -841,12 +852,10 @@ def _trial(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Of the integrand on a few fixed points: the mean, and the mean square over its square (∞: all 0)."""
     count = len(events["energy"])
-    mean, spread = np.zeros(count), np.full(count, np.inf)
+    mean, spread = np.zeros(count), np.zeros(count)
     points = integrator.fixed_points(_TRIAL_SLOTS, dimensions)
     for here, w in _on_points(f, shared, events, points):
-        mean[here] = w.mean(axis=1)
-        square = (w**2).mean(axis=1)
-        spread[here] = np.divide(square, mean[here] ** 2, out=np.full(len(w), np.inf), where=mean[here] > 0)
+        mean[here], spread[here] = w.mean(axis=1), _spread(w)
     return mean, spread
 
 
@@ -878,22 +887,100 @@ def _guided(
     """The events' tables of two coordinates, from the integrand on fixed points: √(mean square) per cell.
 
     That is the density of least variance. Cells share with their neighbours, for they have seen few points.
+    Each round refines the table before: where much was found there are more points, and finer cells.
     """
-    points = integrator.fixed_points(_TABLE_SLOTS, dimensions)
-    one, other = (np.floor(points.reshape(-1, dimensions)[:, i] * _CELLS).astype(int) for i in pair)
-    at = one * _CELLS + other
-    per_cell = np.maximum(np.bincount(at, minlength=_CELLS**2), 1)
-    tables = np.zeros((len(events["energy"]), _CELLS, _CELLS))
-    for here, w in _on_points(f, shared, events, points):
-        squares = np.stack([np.bincount(at, each**2, _CELLS**2) for each in w]) / per_cell
-        tables[here] = np.sqrt(squares).reshape(-1, _CELLS, _CELLS)
-    for axis in (1, 2):
-        tables = np.moveaxis(tables, axis, -1)
-        padded = np.pad(tables, ((0, 0), (0, 0), (1, 1)), mode="edge")
-        tables = np.moveaxis((padded[..., :-2] + 2 * tables + padded[..., 2:]) / 4, -1, axis)
-    total = tables.sum(axis=(1, 2), keepdims=True)
-    even = np.full_like(tables, 1 / _CELLS**2)
-    return (1 - _EVEN) * np.divide(tables, total, out=even.copy(), where=total > 0) + _EVEN * even
+    table = events["table"]
+    for slots, uneven, times in _TABLE_ROUNDS:
+        points = integrator.fixed_points(slots, dimensions)
+        flat, count = points.reshape(-1, dimensions), _CELLS[0] * _CELLS[1]
+        row, column = (np.floor(flat[:, i] * n).astype(int) for i, n in zip(pair, _CELLS, strict=True))
+        at = row * _CELLS[1] + column
+        per_cell = np.maximum(np.bincount(at, minlength=count), 1)
+        refined = []
+        for here, w in _on_points(f, shared, events | {"table": table}, points):
+            squares = np.stack([np.bincount(at, each**2, count) for each in w]) / per_cell
+            density = _smoothed(np.sqrt(squares).reshape(-1, *_CELLS), times)
+            total = density.sum(axis=(1, 2), keepdims=True)
+            even = np.full_like(density, 1 / count)
+            density = np.divide(density, total, out=even.copy(), where=total > 0)
+            refined.append(_composed(table[here], _table(uneven * density + (1 - uneven) * even)))
+        table = np.concatenate(refined)
+    return table
+
+
+def _shared_out(
+    f: integrator.Staged,
+    shared: dict[str, Any],
+    events: dict[str, np.ndarray],
+    dimensions: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The events' shares of channels, from the integrand on fixed points; its mean square over the mean's.
+
+    With shares ∝ share · √(mean square of a channel's points) they add the same to the variance.
+    """
+    points = integrator.fixed_points(_SHARE_SLOTS, dimensions)
+    default = events["shares"][0]
+    channel = (points[..., 0].ravel()[:, None] >= np.cumsum(default)[:-1]).sum(axis=1)
+    of_channel = np.maximum(np.bincount(channel, minlength=len(default)), 1)
+    shares, spread = [], []
+    for _, w in _on_points(f, shared, events, points):
+        squares = np.stack([np.bincount(channel, each**2, len(default)) for each in w]) / of_channel
+        wanted = default * np.sqrt(squares)
+        total = wanted.sum(axis=1, keepdims=True)
+        wanted = np.divide(wanted, total, out=np.tile(default, (len(w), 1)), where=total > 0)
+        shares.append(_LEAST_CHANNEL + (1 - len(default) * _LEAST_CHANNEL) * wanted)
+        spread.append(_spread(w))
+    return np.concatenate(shares), np.concatenate(spread)
+
+
+def _spread(w: np.ndarray) -> np.ndarray:
+    """The mean square over the mean's, ∞ where all is 0."""
+    mean = w.mean(axis=1)
+    return np.divide((w**2).mean(axis=1), mean**2, out=np.full(len(w), np.inf), where=mean > 0)
+
+
+def _smoothed(density: np.ndarray, times: int) -> np.ndarray:
+    for axis in (1, 2) * times:
+        density = np.moveaxis(density, axis, -1)
+        padded = np.pad(density, ((0, 0), (0, 0), (1, 1)), mode="edge")
+        density = np.moveaxis((padded[..., :-2] + 2 * density + padded[..., 2:]) / 4, -1, axis)
+    return density
+
+
+def _table(density: np.ndarray) -> np.ndarray:
+    """The knots that `neutrinos` wants of densities `[events, rows, columns]`: quantiles of x, of y there."""
+    cells = density.shape[1]
+    first = _quantiles(density.sum(axis=2))
+    at = np.clip(first * cells - 0.5, 0, cells - 1 - 1e-9)
+    row = at.astype(int)
+    part = (at - row)[..., None]
+    events = np.arange(len(density))[:, None]
+    there = (1 - part) * density[events, row] + part * density[events, np.minimum(row + 1, cells - 1)]
+    return np.concatenate([first[..., None], _quantiles(there)], axis=-1)
+
+
+def _composed(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
+    """The table through whose knots `inner` and then `outer` go, as `neutrinos` wants it."""
+    rows, columns = inner.shape[1] - 1, inner.shape[2] - 2
+    events = np.arange(len(inner))[:, None, None]
+    u, v = inner[..., :1] * rows, inner[..., 1:] * columns
+    i, j = np.minimum(u.astype(int), rows - 1), np.minimum(v.astype(int), columns - 1)
+    s, t = u - i, v - j
+    x = (1 - s) * outer[events, i, 0] + s * outer[events, i + 1, 0]
+    low, high = ((1 - s) * outer[events, i, j + k] + s * outer[events, i + 1, j + k] for k in (1, 2))
+    return np.concatenate([x, low + t * (high - low)], axis=-1)
+
+
+def _quantiles(density: np.ndarray) -> np.ndarray:
+    """Of densities that are constant in each cell of (0, 1) `[..., cells]`, as many as there are cells."""
+    cells = density.shape[-1]
+    upto = np.concatenate([np.zeros_like(density[..., :1]), np.cumsum(density, axis=-1)], axis=-1)
+    upto /= upto[..., -1:]
+    wanted = np.linspace(0, 1, cells + 1)[1:-1]
+    k = (upto[..., None, 1:] <= wanted[:, None]).sum(axis=-1)
+    low, high = (np.take_along_axis(upto, k + i, axis=-1) for i in (0, 1))
+    ends = np.zeros_like(low[..., :1])
+    return np.concatenate([ends, (k + (wanted - low) / (high - low)) / cells, ends + 1], axis=-1)
 
 
 def compute(
@@ -967,8 +1054,13 @@ def _estimate(
         if alpha.by_angle:
             events = _tried(f, shared, events, dimensions, together)
         block = alpha.process.block
+        minimum: Any = _GUIDED_MINIMUM if alpha.by_angle else _NEUTRINO_MINIMUM
         if block is not None and block.guided:
             events = events | {"table": _guided(f, shared, events, dimensions, block.guided)}
+        if block is not None and block.shares:
+            shares, spread = _shared_out(f, shared, events, dimensions)
+            events = events | {"shares": shares}
+            minimum = np.where(spread < _EASY, minimum // 2, minimum)
         # an assignment's points are the same alone and beside the other one's
         numbers = (2 * indices[:, None] + np.array(alpha.process.assignments)).ravel()
         estimate = integrator.lattice(
@@ -978,7 +1070,8 @@ def _estimate(
             dimensions,
             precision=precision,
             calls=calls or _NEUTRINO_CALLS,
-            minimum=_GUIDED_MINIMUM if alpha.by_angle else _NEUTRINO_MINIMUM,
+            minimum=minimum,
+            **(_TABULATED if block is not None and block.guided else {}),
             seed=seed,
             indices=numbers,
             steering=steering,
