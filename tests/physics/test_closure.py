@@ -100,7 +100,7 @@ def test_statements_3_and_4_with_neutrinos(name, largest, met):
 
     Points differ so much that weights of 20 % are as good as any (with smaller errors: the benchmark).
     """
-    agree(*integral(name, met, 400, 1, kernels=4000, precision=0.2, calls=1 << 13), largest)
+    agree(*integral(name, met, 350, 1, kernels=2500, precision=0.2, calls=1 << 13), largest)
 
 
 @pytest.mark.parametrize(
