@@ -2,7 +2,7 @@
 
     python benchmarks/neutrinos.py [momemta] [speed] [honesty] [ww] [scan] [mass] [closure] [figure] [--pythia FILE]
 
-Without arguments everything is measured, which takes about twenty-five minutes on one core. Compiling is left out of
+Without arguments everything is measured, which takes about forty minutes on one core. Compiling is left out of
 times. Times depend on the machine: read them as ratios. Events come from tests/reference/momemta.json and from the
 leading-order model. A number that misses its target is printed all the same. `figure` writes top_mass.png. With a
 file of `deepmem generate ttbar_2l`, `mass` prints the bias of m_t on its events, too.
