@@ -1,31 +1,37 @@
 """Accuracy and speed of exact weights with neutrinos: tt̄ and WW dileptons.
 
-    python benchmarks/neutrinos.py [momemta] [speed] [honesty] [ww] [scan] [mass] [closure] [figure]
+    python benchmarks/neutrinos.py [momemta] [speed] [honesty] [ww] [scan] [mass] [closure] [figure] [--pythia FILE]
 
-Without arguments everything is measured, which takes about fifteen minutes on one core. Compiling is left out of
+Without arguments everything is measured, which takes about forty minutes on one core. Compiling is left out of
 times. Times depend on the machine: read them as ratios. Events come from tests/reference/momemta.json and from the
-leading-order model. A number that misses its target is printed all the same. `figure` writes top_mass.png.
+leading-order model. A number that misses its target is printed all the same. `figure` writes top_mass.png. With a
+file of `deepmem generate ttbar_2l`, `mass` prints the bias of m_t on its events, too.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import uproot
 
 from deepmem.event import Status, Weight
 from deepmem.physics import integrator, weight
-from deepmem.physics.constants import GEV_2_TO_PB
 from deepmem.physics.leading_order import Disc, cross_section, draw_events
 
-REFERENCE = Path(__file__).parent.parent / "tests" / "reference"
+TESTS = Path(__file__).parent.parent / "tests"
+sys.path.insert(0, str(TESTS / "physics"))
+from known_densities import LEPTONS, TOPS, integral  # noqa: E402
+
+REFERENCE = TESTS / "reference"
+MT = 173.0
 MOMEMTA = json.loads((REFERENCE / "momemta.json").read_text())
-TOPS = {"lepton_pt": 20, "lepton_eta": 2.5, "jet_pt": 25, "jet_eta": 2.5}
-PAIRS = {"lepton_pt": 10, "lepton_eta": 2.5}
 
 
 def say(what: str, value: str, target: str = "") -> None:
@@ -188,13 +194,13 @@ def _honesty(process: str, events: dict[str, np.ndarray]) -> None:
 
 def honesty() -> None:
     _honesty("ttbar_2l", draw_events("ttbar_2l", 400, 6, TOPS, recoil=20.0).columns)
-    _honesty("ww_2l", draw_events("ww_2l", 400, 6, PAIRS, recoil=20.0).columns)
-    _honesty("higgs_ww_2l", draw_events("higgs_ww_2l", 400, 6, PAIRS, recoil=20.0).columns)
+    _honesty("ww_2l", draw_events("ww_2l", 400, 6, LEPTONS, recoil=20.0).columns)
+    _honesty("higgs_ww_2l", draw_events("higgs_ww_2l", 400, 6, LEPTONS, recoil=20.0).columns)
 
 
 def ww() -> None:
     for process in ("ww_2l", "higgs_ww_2l"):
-        found = Measured(process, draw_events(process, 400, 7, PAIRS, recoil=20.0).columns)
+        found = Measured(process, draw_events(process, 400, 7, LEPTONS, recoil=20.0).columns)
         say(
             f"{process}, 400 events at 1 %: CPU per event, median",
             f"{1e3 * np.median(found.per_event):.1f} ms",
@@ -227,24 +233,11 @@ def scan() -> None:
 
 def mass() -> None:
     """Samples of the engine's own events: the pull of the fitted m_t."""
-    masses = 173.0 + np.arange(-5, 6) * 1.0
     samples, size = 20, 50
     events = draw_events("ttbar_2l", samples * size, 9, TOPS, recoil=20.0).columns
-    visible = np.array(
-        [cross_section("ttbar_2l", TOPS, 3e-3, MT=m, recoil=20.0, seed=4).visible for m in masses]
-    )
-    smooth = np.polyval(np.polyfit(masses - 173, np.log(visible), 2), masses - 173)
-    found = Measured("ttbar_2l", events, {"MT": tuple(masses)}, precision=0.03)
-    log = np.stack([np.log(np.maximum(w.value, 1e-300)) for w in found.weights.values()]) - smooth[:, None]
-    used = np.all([w.value > 0 for w in found.weights.values()], axis=0)
-    pull = []
-    for k in range(samples):
-        rows = np.arange(k * size, (k + 1) * size)
-        total = log[:, rows[used[rows]]].sum(axis=1)
-        # the parabola through the points within 2 GeV of the highest
-        top = int(np.clip(total.argmax(), 2, len(masses) - 3))
-        a, b, _ = np.polyfit(masses[top - 2 : top + 3] - 173, total[top - 2 : top + 3], 2)
-        pull.append(-b / (2 * a) / np.sqrt(-1 / (2 * a)))
+    masses, log = _scanned(events, TOPS, 20.0)
+    fits = [_fitted(masses, part) for part in np.split(log, samples, axis=1)]
+    pull = [(fit.mass - MT) / fit.error for fit in fits]
     say(
         f"m_t from {samples} samples of {size} events of the engine's own: mean pull",
         f"{np.mean(pull):+.2f} +- {np.std(pull) / np.sqrt(samples):.2f}",
@@ -253,81 +246,78 @@ def mass() -> None:
     say("  width of the pulls", f"{np.std(pull):.2f}")
 
 
-class _Kernels:
-    """A density of two leptons that is known: a kernel around each of many leading-order events.
+class _Fit(NamedTuple):
+    mass: float
+    error: float
+    """From the curvature: right if the events are the model's."""
+    spread: float
+    """From how the slopes of events scatter: right whatever they are."""
 
-    In ln pT and η of ℓ⁺ and ℓ⁻ (Student's t with 3 degrees of freedom) and the angle between them (a wrapped
-    Cauchy distribution); the common angle is uniform. With dE dθ = dpT dη it becomes one in (E, θ, φ) of both.
-    """
 
-    widths = np.array([0.25, 0.4, 0.25, 0.4])
-    turn = 0.4
+def _scanned(
+    events: dict[str, np.ndarray], cuts: dict[str, Any], recoil: float, middle: float = MT
+) -> tuple[np.ndarray, np.ndarray]:
+    """11 values of m_t, and log W(x|m_t)/σ_vis(m_t) `[values, events]` of events that have all weights."""
+    masses = middle + np.arange(-5, 6)
+    visible = [
+        cross_section("ttbar_2l", cuts, points=1 << 18, MT=m, recoil=recoil, seed=4).visible for m in masses
+    ]
+    smooth = np.polyval(np.polyfit(masses - MT, np.log(visible), 2), masses - MT)
+    found = Measured("ttbar_2l", events, {"MT": tuple(masses)}, precision=0.03).weights.values()
+    log = np.log([np.where(w.value > 0, w.value, np.nan) for w in found])
+    return masses, log - smooth[:, None]
 
-    def __init__(self, columns: dict[str, np.ndarray]):
-        plus = columns["lep1_Charge"] > 0
-        one, two = (
-            [
-                np.where(plus, columns[f"lep{a}_{key}"], columns[f"lep{b}_{key}"])
-                for key in ("PT", "Eta", "Phi")
-            ]
-            for a, b in ((1, 2), (2, 1))
+
+def _fitted(masses: np.ndarray, log: np.ndarray) -> _Fit:
+    """The parabola through the points within 2 GeV of the highest."""
+    log = log[:, np.isfinite(log).all(axis=0)]
+    top = int(np.clip(log.sum(axis=1).argmax(), 2, len(masses) - 3))
+    near = slice(top - 2, top + 3)
+    a, b, _ = np.polyfit(masses[near] - MT, log[near], 2)
+    best, curvature = -b.sum() / (2 * a.sum()), -2 * a.sum()
+    scatter = np.sqrt(((2 * a * best + b) ** 2).sum())
+    return _Fit(MT + best, 1 / np.sqrt(curvature), scatter / curvature)
+
+
+SEEN = {"lep1": (20, 0.05), "lep2": (20, 0.05), "j1": (25, 0.1), "j2": (25, 0.1)}
+"""Least pT and response."""
+
+
+def bias(path: Path, count: int = 600) -> None:
+    """m_t fitted to events of `deepmem generate ttbar_2l`, and to their partons before they radiate."""
+    with uproot.open(f"{path}:events") as tree:
+        measured = tree.arrays(library="np", entry_stop=count)
+    recoil = float(np.median(np.hypot(*_total(measured, "true_", *SEEN, "nu1", "nu2"))))
+    for what, events, middle in (
+        ("measured", measured, MT - 5),
+        ("before radiation", _before_radiation(measured), MT),
+    ):
+        fit = _fitted(*_scanned(events, TOPS | {"jet_delta_r": 0.4}, recoil, middle))
+        say(
+            f"m_t of {len(events['MET'])} Pythia events, {what}: bias",
+            f"{fit.mass - MT:+.2f} +- {fit.spread:.2f} GeV",
+            f"error by the curvature {fit.error:.2f} GeV",
         )
-        self.lines = np.stack([np.log(one[0]), one[1], np.log(two[0]), two[1]], axis=1)
-        self.angle = two[2] - one[2]
-
-    def draw(self, rng: np.random.Generator, count: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """Columns without missing pT, and the density."""
-        which = rng.integers(len(self.angle), size=count)
-        lines = self.lines[which] + self.widths * rng.standard_t(3, size=(count, 4))
-        angle = self.angle[which] + self.turn * rng.standard_cauchy(count)
-        phi = rng.uniform(-np.pi, np.pi, count)
-        density = np.empty(count)
-        for k in range(count):
-            t = (lines[k] - self.lines) / self.widths
-            along = (2 / (np.pi * np.sqrt(3) * self.widths) / (1 + t**2 / 3) ** 2).prod(axis=1)
-            around = np.sinh(self.turn) / (np.cosh(self.turn) - np.cos(angle[k] - self.angle)) / (2 * np.pi)
-            density[k] = (along * around).mean() / (2 * np.pi)
-        one, two = np.exp(lines[:, 0]), np.exp(lines[:, 2])
-        columns = {"lep1_PT": one, "lep1_Eta": lines[:, 1], "lep1_Phi": phi, "lep1_Charge": np.ones(count)}
-        columns |= {"lep2_PT": two, "lep2_Eta": lines[:, 3], "lep2_Phi": phi + angle}
-        return columns | {"lep2_Charge": -np.ones(count)}, density / (one * two)
 
 
-def _whole(process: str, met: str, count: int, seed: int) -> None:
-    """Statements 3 (`balance`) and 4 (`event`): ∫ W over leptons within cuts, and missing pT within a disc."""
-    largest = 20.0
-    balance = met == "balance"
-    recoil: Any = 0.0 if balance else Disc(1.5 * largest)
-    cuts = PAIRS if balance else PAIRS | {"recoil_pt": [0, largest]}
-    kernels = _Kernels(draw_events(process, 20_000, seed, cuts, recoil=recoil).columns)
-    rng = np.random.default_rng(seed)
-    columns, density = kernels.draw(rng, count)
-    inside = np.ones(count, dtype=bool)
-    for lepton in ("lep1", "lep2"):
-        inside &= (columns[f"{lepton}_PT"] > PAIRS["lepton_pt"]) & (
-            np.abs(columns[f"{lepton}_Eta"]) < PAIRS["lepton_eta"]
-        )
-    x, y = (
-        -sum(columns[f"{lepton}_PT"] * f(columns[f"{lepton}_Phi"]) for lepton in ("lep1", "lep2"))
-        for f in (np.cos, np.sin)
-    )
-    if not balance:
-        size, angle = largest * np.sqrt(rng.random(count)), 2 * np.pi * rng.random(count)
-        x, y = x + size * np.cos(angle), y + size * np.sin(angle)
-        density /= np.pi * largest**2
+def _before_radiation(measured: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Leptons and b quarks as they were born, with the response of the weights, above the selection's pT."""
+    rng = np.random.default_rng(1)
+    columns = {name.removeprefix("born_"): v for name, v in measured.items() if name.startswith("born_")}
+    columns |= {name: measured[name] for name in ("lep1_Charge", "lep2_Charge")}
+    x, y = _total(columns, "", "nu1", "nu2")
     columns |= {"MET": np.hypot(x, y), "MET_Phi": np.arctan2(y, x)}
-    some = {name: values[inside] for name, values in columns.items()}
-    alpha = weight.hypothesis(process, met=met)
-    (found,) = weight.compute(alpha, some, precision=0.03, calls=1 << 17).values()
-    ratio = np.zeros(count)
-    ratio[inside] = GEV_2_TO_PB * found.value / density[inside]
-    expected = cross_section(process, cuts, 5e-3, recoil=recoil)
-    area = 1.0 if balance else recoil.area
-    _closes(
-        f"closure {3 if balance else 4}, {process}, met={met}",
-        (ratio.mean(), ratio.std() / np.sqrt(count)),
-        (area * expected.visible, area * expected.visible_error),
-    )
+    kept = np.ones(len(x), dtype=bool)
+    for name, (least, response) in SEEN.items():
+        columns[f"{name}_PT"] = columns[f"{name}_PT"] * (1 + response * rng.standard_normal(len(x)))
+        kept &= columns[f"{name}_PT"] > least
+    return {name: values[kept] for name, values in columns.items()}
+
+
+def _total(columns: dict[str, np.ndarray], prefix: str, *names: str) -> list[np.ndarray]:
+    """Σ p_x and Σ p_y."""
+    pt, phi = (np.array([columns[f"{prefix}{name}_{key}"] for name in names]) for key in ("PT", "Phi"))
+    return [(pt * f(phi)).sum(axis=0) for f in (np.cos, np.sin)]
 
 
 def _closes(what: str, found: tuple[float, float], expected: tuple[float, float]) -> None:
@@ -340,13 +330,15 @@ def _closes(what: str, found: tuple[float, float], expected: tuple[float, float]
 
 
 def closure() -> None:
-    """Statements 3 and 4 for two Ws, and 5 for all."""
-    for process in ("ww_2l", "higgs_ww_2l"):
-        for met in ("event", "balance"):
-            _whole(process, met, 3000, 12)
+    """Statements 3 and 4, and 5."""
+    for process, points in (("ww_2l", 3000), ("higgs_ww_2l", 3000), ("ttbar_2l", 6000)):
+        for met, number in (("event", 4), ("balance", 3)):
+            found = integral(process, met, points, 12, precision=0.05, calls=1 << 16)
+            what = f"closure {number}, {process}, met={met}"
+            _closes(what, (found.value, found.error), (found.expected, found.expected_error))
     for process, name, values, cuts, largest, count in (
-        ("ww_2l", "WW", (2.0476, 2.6), PAIRS, 30.0, 2000),
-        ("higgs_ww_2l", "WW", (2.0476, 2.6), PAIRS, 30.0, 2000),
+        ("ww_2l", "WW", (2.0476, 2.6), LEPTONS, 30.0, 2000),
+        ("higgs_ww_2l", "WW", (2.0476, 2.6), LEPTONS, 30.0, 2000),
         ("ttbar_2l", "MT", (173.0, 175.0), TOPS, 80.0, 300),
     ):
         near = cuts | {"recoil_pt": [0, 15]}
@@ -391,7 +383,7 @@ def figure() -> None:
     plt.savefig("top_mass.png", dpi=110)
 
 
-PARTS = {
+PARTS: dict[str, Callable[[], None]] = {
     "momemta": momemta,
     "speed": speed,
     "honesty": honesty,
@@ -404,12 +396,20 @@ PARTS = {
 
 
 def main() -> None:
-    chosen = sys.argv[1:] or [name for name in PARTS if name != "figure"]
+    parser = argparse.ArgumentParser()
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
+    parser.add_argument(
+        "--pythia", type=Path, metavar="FILE", help="of `deepmem generate ttbar_2l`, for `mass`"
+    )
+    asked = parser.parse_args()
+    chosen = asked.parts or [name for name in PARTS if name != "figure"]
     unknown = [name for name in chosen if name not in PARTS]
     if unknown:
         raise SystemExit(f"unknown: {', '.join(unknown)}; there are {', '.join(PARTS)}")
     for name in chosen:
         PARTS[name]()
+    if asked.pythia is not None and "mass" in chosen:
+        bias(asked.pythia)
 
 
 if __name__ == "__main__":

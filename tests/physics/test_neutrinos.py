@@ -17,6 +17,7 @@ from deepmem.event import Status
 from deepmem.kinematics import dot
 from deepmem.physics import integrator, neutrinos, weight
 from deepmem.physics.errors import ParameterError
+from deepmem.physics.leading_order import draw_events
 
 MOMEMTA = json.loads((Path(__file__).parents[1] / "reference" / "momemta.json").read_text())
 TWO_PI_3 = (2 * np.pi) ** 3
@@ -199,13 +200,16 @@ def test_both_maps_and_both_sides_give_one_weight(tops):
     assert np.all(np.abs(one.value - two.value)[:, 0] < 4 * np.hypot(one.error, two.error)[:, 0])
 
 
-def test_higgs_to_w_pair_agrees_with_the_map_of_w_pairs():
+@pytest.mark.parametrize(
+    ("met", "steps"), [("event", neutrinos.W_PAIR.by_energies), ("balance", neutrinos.W_PAIR.by_balance)]
+)
+def test_higgs_to_w_pair_agrees_with_the_map_of_w_pairs(met, steps):
     """With a Higgs boson 20 GeV wide its own map is not needed."""
     events = leptons_alone(columns("gen0002", "gen0008"))
-    alpha = weight.hypothesis("higgs_ww_2l", WH=20.0)
+    alpha = weight.hypothesis("higgs_ww_2l", WH=20.0, met=met)
     shared, rows = prepared(alpha, events)
     own = integrator.lattice(weight.integrand(alpha), shared, rows, 6, precision=0.01, calls=1 << 18)
-    plain = weight._with_neutrinos(alpha.process, 4, None, "pt0", neutrinos.W_PAIR.by_energies)
+    plain = weight._with_neutrinos(alpha.process, 4, None, "pt0", steps)
     other = integrator.lattice(
         plain,
         shared,
@@ -215,6 +219,22 @@ def test_higgs_to_w_pair_agrees_with_the_map_of_w_pairs():
         calls=1 << 18,
     )
     assert np.all(np.abs(own.value - other.value)[:, 0] < 4 * np.hypot(own.error, other.error)[:, 0])
+
+
+def test_balanced_weights_of_higgs_to_w_pair_are_honest():
+    """Of 40 of its own events: both seeds and precise weights agree, errors are neither too large nor small."""
+    events = draw_events("higgs_ww_2l", 40, 21, {"lepton_pt": 10, "lepton_eta": 2.5}, recoil=20.0).columns
+    one, other, precise = (
+        computed("higgs_ww_2l", events, met="balance", **call)
+        for call in ({}, {"seed": 1}, {"seed": 2, "precision": 0.005, "calls": 1 << 19})
+    )
+    assert np.all(one.status == Status.GOOD)
+    assert np.all(other.status == Status.GOOD)
+    assert np.median(precise.error / precise.value) < 0.005
+    for a, b in ((one, other), (one, precise), (other, precise)):
+        pulls = (a.value - b.value) / np.hypot(a.error, b.error)
+        assert np.abs(pulls).max() < 4.5
+        assert 0.6 < pulls.std() < 1.4
 
 
 def test_the_average_is_that_of_both_assignments(tops):
