@@ -109,8 +109,9 @@ GENERATING_VECTOR = np.array(
 
 _LATTICE_POINTS = 1 << 20
 _BINS = 32
-# The expensive stage of an integrand is evaluated for this share of a compiled call's points at a time.
-_GATHERED = 4
+# The expensive stage of an integrand takes as many solutions as a compiled call has points where they fill
+# this part of it, else a quarter of that at a time.
+_FILLED, _GATHERED = 0.8, 4
 # Importance maps per event at most, and the factor in variance from which one is worth its evaluations.
 _MAPS = 6
 _WORTH_IT = 1.5
@@ -504,18 +505,22 @@ def values(
         return _at_every_point(f, shared, events, x)
     parcel, valid = proposals(f, shared, events, x)
     where = np.flatnonzero(np.asarray(valid))
-    size = -(-x.shape[0] * x.shape[1] // _GATHERED)
+    most = x.shape[0] * x.shape[1]
     total: tuple[Array, ...] = ()
-    for first in range(0, max(len(where), 1), size):
+    first = 0
+    while first == 0 or first < len(where):
+        # fewer calls where solutions are many, little padding where they are few
+        size = most if len(where) - first > _FILLED * most else -(-most // _GATHERED)
         rows = where[first : first + size]
         padded = np.zeros(size, dtype=np.int32)
         padded[: len(rows)] = rows
         found = _completed(f, shared, _gathered(parcel, padded))
         # padding belongs to no point, and is dropped
-        points = np.where(np.arange(size) < len(rows), padded // valid.shape[2], x.shape[0] * x.shape[1])
+        points = np.where(np.arange(size) < len(rows), padded // valid.shape[2], most)
         # scattered outside, see `_at_every_point`
         parts = _scattered(found, points, x.shape[:2])
         total = tuple(a + b for a, b in zip(total, parts, strict=True)) if total else parts
+        first += size
     return total
 
 

@@ -90,7 +90,7 @@ _HARD, _BROADER, _TRIFLE = 20.0, 0.3, 0.01
 # what part of the table does not stay even, for a cell that saw nothing in a few points may have something;
 # and how often cells are averaged with their neighbours.
 _CELLS = (16, 32)
-_TABLE_ROUNDS = ((4, 0.6, 2), (4, 0.8, 1))
+_TABLE_ROUNDS = ((2, 0.6, 2), (4, 0.8, 1))
 # Points that find the shares of channels, in slots, and the least share of each; the mean square of the
 # integrand over its squared mean on them below which half the minimum of evaluations does.
 _SHARE_SLOTS, _LEAST_CHANNEL, _EASY = 4, 0.03, 8.0
