@@ -69,7 +69,7 @@ from deepmem.physics import blocks
 from deepmem.physics.constants import Parameters, electroweak
 
 _TWO_PI = 2 * np.pi
-_ANGLES = 24
+_ANGLES = 32
 # The grid of angles knows the energy that is solved for at typical values of the others: its widths are
 # wider than the response by this much, and this share of points is drawn without it.
 _WIDENING = 1.3
