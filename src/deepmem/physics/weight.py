@@ -86,6 +86,8 @@ _NEUTRINO_CALLS = 1 << 22
 # which more masses are drawn off the resonances, how many then, and what part of a weight is a trifle.
 _TRIAL_SLOTS = 2
 _HARD, _BROADER, _TRIFLE = 20.0, 0.3, 0.01
+# Of a rough weight: between what relative variances are believed, and how far logarithms of ratios go.
+_LEAST_VARIANCE, _LARGEST_VARIANCE, _DECADES = 0.05, 1e6, 3.0
 # Cells of a table of two coordinates; and of the rounds that fill it, one after the other: points, in slots;
 # what part of the table does not stay even, for a cell that saw nothing in a few points may have something;
 # and how often cells are averaged with their neighbours.
@@ -818,10 +820,7 @@ def _tried(
     That is `second_first`; and `broad`, where the integrand has few points that count with most masses near
     the resonances, and the row is not of little weight beside the one it is averaged with.
     """
-    count = len(events["energy"])
-    whole = {"missing", "activity", "broad"}
-    turned = {k: v if k in whole else np.roll(v, v.shape[1] // 2, axis=1) for k, v in events.items()}
-    sides = [each | {"second_first": np.full(count, side == 1)} for side, each in enumerate((events, turned))]
+    sides = _sides(events)
     found = [_trial(f, shared, side, dimensions) for side in sides]
     mean, spread = (np.stack(parts) for parts in zip(*found, strict=True))
     best = np.where(spread[1] < spread[0], 1, 0)
@@ -847,20 +846,32 @@ def _tried(
     }
 
 
+def _sides(events: dict[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
+    """The rows with either top first, for the map by angle."""
+    whole = {"missing", "activity", "broad"}
+    turned = {k: v if k in whole else np.roll(v, v.shape[1] // 2, axis=1) for k, v in events.items()}
+    count = len(events["energy"])
+    return [each | {"second_first": np.full(count, side == 1)} for side, each in enumerate((events, turned))]
+
+
 def _trial(
-    f: integrator.Staged, shared: dict[str, Any], events: dict[str, np.ndarray], dimensions: int
+    f: integrator.Integrand,
+    shared: dict[str, Any],
+    events: dict[str, np.ndarray],
+    dimensions: int,
+    slots: int = _TRIAL_SLOTS,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Of the integrand on a few fixed points: the mean, and the mean square over its square (∞: all 0)."""
     count = len(events["energy"])
     mean, spread = np.zeros(count), np.zeros(count)
-    points = integrator.fixed_points(_TRIAL_SLOTS, dimensions)
+    points = integrator.fixed_points(slots, dimensions)
     for here, w in _on_points(f, shared, events, points):
         mean[here], spread[here] = w.mean(axis=1), _spread(w)
     return mean, spread
 
 
 def _on_points(
-    f: integrator.Staged, shared: dict[str, Any], events: dict[str, np.ndarray], points: np.ndarray
+    f: integrator.Integrand, shared: dict[str, Any], events: dict[str, np.ndarray], points: np.ndarray
 ) -> Iterator[tuple[slice, np.ndarray]]:
     """The integrand, mean over a scan, at the same points `[slots, points, d]` for all.
 
@@ -878,7 +889,7 @@ def _on_points(
 
 
 def _guided(
-    f: integrator.Staged,
+    f: integrator.Integrand,
     shared: dict[str, Any],
     events: dict[str, np.ndarray],
     dimensions: int,
@@ -909,7 +920,7 @@ def _guided(
 
 
 def _shared_out(
-    f: integrator.Staged,
+    f: integrator.Integrand,
     shared: dict[str, Any],
     events: dict[str, np.ndarray],
     dimensions: int,
@@ -1048,19 +1059,10 @@ def _estimate(
     f, dimensions = integrand(alpha, neutrinos), alpha.dimensions
     steering = len(alpha.names)
     if isinstance(f, integrator.Staged):
-        together = len(alpha.process.assignments)
-        if together > 1 or alpha.process.assignments != (0,):
-            events = _assigned(alpha, events)
+        together, block = len(alpha.process.assignments), alpha.process.block
+        events, minimum = _ready(alpha, f, shared, events)
         if alpha.by_angle:
             events = _tried(f, shared, events, dimensions, together)
-        block = alpha.process.block
-        minimum: Any = _GUIDED_MINIMUM if alpha.by_angle else _NEUTRINO_MINIMUM
-        if block is not None and block.guided:
-            events = events | {"table": _guided(f, shared, events, dimensions, block.guided)}
-        if block is not None and block.shares:
-            shares, spread = _shared_out(f, shared, events, dimensions)
-            events = events | {"shares": shares}
-            minimum = np.where(spread < _EASY, minimum // 2, minimum)
         # an assignment's points are the same alone and beside the other one's
         numbers = (2 * indices[:, None] + np.array(alpha.process.assignments)).ravel()
         estimate = integrator.lattice(
@@ -1100,6 +1102,26 @@ def _estimate(
     )
 
 
+def _ready(
+    alpha: Hypothesis, f: integrator.Integrand, shared: dict[str, Any], events: dict[str, np.ndarray]
+) -> tuple[dict[str, np.ndarray], Any]:
+    """Rows of events with neutrinos, an assignment each, with their tables and shares of channels; and how
+    many evaluations they want at least."""
+    block = alpha.process.block
+    minimum: Any = _GUIDED_MINIMUM if alpha.by_angle else _NEUTRINO_MINIMUM
+    if block is None:
+        return events, minimum
+    if alpha.process.assignments != (0,):
+        events = _assigned(alpha, events)
+    if block.guided:
+        events = events | {"table": _guided(f, shared, events, alpha.dimensions, block.guided)}
+    if block.shares:
+        shares, spread = _shared_out(f, shared, events, alpha.dimensions)
+        events = events | {"shares": shares}
+        minimum = np.where(spread < _EASY, minimum // 2, minimum)
+    return events, minimum
+
+
 def _averaged(
     estimate: integrator.Estimate, together: int, precision: float, steering: int
 ) -> integrator.Estimate:
@@ -1135,6 +1157,70 @@ def _judged(
     unknown = (status == Status.BELOW_GRID) | (status == Status.BAD_INPUT)
     value[unknown] = error[unknown] = np.nan
     return value, error, status
+
+
+class Rough(NamedTuple):
+    """Cheap estimates of weights, see `rough`: `value` `[events]`, 0 where no point counted and NaN where an
+    event can't be computed; `details` `[events, len(names)]`, what tells how good they are."""
+
+    value: np.ndarray
+    details: np.ndarray
+
+
+def details_of_rough(alpha: Hypothesis) -> tuple[str, ...]:
+    """The names of what `rough` says beside the value."""
+    kinds = ("share", "variance", "sides") if alpha.by_angle else ("share", "variance")
+    return tuple(f"{kind} {assignment}" for assignment in alpha.process.assignments for kind in kinds)
+
+
+def rough(alpha: Hypothesis, events: Any, points: int = 512) -> Rough:
+    """A cheap estimate of the weights of events: the integrand's mean on a few fixed points.
+
+        W ≈ Σ_a Σ_s k_as ⟨f_as⟩ / n_a,  k_as ∝ 1/V_as², Σ_s k_as = 1
+
+    a the assignments of b jets, s which top comes first in the map by angle (else there is one side), V the
+    relative variance on the points. Squares, for a few points see too little of a variance. There is no error
+    that could be relied on: it is what a network is told, which learns the ratio of exact weights to it.
+
+    **Arguments:** `events` as for `compute`; `points` of each side and assignment, a multiple of 256.
+
+    **Returns** values, and as details for each assignment: log10 of its share of the weight, of V, and of the
+    ratio of both sides; NaN beside a value that is 0 or NaN.
+
+    **Raises** `UsageError` as `compute` does, for a scan, or for a number of points that is no multiple.
+    """
+    if points < integrator.SLOT or points % integrator.SLOT:
+        raise UsageError(f"points must be a multiple of {integrator.SLOT}, got {points}")
+    if len(alpha.names) != 1:
+        raise UsageError(f"a rough weight is that of one value of a parameter, not of {len(alpha.names)}")
+    particles, good = visible(alpha, events)
+    names = details_of_rough(alpha)
+    value, details = np.full(len(good), np.nan), np.full((len(good), len(names)), np.nan)
+    rows = np.flatnonzero(good)
+    if not len(rows):
+        return Rough(value, details)
+    shared, f, dimensions = shared_by_events(alpha), integrand(alpha), alpha.dimensions
+    chosen = _prepare(alpha, shared, {key: values[rows] for key, values in particles.items()})
+    chosen, _ = _ready(alpha, f, shared, chosen)
+    sides = _sides(chosen) if alpha.by_angle else [chosen]
+    found = [_trial(f, shared, side, dimensions, points // integrator.SLOT) for side in sides]
+    # [sides, events, assignments]
+    by_assignment = (len(sides), len(rows), len(alpha.process.assignments))
+    mean, spread = (np.stack(part).reshape(by_assignment) for part in zip(*found, strict=True))
+    variance = np.clip(spread - 1, _LEAST_VARIANCE, _LARGEST_VARIANCE)
+    share = variance**-2 / (variance**-2).sum(axis=0)
+    parts = (share * mean).sum(axis=0)
+    value[rows] = total = parts.mean(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        kinds = [
+            np.maximum(np.log10(parts / parts.sum(axis=1, keepdims=True)), -_DECADES),
+            np.log10(variance.min(axis=0)),
+        ]
+        if alpha.by_angle:
+            kinds.append(np.clip(np.nan_to_num(np.log10(mean[1] / mean[0])), -_DECADES, _DECADES))
+    said = np.stack(kinds, axis=2).reshape(len(rows), -1)
+    details[rows] = np.where(total[:, None] > 0, said, np.nan)
+    return Rough(value, details)
 
 
 def weight_function(alpha: Hypothesis, points: np.ndarray, weights: np.ndarray) -> Callable[..., jax.Array]:
