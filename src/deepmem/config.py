@@ -96,6 +96,11 @@ class Config(BaseModel):
     features: Literal["physics", "plain"] = Field(
         "physics", description="physics: invariants of the recognised columns; plain: the columns as they are"
     )
+    guide: dict[str, Any] | None = Field(
+        None,
+        description="learn the ratio to a cheap weight, for processes with neutrinos: "
+        '{"process": "ttbar_2l", "points": 512, "MT": 173}',
+    )
     network: Literal["default", "reference"] = Field(
         "default", description="reference: the original's 4 x 200 with ReLU, trained with Adam"
     )

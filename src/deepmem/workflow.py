@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from importlib.metadata import version
 from importlib.resources import files
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,6 +40,7 @@ from deepmem.reporter import Reporter
 from deepmem.surrogate import calibration
 from deepmem.surrogate.calibration import Calibration, Comparison, TwoSample
 from deepmem.surrogate.features import FeatureMap
+from deepmem.surrogate.guide import Guide
 from deepmem.surrogate.model import Surrogate, energy_unit, load_scaler, save_scaler
 from deepmem.surrogate.network import Network, build_members
 from deepmem.surrogate.preparation import Preparation, Prepared, unit_factors
@@ -49,6 +51,9 @@ _REFINE_OPTIONS = (
     "inputfile", "output-model", "device", "tolerance", "budget", "weight", "audit", "precision", "calls",
     "seed", "pdf", "keep",
 )  # fmt: skip
+
+
+_GUIDED_AT_ONCE = 1_000  # events, some seconds of work
 
 
 def on_device(number: int | None) -> AbstractContextManager[Any]:
@@ -139,12 +144,19 @@ def _train(config: Config, resume: bool, reporter: Reporter) -> Surrogate:
         check_writable(path)
     make_folder(config.folder)
     rows = LOADERS[config.loader](data, config.split, config.chunk_entries)
-    features = FeatureMap(config.columns, config.features)
-    preparation = Preparation(features, config.weights, energy_unit(config.unit))
+    features, settings = FeatureMap(config.columns, config.features), _guide(config)
+    guide = None if settings is None else Guide(settings, config.columns)
+    preparation = Preparation(features, config.weights, energy_unit(config.unit), guide=guide)
     reporter.message(
         f"{data.num_entries:,} events in {len(data.inputs.files)} file(s), "
-        f"{len(config.columns)} columns, {len(features.names)} features"
+        f"{len(config.columns)} columns, {len(preparation.names)} features"
     )
+    if guide is not None:
+        parts = [rows.scan("train"), rows.scan("validation")]
+        with reporter.progress("guide", rows.size("train") + rows.size("validation")) as step:
+            for chunk in chain.from_iterable(parts):
+                for at in range(0, len(chunk.inputs), _GUIDED_AT_ONCE):
+                    step(len(preparation.guided(chunk.inputs[at : at + _GUIDED_AT_ONCE])))
     counts = preparation.fit(_noticing(rows.scan("train"), config, reporter))
     reporter.message(f"training part: {counts}")
     scaler = preparation.scaler
@@ -153,7 +165,7 @@ def _train(config: Config, resume: bool, reporter: Reporter) -> Surrogate:
         save_scaler(config.save_scaler_at, scaler, config.columns)
 
     networks = build_members(
-        config.network, len(features.names), len(config.weights), config.width, config.depth,
+        config.network, len(preparation.names), len(config.weights), config.width, config.depth,
         config.ensemble, config.seed,
     )  # fmt: skip
     recipe = Recipe(
@@ -166,6 +178,7 @@ def _train(config: Config, resume: bool, reporter: Reporter) -> Surrogate:
         "columns": list(config.columns),
         "weights": list(config.weights),
         "features": config.features,
+        "guide": settings,
     }
     fingerprint |= {
         "loader": config.loader,
@@ -195,6 +208,7 @@ def _train(config: Config, resume: bool, reporter: Reporter) -> Surrogate:
         return Surrogate(
             config.columns, config.weights, config.unit, config.features, config.network,
             config.width, config.depth, config.ensemble, scaler, training.best, *(honest or Honest()), about,
+            settings,
         )  # fmt: skip
 
     log = config.folder / "metrics.jsonl"
@@ -233,6 +247,14 @@ def _train(config: Config, resume: bool, reporter: Reporter) -> Surrogate:
         training_curve(config.folder / "training.png", history)
         reporter.message(f"training curve: {config.folder / 'training.png'}")
     return result
+
+
+def _guide(config: Config) -> dict[str, Any] | None:
+    """The settings of a guide, with what else the configuration says of exact weights."""
+    if config.guide is None:
+        return None
+    there = {"response": config.response, "column_names": config.column_names}
+    return {key: value for key, value in there.items() if value} | config.guide
 
 
 class Honest(NamedTuple):
@@ -461,7 +483,8 @@ def _model_card(model: Surrogate) -> dict[str, Any]:
         "weights": list(model.weights),
         "columns": list(model.columns),
         "unit": model.unit,
-        "features": f"{model.kind}: {', '.join(model.feature_map.names)}",
+        "features": f"{model.kind}: {', '.join(model.feature_names)}",
+        "guide": model.guide,
         "network": f"{model.network}, {model.depth} layers of {model.width}",
         "members": model.members,
         "errors": _errors_of(model),

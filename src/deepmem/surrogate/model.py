@@ -40,6 +40,7 @@ from deepmem.surrogate.calibration import (
     squared_distance,
 )
 from deepmem.surrogate.features import FeatureMap
+from deepmem.surrogate.guide import Guide
 from deepmem.surrogate.network import Network, build_members, member_predictions
 from deepmem.surrogate.preparation import Scaler, unit_factors
 
@@ -60,6 +61,7 @@ class Surrogate:
     - `parameters`, the members' networks, stacked; `spread` and `calibration`, what gives a weight its error
       (None: errors are NaN); `reference`, what samples are compared with
     - `about`: process, versions, counts of the training, for people and provenance
+    - `guide`: settings of the cheap weight whose correction was learned, see `surrogate.guide`
     """
 
     columns: tuple[str, ...]
@@ -76,10 +78,20 @@ class Surrogate:
     calibration: Calibration | None = None
     reference: TwoSample | None = None
     about: dict[str, Any] = field(default_factory=dict)
+    guide: dict[str, Any] | None = None
 
     @cached_property
     def feature_map(self) -> FeatureMap:
         return FeatureMap(self.columns, self.kind)
+
+    @cached_property
+    def _guide(self) -> Guide | None:
+        return None if self.guide is None else Guide(self.guide, self.columns)
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Of everything that the network sees."""
+        return self.feature_map.names + (() if self._guide is None else self._guide.names)
 
     def __call__(self, events: Any, **at: float) -> Weights:
         """The weights of events, in their order.
@@ -152,7 +164,7 @@ class Surrogate:
 
     def sample_test(self) -> SampleTest | None:
         """What compares a sample as a whole with the training part; None where a model lacks its figures."""
-        return None if self.reference is None else SampleTest(self.reference, self.feature_map.names)
+        return None if self.reference is None else SampleTest(self.reference, self.feature_names)
 
     def predict_and_test(self, table: np.ndarray, test: SampleTest | None) -> dict[str, Weight]:
         """The weights of rows; up to `_TESTED` of them, evenly spread, are added to `test`."""
@@ -160,13 +172,17 @@ class Surrogate:
         log10, relative = np.empty((count, k)), np.full((count, k), np.nan)
         inside, finite = np.empty(count, dtype=bool), np.empty(count, dtype=bool)
         stride = -(-count // _TESTED)
+        unit = unit_factors(self.columns, energy_unit(self.unit))
         for at in range(0, count, _BLOCK):
             block = table[at : at + _BLOCK]
             n = len(block)
-            padded = np.pad(block, ((0, _BLOCK - n), (0, 0))) if n < _BLOCK else block
+            guided = np.zeros((n, 0)) if self._guide is None else self._guide(block * unit)
+            padded, guided = (np.pad(part, ((0, _BLOCK - n), (0, 0))) for part in (block, guided))
             with jax.enable_x64(True):
                 *results, features = self._evaluate(
-                    (self.parameters, self.spread), jnp.asarray(padded, dtype=jnp.float64)
+                    (self.parameters, self.spread),
+                    jnp.asarray(padded, dtype=jnp.float64),
+                    jnp.asarray(guided),
                 )
             for array, result in zip((log10, relative, inside, finite), results, strict=True):
                 array[at : at + n] = np.asarray(result)[:n]
@@ -188,25 +204,32 @@ class Surrogate:
         }
 
     @cached_property
-    def _evaluate(self) -> Callable[[tuple[Network, Network | None], jax.Array], tuple[jax.Array, ...]]:
+    def _evaluate(self) -> Callable[..., tuple[jax.Array, ...]]:
         scaler, unit = self.scaler, unit_factors(self.columns, energy_unit(self.unit))
         calibration = self.calibration
         angles = np.array([recognise(name).quantity is Quantity.PHI for name in self.columns])
 
         @eqx.filter_jit
-        def evaluate(networks: tuple[Network, Network | None], values: jax.Array) -> tuple[jax.Array, ...]:
+        def evaluate(
+            networks: tuple[Network, Network | None], values: jax.Array, guided: jax.Array
+        ) -> tuple[jax.Array, ...]:
             members, spread = networks
             features = self.feature_map(values * unit)
+            finite = jnp.isfinite(values).all(axis=1) & jnp.isfinite(features).all(axis=1)
+            # an event without a guide is unlike those learned from, and there is nothing to multiply
+            there = jnp.isfinite(guided).all(axis=1)
+            guided = jnp.where(there[:, None], guided, scaler.feature_mean[features.shape[1] :])
+            guide = jnp.where(there[:, None], guided[:, :1], jnp.nan) if guided.shape[1] else 0.0
+            features = jnp.concatenate([features, guided], axis=1)
             standard = ((features - scaler.feature_mean) / scaler.feature_std).astype(jnp.float32)
             said = member_predictions(members, standard).astype(jnp.float64)
             mean = said.mean(axis=0)
             mean = mean if calibration is None else shifted(calibration, mean)
-            log10 = -(scaler.target_mean + scaler.target_std * mean)
-            finite = jnp.isfinite(values).all(axis=1) & jnp.isfinite(features).all(axis=1)
+            log10 = guide - (scaler.target_mean + scaler.target_std * mean)
             # rounding of single-precision inputs may move a constant feature by its last digits
             slack = 1e-6 * scaler.feature_std
             inside = (features >= scaler.feature_low - slack) & (features <= scaler.feature_high + slack)
-            inside = inside.all(axis=1) & (jnp.abs(values) < _TURN).all(axis=1, where=angles)
+            inside = inside.all(axis=1) & there & (jnp.abs(values) < _TURN).all(axis=1, where=angles)
             if calibration is None or spread is None:
                 return log10, jnp.full_like(log10, jnp.nan), inside, finite, standard
             learned = jax.vmap(spread)(standard).astype(jnp.float64)
@@ -227,6 +250,7 @@ class Surrogate:
             "columns": list(self.columns),
             "unit": self.unit,
             "features": self.kind,
+            "guide": self.guide,
             "network": self.network,
             "model": self.about,
         }
@@ -241,6 +265,7 @@ class Surrogate:
         header = {
             "format": FORMAT,
             **{key: getattr(self, key) for key in _HEADER},
+            "guide": self.guide,
             "about": self.about,
         }
         with whole_file(path) as temporary:
@@ -267,7 +292,7 @@ class Surrogate:
                 build_members, about["network"], inputs, outputs, about["width"], about["depth"],
                 about["members"], 0,
             )  # fmt: skip
-            more: dict[str, Any] = {}
+            more: dict[str, Any] = {"guide": header.get("guide")}
             if "calibration.knots" in arrays:
                 more["calibration"] = Calibration(*_from("calibration", Calibration, arrays))
                 empty = eqx.filter_eval_shape(build_spread, inputs, outputs)
@@ -276,7 +301,7 @@ class Surrogate:
                 more["reference"] = TwoSample(*_from("reference", TwoSample, arrays))
             network = _network_from("network", shape, arrays)
             model = cls(scaler=scaler, parameters=network, about=header["about"], **about, **more)
-            if len(model.feature_map.names) != inputs:
+            if len(model.feature_names) != inputs:
                 raise KeyError("its features are not those of this version")
         except (KeyError, TypeError) as error:
             raise UsageError(f"{path} is a damaged model file: {error}") from None

@@ -9,6 +9,8 @@ ones all the same. An error of up to 4 m counts as m: the error that comes with 
 with the label, and weighting labels by their own fluctuations would bias the fit. m is no less than 0.001,
 the errors that networks have: labels better than that are all equally good. A label whose own status is not
 0 (1: its precision was not reached) has no Gaussian error, and is left out.
+
+With a guide (`surrogate.guide`) it is t = −log10(w/w_guide), and an event without one is left out as well.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from deepmem.data.loaders import Rows
 from deepmem.errors import UsageError
 from deepmem.event import Status
 from deepmem.surrogate.features import FeatureMap
+from deepmem.surrogate.guide import Guide
 
 # A label cannot be called more precise than this (in log10 w): keeps one error of 0 from being infinitely
 # important.
@@ -99,15 +102,24 @@ class Preparation:
     """Makes `Prepared` rows of `Rows`; fit its scaler on the training part first.
 
     **Arguments:** `features`, the feature map; `weights`, names of the weights; `energy_unit`, what one unit
-    of the files' momenta is in GeV; `scaler`, if there is one already.
+    of the files' momenta is in GeV; `scaler`, if there is one already; `guide`, of which each row is asked
+    once, however often it comes.
     """
 
     def __init__(
-        self, features: FeatureMap, weights: tuple[str, ...], energy_unit: float, scaler: Scaler | None = None
+        self,
+        features: FeatureMap,
+        weights: tuple[str, ...],
+        energy_unit: float,
+        scaler: Scaler | None = None,
+        guide: Guide | None = None,
     ):
         self.features = features
         self.weights = weights
         self.scaler = scaler
+        self.names = features.names + (() if guide is None else guide.names)
+        self._guide = guide
+        self._guided: dict[bytes, np.ndarray] = {}
         self._unit = unit_factors(features.columns, energy_unit)
         self._compute = jax.jit(features.__call__)
 
@@ -157,7 +169,9 @@ class Preparation:
         """Features, −log10 w (NaN: no valid weight) and error of log10 w (NaN: none) of the usable rows."""
         features = self.raw_features(rows.inputs)
         weights = rows.weights.astype(np.float64)
-        good_inputs = np.isfinite(features).all(axis=1)
+        own = len(self.features.names)
+        good_inputs = np.isfinite(features[:, :own]).all(axis=1)
+        unguided = good_inputs & ~np.isfinite(features[:, own:]).all(axis=1)
         good = np.isfinite(weights) & (weights > 0)
         noise = np.full_like(weights, np.nan)
         if rows.errors is not None:
@@ -180,11 +194,14 @@ class Preparation:
             counts.reasons[f"{name}: zero"] += int((column == 0).sum())
             counts.reasons[f"{name}: negative"] += int((np.isfinite(column) & (column < 0)).sum())
         counts.reasons["inputs NaN, infinite or unphysical"] += int((~good_inputs).sum())
-        usable = good_inputs & good.any(axis=1)
+        counts.reasons["guide is zero"] += int(unguided.sum())
+        usable = good_inputs & ~unguided & good.any(axis=1)
         counts.rows += len(weights)
         counts.used += int(usable.sum())
         with np.errstate(divide="ignore", invalid="ignore"):
             target = np.where(good, -np.log10(np.where(good, weights, 1.0)), np.nan)
+        if self._guide is not None:
+            target = target + features[:, own, None]
         return features[usable], target[usable], noise[usable]
 
     def raw_features(self, inputs: np.ndarray) -> np.ndarray:
@@ -198,7 +215,18 @@ class Preparation:
                 block = inputs[at : at + _BLOCK] * self._unit
                 padded = np.pad(block, ((0, _BLOCK - len(block)), (0, 0)), constant_values=np.nan)
                 out[at : at + _BLOCK] = np.asarray(self._compute(jnp.asarray(padded)))[: len(block)]
-        return out
+        return out if self._guide is None else np.concatenate([out, self.guided(inputs)], axis=1)
+
+    def guided(self, inputs: np.ndarray) -> np.ndarray:
+        """The guide's features of inputs in the files' unit."""
+        guide = self._guide
+        assert guide is not None
+        keys = [row.tobytes() for row in np.ascontiguousarray(inputs)]
+        new = {key: i for i, key in enumerate(keys) if key not in self._guided}
+        if new:
+            found = guide(np.asarray(inputs, dtype=np.float64)[list(new.values())] * self._unit)
+            self._guided |= dict(zip(new, found, strict=True))
+        return np.array([self._guided[key] for key in keys]).reshape(len(keys), len(guide.names))
 
 
 _BLOCK = 16_384
