@@ -1,9 +1,12 @@
 """When to trust learned weights: what is claimed about errors, sums and the way back to exact weights.
 
-    python benchmarks/trust.py [sums] [calibration] [shift] [noise] [members] [roc] [scan] [refine] [active]
+    python benchmarks/trust.py [sums] [calibration] [shift] [noise] [members] [roc] [scan] [refine] [active] [tops]
 
 Without arguments everything is measured, which takes about an hour on two cores. `calibration` and `shift` generate
 events with Pythia 8 (extra `generate`); `roc` writes discriminate.png to the folder post_roc, `active` its report to post_active.
+`tops` learns from what is in post_tops/events.root and post_tops/weights.root, made by `deepmem generate ttbar_2l` and
+`deepmem compute --process ttbar_2l`, where these are there: the last 5,000 events are judged on, the others learned
+from, a part of them or all. Otherwise it makes 12,000 events, which takes most of an hour.
 Times depend on the machine: read them as ratios. A figure that misses its target is printed all the same.
 """
 
@@ -440,6 +443,51 @@ def worst_first_or_random(folder: Path) -> None:
     shutil.copytree(folder / "refined.root.refine", "post_active", dirs_exist_ok=True)
 
 
+JUDGED = 5_000
+
+
+def tops(folder: Path) -> None:
+    """Top pairs, with a guide and without, from more and more events."""
+    events, weights = Path("post_tops/events.root"), Path("post_tops/weights.root")
+    if not (events.exists() and weights.exists()):
+        from deepmem.generate import generate
+
+        events, weights = folder / "events.root", folder / "weights.root"
+        generate("ttbar_2l", 12_000, 41, events)
+        exact.compute_files([str(events)], weights, ["ttbar_2l"], calls=1 << 20)
+    names = deepmem.processes()["ttbar_2l"]["columns"]
+    with uproot.open(f"{events}:events") as tree:
+        columns = {name: tree[name].array(library="np").astype(float) for name in names}
+    with uproot.open(f"{weights}:deepmem") as tree:
+        labels = {key: values.array(library="np") for key, values in tree.items()}
+    last = slice(-JUDGED, None)
+    truth = Weight(*(labels[f"ttbar_2l{suffix}"][last] for suffix in ("", "_error", "_status")))
+    judged = {name: values[last] for name, values in columns.items()}
+    there = len(labels["ttbar_2l"]) - JUDGED
+    for guide in (None, {"process": "ttbar_2l"}):
+        for count in sorted({min(n, there) for n in (3_000, 10_000, 30_000, there)}):
+            first = {name: values[:count] for name, values in columns.items()}
+            model, seconds = learn(
+                folder / f"{guide is None}{count}",
+                first,
+                {name: values[:count] for name, values in labels.items()},
+                60,
+                guide=guide,
+            )
+            begin = time.process_time()
+            learned = model(judged)["ttbar_2l"]
+            spent = (time.process_time() - begin) / JUDGED
+            good = (truth.status == 0) & (learned.status == 0)
+            delta = np.abs(np.log10(learned.value / truth.value))[good]
+            say(
+                f"tt, {count:,} events learned, {'with' if guide else 'without'} a guide: |Δ| of 68, 95 %",
+                f"{np.quantile(delta, 0.68):.4f}, {np.quantile(delta, 0.95):.4f}",
+                "<= 0.02",
+            )
+            say("  training; CPU per predicted event", f"{seconds:.0f} s; {1e3 * spent:.2f} ms")
+            say_coverage(" ", learned, truth, "68, 95 %")
+
+
 PARTS: dict[str, Callable[..., None]] = {
     "sums": sums_over_events,
     "calibration": calibrated,
@@ -450,6 +498,7 @@ PARTS: dict[str, Callable[..., None]] = {
     "scan": scan,
     "refine": back_to_exact,
     "active": worst_first_or_random,
+    "tops": tops,
 }
 
 

@@ -151,6 +151,8 @@ def _train(config: Config, resume: bool, reporter: Reporter) -> Surrogate:
         f"{data.num_entries:,} events in {len(data.inputs.files)} file(s), "
         f"{len(config.columns)} columns, {len(preparation.names)} features"
     )
+    for text in _unguided(config, data):
+        reporter.message(text)
     if guide is not None:
         parts = [rows.scan("train"), rows.scan("validation")]
         with reporter.progress("guide", rows.size("train") + rows.size("validation")) as step:
@@ -255,6 +257,18 @@ def _guide(config: Config) -> dict[str, Any] | None:
         return None
     there = {"response": config.response, "column_names": config.column_names}
     return {key: value for key, value in there.items() if value} | config.guide
+
+
+def _unguided(config: Config, data: Paired) -> Iterator[str]:
+    """What to try where labels with neutrinos are learned without a guide."""
+    for entry in _hypotheses(data) if config.guide is None else ():
+        if find_process(entry["process"]).invisible:
+            yield (
+                f"{entry['process']} has neutrinos, and networks learn such weights badly by themselves: "
+                f'with "guide": {{"process": "{entry["process"]}"}} in the input file they learn what is '
+                "missing to a cheap estimate, at some milliseconds per event"
+            )
+            return
 
 
 class Honest(NamedTuple):
@@ -968,4 +982,5 @@ def _demo_events(process: str, events: int, folder: Path, reporter: Reporter) ->
         "suffixes": [[""]],
         "process": process,
         "weight_unit": f"GeV^-{len(entry.visible)}",
+        **({"guide": {"process": process}} if entry.invisible else {}),
     }

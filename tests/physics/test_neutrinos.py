@@ -254,6 +254,17 @@ def test_the_average_is_that_of_both_assignments(tops):
     )
 
 
+def test_a_rough_weight_comes_close(tops):
+    events = columns(*EVENTS)
+    found = weight.rough(weight.hypothesis("ttbar_2l"), events)
+    assert np.median(np.abs(np.log10(found.value / tops.value))) < 0.03
+    # what is said of the assignments: their shares, which are those of the assignments alone
+    shares = 10 ** found.details[:, [0, 3]]
+    np.testing.assert_allclose(shares.sum(axis=1), 1, atol=2e-3)
+    alone = weight.rough(weight.hypothesis("ttbar_2l_assignment_1"), events)
+    np.testing.assert_allclose(2 * shares[:, 1], np.maximum(alone.value / found.value, 2e-3), rtol=1e-6)
+
+
 def test_order_in_the_file_does_not_matter(tops):
     """Leptons bit by bit; jets exchange the assignments, hence their random points."""
     events = columns(*EVENTS)

@@ -351,6 +351,30 @@ def test_a_wrong_call_is_named(call, said, pairs):
 # ------------------------------------------------------------------------------------------
 
 
+def test_a_rough_weight_is_the_weight(pairs, quartets):
+    for process, events, within in (("drell_yan", pairs, 1e-4), ("higgs_4l", quartets, 0.03)):
+        alpha = weight.hypothesis(process)
+        exact = weight.compute(alpha, events, precision=1e-3)[process]
+        found = weight.rough(alpha, events, 512)
+        good = exact.status == 0
+        assert np.quantile(np.abs(found.value / exact.value - 1)[good], 0.9) < within
+        assert np.isfinite(found.details).all()
+        assert found.details.shape == (len(good), len(weight.details_of_rough(alpha)))
+    nothing = {
+        name: np.where(np.arange(24) == 2, 9000.0, v) if "_PT" in name else v for name, v in pairs.items()
+    }
+    nothing["lep1_Charge"] = np.where(np.arange(24) == 4, 0.0, pairs["lep1_Charge"])
+    found = weight.rough(weight.hypothesis("drell_yan"), nothing, 256)
+    assert found.value[2] == 0
+    assert np.isnan(found.value[4])
+    assert np.flatnonzero(np.isnan(found.details).any(axis=1)).tolist() == [2, 4]
+    for points in (0, 300):
+        with pytest.raises(UsageError, match="multiple of 256"):
+            weight.rough(weight.hypothesis("drell_yan"), pairs, points)
+    with pytest.raises(UsageError, match="one value"):
+        weight.rough(weight.hypothesis("drell_yan", MZ=(91.0, 92.0)), pairs)
+
+
 def test_a_scan_equals_its_single_values_and_compiles_once(pairs):
     values = [90.7, 91.188, 91.7]
     alpha = weight.hypothesis("drell_yan", MZ=values)
