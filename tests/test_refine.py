@@ -95,7 +95,7 @@ def test_the_audit_measures_what_is_there(
 ) -> None:
     learned, spread = _before(model, events)
     out = tmp_path / "w.root"
-    result = deepmem.refine([path], out, "drell_yan", model, tolerance=10.0, precision=1e-3, audit=EVENTS)
+    result = deepmem.refine([path], out, "drell_yan", model, tolerance=1e3, precision=1e-3, audit=EVENTS)
     audited = np.isfinite(spread)
     audited[0] = False
     true = deepmem.compute(events, precision=1e-3)["drell_yan"]
