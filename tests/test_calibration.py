@@ -1,8 +1,10 @@
 """What a learned weight knows of its own errors: the loss, the parts, the calibration, samples as a whole."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,6 +18,7 @@ from deepmem.data.loaders import Rows
 from deepmem.surrogate import calibration
 from deepmem.surrogate.calibration import SampleTest, two_sample_of
 from deepmem.surrogate.features import FeatureMap
+from deepmem.surrogate.network import build_members, first_hidden
 from deepmem.surrogate.preparation import Preparation, left_out_by
 from deepmem.surrogate.training import _deviance
 
@@ -104,6 +107,48 @@ def test_known_noise_of_validation_labels_is_not_taken_for_the_networks_error() 
     assert np.median(claimed) == pytest.approx(0.01, rel=0.1)
 
 
+def test_errors_that_grow_with_the_distance_are_covered_there_too() -> None:
+    """Beyond the distance that 95 % of the validation part stay below, errors are larger in proportion, which
+    neither g nor the spread knows: where few rows are, and far out where none is."""
+    rng = np.random.default_rng(6)
+
+    def sample(n: int, farther: float) -> tuple[np.ndarray, ...]:
+        t, g, s = rng.normal(size=n), rng.normal(0, 0.3, n) - 5, np.full(n, 1e-4)
+        growth = calibration.log_growth(rng.chisquare(4, n) * farther, 9.488)  # the 95 % quantile
+        return t, s, g, t + np.exp(g + growth) * rng.normal(size=n), growth
+
+    t, s, g, truth, growth = sample(4000, 1)
+    assert np.mean(growth == 0) == pytest.approx(0.95, abs=0.015)
+    knots, bulk, power, spread, at_knots, gamma, factor, *_ = calibration._fit_one(
+        t, s, g, truth, np.zeros(4000), growth=growth, scale=0.5
+    )
+
+    def covered(farther: float, known: bool = True) -> float:
+        t, s, g, truth, growth = sample(40_000, farther)
+        log_s = known * growth + calibration._joined(np, knots, bulk, power, spread, t, s, g)
+        centre = np.interp(t, knots, at_knots)
+        claimed = np.interp(t, knots, factor) + centre + gamma * (log_s - centre)
+        return float(np.mean(np.abs(truth - t) < 1.96 * np.exp(claimed)))
+
+    assert covered(1) == pytest.approx(0.95, abs=0.01)
+    assert covered(10) > 0.93
+    assert covered(10, known=False) < 0.8
+
+
+def test_distances_count_features_as_they_matter_to_the_weight() -> None:
+    networks = build_members("default", 2, 1, 16, 2, 3, 0)
+    blind = networks.layers[0].weight.at[:, :, 1].set(0)
+    networks = eqx.tree_at(lambda n: n.layers[0].weight, networks, blind)
+    rows = jnp.asarray(np.random.default_rng(7).normal(size=(200, 2)), jnp.float32)
+    kept = first_hidden(networks, rows)
+
+    def distance(shift: tuple[float, float]) -> np.ndarray:
+        return np.asarray(calibration._away(networks, kept, rows + jnp.asarray(shift)))
+
+    np.testing.assert_allclose(distance((0.0, 10.0)), 0, atol=1e-4)
+    assert np.median(distance((10.0, 0.0))) > 1
+
+
 def test_samples_that_differ_are_told_from_those_that_do_not() -> None:
     rng = np.random.default_rng(4)
     training = rng.normal(size=(40_000, 8))
@@ -134,6 +179,37 @@ def test_a_trained_model_has_errors_and_says_so_in_its_report(trained: tuple[dic
     assert honesty["judged"] > 150
     assert 0.5 < honesty["coverage"]["within_1.96"]["covered"] <= 1
     assert (folder / "run" / "report.html").exists()
+
+
+def test_a_model_claims_larger_errors_farther_away_and_flags_what_is_farthest(
+    trained: tuple[dict[str, Any], Path], drell_yan: dict[str, np.ndarray]
+) -> None:
+    model = Surrogate.load(trained[0]["save_lowest_loss_model_at"])
+    known = model.calibration
+    assert known is not None
+    events = {name: drell_yan[name][:2000] for name in COLUMNS}
+    weight, same = (
+        dataclasses.replace(model, calibration=known._replace(near=np.asarray(near), distance=far))(events)[
+            "weight_DY"
+        ]
+        for near, far in ((known.near, known.distance), (np.inf, np.asarray(np.inf)))
+    )
+    farther = weight.error > 1.001 * same.error
+    assert 0.02 < np.mean(farther) < 0.1
+    np.testing.assert_allclose(weight.error[~farther], same.error[~farther], rtol=1e-3)
+    assert farther[(weight.status == 4) & (same.status == 0)].all()
+
+
+def test_a_model_of_another_format_is_refused(
+    trained: tuple[dict[str, Any], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = Surrogate.load(trained[0]["save_lowest_loss_model_at"])
+    for number, message in ((2, "train again"), (99, "update deepmem")):
+        with monkeypatch.context() as patch:
+            patch.setattr("deepmem.surrogate.model.FORMAT", number)
+            model.save(tmp_path / "other.model")
+        with pytest.raises(deepmem.UsageError, match=message):
+            Surrogate.load(tmp_path / "other.model")
 
 
 def test_without_a_validation_part_errors_are_unknown(small: Path, tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ def test_the_audit_measures_what_is_there(
 ) -> None:
     learned, spread = _before(model, events)
     out = tmp_path / "w.root"
-    result = deepmem.refine([path], out, "drell_yan", model, tolerance=10.0, precision=1e-3, audit=EVENTS)
+    result = deepmem.refine([path], out, "drell_yan", model, tolerance=1000.0, precision=1e-3, audit=EVENTS)
     audited = np.isfinite(spread)
     audited[0] = False
     true = deepmem.compute(events, precision=1e-3)["drell_yan"]
@@ -123,7 +123,7 @@ def test_the_audit_measures_what_is_there(
     assert all(sentence["text"] in html for sentence in sentences)
     assert html.count("<img") == 4
     assert (
-        f"deepmem refine {path} --process drell_yan --model {model} --output {out} --tolerance 10.0" in html
+        f"deepmem refine {path} --process drell_yan --model {model} --output {out} --tolerance 1000.0" in html
     )
     assert report(out) == report(result["folder"]) == result["report"]
 

@@ -326,7 +326,9 @@ def test_with_a_guide_a_network_learns_what_is_missing_to_it(
     small: Path, tmp_path: Path, drell_yan: dict[str, np.ndarray]
 ) -> None:
     guide = {"process": "drell_yan", "points": 256}
-    config = configuration(tmp_path, small, epochs=6, guide=guide, loader="hybrid", chunk_entries=700)
+    config = configuration(
+        tmp_path, small, epochs=6, guide=guide, loader="hybrid", chunk_entries=700, members=2
+    )
     model = deepmem.train(config)
     events = {name: drell_yan[name][1800:2000] for name in COLUMNS}
     learned = model(events)["weight_DY"]

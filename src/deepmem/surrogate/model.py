@@ -35,16 +35,17 @@ from deepmem.surrogate.calibration import (
     TwoSample,
     build_spread,
     calibrated,
+    log_growth,
     log_sigma,
     shifted,
     squared_distance,
 )
 from deepmem.surrogate.features import FeatureMap
 from deepmem.surrogate.guide import Guide
-from deepmem.surrogate.network import Network, build_members, member_predictions
+from deepmem.surrogate.network import Network, build_members, first_hidden, member_predictions
 from deepmem.surrogate.preparation import Scaler, unit_factors
 
-FORMAT = 2
+FORMAT = 3
 
 _TURN = 2 * np.pi + 0.1  # rad; an angle beyond it is in degrees, whatever it wraps to
 _TESTED = 5_000  # rows of a chunk that a sample test looks at
@@ -234,8 +235,9 @@ class Surrogate:
                 return log10, jnp.full_like(log10, jnp.nan), inside, finite, standard
             learned = jax.vmap(spread)(standard).astype(jnp.float64)
             size = log_sigma(calibration, mean, said.std(axis=0), learned)
-            claimed = calibrated(calibration, mean, size)
-            away = squared_distance(jnp.asarray(calibration.rows, jnp.float32), standard)
+            rows = jnp.asarray(calibration.rows, jnp.float32)
+            away = squared_distance(rows, first_hidden(members, standard)).astype(jnp.float64)
+            claimed = calibrated(calibration, mean, size + log_growth(away, calibration.near)[:, None])
             inside &= (away <= calibration.distance) & (claimed <= calibration.largest).all(axis=1)
             relative = np.log(10) * scaler.target_std * jnp.exp(claimed)
             return log10, relative, inside, finite, standard
@@ -282,7 +284,10 @@ class Surrogate:
                     f"{path} has format {header['format']}, this version reads up to {FORMAT}: update deepmem"
                 )
             if header["format"] < FORMAT:
-                raise UsageError(f"{path} was written by an early version, without errors: train again")
+                raise UsageError(
+                    f"{path} has format {header['format']}, whose errors are not those of this version: "
+                    "train again"
+                )
             scaler = Scaler(*_from("scaler", Scaler, arrays))
             about: dict[str, Any] = {
                 key: tuple(v) if isinstance(v := header[key], list) else v for key in _HEADER

@@ -31,11 +31,15 @@ class ResidualNetwork(eqx.Module):
         self.layers = tuple(_linear(n, width, 1.5, k) for n, k in zip(sizes[:-1], keys[:-1], strict=True))
         self.last = _linear(width, outputs, 0.015, keys[-1])
 
-    def __call__(self, x: Float[Array, " features"]) -> Float[Array, " weights"]:
+    def hidden(self, x: Float[Array, " features"]) -> Float[Array, " width"]:
+        """What the last layer reads."""
         h = jax.nn.silu(self.layers[0](x))
         for layer in self.layers[1:]:
             h = h + jax.nn.silu(layer(h))
-        return self.last(h)
+        return h
+
+    def __call__(self, x: Float[Array, " features"]) -> Float[Array, " weights"]:
+        return self.last(self.hidden(x))
 
 
 class ReferenceNetwork(eqx.Module):
@@ -50,11 +54,15 @@ class ReferenceNetwork(eqx.Module):
         self.layers = tuple(eqx.nn.Linear(n, 200, key=k) for n, k in zip(sizes[:-1], keys[:-1], strict=True))
         self.last = eqx.nn.Linear(200 + inputs, outputs, key=keys[-1])
 
-    def __call__(self, x: Float[Array, " features"]) -> Float[Array, " weights"]:
+    def hidden(self, x: Float[Array, " features"]) -> Float[Array, " width"]:
+        """What the last layer reads."""
         h = x
         for layer in self.layers:
             h = jax.nn.relu(layer(h))
-        return self.last(jnp.concatenate([h, x]))
+        return jnp.concatenate([h, x])
+
+    def __call__(self, x: Float[Array, " features"]) -> Float[Array, " weights"]:
+        return self.last(self.hidden(x))
 
 
 Network = ResidualNetwork | ReferenceNetwork
@@ -83,6 +91,13 @@ def build_members(
 def member_predictions(networks: Network, features: Float[Array, "n f"]) -> Float[Array, "members n k"]:
     """What each of some stacked networks says of a batch."""
     return eqx.filter_vmap(lambda network: jax.vmap(network)(features))(networks)
+
+
+@eqx.filter_jit
+def first_hidden(networks: Network, features: Float[Array, "n f"]) -> Float[Array, "n width"]:
+    """What the last layer of the first of some stacked networks reads."""
+    first = jax.tree.map(lambda leaf: leaf[0] if eqx.is_array(leaf) else leaf, networks)
+    return jax.vmap(first.hidden)(features)
 
 
 def _linear(inputs: int, outputs: int, gain: float, key: PRNGKeyArray) -> eqx.nn.Linear:
