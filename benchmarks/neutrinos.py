@@ -2,7 +2,7 @@
 
     python benchmarks/neutrinos.py [momemta] [vegas] [speed] [honesty] [ww] [scan] [mass] [closure] [figure] [--pythia FILE]
 
-Without arguments everything is measured, which takes about forty minutes on one core. Compiling is left out of
+Without arguments everything is measured, which takes about an hour on one core. Compiling is left out of
 times. Times depend on the machine: read them as ratios. Events come from tests/reference/momemta.json and from the
 leading-order model. A number that misses its target is printed all the same. `figure` writes top_mass.png. With a
 file of `deepmem generate ttbar_2l`, `mass` prints the bias of m_t on its events, too.
@@ -198,7 +198,7 @@ def _as_momemta(shared: Any, event: Any, u: Any, _: None) -> neutrinos.Proposal:
     turned = {key: v[order] if v.shape[:1] == (4,) else v for key, v in event.items()}
     # its rounded mass of the W is in the map alone
     w, top = (jnp.array([80.419002]), jnp.array([2.0476])), (shared["parameters"].MT, shared["parameters"].WT)
-    masses, density = neutrinos._masses(u[1:5], (w, top, w, top), jnp.asarray(0.0))
+    masses, density = neutrinos._masses(u[1:5], (w, top, w, top), event["broad"])
     seen, p = neutrinos._Visible(shared, turned, neutrinos._TOPS), []
     for i in range(4):
         energy, of_energy = seen.responses[i].linear(u[5 + i], turned["energy"][i], turned["mass"][i])
@@ -229,7 +229,7 @@ def _vegas(
             squares = np.pad(np.bincount(cell[:, d], values**2, _CELLS), 1)
             r = np.convolve(squares, np.ones(3), "valid") / np.r_[2, np.full(_CELLS - 2, 3), 2]
             r = np.maximum(r / r.sum(), 1e-300)
-            importance = ((r - 1) / np.log(r)) ** 1.5
+            importance = np.where(r > 1e-300, ((r - 1) / np.log(r)) ** 1.5, 0)
             upto, wanted = importance.cumsum(), importance.mean() * np.arange(1, _CELLS)
             k = np.searchsorted(upto, wanted)
             part = 2 * (upto[k] - wanted) / (importance[k] + importance[np.maximum(k - 1, 0)])
@@ -258,9 +258,10 @@ def vegas(seeds: int = 2) -> None:
     staged = weight._with_neutrinos(alpha.process, alpha.flavours, None, "lab", (_as_momemta,))
     slots = integrator.slots_per_call()
 
-    def of(i: int) -> Callable[[np.ndarray], np.ndarray]:
+    def of(i: int, broad: float = 0.0) -> Callable[[np.ndarray], np.ndarray]:
+        rows = {key: values[[i] * slots] for key, values in known.items()} | {"broad": np.full(slots, broad)}
+
         def f(x: np.ndarray) -> np.ndarray:
-            rows = {key: values[[i] * slots] for key, values in known.items()}
             padded = np.resize(x, (-(-len(x) // (256 * slots)), slots, 256, _DIMENSIONS))
             with double_precision():
                 parts = [integrator.values(staged, shared, rows, each)[0] for each in padded]
@@ -276,8 +277,11 @@ def vegas(seeds: int = 2) -> None:
     same = [_vegas(of(i), lambda k: sobol[k : k + _EACH]) for i in range(count)]
     emulated, error = np.array([_weighted(each) for each in same]).T
     off = np.abs(emulated / theirs - 1)
-    say(f"Vegas as in MoMEMta, emulated, {count} events: within 1e-5 of its weights", f"{np.sum(off < 1e-5)}")
-    say("  within 1e-3; median", f"{np.sum(off < 1e-3)}; {np.median(off):.1e}")
+    three = np.array([r["n_eval"] == 3 * _EACH for r in results])
+    say(
+        f"Vegas as in MoMEMta, emulated: difference, median of {count}, of {three.sum()} with 3 iterations",
+        f"{np.median(off):.1e}, {np.median(off[three]):.1e}",
+    )
 
     def compared(what: str, value: np.ndarray, error: np.ndarray | None = None) -> None:
         ratio = (value / ours.value - 1)[..., others]
@@ -297,14 +301,15 @@ def vegas(seeds: int = 2) -> None:
     compared(f"emulated, independent points, {seeds} times", stopped[..., 0], stopped[..., 1])
     plain = np.array([[each[2:, 0].mean() for each in run] for run in draws])
     compared("  plain mean of their iterations from the third to at least the eighth", plain)
+    say(
+        "  plain mean of 18 iterations, a fifth of the masses drawn off their resonances; over ours of 0.1 %:",
+        "",
+    )
     for i in np.abs(pull).argsort()[:-6:-1]:
-        each = (
-            _vegas(of(i), lambda _: rng.random((_EACH, _DIMENSIONS)), _MOST // _EACH)[2:, 0] / ours.value[i]
-        )
-        say(
-            f"  {names[i]}: MoMEMta, plain mean of {len(each)} iterations, over ours",
-            f"{theirs[i] / ours.value[i]:.3f}, {each.mean():.3f} +- {each.std() / np.sqrt(len(each)):.3f}",
-        )
+        f = of(i, broad=0.2)
+        each = _vegas(f, lambda _: rng.random((_EACH, _DIMENSIONS)), _MOST // _EACH)[2:, 0] / ours.value[i]
+        found = f"{each.mean():.3f} +- {each.std() / np.sqrt(len(each)):.3f}"
+        say(f"    {names[i]}; MoMEMta", f"{found}; {theirs[i] / ours.value[i]:.3f}")
 
 
 def speed() -> None:
