@@ -150,22 +150,6 @@ def test_a_scan_shares_points_and_names_its_values(events: dict[str, np.ndarray]
     assert weight_names(tmp_path / "w.root") == ["drell_yan_MZ_90", "drell_yan_MZ_91p188"]
 
 
-@pytest.mark.parametrize(
-    ("process", "settings", "precision"),
-    [
-        (["drell_yan"], {}, 0.01),
-        (["drell_yan"], {"MZ": [90.0, 91.0]}, 0.02),
-        (["drell_yan"], {"MZ": [90.0]}, 0.01),
-        (["zz_4l", "higgs_4l"], {"MH": [124.0, 125.0]}, [0.01, 0.02]),
-        (["drell_yan"], {"MZ": [90.0, 91.0], "precision": 0.05}, 0.05),
-    ],
-)
-def test_values_of_a_scan_are_asked_for_less_precision(process, settings, precision) -> None:
-    asked = settings.pop("precision", None)
-    alphas = exact.hypotheses(process, settings)
-    assert exact.description(alphas, asked, None, 0)["precision"] == precision
-
-
 def test_users_names_and_units(events: dict[str, np.ndarray], tmp_path: Path) -> None:
     renamed = {
         name.replace("lep1_", "mu_minus."): values * (1000 if name.endswith("PT") else 1)

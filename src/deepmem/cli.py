@@ -224,10 +224,7 @@ def compute(
     ] = ...,  # type: ignore[assignment]
     output: Annotated[str, typer.Option(help="The weight file to write.", metavar="OUT.root")] = ...,  # type: ignore[assignment]
     inputfile: OptionalInput = None,
-    precision: Annotated[
-        float | None,
-        typer.Option(help="Relative error at which an event stops (default 0.01; 0.02 in a scan)."),
-    ] = None,
+    precision: Annotated[float, typer.Option(help="Relative error at which an event stops.")] = 0.01,
     calls: Annotated[int | None, typer.Option(help="Evaluations per event at most.")] = None,
     settings: Settings = None,
     pdf: Pdf = None,

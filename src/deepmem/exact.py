@@ -75,7 +75,7 @@ def _any_knows(setting: str, known: Mapping[str, set[str]]) -> bool:
 def compute(
     events: Any,
     process: str | Sequence[str] = "drell_yan",
-    precision: float | None = None,
+    precision: float = 0.01,
     *,
     calls: int | None = None,
     seed: int = 0,
@@ -88,11 +88,10 @@ def compute(
 
     **Arguments:** `events`, a dict of arrays, a structured array or awkward records with the process's
     columns, in GeV; `process`, one name of the menu or several; `precision`, relative error at which an event
-    stops (if not given 0.01, or 0.02 for each value of a scan); `calls`, evaluations per event at most;
-    `seed`; `pdf`, a set's name or the path of a grid; `response`, transfer functions by particle class;
-    `neutrinos`, whether weights of processes with neutrinos bring `.neutrinos`, their momenta averaged over
-    the integral; `parameters`, as `deepmem.processes()` lists them: `MZ=91.0`, or `MZ=[90.7, 91.2]` for a
-    scan that shares points.
+    stops; `calls`, evaluations per event at most; `seed`; `pdf`, a set's name or the path of a grid;
+    `response`, transfer functions by particle class; `neutrinos`, whether weights of processes with neutrinos
+    bring `.neutrinos`, their momenta averaged over the integral; `parameters`, as `deepmem.processes()` lists
+    them: `MZ=91.0`, or `MZ=[90.7, 91.2]` for a scan that shares points.
 
     **Returns** `Weights`: per process (and value of a scan) value, absolute error and status of each event.
 
@@ -112,15 +111,14 @@ def _wants_neutrinos(alpha: engine.Hypothesis, asked: bool, alphas: Sequence[eng
 
 
 def description(
-    alphas: Sequence[engine.Hypothesis], precision: float | None, calls: int | None, seed: int
+    alphas: Sequence[engine.Hypothesis], precision: float, calls: int | None, seed: int
 ) -> dict[str, Any]:
     """How exact weights were made, for the file that carries them."""
-    precisions = {alpha.precision if precision is None else precision for alpha in alphas}
     return {
         "command": "compute",
         "deepmem": version("deepmem"),
         "hypotheses": [alpha.describe() for alpha in alphas],
-        "precision": precisions.pop() if len(precisions) == 1 else [alpha.precision for alpha in alphas],
+        "precision": precision,
         "calls": calls,
         "seed": seed,
     }
@@ -132,7 +130,7 @@ def compute_files(
     process: Sequence[str],
     *,
     config: str | Path | Mapping[str, Any] | Config | None = None,
-    precision: float | None = None,
+    precision: float = 0.01,
     calls: int | None = None,
     seed: int = 0,
     pdf: str | None = None,
@@ -220,7 +218,7 @@ def compute_chunk(
     neutrinos: Sequence[bool],
     columns: Sequence[str],
     table: np.ndarray,
-    precision: float | None,
+    precision: float,
     calls: int | None,
     seed: int,
     entries: np.ndarray,

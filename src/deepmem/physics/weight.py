@@ -107,10 +107,6 @@ _WINDOW = 10.0
 # Events that are prepared in one compiled call: fewer where the integrand is tabulated.
 _BATCH = 1 << 10
 _RESONANT_BATCH = 1 << 7
-# The relative error of a weight, and of each value of a scan, unless another is asked for. What one wants of
-# a scan is differences of logarithms: with 11 values of m_t at 0.02 they are known to 0.01 (median) in 5
-# times the time of one weight; at 0.01 it would be 14 times.
-_PRECISION, _SCAN_PRECISION = 0.01, 0.02
 # The share of a weight that may come from below the density grid before the weight is called unknown.
 _TOLERATED_BELOW_GRID = 1e-3
 
@@ -148,11 +144,6 @@ class Hypothesis:
             return (self.process.name,)
         (name, values), *_ = self.scan
         return tuple(scan_name(self.process.name, name, value) for value in values)
-
-    @property
-    def precision(self) -> float:
-        """The relative error that its weights are computed to, unless another is asked for."""
-        return _SCAN_PRECISION if len(self.names) > 1 else _PRECISION
 
     @property
     def dimensions(self) -> int:
@@ -1007,7 +998,7 @@ def compute(
     alpha: Hypothesis,
     events: Any,
     *,
-    precision: float | None = None,
+    precision: float = 0.01,
     calls: int | None = None,
     seed: int = 0,
     entries: np.ndarray | None = None,
@@ -1015,18 +1006,16 @@ def compute(
 ) -> dict[str, Weight]:
     """The weights of events under a hypothesis: one per value of a scan.
 
-    **Arguments:** `events` as for `as_table`, in GeV; `precision`, relative error at which an event stops
-    (if not given 0.01, or 0.02 for each value of a scan); `calls`, integrand evaluations per event at most;
-    `seed`; `entries`, the events' numbers in their file (0, 1, …), which fix their random points, so that an
-    event gets the same weight alone and among others; `neutrinos`, whether the weights bring the mean momenta
-    of what escapes.
+    **Arguments:** `events` as for `as_table`, in GeV; `precision`, relative error at which an event stops;
+    `calls`, integrand evaluations per event at most; `seed`; `entries`, the events' numbers in their file (0,
+    1, …), which fix their random points, so that an event gets the same weight alone and among others;
+    `neutrinos`, whether the weights bring the mean momenta of what escapes.
 
     **Returns** name → `Weight`; a failure is a status of its own event, never an exception.
 
     **Raises** `UsageError` for missing columns, a grid that is not found, or a precision that is not
     positive.
     """
-    precision = alpha.precision if precision is None else precision
     if not (np.isfinite(precision) and precision > 0):
         raise UsageError(f"precision must be a positive relative error such as 0.01, got {precision}")
     if calls is not None and calls < 1:
