@@ -100,11 +100,13 @@ def test_known_noise_of_validation_labels_is_not_taken_for_the_networks_error() 
     rng = np.random.default_rng(3)
     t, g, s = rng.normal(size=20_000), np.full(20_000, -5.0), np.full(20_000, 0.005)
     noise = np.full(20_000, 0.01)
-    truth = t + np.hypot(0.01, noise) * rng.normal(size=20_000)
-    knots, bulk, power, spread, _, _, factor, *_ = calibration._fit_one(t, s, g, truth, noise, scale=1.0)
-    log_s = calibration._joined(np, knots, bulk, power, spread, t, s, g)
-    claimed = np.exp(np.interp(t, knots, factor) + log_s)
-    assert np.median(claimed) == pytest.approx(0.01, rel=0.1)
+    # half of the variance counts as the labels': right if they are off by 0.7 of their errors, else too large
+    for real in (0.707, 1.0):
+        truth = t + np.hypot(0.01, real * noise) * rng.normal(size=20_000)
+        knots, bulk, power, spread, _, _, factor, *_ = calibration._fit_one(t, s, g, truth, noise, scale=1.0)
+        log_s = calibration._joined(np, knots, bulk, power, spread, t, s, g)
+        claimed = np.exp(np.interp(t, knots, factor) + log_s)
+        assert np.median(claimed) == pytest.approx(0.01 * np.sqrt(0.5 + real**2), rel=0.1)
 
 
 def test_errors_that_grow_with_the_distance_are_covered_there_too() -> None:

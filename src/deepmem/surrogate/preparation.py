@@ -194,7 +194,8 @@ class Preparation:
             counts.reasons[f"{name}: zero"] += int((column == 0).sum())
             counts.reasons[f"{name}: negative"] += int((np.isfinite(column) & (column < 0)).sum())
         counts.reasons["inputs NaN, infinite or unphysical"] += int((~good_inputs).sum())
-        counts.reasons["guide is zero"] += int(unguided.sum())
+        if self._guide is not None:
+            counts.reasons["guide is zero"] += int(unguided.sum())
         usable = good_inputs & ~unguided & good.any(axis=1)
         counts.rows += len(weights)
         counts.used += int(usable.sum())
