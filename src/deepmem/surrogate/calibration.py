@@ -27,9 +27,9 @@ their mean at that t (conformal calibration, V. Vovk et al., "Algorithmic Learni
 levels at once). It is the weight that is calibrated, not its logarithm.
 
 *What is unlike.* An event is outside (status 4) where a feature is beyond the training part's range, where d
-or its error is larger than that of 99.85 % of the validation part, or where an angle is beyond ±2π, which
-degrees are. (Such distances: Y. Sun et al., "Out-of-Distribution Detection with Deep Nearest Neighbors",
-arXiv:2204.06507.)
+or its error is larger than that of 99.85 % of the validation part (up to 99.95 % where ranges alone exclude
+many), or where an angle is beyond ±2π, which degrees are. (Such distances: Y. Sun et al.,
+"Out-of-Distribution Detection with Deep Nearest Neighbors", arXiv:2204.06507.)
 
 *What it cannot promise.* Coverage is that of a sample like the validation part, in the mean; of other samples
 the unflagged events were found covered (benchmarks/trust.py), which no theorem says. A sample as a whole is
@@ -68,8 +68,9 @@ _LEAST_EPOCHS, _MOST_EPOCHS = 30, 100
 # Rows from which the size of errors is learned, at most; rows kept to measure distances from.
 LEARNED_FROM = 200_000
 _KEPT_ROWS = 1_024
-# The part of the validation sample that each of two limits calls outside.
-_OUTSIDE = 0.0015
+# The part of the validation sample that is called outside, and by each of two limits at most and at least: of
+# many features some are beyond their range in 0.2 % of events like those learned from.
+_OUTSIDE, _BY_EACH, _AT_LEAST = 0.004, 0.0015, 0.0005
 # The part of it whose errors do not grow with the distance.
 _NEAR = 0.95
 # Validation rows below which there is no calibration: fewer say nothing about 95 %.
@@ -233,13 +234,16 @@ def fit(
         away = np.concatenate([_away(networks, jnp.asarray(kept), jnp.asarray(piece)) for piece in pieces])
     near = np.quantile(away, _NEAR) + _TINY
     growth = log_growth(away.astype(np.float64), near)
+    low, high = training.features.min(axis=0), training.features.max(axis=0)
+    beyond = ((validation.features < low) | (validation.features > high)).any(axis=1).mean()
+    outside = float(np.clip((_OUTSIDE - beyond) / 2, _AT_LEAST, _BY_EACH))
     fitted = []
     for i in range(outputs):
         rows = validation.importance[:, i] > 0
         columns = [array[rows, i] for array in (mean, std, learned, validation.target, validation.noise)]
-        fitted.append((*shifts[i], *_fit_one(*columns, growth=growth[rows], scale=scale[i])))
+        fitted.append((*shifts[i], *_fit_one(*columns, growth=growth[rows], outside=outside, scale=scale[i])))
     fitted_arrays = [np.stack(values) for values in zip(*fitted, strict=True)]
-    limit = np.asarray(np.quantile(away, 1 - _OUTSIDE))
+    limit = np.asarray(np.quantile(away, 1 - outside))
     return spread, Calibration._make([*fitted_arrays, kept, near, limit])
 
 
@@ -314,10 +318,11 @@ def _fit_one(
     noise: np.ndarray,
     *,
     growth: np.ndarray | float = 0.0,
+    outside: float = _BY_EACH,
     scale: float,
 ) -> tuple[np.ndarray, ...]:
     """A, b, C by likelihood; γ and the factor by coverage. `growth`, the logarithm of what the distance makes
-    of errors; `scale` turns targets into ln w."""
+    of errors; `outside`, the part whose errors are too large; `scale` turns targets into ln w."""
     knots = _knots(t, _KNOTS)
     error = truth - t
     size = np.median(np.abs(error)) + _TINY
@@ -383,7 +388,7 @@ def _fit_one(
             claimed = scale * np.exp(spread_out + hats @ factor)
             for i, rows in enumerate((t >= low[:, None]) & (t <= high[:, None])):
                 factor[i] += np.mean(np.log(np.maximum(levels(claimed, rows), 0.1))) if rows.any() else 0.0
-    largest = np.quantile(spread_out + hats @ factor, 1 - _OUTSIDE)
+    largest = np.quantile(spread_out + hats @ factor, 1 - outside)
     return (
         knots,
         bulk,
@@ -449,7 +454,7 @@ class SampleTest:
             name: _chi2_probability(ours, theirs)
             for name, ours, theirs in zip(self._names, self._counts, self._reference.counts, strict=True)
         }
-        rate = max(float(self._reference.outside), 2 * _OUTSIDE)
+        rate = max(float(self._reference.outside), 2 * _BY_EACH)
         found["events outside"] = float(stats.binom.sf(self._outside - 1, self._events, rate))
         where = min(found, key=lambda name: found[name])
         return Comparison(min(1.0, found[where] * len(found)), where, self._events)
