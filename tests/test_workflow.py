@@ -338,7 +338,12 @@ def test_with_a_guide_a_network_learns_what_is_missing_to_it(
     assert np.quantile(np.abs(delta), 0.68) < 3e-5
     again = Surrogate.load(config["save_lowest_loss_model_at"])
     assert again.guide == guide
-    assert again.feature_names[-3:] == ("log guide", "guide share 0", "guide variance 0")
+    assert again.feature_names[-4:] == (
+        "log guide",
+        "log error of guide",
+        "guide share 0",
+        "guide variance 0",
+    )
     np.testing.assert_array_equal(again(events)["weight_DY"].value, learned.value)
     # an event that the guide gives nothing for is to be computed exactly, and one without inputs is bad
     events["lep1_PT"] = np.where(np.arange(200) == 3, 9000.0, events["lep1_PT"])

@@ -1161,9 +1161,11 @@ def _judged(
 
 class Rough(NamedTuple):
     """Cheap estimates of weights, see `rough`: `value` `[events]`, 0 where no point counted and NaN where an
-    event can't be computed; `details` `[events, len(names)]`, what tells how good they are."""
+    event can't be computed; `error` `[events]`, absolute, as far as so few points tell; `details` `[events,
+    names]`, what else tells how good they are."""
 
     value: np.ndarray
+    error: np.ndarray
     details: np.ndarray
 
 
@@ -1179,8 +1181,9 @@ def rough(alpha: Hypothesis, events: Any, points: int = 512) -> Rough:
         W ≈ Σ_a Σ_s k_as ⟨f_as⟩ / n_a,  k_as ∝ 1/V_as², Σ_s k_as = 1
 
     a the assignments of b jets, s which top comes first in the map by angle (else there is one side), V the
-    relative variance on the points. Squares, for a few points see too little of a variance. There is no error
-    that could be relied on: it is what a network is told, which learns the ratio of exact weights to it.
+    relative variance on the points. Squares, for a few points see too little of a variance. Its error is no
+    error that could be relied on: all this is what a network is told, which learns the ratio of exact weights
+    to it.
 
     **Arguments:** `events` as for `compute`; `points` of each side and assignment, a multiple of 256.
 
@@ -1195,10 +1198,11 @@ def rough(alpha: Hypothesis, events: Any, points: int = 512) -> Rough:
         raise UsageError(f"a rough weight is that of one value of a parameter, not of {len(alpha.names)}")
     particles, good = visible(alpha, events)
     names = details_of_rough(alpha)
-    value, details = np.full(len(good), np.nan), np.full((len(good), len(names)), np.nan)
+    value, error = np.full(len(good), np.nan), np.full(len(good), np.nan)
+    details = np.full((len(good), len(names)), np.nan)
     rows = np.flatnonzero(good)
     if not len(rows):
-        return Rough(value, details)
+        return Rough(value, error, details)
     shared, f, dimensions = shared_by_events(alpha), integrand(alpha), alpha.dimensions
     chosen = _prepare(alpha, shared, {key: values[rows] for key, values in particles.items()})
     chosen, _ = _ready(alpha, f, shared, chosen)
@@ -1211,6 +1215,8 @@ def rough(alpha: Hypothesis, events: Any, points: int = 512) -> Rough:
     share = variance**-2 / (variance**-2).sum(axis=0)
     parts = (share * mean).sum(axis=0)
     value[rows] = total = parts.mean(axis=1)
+    squares = ((share * mean) ** 2 * variance).sum(axis=(0, 2)) / points
+    error[rows] = np.sqrt(squares) / parts.shape[1]
     with np.errstate(divide="ignore", invalid="ignore"):
         kinds = [
             np.maximum(np.log10(parts / parts.sum(axis=1, keepdims=True)), -_DECADES),
@@ -1220,7 +1226,7 @@ def rough(alpha: Hypothesis, events: Any, points: int = 512) -> Rough:
             kinds.append(np.clip(np.nan_to_num(np.log10(mean[1] / mean[0])), -_DECADES, _DECADES))
     said = np.stack(kinds, axis=2).reshape(len(rows), -1)
     details[rows] = np.where(total[:, None] > 0, said, np.nan)
-    return Rough(value, details)
+    return Rough(value, error, details)
 
 
 def weight_function(alpha: Hypothesis, points: np.ndarray, weights: np.ndarray) -> Callable[..., jax.Array]:

@@ -25,7 +25,7 @@ _RESERVED = ("process", "points", "pdf", "subset", "response", "column_names")
 
 
 class Guide:
-    """Features of events that come from a cheap weight; the first one is its log10.
+    """Features of events that come from a cheap weight: first its log10, second that of its relative error.
 
     **Arguments:** `settings`, JSON: `process`; `points` of each side and assignment; `pdf`, `subset`,
     `response`, `column_names` and parameters as for exact weights; `columns`, what events are given in.
@@ -55,11 +55,16 @@ class Guide:
                 )
             self._at[name] = list(columns).index(branch)
         weight.shared_by_events(self._alpha)  # a missing grid is said before the work
-        self.names = ("log guide", *(f"guide {name}" for name in weight.details_of_rough(self._alpha)))
+        self.names = (
+            "log guide",
+            "log error of guide",
+            *(f"guide {name}" for name in weight.details_of_rough(self._alpha)),
+        )
 
     def __call__(self, table: np.ndarray) -> np.ndarray:
         """Features `[events, names]` of rows `[events, columns]` in GeV; NaN where there is no weight."""
         found = weight.rough(self._alpha, {name: table[:, i] for name, i in self._at.items()}, self._points)
         with np.errstate(divide="ignore", invalid="ignore"):
             log10 = np.where(found.value > 0, np.log10(found.value), np.nan)
-        return np.concatenate([log10[:, None], found.details], axis=1)
+            error = np.log10(found.error / found.value)
+        return np.concatenate([log10[:, None], error[:, None], found.details], axis=1)

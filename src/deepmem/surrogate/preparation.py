@@ -33,6 +33,9 @@ from deepmem.surrogate.guide import Guide
 # A label cannot be called more precise than this (in log10 w): keeps one error of 0 from being infinitely
 # important.
 _SMALLEST_NOISE = 1e-6
+# An error of the guide (of log10 w) from which rows count less: few events that it is far off for would
+# decide what is learned of all.
+_GUIDE_ERROR = 0.01
 # The least m, and how many times m still counts as m.
 _LEAST_TYPICAL, _ALIKE = 1e-3, 4.0
 
@@ -155,6 +158,9 @@ class Preparation:
         with np.errstate(invalid="ignore"):
             importance = np.where(m > 0, m**2 / (m**2 + np.where(alike, m, noise) ** 2), 1.0)
             standard = (target - scaler.target_mean) / scaler.target_std
+        if self._guide is not None:
+            off = 10 ** features[:, len(self.features.names) + 1, None] / np.log(10)
+            importance = importance * _GUIDE_ERROR**2 / (_GUIDE_ERROR**2 + off**2)
         known = np.isfinite(standard)
         standard_features = ((features - scaler.feature_mean) / scaler.feature_std).astype(np.float32)
         return Prepared(
