@@ -36,7 +36,7 @@ masses. Of p_T k and its lepton's p, a mass is s = least + 2pk (cosh Δη − 1)
 So each mass is drawn above what its p_T allows, with 1/√r, where its two solutions merge, made flat: a point
 with no solution, or with one W off its shell where it need not be, is hardly ever drawn. Where both Ws can be
 on their shells depends on p_T event by event: it is drawn, with the sign of one Δη, from a table that trials
-fill (`_guided`, `weight._guided`); both signs of the other one count.
+fill (`_guided`, `trials.filled_table`); both signs of the other one count.
 
 **H → WW** (`_pair_drawn` to `_pair_weighted`): the pair N of neutrinos is drawn first: s of the Higgs boson
 and the rapidity difference Δ of N and L = ℓ + ℓ̄ give m_T,N² + 2 m_T,L m_T,N cosh Δ = s − m_L² + N_T² +
@@ -47,7 +47,7 @@ lepton's axis:
 
 Nothing is solved for, nothing is singular. A share of points has both Ws on their shells (`blocks.w_pair`),
 for Higgs bosons above 2 MW; each point is weighted with the density of the mixture. The shares of these
-channels, and which W comes first, follow from a trial, event by event (`weight._shared_out`).
+channels, and which W comes first, follow from a trial, event by event (`trials.shared_out`).
 
 Source: the weight's definition as in `weight`; L. Sonnenschein, hep-ph/0603011 (the system of masses); P.
 Artoisenet, V. Lemaître, F. Maltoni, O. Mattelaer, 1007.3300 (changes of variables, blocks D and F).

@@ -26,8 +26,8 @@ that lies between get the points that they are worth. z is centred on the measur
 the resonance the integrand at a given s has its middle within 0.7 of z = 0 and a width of 0.5 to 1.1.
 
 Where particles escape, `neutrinos` has the maps, from u to all momenta; the integrand comes in two stages
-then, so that |M|² and densities are evaluated for solutions alone. The map by angle is prepared by a trial of
-its variants on a few fixed points (`_tried`), those of W pairs by a table from such a trial (`_guided`).
+then, so that |M|² and densities are evaluated for solutions alone. How each event is best integrated is found
+on a few fixed points, see `trials`; as `rough` they give a cheap weight by themselves.
 
 What it cannot promise: with `MH = event` the propagator is dropped, and the number is a decay-angle
 discriminant, no density. Only the resonance that a process names is mapped: a Z made much narrower than the
@@ -36,7 +36,7 @@ responses (`WZ=0.001`) is missed by the rules for smooth integrands.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache, partial
 from itertools import combinations
@@ -52,7 +52,7 @@ from deepmem.data.table import as_table
 from deepmem.errors import UsageError
 from deepmem.event import Status, Weight
 from deepmem.kinematics import FourVector, add, boost
-from deepmem.physics import integrator, pdf, transfer
+from deepmem.physics import integrator, pdf, transfer, trials
 from deepmem.physics.constants import Parameters, parameters
 from deepmem.physics.errors import ParameterError, unknown_name
 from deepmem.physics.neutrinos import Step, even_table
@@ -82,20 +82,8 @@ _GUIDED_MINIMUM = 1 << 11
 _TABULATED: dict[str, Any] = {"allowance": 1.0, "shifts": 32}
 # Evaluations per event at most.
 _NEUTRINO_CALLS = 1 << 22
-# Points per side that decide which top comes first, in slots; the mean square over the squared mean from
-# which more masses are drawn off the resonances, how many then, and what part of a weight is a trifle.
-_TRIAL_SLOTS = 2
-_HARD, _BROADER, _TRIFLE = 20.0, 0.3, 0.01
 # Of a rough weight: between what relative variances are believed, and how far logarithms of ratios go.
 _LEAST_VARIANCE, _LARGEST_VARIANCE, _DECADES = 0.05, 1e6, 3.0
-# Cells of a table of two coordinates; and of the rounds that fill it, one after the other: points, in slots;
-# what part of the table does not stay even, for a cell that saw nothing in a few points may have something;
-# and how often cells are averaged with their neighbours.
-_CELLS = (16, 32)
-_TABLE_ROUNDS = ((2, 0.6, 2), (4, 0.8, 1))
-# Points that find the shares of channels, in slots, and the least share of each; the mean square of the
-# integrand over its squared mean on them below which half the minimum of evaluations does.
-_SHARE_SLOTS, _LEAST_CHANNEL, _EASY = 4, 0.03, 8.0
 # Nodes of the density from which s is drawn off the resonance; what part of it follows the responses alone,
 # and what part is uniform; the least share of points on the resonance and off it.
 _NODES = 64
@@ -645,7 +633,7 @@ def visible(alpha: Hypothesis, events: Any) -> tuple[dict[str, np.ndarray], np.n
         if process.block.shares:
             legs["shares"] = np.tile(process.block.shares, (count, 1))
         if process.block.guided:
-            legs["table"] = np.tile(even_table(*_CELLS), (count, 1, 1))
+            legs["table"] = np.tile(even_table(*trials.CELLS), (count, 1, 1))
     return legs, good
 
 
@@ -808,192 +796,6 @@ def _assigned(alpha: Hypothesis, events: dict[str, np.ndarray]) -> dict[str, np.
     }
 
 
-def _tried(
-    f: integrator.Staged,
-    shared: dict[str, Any],
-    events: dict[str, np.ndarray],
-    dimensions: int,
-    together: int,
-) -> dict[str, np.ndarray]:
-    """How the map by angle is used for each row, by the least spread of the integrand on the same few points.
-
-    That is `second_first`; and `broad`, where the integrand has few points that count with most masses near
-    the resonances, and the row is not of little weight beside the one it is averaged with.
-    """
-    sides = _sides(events)
-    found = [_trial(f, shared, side, dimensions) for side in sides]
-    mean, spread = (np.stack(parts) for parts in zip(*found, strict=True))
-    best = np.where(spread[1] < spread[0], 1, 0)
-    least, largest = spread.min(axis=0), mean.max(axis=0)
-    of_event = largest.reshape(-1, together).max(axis=1).repeat(together)
-    hard = np.flatnonzero((least > _HARD) & (largest >= _TRIFLE * of_event))
-    if len(hard):
-        broader = [
-            {key: values[hard] for key, values in side.items()} | {"broad": np.full(len(hard), _BROADER)}
-            for side in sides
-        ]
-        _, spread = (
-            np.stack(p) for p in zip(*(_trial(f, shared, s, dimensions) for s in broader), strict=True)
-        )
-        better = spread.min(axis=0) < least[hard]
-        best[hard[better]] = spread.argmin(axis=0)[better]
-        for side in sides:
-            side["broad"] = side["broad"].copy()
-            side["broad"][hard[better]] = _BROADER
-    return {
-        key: np.where(best.reshape(-1, *[1] * (values.ndim - 1)) == 1, sides[1][key], values)
-        for key, values in sides[0].items()
-    }
-
-
-def _sides(events: dict[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
-    """The rows with either top first, for the map by angle."""
-    whole = {"missing", "activity", "broad"}
-    turned = {k: v if k in whole else np.roll(v, v.shape[1] // 2, axis=1) for k, v in events.items()}
-    count = len(events["energy"])
-    return [each | {"second_first": np.full(count, side == 1)} for side, each in enumerate((events, turned))]
-
-
-def _trial(
-    f: integrator.Integrand,
-    shared: dict[str, Any],
-    events: dict[str, np.ndarray],
-    dimensions: int,
-    slots: int = _TRIAL_SLOTS,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Of the integrand on a few fixed points: the mean, and the mean square over its square (∞: all 0)."""
-    count = len(events["energy"])
-    mean, spread = np.zeros(count), np.zeros(count)
-    points = integrator.fixed_points(slots, dimensions)
-    for here, w in _on_points(f, shared, events, points):
-        mean[here], spread[here] = w.mean(axis=1), _spread(w)
-    return mean, spread
-
-
-def _on_points(
-    f: integrator.Integrand, shared: dict[str, Any], events: dict[str, np.ndarray], points: np.ndarray
-) -> Iterator[tuple[slice, np.ndarray]]:
-    """The integrand, mean over a scan, at the same points `[slots, points, d]` for all.
-
-    Some events at a time: which, and `[events, points]`.
-    """
-    count, slots = len(events["energy"]), len(points)
-    per_call = integrator.slots_per_call() // slots
-    x = np.tile(points, (per_call, 1, 1))
-    with double_precision():
-        for first in range(0, count, per_call):
-            rows = np.minimum(np.arange(first, first + per_call), count - 1).repeat(slots)
-            found, *_ = integrator.values(f, shared, {k: v[rows] for k, v in events.items()}, x)
-            w = np.nan_to_num(np.asarray(found).mean(axis=-1)).reshape(per_call, -1)
-            yield slice(first, first + per_call), w[: count - first]
-
-
-def _guided(
-    f: integrator.Integrand,
-    shared: dict[str, Any],
-    events: dict[str, np.ndarray],
-    dimensions: int,
-    pair: tuple[int, int],
-) -> np.ndarray:
-    """The events' tables of two coordinates, from the integrand on fixed points: √(mean square) per cell.
-
-    That is the density of least variance. Cells share with their neighbours, for they have seen few points.
-    Each round refines the table before: where much was found there are more points, and finer cells.
-    """
-    table = events["table"]
-    for slots, uneven, times in _TABLE_ROUNDS:
-        points = integrator.fixed_points(slots, dimensions)
-        flat, count = points.reshape(-1, dimensions), _CELLS[0] * _CELLS[1]
-        row, column = (np.floor(flat[:, i] * n).astype(int) for i, n in zip(pair, _CELLS, strict=True))
-        at = row * _CELLS[1] + column
-        per_cell = np.maximum(np.bincount(at, minlength=count), 1)
-        refined = []
-        for here, w in _on_points(f, shared, events | {"table": table}, points):
-            squares = np.stack([np.bincount(at, each**2, count) for each in w]) / per_cell
-            density = _smoothed(np.sqrt(squares).reshape(-1, *_CELLS), times)
-            total = density.sum(axis=(1, 2), keepdims=True)
-            even = np.full_like(density, 1 / count)
-            density = np.divide(density, total, out=even.copy(), where=total > 0)
-            refined.append(_composed(table[here], _table(uneven * density + (1 - uneven) * even)))
-        table = np.concatenate(refined)
-    return table
-
-
-def _shared_out(
-    f: integrator.Integrand,
-    shared: dict[str, Any],
-    events: dict[str, np.ndarray],
-    dimensions: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    """The events' shares of channels, from the integrand on fixed points; its mean square over the mean's.
-
-    With shares ∝ share · √(mean square of a channel's points) they add the same to the variance.
-    """
-    points = integrator.fixed_points(_SHARE_SLOTS, dimensions)
-    default = events["shares"][0]
-    channel = (points[..., 0].ravel()[:, None] >= np.cumsum(default)[:-1]).sum(axis=1)
-    of_channel = np.maximum(np.bincount(channel, minlength=len(default)), 1)
-    shares, spread = [], []
-    for _, w in _on_points(f, shared, events, points):
-        squares = np.stack([np.bincount(channel, each**2, len(default)) for each in w]) / of_channel
-        wanted = default * np.sqrt(squares)
-        total = wanted.sum(axis=1, keepdims=True)
-        wanted = np.divide(wanted, total, out=np.tile(default, (len(w), 1)), where=total > 0)
-        shares.append(_LEAST_CHANNEL + (1 - len(default) * _LEAST_CHANNEL) * wanted)
-        spread.append(_spread(w))
-    return np.concatenate(shares), np.concatenate(spread)
-
-
-def _spread(w: np.ndarray) -> np.ndarray:
-    """The mean square over the mean's, ∞ where all is 0."""
-    mean = w.mean(axis=1)
-    return np.divide((w**2).mean(axis=1), mean**2, out=np.full(len(w), np.inf), where=mean > 0)
-
-
-def _smoothed(density: np.ndarray, times: int) -> np.ndarray:
-    for axis in (1, 2) * times:
-        density = np.moveaxis(density, axis, -1)
-        padded = np.pad(density, ((0, 0), (0, 0), (1, 1)), mode="edge")
-        density = np.moveaxis((padded[..., :-2] + 2 * density + padded[..., 2:]) / 4, -1, axis)
-    return density
-
-
-def _table(density: np.ndarray) -> np.ndarray:
-    """The knots that `neutrinos` wants of densities `[events, rows, columns]`: quantiles of x, of y there."""
-    cells = density.shape[1]
-    first = _quantiles(density.sum(axis=2))
-    at = np.clip(first * cells - 0.5, 0, cells - 1 - 1e-9)
-    row = at.astype(int)
-    part = (at - row)[..., None]
-    events = np.arange(len(density))[:, None]
-    there = (1 - part) * density[events, row] + part * density[events, np.minimum(row + 1, cells - 1)]
-    return np.concatenate([first[..., None], _quantiles(there)], axis=-1)
-
-
-def _composed(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
-    """The table through whose knots `inner` and then `outer` go, as `neutrinos` wants it."""
-    rows, columns = inner.shape[1] - 1, inner.shape[2] - 2
-    events = np.arange(len(inner))[:, None, None]
-    u, v = inner[..., :1] * rows, inner[..., 1:] * columns
-    i, j = np.minimum(u.astype(int), rows - 1), np.minimum(v.astype(int), columns - 1)
-    s, t = u - i, v - j
-    x = (1 - s) * outer[events, i, 0] + s * outer[events, i + 1, 0]
-    low, high = ((1 - s) * outer[events, i, j + k] + s * outer[events, i + 1, j + k] for k in (1, 2))
-    return np.concatenate([x, low + t * (high - low)], axis=-1)
-
-
-def _quantiles(density: np.ndarray) -> np.ndarray:
-    """Of densities that are constant in each cell of (0, 1) `[..., cells]`, as many as there are cells."""
-    cells = density.shape[-1]
-    upto = np.concatenate([np.zeros_like(density[..., :1]), np.cumsum(density, axis=-1)], axis=-1)
-    upto /= upto[..., -1:]
-    wanted = np.linspace(0, 1, cells + 1)[1:-1]
-    k = (upto[..., None, 1:] <= wanted[:, None]).sum(axis=-1)
-    low, high = (np.take_along_axis(upto, k + i, axis=-1) for i in (0, 1))
-    ends = np.zeros_like(low[..., :1])
-    return np.concatenate([ends, (k + (wanted - low) / (high - low)) / cells, ends + 1], axis=-1)
-
-
 def compute(
     alpha: Hypothesis,
     events: Any,
@@ -1062,7 +864,7 @@ def _estimate(
         together, block = len(alpha.process.assignments), alpha.process.block
         events, minimum = _ready(alpha, f, shared, events)
         if alpha.by_angle:
-            events = _tried(f, shared, events, dimensions, together)
+            events = trials.best_side(f, shared, events, dimensions, together)
         # an assignment's points are the same alone and beside the other one's
         numbers = (2 * indices[:, None] + np.array(alpha.process.assignments)).ravel()
         estimate = integrator.lattice(
@@ -1114,11 +916,11 @@ def _ready(
     if alpha.process.assignments != (0,):
         events = _assigned(alpha, events)
     if block.guided:
-        events = events | {"table": _guided(f, shared, events, alpha.dimensions, block.guided)}
+        events = events | {"table": trials.filled_table(f, shared, events, alpha.dimensions, block.guided)}
     if block.shares:
-        shares, spread = _shared_out(f, shared, events, alpha.dimensions)
+        shares, spread = trials.shared_out(f, shared, events, alpha.dimensions)
         events = events | {"shares": shares}
-        minimum = np.where(spread < _EASY, minimum // 2, minimum)
+        minimum = np.where(spread < trials.EASY, minimum // 2, minimum)
     return events, minimum
 
 
@@ -1206,8 +1008,8 @@ def rough(alpha: Hypothesis, events: Any, points: int = 512) -> Rough:
     shared, f, dimensions = shared_by_events(alpha), integrand(alpha), alpha.dimensions
     chosen = _prepare(alpha, shared, {key: values[rows] for key, values in particles.items()})
     chosen, _ = _ready(alpha, f, shared, chosen)
-    sides = _sides(chosen) if alpha.by_angle else [chosen]
-    found = [_trial(f, shared, side, dimensions, points // integrator.SLOT) for side in sides]
+    sides = trials.sides_of(chosen) if alpha.by_angle else [chosen]
+    found = [trials.trial(f, shared, side, dimensions, points // integrator.SLOT) for side in sides]
     # [sides, events, assignments]
     by_assignment = (len(sides), len(rows), len(alpha.process.assignments))
     mean, spread = (np.stack(part).reshape(by_assignment) for part in zip(*found, strict=True))
