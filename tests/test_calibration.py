@@ -50,13 +50,13 @@ def test_labels_of_another_status_are_left_out_and_counted() -> None:
 
 def test_statuses_and_errors_of_a_weight_file_are_found(tmp_path: Path) -> None:
     from deepmem.config import Config
-    from deepmem.workflow import _paired
+    from deepmem.workflow import paired
 
     write_tree(tmp_path / "events.root", {"x": np.arange(10.0)})
     columns = {"w": np.ones(10), "w_error": np.full(10, 0.1), "w_status": np.arange(10) % 2}
     write_tree(tmp_path / "weights.root", columns, "deepmem")
     config = configuration(tmp_path, tmp_path, prefixes=[["x"]], suffixes=[[""]], weights=["w"])
-    rows = _paired(Config.load(config)).read(0, 10)
+    rows = paired(Config.load(config)).read(0, 10)
     assert rows.errors is not None
     assert rows.status is not None
     np.testing.assert_allclose(rows.errors, 0.1)

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from deepmem.active import refine
     from deepmem.analysis import discriminate, likelihood
     from deepmem.config import Config
     from deepmem.data.root import Weights
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from deepmem.exact import compute
     from deepmem.physics.amplitude import matrix_element, processes
     from deepmem.surrogate.model import Surrogate
-    from deepmem.workflow import compare, predict, refine, test, train
+    from deepmem.workflow import compare, predict, test, train
 
 # Names are imported when they are first used: `deepmem --version` must not wait for JAX.
 _HOME = {
@@ -33,7 +34,7 @@ _HOME = {
     "matrix_element": "physics.amplitude",
     "predict": "workflow",
     "processes": "physics.amplitude",
-    "refine": "workflow",
+    "refine": "active",
     "report": "evaluation.report",
     "test": "workflow",
     "train": "workflow",

@@ -306,9 +306,9 @@ def refine(
     as_json: AsJson = False,
 ) -> None:
     """Learned weights, the ones with too large errors computed exactly, the others audited."""
-    from deepmem import workflow
+    from deepmem import active
 
-    result = workflow.refine(
+    result = active.refine(
         events or (),
         output,
         process,
