@@ -15,7 +15,7 @@ import uproot
 from deepmem import exact
 from deepmem.event import Status
 from deepmem.kinematics import dot
-from deepmem.physics import integrator, neutrinos, weight
+from deepmem.physics import integrator, neutrinos, trials, weight
 from deepmem.physics.errors import ParameterError
 from deepmem.physics.leading_order import draw_events
 
@@ -98,7 +98,7 @@ def test_density_is_the_jacobian(case, monkeypatch):
     shared, rows = prepared(alpha, events if "tt" in case else leptons_alone(events))
     event = {key: values[0] for key, values in rows.items()} | {"broad": 1e-12}
     if "table" in event:
-        event["table"] = weight._table(0.3 + np.random.default_rng(4).random((1, 4, 6)))[0]
+        event["table"] = trials._table(0.3 + np.random.default_rng(4).random((1, 4, 6)))[0]
     escaping = [i for i, kind in enumerate(alpha.process.classes) if kind == "invisible"]
     seen = [i for i, kind in enumerate(alpha.process.classes) if kind != "invisible"]
     d, h = alpha.dimensions, 1e-6
