@@ -185,7 +185,7 @@ def test_a_table_of_w_pairs_changes_no_weight(met):
     """Also of events of tt̄, which hardly fit."""
     events = leptons_alone(columns(*EVENTS))
     guided = computed("ww_2l", events, met=met)
-    with patch.object(weight, "_guided", lambda f, shared, events, *_: events["table"]):
+    with patch.object(trials, "filled_table", lambda f, shared, events, *_: events["table"]):
         even = computed("ww_2l", events, met=met, seed=1)
     assert_agree(guided, even)
 
