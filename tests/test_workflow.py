@@ -17,6 +17,7 @@ from conftest import COLUMNS, EVENTS, WEIGHTS, configuration, write_configuratio
 import deepmem
 from deepmem import Surrogate, UsageError, workflow
 from deepmem.data.root import read_provenance, read_weights
+from deepmem.event import Weight
 
 
 def _arrays(path: str | Path) -> dict[str, np.ndarray]:
@@ -372,3 +373,25 @@ def test_a_guide_that_makes_no_sense_is_refused(
 ) -> None:
     with pytest.raises(UsageError, match=said):
         deepmem.train(configuration(tmp_path, small, epochs=1, guide=guide))
+
+
+@pytest.mark.parametrize(("process", "hinted"), [("ww_2l", True), ("drell_yan", False), ("of_my_own", False)])
+def test_labels_with_neutrinos_bring_a_hint(
+    process: str, hinted: bool, small: Path, tmp_path: Path, drell_yan: dict[str, np.ndarray]
+) -> None:
+    class Told(workflow.Reporter):
+        texts = ""
+
+        def message(self, text: str) -> None:
+            self.texts += text
+
+    value = drell_yan["weight_DY"][:2000].astype(float)
+    good = Weight(value, 1e-3 * value, np.zeros(2000, np.int32))
+    about = {"hypotheses": [{"process": process, "parameters": {}}]}
+    deepmem.Weights({"weight_DY": good}, about).to_root(tmp_path / "weights.root")
+    told = Told()
+    config = configuration(
+        tmp_path, small, epochs=1, members=1, output_paths=[str(tmp_path / "weights.root")]
+    )
+    deepmem.train(config, reporter=told)
+    assert ('"guide": {"process": "ww_2l"}' in told.texts) == hinted

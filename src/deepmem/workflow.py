@@ -32,7 +32,7 @@ from deepmem.event import Status, Weight
 from deepmem.exact import by_status, compute_files
 from deepmem.generate import generate
 from deepmem.physics.pdf import PdfNotFoundError
-from deepmem.physics.processes import find_process
+from deepmem.physics.processes import all_processes, find_process
 from deepmem.reporter import Reporter
 from deepmem.surrogate import calibration
 from deepmem.surrogate.calibration import Calibration, Comparison, TwoSample
@@ -251,12 +251,15 @@ def _guide(config: Config) -> dict[str, Any] | None:
 
 def _unguided(config: Config, data: Paired) -> Iterator[str]:
     """What to try where labels with neutrinos are learned without a guide."""
+    menu = all_processes()
     for entry in _hypotheses(data) if config.guide is None else ():
-        if find_process(entry["process"]).invisible:
+        name = entry.get("process")
+        # one that somebody else has registered is not known here
+        if name in menu and menu[name].invisible:
             yield (
-                f"{entry['process']} has neutrinos, and networks learn such weights badly by themselves: "
-                f'with "guide": {{"process": "{entry["process"]}"}} in the input file they learn what is '
-                "missing to a cheap estimate, at some milliseconds per event"
+                f"{name} has neutrinos, and networks learn such weights badly by themselves: with "
+                f'"guide": {{"process": "{name}"}} in the input file they learn what is missing to a cheap '
+                "estimate, at some milliseconds per event"
             )
             return
 
