@@ -11,7 +11,7 @@ import pytest
 from conftest import COLUMNS, write_tree
 
 import deepmem
-from deepmem import Surrogate, UsageError, exact
+from deepmem import Surrogate, UsageError, active, exact
 from deepmem.data.root import read_provenance, read_weights
 from deepmem.evaluation.report import report
 from deepmem.physics import weight as engine
@@ -246,6 +246,31 @@ def test_a_wrong_call_says_what_is_wrong(
         deepmem.refine(output=tmp_path / "w.root", **(call | changes))
     with pytest.raises(UsageError, match="one of the input files"):
         deepmem.refine([path], path, "drell_yan", model, tolerance=0.1)
+
+
+def test_an_interrupted_training_computes_nothing_again(
+    path: str,
+    model: str,
+    trained: tuple[dict[str, Any], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    call: dict[str, Any] = {
+        "events": [path], "output": tmp_path / "w.root", "process": "drell_yan", "model": model,
+        "config": trained[0] | {"epochs": 1, "members": 1, "split": [0.8, 0, 0.2]}, "budget": 50, "audit": 5,
+        "learn": True, "output_model": tmp_path / "new.model",
+    }  # fmt: skip
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(active, "train", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            deepmem.refine(**call)
+    monkeypatch.setattr(exact, "compute_chunk", interrupted)
+    assert deepmem.refine(**call)["learn"]["events"] == 45
+    assert not (tmp_path / ".w.root.parts").exists()
 
 
 def test_what_was_computed_is_learned(

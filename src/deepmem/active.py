@@ -18,6 +18,7 @@ from deepmem.errors import UsageError
 from deepmem.evaluation import metrics
 from deepmem.evaluation.report import report
 from deepmem.event import Status, Weight
+from deepmem.exact import remove_parts
 from deepmem.refinement import refine as refine_files
 from deepmem.refinement import write_result
 from deepmem.reporter import Reporter
@@ -77,7 +78,7 @@ def refine(
     with on_device(config.device):
         result = refine_files(
             events, output, process, model,
-            config=config, compare_random=compare_random, reporter=reporter, **settings,
+            config=config, compare_random=compare_random, keep_parts=learn, reporter=reporter, **settings,
         )  # fmt: skip
         if training is not None:
             paths = events or training.input_paths
@@ -87,6 +88,7 @@ def refine(
     result["command"] = command
     result["model_card"] = {"file": str(model), "sha256": sha256(model), **model_card(old)}
     write_result(result)
+    remove_parts(output)  # an interrupted training is repeated, what was computed for it is not
     return result | {"report": report(result["folder"])}
 
 

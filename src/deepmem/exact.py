@@ -248,7 +248,7 @@ class Parts:
     """The chunks that are done, in a folder beside the output, as long as they belong to the same call."""
 
     def __init__(self, output: Path, about: Mapping[str, Any]):
-        self._folder = output.with_name(f".{output.name}.parts")
+        self._folder = _parts_folder(output)
         mark = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
         label = self._folder / "call"
         if not label.exists() or label.read_text() != mark:
@@ -292,6 +292,15 @@ class Parts:
 
     def remove(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def remove_parts(output: str | Path) -> None:
+    """Remove what `Parts` kept for an output, whatever the call."""
+    shutil.rmtree(_parts_folder(Path(output)), ignore_errors=True)
+
+
+def _parts_folder(output: Path) -> Path:
+    return output.with_name(f".{output.name}.parts")
 
 
 def merge(parts: Sequence[str], output: str | Path) -> dict[str, Any]:

@@ -88,6 +88,7 @@ def refine(
     seed: int = 0,
     pdf: str | None = None,
     keep: Sequence[str] = (),
+    keep_parts: bool = False,
     reporter: Reporter | None = None,
     **parameters: Any,
 ) -> dict[str, Any]:
@@ -108,6 +109,8 @@ def refine(
       bias and coverage (200, or 2 % of them where that is less).
     - `compare_random`: whether as many events, chosen at random, are computed as well: what is learned from
       them says what worst first is worth.
+    - `keep_parts`: whether the exact weights stay beside the output, too, for a caller who is not done yet:
+      called again, nothing is computed twice. `exact.remove_parts` removes them.
 
     **Returns** what `OUTPUT.refine/refine.json` holds, beside its figures: counts, the audit's figures, the
     work saved, the sum of the logarithms of all weights, and sentences that say so. `entries.npz` there has
@@ -226,7 +229,8 @@ def refine(
         reporter.warning(text)
     sample.write(output, final, about)
     _attach(result, entries, spread, final, truth, learned[audited], limit.tolerance)
-    work.parts.remove()
+    if not keep_parts:
+        work.parts.remove()
     return result
 
 
