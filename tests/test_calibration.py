@@ -74,67 +74,80 @@ def test_each_row_has_one_member_that_never_sees_it_wherever_it_stands() -> None
     np.testing.assert_array_equal(left_out_by(preparation(rows.take(order)).draw[:, 0], 5), member[order])
 
 
+def _log_sigma(
+    fitted: tuple[np.ndarray, ...],
+    t: np.ndarray,
+    s: np.ndarray,
+    g: np.ndarray,
+    log_d: np.ndarray,
+    near: float = np.inf,
+) -> np.ndarray:
+    """What a model makes of the arrays that `_fit_one` gives."""
+    knots, bulk, power, sparse, spread, at_knots, gamma, factor, *_ = fitted
+    log_s = calibration._joined(np, knots, bulk, power, sparse, spread, t, s, g, log_d)
+    log_s = log_s + calibration._growth(np, log_d, near, sparse)
+    centre = np.interp(t, knots, at_knots)
+    return np.interp(t, knots, factor) + centre + gamma * (log_s - centre)
+
+
 def test_errors_cover_what_they_claim_where_their_size_is_known() -> None:
-    """Errors whose size varies by 20 with t and with what g and the spread say; their tails are heavier than
-    normal, so that one number cannot cover both levels exactly."""
+    """Errors whose size varies by 20 with t and with what g, the distance and the spread say; their tails are
+    heavier than normal, so that one number cannot cover both levels exactly."""
     rng = np.random.default_rng(2)
 
     def sample(n: int) -> tuple[np.ndarray, ...]:
         t, g, s = rng.normal(size=n), rng.normal(0, 0.7, n) - 6, np.exp(rng.normal(-6, 0.5, n))
-        size = np.sqrt(np.exp(2 * (g + 0.3 * np.sin(t))) + s**2)
-        return t, s, g, t + size * rng.standard_t(12, n), np.zeros(n)
+        log_d = rng.normal(-1, 0.4, n)
+        size = np.sqrt(np.exp(2 * (g + 1.4 * (log_d + 1) + 0.3 * np.sin(t))) + s**2)
+        return t, s, g, log_d, t + size * rng.standard_t(12, n)
 
-    knots, bulk, power, spread, at_knots, gamma, factor, *_ = calibration._fit_one(*sample(6000), scale=0.5)
-    t, s, g, truth, _ = sample(50_000)
-    log_s = calibration._joined(np, knots, bulk, power, spread, t, s, g)
-    centre = np.interp(t, knots, at_knots)
-    claimed = np.interp(t, knots, factor) + centre + gamma * (log_s - centre)
-    z = np.abs(truth - t) / np.exp(claimed)
+    t, s, g, log_d, truth = sample(6000)
+    fitted = calibration._fit_one(t, s, g, truth, np.zeros(6000), log_d, number=8, near=np.inf, scale=0.5)
+    assert fitted[2] == pytest.approx(1, abs=0.1)
+    assert fitted[3] == pytest.approx(1.4, abs=0.15)
+    t, s, g, log_d, truth = sample(50_000)
+    z = np.abs(truth - t) / np.exp(_log_sigma(fitted, t, s, g, log_d))
     assert np.mean(z < 1) == pytest.approx(0.69, abs=0.025)
     assert np.mean(z < 1.96) == pytest.approx(0.95, abs=0.012)
-    for tenth in np.array_split(np.argsort(t), 10):
-        assert np.mean(z[tenth] < 1.96) == pytest.approx(0.95, abs=0.03)
+    for order in (np.argsort(t), np.argsort(log_d)):
+        for tenth in np.array_split(order, 10):
+            assert np.mean(z[tenth] < 1.96) == pytest.approx(0.95, abs=0.03)
 
 
 def test_known_noise_of_validation_labels_is_not_taken_for_the_networks_error() -> None:
     rng = np.random.default_rng(3)
     t, g, s = rng.normal(size=20_000), np.full(20_000, -5.0), np.full(20_000, 0.005)
-    noise = np.full(20_000, 0.01)
+    noise, log_d = np.full(20_000, 0.01), np.zeros(20_000)
     # half of the variance counts as the labels': right if they are off by 0.7 of their errors, else too large
     for real in (0.707, 1.0):
         truth = t + np.hypot(0.01, real * noise) * rng.normal(size=20_000)
-        knots, bulk, power, spread, _, _, factor, *_ = calibration._fit_one(t, s, g, truth, noise, scale=1.0)
-        log_s = calibration._joined(np, knots, bulk, power, spread, t, s, g)
-        claimed = np.exp(np.interp(t, knots, factor) + log_s)
+        fitted = calibration._fit_one(t, s, g, truth, noise, log_d, number=8, near=np.inf, scale=1.0)
+        claimed = np.exp(_log_sigma(fitted, t, s, g, log_d))
         assert np.median(claimed) == pytest.approx(0.01 * np.sqrt(0.5 + real**2), rel=0.1)
 
 
-def test_errors_that_grow_with_the_distance_are_covered_there_too() -> None:
+def test_errors_grow_with_the_distance_where_it_did_not_matter_to_those_nearby() -> None:
     """Beyond the distance that 95 % of the validation part stay below, errors are larger in proportion, which
     neither g nor the spread knows: where few rows are, and far out where none is."""
     rng = np.random.default_rng(6)
+    near = np.log(9.488) / 2  # the 95 % quantile
 
     def sample(n: int, farther: float) -> tuple[np.ndarray, ...]:
         t, g, s = rng.normal(size=n), rng.normal(0, 0.3, n) - 5, np.full(n, 1e-4)
-        growth = calibration.log_growth(rng.chisquare(4, n) * farther, 9.488)  # the 95 % quantile
-        return t, s, g, t + np.exp(g + growth) * rng.normal(size=n), growth
+        log_d = np.log(rng.chisquare(4, n) * farther) / 2
+        return t, s, g, t + np.exp(g + np.maximum(log_d - near, 0)) * rng.normal(size=n), log_d
 
-    t, s, g, truth, growth = sample(4000, 1)
-    assert np.mean(growth == 0) == pytest.approx(0.95, abs=0.015)
-    knots, bulk, power, spread, at_knots, gamma, factor, *_ = calibration._fit_one(
-        t, s, g, truth, np.zeros(4000), growth=growth, scale=0.5
-    )
+    t, s, g, truth, log_d = sample(4000, 1)
+    fitted = calibration._fit_one(t, s, g, truth, np.zeros(4000), log_d, number=8, near=near, scale=0.5)
+    assert abs(fitted[3]) < 0.2
 
-    def covered(farther: float, known: bool = True) -> float:
-        t, s, g, truth, growth = sample(40_000, farther)
-        log_s = known * growth + calibration._joined(np, knots, bulk, power, spread, t, s, g)
-        centre = np.interp(t, knots, at_knots)
-        claimed = np.interp(t, knots, factor) + centre + gamma * (log_s - centre)
-        return float(np.mean(np.abs(truth - t) < 1.96 * np.exp(claimed)))
+    def covered(farther: float, near: float = near) -> float:
+        t, s, g, truth, log_d = sample(40_000, farther)
+        return float(np.mean(np.abs(truth - t) < 1.96 * np.exp(_log_sigma(fitted, t, s, g, log_d, near))))
 
     assert covered(1) == pytest.approx(0.95, abs=0.01)
     assert covered(10) > 0.93
-    assert covered(10, known=False) < 0.8
+    assert covered(10, near=np.inf) < 0.8
 
 
 def test_distances_count_features_as_they_matter_to_the_weight() -> None:
@@ -142,13 +155,53 @@ def test_distances_count_features_as_they_matter_to_the_weight() -> None:
     blind = networks.layers[0].weight.at[:, :, 1].set(0)
     networks = eqx.tree_at(lambda n: n.layers[0].weight, networks, blind)
     rows = jnp.asarray(np.random.default_rng(7).normal(size=(200, 2)), jnp.float32)
-    kept = first_hidden(networks, rows)
+    kept = first_hidden(networks, rows).reshape(1, 200, -1)
 
     def distance(shift: tuple[float, float]) -> np.ndarray:
-        return np.asarray(calibration._away(networks, kept, rows + jnp.asarray(shift)))
+        return np.exp(np.asarray(calibration._away(networks, kept, rows + jnp.asarray(shift))))
 
-    np.testing.assert_allclose(distance((0.0, 10.0)), 0, atol=1e-4)
+    np.testing.assert_allclose(distance((0.0, 10.0)), 0, atol=1e-2)
     assert np.median(distance((10.0, 0.0))) > 1
+    # the mean over samples of rows: one of two copies is no longer there
+    apart = jnp.concatenate([kept[:, :100], kept[:, 100:] + 1], axis=0)
+    alone, both = (np.exp(calibration._away(networks, k, rows[:100])) for k in (kept, apart))
+    assert np.median(alone) < 1e-2
+    assert (both > 0.1).all()
+
+
+def test_few_rows_do_not_span_the_range_of_many_features() -> None:
+    rng = np.random.default_rng(8)
+
+    def sample(n: int) -> np.ndarray:
+        kinds = (rng.normal(size=(n, 20)), rng.exponential(size=(n, 20)), rng.uniform(size=(n, 19)))
+        return np.concatenate([*kinds, np.ones((n, 1))], axis=1)
+
+    further = sample(50_000)
+
+    def outside(x: np.ndarray, slack: np.ndarray) -> float:
+        low, high = x.min(axis=0) - slack[0], x.max(axis=0) + slack[1]
+        return float(((further < low) | (further > high)).any(axis=1).mean())
+
+    for rows in (1_000, 2_400, 8_000):
+        x = sample(rows)
+        assert outside(x, np.zeros((2, 60))) > 60 / rows
+        assert outside(x, calibration._slack(x)) < 0.004
+        beyond = x.max(axis=0) + calibration._slack(x)[1]
+        assert (beyond[:20] < 8).all()  # standard deviations
+        assert (beyond[20:40] < 30).all()
+        assert (beyond[40:59] < 1.5).all()
+        assert beyond[59] == 1
+    # enough rows speak for themselves
+    assert calibration._slack(sample(100_000)[:, :40]).max() < 1
+
+
+def test_a_limit_is_continued_beyond_what_few_rows_show() -> None:
+    rng = np.random.default_rng(9)
+    logs = rng.normal(size=1_000_000)
+    found = [np.mean(logs > calibration._above(rng.normal(size=300), 0.0015)) for _ in range(100)]
+    assert np.mean(found) == pytest.approx(0.0015, abs=0.001)
+    many = rng.normal(size=10_000)
+    assert calibration._above(many, 0.0015) == np.quantile(many, 0.9985)
 
 
 def test_samples_that_differ_are_told_from_those_that_do_not() -> None:
@@ -189,6 +242,7 @@ def test_a_model_claims_larger_errors_farther_away_and_flags_what_is_farthest(
     model = Surrogate.load(trained[0]["save_lowest_loss_model_at"])
     known = model.calibration
     assert known is not None
+    known = known._replace(sparse=np.zeros_like(known.sparse))
     events = {name: drell_yan[name][:2000] for name in COLUMNS}
     weight, same = (
         dataclasses.replace(model, calibration=known._replace(near=np.asarray(near), distance=far))(events)[

@@ -6,30 +6,36 @@ function of itself that makes the residuals of training rows vanish in the mean.
 
 *The error of a weight.* Two things know something about it. The spread s(x) of the members grows where
 training rows are few. A second network g(x) learns the size of errors, ln σ, from training rows: from the
-error that the member which never saw a row makes on it, since those that did see it would flatter. Both are
-joined on the validation part, which no member has seen,
+error that the member which never saw a row makes on it, since those that did see it would flatter. But all
+members together err less than one where rows are many, and alike where they are few; so the distance d(x) to
+training rows tells more than either. All three are joined on the validation part, which no member has seen,
 
-    σ²(x) = exp 2[A(t) + b g(x)] + exp 2[C(t)] s²(x),
+    σ²(x) = exp 2[A(t) + b g(x) + c ln d(x)] + exp 2[C(t)] s²(x),
 
 A and C linear between knots in the predicted t = −log10 w, by maximum likelihood; the error that labels
-have themselves is added in squares, so that it isn't taken for the network's. Away from what was learned from
-neither s nor g knows enough: members err alike there, and g learned from rows. So σ is multiplied by
-
-    max(1, d/d₉₅),
-
-d the distance to the nearest of a sample of training rows, d₉₅ what 95 % of the validation part stay below:
-an error of continuing a function is at least proportional to how far one goes. It is a distance between what
-the last hidden layer of the first member says of events: there, features count as they matter to the weight.
-(Between the features themselves, those that don't matter hide one that does.) Then a factor, linear between
-the knots, and an exponent γ are fixed so that 68.27 % of the validation part lie within one error of the
-weight, and 95 % within 1.96, with sizes fitted on other validation rows: γ spreads errors more or less about
-their mean at that t (conformal calibration, V. Vovk et al., "Algorithmic Learning in a Random World"; for two
-levels at once). It is the weight that is calibrated, not its logarithm.
+have themselves is added in squares, so that it isn't taken for the network's. d is the distance to the
+nearest of a few training rows, averaged over some samples of these: one nearest row of many is too much
+a matter of chance to say how dense they are. It is a distance between what the last hidden layer of the first
+member says of events: there, features count as they matter to the weight. (Between the features themselves,
+those that don't matter hide one that does.) Farther away than 95 % of the validation part errors grow at
+least like d, as those of continuing a function do, whatever c is. Then a factor, linear between the knots,
+and an exponent γ are fixed so that 68.27 % of the validation part lie within one error of the weight, and
+95 % within 1.96, with sizes fitted on other validation rows: γ spreads errors more or less about their mean
+at that t (conformal calibration, V. Vovk et al., "Algorithmic Learning in a Random World"; for two levels at
+once). It is the weight that is calibrated, not its logarithm.
 
 *What is unlike.* An event is outside (status 4) where a feature is beyond the training part's range, where d
 or its error is larger than that of 99.85 % of the validation part (up to 99.95 % where ranges alone exclude
 many), or where an angle is beyond ±2π, which degrees are. (Such distances: Y. Sun et al.,
-"Out-of-Distribution Detection with Deep Nearest Neighbors", arXiv:2204.06507.)
+"Out-of-Distribution Detection with Deep Nearest Neighbors", arXiv:2204.06507.) What few rows cannot show is
+continued with an exponential tail: the quantile that only a part p of n rows is above, where p n is below 5
+or, for the range of a feature, where p is so small that all ranges together exclude less than 0.2 %, is
+
+    u + ⟨x − u⟩ k[(k/(n p))^(1/k) − 1],
+
+u what k rows are above, on the average by ⟨x − u⟩ (peaks over a threshold: A. C. Davison, R. L. Smith, J. R.
+Statist. Soc. B 52 (1990) 393). For large k that is ⟨x − u⟩ ln(k/(n p)); a further row of such a tail is above
+it with the probability p whatever k, since ⟨x − u⟩ has the distribution Γ(k).
 
 *What it cannot promise.* Coverage is that of a sample like the validation part, in the mean; of other samples
 the unflagged events were found covered (benchmarks/trust.py), which no theorem says. A sample as a whole is
@@ -56,7 +62,9 @@ from deepmem.surrogate.training import FAR
 WIDTH, DEPTH = 64, 2
 """Of the network that learns the size of errors."""
 
-_KNOTS = 8
+# Knots: least, most, and validation rows for one more. The outermost have 2 % of the rows beyond: at the very
+# ends, weights far off the others would decide on the first and last tenth.
+_KNOTS, _ROWS_A_KNOT, _BEYOND = (3, 12), 250, 0.02
 _SHIFT_KNOTS = 25
 # Residuals beyond so many of their median size don't count in the shift.
 _CLIPPED = 6.0
@@ -67,10 +75,14 @@ _STEPS, _BATCH, _RATE = 3_000, 512, 3e-3
 _LEAST_EPOCHS, _MOST_EPOCHS = 30, 100
 # Rows from which the size of errors is learned, at most; rows kept to measure distances from.
 LEARNED_FROM = 200_000
-_KEPT_ROWS = 1_024
+_KEPT, _SAMPLES = 2_048, 16  # rows in all, samples of them
 # The part of the validation sample that is called outside, and by each of two limits at most and at least: of
 # many features some are beyond their range in 0.2 % of events like those learned from.
 _OUTSIDE, _BY_EACH, _AT_LEAST = 0.004, 0.0015, 0.0005
+# The part that all ranges together may exclude, at most (they are correlated: a quarter of it is usual).
+_BY_RANGES = 0.002
+# Rows beyond a quantile from which it is read off, and of the tail (least, most, part) it is continued from.
+_SEEN, _TAIL = 5, (20, 100, 0.05)
 # The part of it whose errors do not grow with the distance.
 _NEAR = 0.95
 # Validation rows below which there is no calibration: fewer say nothing about 95 %.
@@ -94,15 +106,17 @@ class Calibration(NamedTuple):
     knots: np.ndarray
     bulk: np.ndarray  # A
     power: np.ndarray  # b
+    sparse: np.ndarray  # c
     spread: np.ndarray  # C
     centre: np.ndarray  # ln σ by knots, about which γ spreads
     gamma: np.ndarray
     factor: np.ndarray  # ln of it, by knots
     hidden: np.ndarray  # whether the labels' noise hides the network's errors
     largest: np.ndarray  # ln σ beyond which an event is outside
-    rows: np.ndarray  # [rows, width], what the first member's last layer reads of training rows
-    near: np.ndarray  # [], squared distance from which errors grow
-    distance: np.ndarray  # [], squared, beyond which an event is outside
+    rows: np.ndarray  # [samples, rows, width], what the first member's last layer reads of training rows
+    near: np.ndarray  # [], ln d from which errors grow at least like d
+    distance: np.ndarray  # [], ln d beyond which an event is outside
+    slack: np.ndarray  # [2, features], how far below and above the training part's range is not yet outside
 
 
 class TwoSample(NamedTuple):
@@ -130,22 +144,31 @@ def log_sigma(
     mean: Float[Array, "n k"],
     members_std: Float[Array, "n k"],
     learned: Float[Array, "n k"],
+    log_d: Float[Array, " n"],
 ) -> Float[Array, "n k"]:
-    """ln σ of the standardised target, before growth with the distance, the factor and γ: see above."""
+    """ln σ of the standardised target, before the factor and γ: see above."""
     c = calibration
     columns = [
         _joined(
-            jnp, c.knots[i], c.bulk[i], c.power[i], c.spread[i], mean[:, i], members_std[:, i], learned[:, i]
-        )
+            jnp, c.knots[i], c.bulk[i], c.power[i], c.sparse[i], c.spread[i],
+            mean[:, i], members_std[:, i], learned[:, i], log_d,
+        ) + _growth(jnp, log_d, c.near, c.sparse[i])
         for i in range(mean.shape[1])
-    ]
+    ]  # fmt: skip
     return jnp.stack(columns, axis=1)
 
 
-def _joined(np_: Any, knots: Any, bulk: Any, power: Any, spread: Any, t: Any, s: Any, g: Any) -> Any:
-    first = 2 * (np_.interp(t, knots, bulk) + power * g)
+def _joined(
+    np_: Any, knots: Any, bulk: Any, power: Any, sparse: Any, spread: Any, t: Any, s: Any, g: Any, log_d: Any
+) -> Any:
+    first = 2 * (np_.interp(t, knots, bulk) + power * g + sparse * log_d)
     second = 2 * (np_.interp(t, knots, spread) + np_.log(s + _TINY))
     return np_.logaddexp(first, second) / 2
+
+
+def _growth(np_: Any, log_d: Any, near: Any, sparse: Any) -> Any:
+    """ln of what is missing far away for errors to grow like d."""
+    return np_.maximum(1 - sparse, 0) * np_.maximum(log_d - near, 0)
 
 
 _TINY = 1e-7  # of a standardised target: rounding
@@ -164,16 +187,12 @@ def calibrated(
     return jnp.stack(columns, axis=1)
 
 
-def log_growth(away: Any, near: Any) -> Any:
-    """ln of what errors are multiplied by, of squared distances."""
-    np_ = jnp if isinstance(away, jax.Array) else np
-    return np_.log(np_.maximum(away / near, 1.0)) / 2
-
-
-def squared_distance(rows: Float[Array, "m f"], x: Float[Array, "n f"]) -> Float[Array, " n"]:
-    """To the nearest of `rows`."""
-    cross = x @ rows.T
-    return (jnp.sum(rows**2, axis=1) - 2 * cross).min(axis=1) + jnp.sum(x**2, axis=1)
+def log_distance(rows: Float[Array, "m r f"], x: Float[Array, "n f"]) -> Float[Array, " n"]:
+    """ln d: of the distance to the nearest row of each of m samples, in the root of the mean square."""
+    flat = rows.reshape(-1, rows.shape[-1])
+    squared = jnp.sum(flat**2, axis=1) - 2 * x @ flat.T
+    nearest = squared.reshape(len(x), *rows.shape[:2]).min(axis=2).mean(axis=1) + jnp.sum(x**2, axis=1)
+    return jnp.log(jnp.maximum(nearest, _TINY)) / 2
 
 
 def predictions(networks: Network, features: np.ndarray, block: int = 8_192) -> np.ndarray:
@@ -227,29 +246,55 @@ def fit(
     alone = jax.tree.map(lambda leaf: leaf[None] if eqx.is_array(leaf) else leaf, spread)
     learned = predictions(alone, validation.features)[0]
     rng = np.random.default_rng(seed)
-    kept = training.features[rng.permutation(len(training.features))[:_KEPT_ROWS]]
+    number = min(_KEPT, len(training.features))
+    samples = min(_SAMPLES, number)
+    kept = training.features[rng.permutation(len(training.features))[: number - number % samples]]
     with jax.enable_x64(False):
         kept = np.asarray(first_hidden(networks, jnp.asarray(kept)))
+        kept = kept.reshape(samples, -1, kept.shape[-1])
         pieces = (validation.features[at : at + 8_192] for at in range(0, len(validation.features), 8_192))
         away = np.concatenate([_away(networks, jnp.asarray(kept), jnp.asarray(piece)) for piece in pieces])
-    near = np.quantile(away, _NEAR) + _TINY
-    growth = log_growth(away.astype(np.float64), near)
-    low, high = training.features.min(axis=0), training.features.max(axis=0)
+    away = away.astype(np.float64)
+    near = np.quantile(away, _NEAR)
+    x = training.features.astype(np.float64)
+    slack = _slack(x)
+    low, high = x.min(axis=0) - slack[0], x.max(axis=0) + slack[1]
     beyond = ((validation.features < low) | (validation.features > high)).any(axis=1).mean()
     outside = float(np.clip((_OUTSIDE - beyond) / 2, _AT_LEAST, _BY_EACH))
-    fitted = []
-    for i in range(outputs):
-        rows = validation.importance[:, i] > 0
+    fitted, known = [], validation.importance > 0
+    number = int(np.clip(known.sum(axis=0).min() // _ROWS_A_KNOT, *_KNOTS))
+    for i, rows in enumerate(known.T):
         columns = [array[rows, i] for array in (mean, std, learned, validation.target, validation.noise)]
-        fitted.append((*shifts[i], *_fit_one(*columns, growth=growth[rows], outside=outside, scale=scale[i])))
+        columns.append(away[rows])
+        one = _fit_one(*columns, number=number, near=near, outside=outside, scale=scale[i])
+        fitted.append((*shifts[i], *one))
     fitted_arrays = [np.stack(values) for values in zip(*fitted, strict=True)]
-    limit = np.asarray(np.quantile(away, 1 - outside))
-    return spread, Calibration._make([*fitted_arrays, kept, near, limit])
+    return spread, Calibration._make([*fitted_arrays, kept, near, _above(away, outside), slack])
 
 
 @eqx.filter_jit
-def _away(networks: Network, kept: Float[Array, "m w"], features: Float[Array, "n f"]) -> Float[Array, " n"]:
-    return squared_distance(kept, first_hidden(networks, features))
+def _away(networks: Network, kept: Float[Array, "m r w"], x: Float[Array, "n f"]) -> Float[Array, " n"]:
+    return log_distance(kept, first_hidden(networks, x))
+
+
+def _continued(values: np.ndarray, part: float) -> np.ndarray:
+    """What that part of all events is above `[...]`, of rows `[n, ...]`, by an exponential tail."""
+    least, most, share = _TAIL
+    k = min(int(np.clip(share * len(values), least, most)), len(values) - 1)
+    tail = np.partition(values, len(values) - 1 - k, axis=0)[len(values) - 1 - k :]
+    return tail[0] + (tail[1:] - tail[0]).mean(axis=0) * k * ((k / (part * len(values))) ** (1 / k) - 1)
+
+
+def _slack(x: np.ndarray) -> np.ndarray:
+    """How far each feature's range, of rows `[n, features]`, ends below and above theirs `[2, features]`."""
+    part = _BY_RANGES / (2 * x.shape[1])
+    return np.stack([np.maximum(_continued(side, part) - side.max(axis=0), 0) for side in (-x, x)])
+
+
+def _above(values: np.ndarray, part: float) -> np.ndarray:
+    """What that part of all events is above, of rows `[n]`."""
+    seen = part * len(values) >= _SEEN
+    return np.asarray(np.quantile(values, 1 - part) if seen else _continued(values, part))
 
 
 def _hats(t: np.ndarray, knots: np.ndarray) -> np.ndarray:
@@ -257,9 +302,9 @@ def _hats(t: np.ndarray, knots: np.ndarray) -> np.ndarray:
     return np.stack([np.interp(t, knots, unit) for unit in np.eye(len(knots))], axis=1)
 
 
-def _knots(t: np.ndarray, number: int) -> np.ndarray:
-    """Quantiles, and no two alike where many t are."""
-    return np.quantile(t, np.linspace(0, 1, number)) + 1e-9 * np.arange(number)
+def _knots(t: np.ndarray, number: int, beyond: float = 0.0) -> np.ndarray:
+    """Quantiles, with that part beyond either end, and no two alike where many t are."""
+    return np.quantile(t, np.linspace(beyond, 1 - beyond, number)) + 1e-9 * np.arange(number)
 
 
 def _fit_shift(t: np.ndarray, truth: np.ndarray, scale: float, noisy: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -316,47 +361,52 @@ def _fit_one(
     g: np.ndarray,
     truth: np.ndarray,
     noise: np.ndarray,
+    log_d: np.ndarray,
     *,
-    growth: np.ndarray | float = 0.0,
+    number: int,
+    near: float,
     outside: float = _BY_EACH,
     scale: float,
 ) -> tuple[np.ndarray, ...]:
-    """A, b, C by likelihood; γ and the factor by coverage. `growth`, the logarithm of what the distance makes
-    of errors; `outside`, the part whose errors are too large; `scale` turns targets into ln w."""
-    knots = _knots(t, _KNOTS)
+    """A, b, c, C by likelihood; γ and the factor by coverage. `number`, of knots; `near`, ln d from which
+    errors grow at least like d; `outside`, the part whose errors are too large; `scale` turns targets into
+    ln w."""
+    knots = _knots(t, number, _BEYOND)
     error = truth - t
     size = np.median(np.abs(error)) + _TINY
     y2, n2 = (error / size) ** 2, (noise / size) ** 2
     shift = np.log(size)
 
-    def unpack(c: np.ndarray) -> tuple[np.ndarray, float, np.ndarray]:
-        # g, learned on errors of single members, counts about its median
-        return c[:_KNOTS] + shift - c[_KNOTS] * np.median(g), c[_KNOTS], c[_KNOTS + 1 :]
+    middle = np.array([np.median(g), np.median(log_d)])
+
+    def unpack(c: np.ndarray) -> tuple[np.ndarray, float, float, np.ndarray]:
+        # g, learned on errors of single members, and ln d count about their medians
+        power, sparse = powers = c[number : number + 2]
+        return c[:number] + shift - powers @ middle, power, sparse, c[number + 2 :]
 
     def log_size(c: np.ndarray, rows: Any) -> np.ndarray:
-        bulk, power, spread = unpack(c)
-        return _joined(np, knots, bulk, power, spread, t[rows], s[rows], g[rows])
+        return _joined(np, knots, *unpack(c), t[rows], s[rows], g[rows], log_d[rows])
 
     def cost(c: np.ndarray, rows: Any) -> float:
         variance = np.exp(2 * np.clip(log_size(c, rows) - shift, -15, 15)) + n2[rows]
-        wiggle = np.sum(np.diff(c[:_KNOTS]) ** 2) + np.sum(np.diff(c[_KNOTS + 1 :]) ** 2)
-        prior = np.sum(c[_KNOTS + 1 :] ** 2) + (c[_KNOTS] - 1) ** 2
+        wiggle = np.sum(np.diff(c[:number]) ** 2) + np.sum(np.diff(c[number + 2 :]) ** 2)
+        prior = np.sum(c[number + 2 :] ** 2) + (c[number] - 1) ** 2 + c[number + 1] ** 2
         likelihood = np.mean(np.log(variance) + y2[rows] / variance) / 2
         return float(likelihood + 1e-3 * wiggle + 1e-4 * prior)
 
     def likeliest(rows: Any) -> np.ndarray:
-        start = np.r_[np.full(_KNOTS, -0.5), 1.0, np.zeros(_KNOTS)]
+        start = np.r_[np.full(number, -0.5), 1.0, 0.0, np.zeros(number)]
         return optimize.minimize(cost, start, args=(rows,), method="L-BFGS-B").x
 
     everything = slice(None)
-    bulk, power, spread = unpack(likeliest(everything))
+    bulk, power, sparse, spread = unpack(likeliest(everything))
     # coverage is set with sizes that each fifth of the rows had no part in: their own would flatter
     log_s = np.empty_like(t)
     fold = np.arange(len(t)) % _FOLDS
     for each in range(_FOLDS):
-        log_s[fold == each] = log_size(likeliest(fold != each), fold == each)
-    # after the likelihood, which would make b smaller in return, and errors at a medium distance with it
-    log_s += growth
+        found = likeliest(fold != each)
+        log_s[fold == each] = log_size(found, fold == each)
+        log_s[fold == each] += _growth(np, log_d[fold == each], near, found[number + 1])
     # of the weight itself: w_true/w_predicted − 1, its noise, and the relative error that is claimed
     delta2 = np.expm1(-scale * error) ** 2
     noise2 = _CERTAIN * (scale * noise) ** 2
@@ -377,7 +427,7 @@ def _fit_one(
     unlikely = len(t) * mismatch**2 / _RATIO_VARIANCE + (np.log(gammas) / _USUAL) ** 2
     gamma = gammas[int(np.argmin(unlikely))]
     spread_out = centre + gamma * (log_s - centre)
-    factor = np.zeros(_KNOTS)
+    factor = np.zeros(number)
     # where noise hides the network's errors, they are what the likelihood says, and a margin
     hidden = np.median(noise2) > 4 * _CERTAIN * np.median(scale**2 * np.exp(2 * log_s))
     if hidden:
@@ -388,17 +438,18 @@ def _fit_one(
             claimed = scale * np.exp(spread_out + hats @ factor)
             for i, rows in enumerate((t >= low[:, None]) & (t <= high[:, None])):
                 factor[i] += np.mean(np.log(np.maximum(levels(claimed, rows), 0.1))) if rows.any() else 0.0
-    largest = np.quantile(spread_out + hats @ factor, 1 - outside)
+    largest = _above(spread_out + hats @ factor, outside)
     return (
         knots,
         bulk,
         np.asarray(power),
+        np.asarray(sparse),
         spread,
         at_knots,
         np.asarray(gamma),
         factor,
         np.asarray(hidden),
-        np.asarray(largest),
+        largest,
     )
 
 

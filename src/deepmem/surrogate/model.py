@@ -35,17 +35,16 @@ from deepmem.surrogate.calibration import (
     TwoSample,
     build_spread,
     calibrated,
-    log_growth,
+    log_distance,
     log_sigma,
     shifted,
-    squared_distance,
 )
 from deepmem.surrogate.features import FeatureMap
 from deepmem.surrogate.guide import Guide
 from deepmem.surrogate.network import Network, build_members, first_hidden, member_predictions
 from deepmem.surrogate.preparation import Scaler, unit_factors
 
-FORMAT = 3
+FORMAT = 4
 
 _TURN = 2 * np.pi + 0.1  # rad; an angle beyond it is in degrees, whatever it wraps to
 _TESTED = 5_000  # rows of a chunk that a sample test looks at
@@ -228,16 +227,17 @@ class Surrogate:
             mean = mean if calibration is None else shifted(calibration, mean)
             log10 = guide - (scaler.target_mean + scaler.target_std * mean)
             # rounding of single-precision inputs may move a constant feature by its last digits
-            slack = 1e-6 * scaler.feature_std
-            inside = (features >= scaler.feature_low - slack) & (features <= scaler.feature_high + slack)
+            slack = 1e-6 + (np.zeros((2, 1)) if calibration is None else calibration.slack)
+            below, above = slack * scaler.feature_std
+            inside = (features >= scaler.feature_low - below) & (features <= scaler.feature_high + above)
             inside = inside.all(axis=1) & there & (jnp.abs(values) < _TURN).all(axis=1, where=angles)
             if calibration is None or spread is None:
                 return log10, jnp.full_like(log10, jnp.nan), inside, finite, standard
             learned = jax.vmap(spread)(standard).astype(jnp.float64)
-            size = log_sigma(calibration, mean, said.std(axis=0), learned)
             rows = jnp.asarray(calibration.rows, jnp.float32)
-            away = squared_distance(rows, first_hidden(members, standard)).astype(jnp.float64)
-            claimed = calibrated(calibration, mean, size + log_growth(away, calibration.near)[:, None])
+            away = log_distance(rows, first_hidden(members, standard)).astype(jnp.float64)
+            size = log_sigma(calibration, mean, said.std(axis=0), learned, away)
+            claimed = calibrated(calibration, mean, size)
             inside &= (away <= calibration.distance) & (claimed <= calibration.largest).all(axis=1)
             relative = np.log(10) * scaler.target_std * jnp.exp(claimed)
             return log10, relative, inside, finite, standard
