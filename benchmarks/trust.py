@@ -217,13 +217,16 @@ def calibrated(folder: Path) -> None:
     _calibrated(
         folder,
         "leading order",
-        *({name: drawn[name][part] for name in COLUMNS} for part in (slice(60_000), slice(60_000, None))),
+        *(
+            {name: values[part] for name, values in drawn.items()}
+            for part in (slice(60_000), slice(60_000, None))
+        ),
     )
 
 
 def _calibrated(folder: Path, kind: str, events: Columns, further: Columns) -> None:
     labels = deepmem.compute(events, "drell_yan", precision=1e-5)["drell_yan"].value
-    model, seconds = learn(folder, events, {"weight_DY": labels}, 100)
+    model, seconds = learn(folder / kind, events, {"weight_DY": labels}, 100)
     truth = deepmem.compute(further, "drell_yan", precision=1e-5)["drell_yan"]
     learned = model(further)["weight_DY"]
     figures = metrics.compare(truth.value, learned.value)
@@ -242,7 +245,7 @@ def _calibrated(folder: Path, kind: str, events: Columns, further: Columns) -> N
             "3",
         )
         say("    with the counting error of the calibration", f"{max(map(abs, both)):.1f}", "within 3")
-    table = np.stack([events[name][54_000:] for name in COLUMNS], axis=1)
+    table = np.stack([events[name][54_000:] for name in model.columns], axis=1)
     alarms = []
     for at in range(0, 6000, 2000):
         test = model.sample_test()
