@@ -198,7 +198,9 @@ def generated(process: str, events: int, seed: int, folder: Path) -> Columns:
 def say_coverage(what: str, learned: Weight, exact_weight: Weight, target: str) -> None:
     good = (learned.status == 0) & (exact_weight.status == 0)
     z = np.abs(pulls(exact_weight, learned))[good]
-    say(f"{what}: flagged", f"{np.mean(learned.status == 4):.2%}")
+    flagged = learned.status == 4
+    known = np.mean(flagged[exact_weight.status == 0])
+    say(f"{what}: flagged; of those with a good exact weight", f"{np.mean(flagged):.2%}; {known:.2%}")
     say(
         f"  68 and 95 % intervals of {good.sum():,} unflagged events cover",
         f"{np.mean(z < 1):.2%}, {np.mean(z < 1.96):.2%}",
