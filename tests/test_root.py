@@ -172,3 +172,26 @@ def test_a_weight_called_like_an_element_is_read_back(tmp_path: Path) -> None:
         np.testing.assert_array_equal(read.error, weight.error)
     with pytest.raises(UsageError, match="no branch 'w'"):
         read_weights(path, "w[2]")
+
+
+@pytest.mark.parametrize("kind", ["TTree", "RNTuple"])
+def test_a_file_cut_anywhere_is_refused_in_one_sentence(kind: str, tmp_path: Path) -> None:
+    columns = {"a": np.arange(300.0), "b": np.arange(300.0)}
+    path = tmp_path / "whole.root"
+    if kind == "TTree":
+        write_tree(path, columns)
+    else:
+        with uproot.recreate(path) as file:
+            file.mkrntuple("events", columns)
+    whole = path.read_bytes()
+
+    def read(path: Path) -> None:
+        source = Source([str(path)], None, ["a", "b"])
+        source.read(0, source.num_entries)
+
+    read(path)
+    for part in np.linspace(0.02, 0.95, 20):
+        cut = tmp_path / "cut.root"
+        cut.write_bytes(whole[: int(len(whole) * part)])
+        with pytest.raises(UsageError, match=r"^[^\n]*$"):
+            read(cut)

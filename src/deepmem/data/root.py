@@ -173,10 +173,12 @@ def open_tree(path: str, tree: str | None, columns: Sequence[str]) -> TreeFile:
         raise UsageError(f"{path} has no tree {tree!r}{nearest(tree, trees)}{listed}")
     try:
         opened = file[tree]
+        known = list(opened.keys(recursive=True))  # of an RNTuple, these are read from its end
     except Exception as error:
-        raise UsageError(f"{path}: the tree {tree!r} cannot be read: {_first_line(error)}") from error
+        raise UsageError(
+            f"{path}: the tree {tree!r} cannot be read (a truncated or damaged file?): {_first_line(error)}"
+        ) from error
     found = TreeFile(path, opened, tuple(columns))
-    known = list(opened.keys(recursive=True))
     for name in columns:
         _check_column(found, name, known)
     return found
