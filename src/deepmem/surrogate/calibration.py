@@ -189,10 +189,14 @@ def calibrated(
 
 def log_distance(rows: Float[Array, "m r f"], x: Float[Array, "n f"]) -> Float[Array, " n"]:
     """ln d: of the distance to the nearest row of each of m samples, in the root of the mean square."""
-    flat = rows.reshape(-1, rows.shape[-1])
-    squared = jnp.sum(flat**2, axis=1) - 2 * x @ flat.T
-    nearest = squared.reshape(len(x), *rows.shape[:2]).min(axis=2).mean(axis=1) + jnp.sum(x**2, axis=1)
-    return jnp.log(jnp.maximum(nearest, _TINY)) / 2
+    # |r|² − 2 x·r as one product, sample by sample: those of all samples fit no processor's cache
+    joined = jnp.concatenate([x, jnp.ones_like(x[:, :1])], axis=1)
+    nearest = [
+        (joined @ jnp.concatenate([-2 * sample.T, jnp.sum(sample**2, axis=1)[None]])).min(axis=1)
+        for sample in rows
+    ]
+    squared = sum(nearest) / len(nearest) + jnp.sum(x**2, axis=1)
+    return jnp.log(jnp.maximum(squared, _TINY)) / 2
 
 
 def predictions(networks: Network, features: np.ndarray, block: int = 8_192) -> np.ndarray:
