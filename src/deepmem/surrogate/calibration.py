@@ -388,19 +388,31 @@ def _fit_one(
         power, sparse = powers = c[number : number + 2]
         return c[:number] + shift - powers @ middle, power, sparse, c[number + 2 :]
 
+    hats = _hats(t, knots)
+    first, log_spread = np.column_stack([hats, g - middle[0], log_d - middle[1]]), np.log(s + _TINY) - shift
+
     def log_size(c: np.ndarray, rows: Any) -> np.ndarray:
         return _joined(np, knots, *unpack(c), t[rows], s[rows], g[rows], log_d[rows])
 
-    def cost(c: np.ndarray, rows: Any) -> float:
-        variance = np.exp(2 * np.clip(log_size(c, rows) - shift, -15, 15)) + n2[rows]
-        wiggle = np.sum(np.diff(c[:number]) ** 2) + np.sum(np.diff(c[number + 2 :]) ** 2)
-        prior = np.sum(c[number + 2 :] ** 2) + (c[number] - 1) ** 2 + c[number + 1] ** 2
+    def cost(c: np.ndarray, rows: Any) -> tuple[float, np.ndarray]:
+        """It and its gradient."""
+        logs = (first[rows] @ c[: number + 2], hats[rows] @ c[number + 2 :] + log_spread[rows])
+        one, two = (np.exp(2 * np.clip(log, -15, 15)) for log in logs)
+        variance = one + two + n2[rows]
         likelihood = np.mean(np.log(variance) + y2[rows] / variance) / 2
-        return float(likelihood + 1e-3 * wiggle + 1e-4 * prior)
+        by_variance = (1 - y2[rows] / variance) / variance / len(variance)
+        slope = np.r_[(by_variance * one) @ first[rows], (by_variance * two) @ hats[rows]]
+        for part in (slice(number), slice(number + 2, None)):
+            step = np.diff(c[part])
+            likelihood += 1e-3 * step @ step
+            slope[part] += 2e-3 * (np.r_[0, step] - np.r_[step, 0])
+        usual = np.r_[c[:number], 1, 0, np.zeros(number)]
+        likelihood += 1e-4 * (c - usual) @ (c - usual)
+        return float(likelihood), slope + 2e-4 * (c - usual)
 
     def likeliest(rows: Any) -> np.ndarray:
         start = np.r_[np.full(number, -0.5), 1.0, 0.0, np.zeros(number)]
-        return optimize.minimize(cost, start, args=(rows,), method="L-BFGS-B").x
+        return optimize.minimize(cost, start, args=(rows,), jac=True, method="L-BFGS-B").x
 
     everything = slice(None)
     bulk, power, sparse, spread = unpack(likeliest(everything))
@@ -414,7 +426,6 @@ def _fit_one(
     # of the weight itself: w_true/w_predicted − 1, its noise, and the relative error that is claimed
     delta2 = np.expm1(-scale * error) ** 2
     noise2 = _CERTAIN * (scale * noise) ** 2
-    hats = _hats(t, knots)
     at_knots = np.linalg.lstsq(hats, log_s)[0]
     centre = hats @ at_knots
 
