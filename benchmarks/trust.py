@@ -5,7 +5,7 @@
 Without arguments everything is measured, which takes about an hour on two cores. `calibration` and `shift` generate
 events with Pythia 8 (extra `generate`); `roc` writes discriminate.png to the folder post_roc, `active` its report to post_active.
 `tops` learns from what is in post_tops/events.root and post_tops/weights.root, made by `deepmem generate ttbar_2l` and
-`deepmem compute --process ttbar_2l`, where these are there: the last 5,000 events are judged on, the others learned
+`deepmem compute --process ttbar_2l`, where these are there: the last 3,000 events are judged on, the others learned
 from, a part of them or all. Otherwise it makes 12,000 events, which takes most of an hour.
 Times depend on the machine: read them as ratios. A figure that misses its target is printed all the same.
 """
@@ -215,20 +215,27 @@ def calibrated(folder: Path) -> None:
     calibrated for a sample like that learned from.
     """
     _calibrated(folder, "Pythia", *(generated("drell_yan", 60_000, seed, folder) for seed in (78, 77)))
-    drawn = draw_events("drell_yan", 120_000, 7, SAMPLES["drell_yan"][2], recoil=20.0).columns
-    _calibrated(
-        folder,
-        "leading order",
-        *(
-            {name: values[part] for name, values in drawn.items()}
-            for part in (slice(60_000), slice(60_000, None))
-        ),
-    )
+    # the last time with so many validation events that they say more of a tenth than the events judged on
+    for kind, split in (
+        ("leading order", (48_000, 6_000, 6_000)),
+        ("leading order, 300,000 validation events", (48_000, 300_000, 6_000)),
+    ):
+        learned = sum(split)
+        drawn = draw_events("drell_yan", learned + 60_000, 7, SAMPLES["drell_yan"][2], recoil=20.0).columns
+        parts = (slice(learned), slice(learned, None))
+        samples = ({name: values[part] for name, values in drawn.items()} for part in parts)
+        _calibrated(folder, kind, *samples, split=split)
 
 
-def _calibrated(folder: Path, kind: str, events: Columns, further: Columns) -> None:
+def _calibrated(
+    folder: Path,
+    kind: str,
+    events: Columns,
+    further: Columns,
+    split: tuple[int, int, int] = (48_000, 6_000, 6_000),
+) -> None:
     labels = deepmem.compute(events, "drell_yan", precision=1e-5)["drell_yan"].value
-    model, seconds = learn(folder / kind, events, {"weight_DY": labels}, 100)
+    model, seconds = learn(folder / kind, events, {"weight_DY": labels}, 100, split=split)
     truth = deepmem.compute(further, "drell_yan", precision=1e-5)["drell_yan"]
     learned = model(further)["weight_DY"]
     figures = metrics.compare(truth.value, learned.value)
@@ -236,8 +243,7 @@ def _calibrated(folder: Path, kind: str, events: Columns, further: Columns) -> N
     say("  |Δ| of 68 % of further events", f"{figures['q68']:.5f}", "<= 0.001")
     say_coverage("  further events", learned, truth, "68 ± 1, 95 ± 0.5 %")
     bins = metrics.honesty(truth, learned)["bins_of_minus_log10_predicted"]
-    # a tenth of the 6,000 rows of the validation part: what calibration itself can know
-    known = 600
+    known = split[1] / 10  # what calibration itself can know
     for key in metrics.INTERVALS:
         off = [each[key]["deviation"] for each in bins]
         both = [d / np.sqrt(1 + each["events"] / known) for d, each in zip(off, bins, strict=True)]
@@ -247,7 +253,7 @@ def _calibrated(folder: Path, kind: str, events: Columns, further: Columns) -> N
             "3",
         )
         say("    with the counting error of the calibration", f"{max(map(abs, both)):.1f}", "within 3")
-    table = np.stack([events[name][54_000:] for name in model.columns], axis=1)
+    table = np.stack([events[name][-split[2] :] for name in model.columns], axis=1)
     alarms = []
     for at in range(0, 6000, 2000):
         test = model.sample_test()
@@ -457,7 +463,7 @@ def worst_first_or_random(folder: Path) -> None:
     shutil.copytree(folder / "refined.root.refine", "post_active", dirs_exist_ok=True)
 
 
-JUDGED = 5_000
+JUDGED = 3_000
 
 
 def tops(folder: Path) -> None:

@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 from pathlib import Path
 from typing import Any
+
+# One cache of compiled programs for all workers and the commands that tests start, gone at the end. JAX reads
+# this when it is imported; workers inherit it.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    _cache = tempfile.TemporaryDirectory(prefix="deepmem-xla-")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = _cache.name
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 
 import jax
 import numpy as np
