@@ -2,7 +2,7 @@
 
     python benchmarks/trust.py [sums] [calibration] [shift] [noise] [members] [roc] [scan] [refine] [active] [tops]
 
-Without arguments everything is measured, which takes about an hour on two cores. `calibration` and `shift` generate
+Without arguments everything is measured, which takes about two hours on two cores. `calibration` and `shift` generate
 events with Pythia 8 (extra `generate`); `roc` writes discriminate.png to the folder post_roc, `active` its report to post_active.
 `tops` learns from what is in post_tops/events.root and post_tops/weights.root, made by `deepmem generate ttbar_2l` and
 `deepmem compute --process ttbar_2l`, where these are there: the last 3,000 events are judged on, the others learned

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import COLUMNS, configuration, write_tree
-from scipy.optimize import minimize_scalar
+from scipy import optimize
 
 import deepmem
 from deepmem import Surrogate
@@ -33,7 +33,7 @@ def test_noise_of_labels_does_not_bias_the_weight(noise: float, tolerance: float
         return float(_deviance(jnp.asarray(np.log(labels) - log_w)).mean())
 
     with jax.enable_x64(True):
-        found = np.exp(minimize_scalar(loss, bounds=(-1, 1), method="bounded").x)
+        found = np.exp(optimize.minimize_scalar(loss, bounds=(-1, 1), method="bounded").x)
     assert found == pytest.approx(labels.mean(), abs=tolerance)
     if noise == 0.3:
         assert np.exp(np.log(labels).mean()) < 0.96
@@ -114,6 +114,28 @@ def test_errors_cover_what_they_claim_where_their_size_is_known() -> None:
             assert np.mean(z[tenth] < 1.96) == pytest.approx(0.95, abs=0.03)
 
 
+def test_the_gradient_of_the_likelihood_is_that_of_finite_differences(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(4)
+    t, g, log_d = rng.normal(size=500), rng.normal(-5, 0.5, 500), rng.normal(-1, 0.5, 500)
+    s, noise = np.exp(rng.normal(-5, 0.5, 500)), np.full(500, 0.003)
+    minimize, checked = optimize.minimize, []
+
+    def check(cost: Any, start: np.ndarray, args: Any, **settings: Any) -> Any:
+        c = start + 0.2 * rng.normal(size=len(start))
+        steps = 1e-5 * np.eye(len(c))
+        expected = [(cost(c + e, *args)[0] - cost(c - e, *args)[0]) / 2e-5 for e in steps]
+        np.testing.assert_allclose(cost(c, *args)[1], expected, rtol=1e-5, atol=1e-8)
+        checked.append(len(c))
+        return minimize(cost, start, args=args, **settings)
+
+    monkeypatch.setattr(optimize, "minimize", check)
+    truth = t + 0.01 * rng.normal(size=500)
+    calibration._fit_one(t, s, g, truth, noise, log_d, number=4, near=np.inf, scale=1.0)
+    assert checked == [10] * 6  # all rows, and all but each fifth
+
+
 def test_known_noise_of_validation_labels_is_not_taken_for_the_networks_error() -> None:
     rng = np.random.default_rng(3)
     t, g, s = rng.normal(size=20_000), np.full(20_000, -5.0), np.full(20_000, 0.005)
@@ -162,6 +184,14 @@ def test_distances_count_features_as_they_matter_to_the_weight() -> None:
 
     np.testing.assert_allclose(distance((0.0, 10.0)), 0, atol=1e-2)
     assert np.median(distance((10.0, 0.0))) > 1
+    # as it is defined, of rows in three samples
+    samples, x = (
+        np.random.default_rng(8).normal(size=(3, 40, 5)),
+        np.random.default_rng(9).normal(size=(60, 5)),
+    )
+    squared = ((x[None, :, None] - samples[:, None]) ** 2).sum(axis=-1).min(axis=2).mean(axis=0)
+    found = calibration.log_distance(*(jnp.asarray(a, jnp.float32) for a in (samples, x)))
+    np.testing.assert_allclose(found, np.log(squared) / 2, atol=1e-5)
     # the mean over samples of rows: one of two copies is no longer there
     apart = jnp.concatenate([kept[:, :100], kept[:, 100:] + 1], axis=0)
     alone, both = (np.exp(calibration._away(networks, k, rows[:100])) for k in (kept, apart))

@@ -380,24 +380,18 @@ def _fit_one(
     size = np.median(np.abs(error)) + _TINY
     y2, n2 = (error / size) ** 2, (noise / size) ** 2
     shift = np.log(size)
-
+    # g, learned on errors of single members, and ln d count about their medians
     middle = np.array([np.median(g), np.median(log_d)])
-
-    def unpack(c: np.ndarray) -> tuple[np.ndarray, float, float, np.ndarray]:
-        # g, learned on errors of single members, and ln d count about their medians
-        power, sparse = powers = c[number : number + 2]
-        return c[:number] + shift - powers @ middle, power, sparse, c[number + 2 :]
-
     hats = _hats(t, knots)
     first, log_spread = np.column_stack([hats, g - middle[0], log_d - middle[1]]), np.log(s + _TINY) - shift
 
-    def log_size(c: np.ndarray, rows: Any) -> np.ndarray:
-        return _joined(np, knots, *unpack(c), t[rows], s[rows], g[rows], log_d[rows])
+    def terms(c: np.ndarray, rows: Any) -> tuple[np.ndarray, np.ndarray]:
+        """ln of the square roots of the two terms of σ², in units of `size`."""
+        return first[rows] @ c[: number + 2], hats[rows] @ c[number + 2 :] + log_spread[rows]
 
     def cost(c: np.ndarray, rows: Any) -> tuple[float, np.ndarray]:
-        """It and its gradient."""
-        logs = (first[rows] @ c[: number + 2], hats[rows] @ c[number + 2 :] + log_spread[rows])
-        one, two = (np.exp(2 * np.clip(log, -15, 15)) for log in logs)
+        """What is least at the likeliest parameters, and its gradient."""
+        one, two = (np.exp(2 * np.clip(term, -15, 15)) for term in terms(c, rows))
         variance = one + two + n2[rows]
         likelihood = np.mean(np.log(variance) + y2[rows] / variance) / 2
         by_variance = (1 - y2[rows] / variance) / variance / len(variance)
@@ -414,14 +408,16 @@ def _fit_one(
         start = np.r_[np.full(number, -0.5), 1.0, 0.0, np.zeros(number)]
         return optimize.minimize(cost, start, args=(rows,), jac=True, method="L-BFGS-B").x
 
-    everything = slice(None)
-    bulk, power, sparse, spread = unpack(likeliest(everything))
+    found = likeliest(slice(None))
+    power, sparse = powers = found[number : number + 2]
+    bulk, spread = found[:number] + shift - powers @ middle, found[number + 2 :]
     # coverage is set with sizes that each fifth of the rows had no part in: their own would flatter
     log_s = np.empty_like(t)
     fold = np.arange(len(t)) % _FOLDS
     for each in range(_FOLDS):
         found = likeliest(fold != each)
-        log_s[fold == each] = log_size(found, fold == each)
+        one, two = terms(found, fold == each)
+        log_s[fold == each] = np.logaddexp(2 * one, 2 * two) / 2 + shift
         log_s[fold == each] += _growth(np, log_d[fold == each], near, found[number + 1])
     # of the weight itself: w_true/w_predicted − 1, its noise, and the relative error that is claimed
     delta2 = np.expm1(-scale * error) ** 2
