@@ -14,6 +14,10 @@ class UsageError(DeepMEMError, ValueError):
     """The call, the configuration or an input file is wrong; the command ends with status 2."""
 
 
+class DeepMEMWarning(UserWarning):
+    """A number is right, but perhaps not what was meant; commands print it as a warning."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """A hint for a misspelt name: " (did you mean 'X'?)", or "" where nothing is near."""
     known = list(known)

@@ -39,6 +39,22 @@ _MEANING = {
 }
 
 
+_WORST_FIRST = (
+    Status.BAD_INPUT,
+    Status.BELOW_GRID,
+    Status.NO_SOLUTION,
+    Status.PRECISION,
+    Status.OUTSIDE_TRAINING,
+    Status.GOOD,
+)
+
+
+def worst(*statuses: np.ndarray) -> np.ndarray:
+    """The worst of several statuses of each event, int32: 3, then 5, 2, 1, 4, 0; arrays of one shape."""
+    rank = np.argsort(_WORST_FIRST)
+    return np.array(_WORST_FIRST, dtype=np.int32)[rank[np.stack(statuses)].min(axis=0)]
+
+
 @dataclass(frozen=True)
 class Weight:
     """The weights of a run of events under one hypothesis.
