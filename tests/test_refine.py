@@ -1,6 +1,9 @@
 """Back to exact: which events are computed, that they are what `compute` gives, and what the audit says."""
 
 import dataclasses
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +14,7 @@ import pytest
 from conftest import COLUMNS, write_tree
 
 import deepmem
-from deepmem import Surrogate, UsageError, active, exact
+from deepmem import Surrogate, UsageError, active, exact, refinement
 from deepmem.data.root import read_provenance, read_weights
 from deepmem.evaluation.report import report
 from deepmem.physics import weight as engine
@@ -128,26 +131,73 @@ def test_the_audit_measures_what_is_there(
     assert report(out) == report(result["folder"]) == result["report"]
 
 
-def test_another_hypothesis_is_noticed(path: str, model: str, tmp_path: Path) -> None:
-    """By the audit, and beforehand where labels say what they are."""
-    labels = tmp_path / "labels.root"
-    exact.compute_files([path], labels, ["drell_yan"], entries=(2, 5))
-    about = {"process": "zz_4l", "configuration": {"output_paths": [str(labels)]}}
+class _Listening(Reporter):
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def warning(self, text: str) -> None:
+        self.said.append(text)
+
+
+@pytest.mark.parametrize("known", ["process", "hypothesis"])
+def test_another_hypothesis_is_refused(known: str, path: str, model: str, tmp_path: Path) -> None:
+    """By what the model itself says of its labels, in whichever folder; forced, the audit finds it."""
+    entry = json.loads(json.dumps(engine.hypothesis("drell_yan").describe()))
+    about = {"process": {"process": "zz_4l"}, "hypothesis": {"hypotheses": [entry]}}[known]
     told = tmp_path / "told.model"
     dataclasses.replace(Surrogate.load(model), about=about).save(told)
-    said: list[str] = []
+    says = {
+        "process": "process zz_4l, not drell_yan",
+        "hypothesis": "MZ 91.188, not 95.0; Q 91.188, not 95.0",
+    }
+    arguments: dict[str, Any] = {"tolerance": 10.0, "audit": 100, "MZ": 95.0}
+    with pytest.raises(UsageError, match=says[known]):
+        deepmem.refine([path], tmp_path / "w.root", "drell_yan", told, **arguments)
+    assert not (tmp_path / "w.root").exists()
+    listening = _Listening()
+    result = deepmem.refine(
+        [path], tmp_path / "w.root", "drell_yan", told, force=True, reporter=listening, **arguments
+    )
+    assert says[known] in listening.said[0]
+    assert listening.said[1:] == result["warnings"]
 
-    class Listening(Reporter):
-        def warning(self, text: str) -> None:
-            said.append(text)
 
-    arguments: dict[str, Any] = {"tolerance": 10.0, "audit": 100, "MZ": 95.0, "reporter": Listening()}
-    result = deepmem.refine([path], tmp_path / "w.root", "drell_yan", told, **arguments)
-    assert "DO NOT HOLD" in result["warnings"][0]
-    assert said[0] == "the model was trained for the process 'zz_4l', and 'drell_yan' is computed"
-    expected = f"{labels}, which the model was trained on, has MZ 91.188, not 95.0; Q 91.188, not 95.0"
-    assert said[1] == expected
-    assert said[2:] == result["warnings"]
+def test_a_failed_audit_flags_what_stays_learned(path: str, model: str, tmp_path: Path) -> None:
+    """In words, in the statuses, and in the exit status of the command."""
+    out = tmp_path / "w.root"
+    arguments: dict[str, Any] = {"tolerance": 10.0, "audit": 100, "MZ": 130.0}
+    result = deepmem.refine([path], out, "drell_yan", model, **arguments)
+    assert "ARE WRONG" in result["failed"]
+    assert result["warnings"] == [result["failed"]]
+    written = read_weights(out, "weight_DY")
+    assert written.source is not None
+    learned = written.source == 0
+    assert learned.any()
+    assert (written.status[learned] == 4).all()
+    words = ["refine", path, "--process", "drell_yan", "--model", model, "--output", str(out), "--json"]
+    words += ["--tolerance", "10", "--audit", "100", "--set", "MZ=130"]
+    run = subprocess.run(
+        [sys.executable, "-m", "deepmem.cli", *words], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 1
+    assert json.loads(run.stdout)["failed"] == result["failed"]
+    assert run.stderr.count("ARE WRONG") == 2  # the warning, and why the command fails
+
+
+def test_single_events_that_are_far_off_hide_no_failure() -> None:
+    """A bias of a thousand with an error of a thousand: the median says it."""
+    rng = np.random.default_rng(5)
+    truth, ratio = np.ones(200), np.exp(rng.normal(0.5, 0.3, 200))
+    ratio[0] = 1e6
+
+    def weight(value: np.ndarray) -> deepmem.Weight:
+        return deepmem.Weight(value, 0.3 * value, np.zeros(200, np.int32))
+
+    audit = refinement._audit(weight(truth), weight(ratio))
+    assert abs(audit["bias"]["value"]) < 2 * audit["bias"]["error"]
+    assert refinement._failure(audit) is not None
+    honest = refinement._audit(weight(truth), weight(np.exp(rng.normal(0.0, 0.3, 200))))
+    assert refinement._failure(honest) is None
 
 
 def test_a_budget_takes_the_worst(

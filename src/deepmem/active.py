@@ -11,14 +11,13 @@ from typing import Any
 import numpy as np
 
 from deepmem.config import Config
-from deepmem.data.files import check_writable, sha256
+from deepmem.data.files import check_writable, owned, sha256
 from deepmem.data.loaders import Loader
 from deepmem.data.root import Source, read_weights, write_weights
 from deepmem.errors import UsageError
 from deepmem.evaluation import metrics
 from deepmem.evaluation.report import report
 from deepmem.event import Status, Weight
-from deepmem.exact import remove_parts
 from deepmem.refinement import refine as refine_files
 from deepmem.refinement import write_result
 from deepmem.reporter import Reporter
@@ -28,7 +27,7 @@ from deepmem.workflow import listed, model_card, on_device, paired, train
 # Options of `refine` on the command line that are keyword arguments here; other keywords are parameters.
 _REFINE_OPTIONS = (
     "inputfile", "output-model", "device", "tolerance", "budget", "weight", "audit", "precision", "calls",
-    "seed", "pdf", "keep",
+    "seed", "pdf", "keep", "force",
 )  # fmt: skip
 
 
@@ -75,7 +74,8 @@ def refine(
     config, old = Config.load(config or {}, need=(), device=device), Surrogate.load(model)
     target = Path(output_model or f"{model}.learned.model")
     training = _training_again(config, old, model, target) if learn else None
-    with on_device(config.device):
+    check_writable(output)
+    with owned(output, command), on_device(config.device):
         result = refine_files(
             events, output, process, model,
             config=config, compare_random=compare_random, keep_parts=learn, reporter=reporter, **settings,
@@ -85,10 +85,12 @@ def refine(
             result["learn"] = _learn(paths, training, old, target, result, reporter)
             result["summary"] += _say_learned(result["learn"])
             result["figures"] += _draw_learning(result)
-    result["command"] = command
-    result["model_card"] = {"file": str(model), "sha256": sha256(model), **model_card(old)}
-    write_result(result)
-    remove_parts(output)  # an interrupted training is repeated, what was computed for it is not
+        parts = result.pop("parts", None)
+        result["command"] = command
+        result["model_card"] = {"file": str(model), "sha256": sha256(model), **model_card(old)}
+        write_result(result)
+        if parts is not None:
+            parts.remove()  # an interrupted training is repeated, what was computed for it is not
     return result | {"report": report(result["folder"])}
 
 
@@ -96,7 +98,9 @@ def _refine_command(words: Sequence[Any], options: Mapping[str, Any], switches: 
     """The command line that asks for the same again."""
     words = ["deepmem", "refine", *words]
     for key, value in options.items():
-        if key in _REFINE_OPTIONS:
+        if isinstance(value, bool):
+            words += [f"--{key}"] * value
+        elif key in _REFINE_OPTIONS:
             listed = ",".join(value) if key == "keep" else value
             words += [f"--{key}", listed] if listed not in (None, "") else []
         else:

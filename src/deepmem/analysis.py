@@ -6,8 +6,7 @@ the learning's and nothing else's."""
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +15,26 @@ from scipy.interpolate import CubicSpline
 
 from deepmem.config import Config
 from deepmem.data.files import make_folder, write_text
+from deepmem.data.identity import Events, refuse_other_events
+from deepmem.data.provenance import described, differences, scanned
 from deepmem.data.root import Source, Weights, read_provenance, read_weights, scan_name, weight_names
 from deepmem.errors import DeepMEMError, UsageError, nearest
 from deepmem.evaluation import plots
 from deepmem.evaluation.sums import log_weight
-from deepmem.event import Status, Weight
+from deepmem.event import Status, Weight, by_status, count_statuses, worst
 from deepmem.physics.leading_order import BATCH, cross_section
-from deepmem.physics.processes import find_process
-from deepmem.physics.weight import hypothesis
+from deepmem.physics.weight import Hypothesis, hypothesis
 
-# Of several statuses the first one here holds (as in a weight file).
-_WORST_FIRST = (3, 5, 2, 1, 4, 0)
 _BOOTSTRAP = 400
+# How events of each status enter; flagged ones are left out unless they are asked for.
+_TREATMENT = {
+    Status.GOOD: "used",
+    Status.PRECISION: "used with their errors",
+    Status.NO_SOLUTION: "weight 0",
+    Status.BAD_INPUT: "left out",
+    Status.OUTSIDE_TRAINING: "left out (--flagged takes them)",
+    Status.BELOW_GRID: "left out",
+}
 
 
 def discriminate(
@@ -42,12 +49,15 @@ def discriminate(
     config: str | Path | Mapping[str, Any] | Config | None = None,
     label: str | None = None,
     learned: Sequence[str | Path] = (),
+    flagged: bool = False,
+    force: bool = False,
     output: str | Path = "post",
     seed: int = 1,
 ) -> dict[str, Any]:
     """How well weights tell a signal from one or several backgrounds.
 
     D = (W_s/σ_s) / (W_s/σ_s + Σ_b κ_b W_b/σ_b), W_s and all W_b being 0 or one of them NaN: NaN, counted.
+    Weights that missed their precision (status 1) enter with their errors, which the bootstrap varies.
 
     **Arguments:**
     - `weights`: weight files with all the names; without `label` the first is of signal events and further
@@ -57,12 +67,15 @@ def discriminate(
       `selection`, or that of `config`, which also brings the response where it is not a plain Gaussian.
     - `label`: a branch of the files (`--keep`), not zero for signal.
     - `learned`: files with learned weights of the same events, as many for each of `weights`.
+    - `flagged`: whether events outside a model's training range (status 4) enter; `force`: whether files
+      that say they are of other events, or of other hypotheses, are taken all the same.
     - `output`: the folder for `discriminate.json`, `.png` and `discriminant.root`; `seed`, of the bootstrap.
 
     **Returns** what `discriminate.json` holds: σ_vis, counts, AUC of each, and the AUC difference
     exact − learned with its paired bootstrap error.
 
-    **Raises** `UsageError` for a wrong name, files of different lengths, or a σ_vis that cannot be computed.
+    **Raises** `UsageError` for a wrong name, files of different events or hypotheses, or a σ_vis that cannot
+    be computed.
     """
     backgrounds = [background] if isinstance(background, str) else list(background)
     names = [signal, *backgrounds]
@@ -80,6 +93,7 @@ def discriminate(
                 f"{path} has {len(one[signal])} entries and the learned weights {len(other[signal])}: "
                 "they must be of the same events, file by file"
             )
+    remarks = _combined(files, _groups(files, learned), names, label is None, force)
     settings = Config.load(config or {}, need=())
     cuts = selection if selection is not None else settings.selection
     given = [sigma_signal, *_one_each("sigma_background", sigma_background or [None], backgrounds)]
@@ -92,7 +106,10 @@ def discriminate(
     found = {"exact": _discriminant(exact, names, scale)}
     if guessed:
         found["learned"] = _discriminant(guessed, names, scale)
-    values = {source: weight.value for source, weight in found.items()}
+    values = {
+        source: weight.value if flagged else np.where(_flagged(parts, names), np.nan, weight.value)
+        for (source, weight), parts in zip(found.items(), (exact, guessed), strict=False)
+    }
     usable = np.logical_and.reduce([np.isfinite(d) for d in values.values()])
     result: dict[str, Any] = {
         "title": f"{signal} against {' + '.join(backgrounds)}",
@@ -104,8 +121,18 @@ def discriminate(
         "events": len(usable),
         "without_discriminant": int((~usable).sum()),
         "both_weights_zero": sum(_all_zero(each, names) for each in exact),
+        "statuses": {
+            source: {name: _counts(part[name] for part in parts) for name in names}
+            for source, parts in (("exact", exact), ("learned", guessed))
+            if parts
+        },
+        "remarks": remarks,
     }
     shown = {source: d[usable] for source, d in values.items()}
+    noise = {
+        source: np.where(weight.status == Status.PRECISION, np.nan_to_num(weight.error), 0.0)[usable]
+        for source, weight in found.items()
+    }
     curves: dict[str, tuple[np.ndarray, np.ndarray, str]] = {}
     classes = None if is_signal is None else is_signal[usable]
     if classes is None:
@@ -116,14 +143,14 @@ def discriminate(
         if classes.all() or not classes.any():
             raise UsageError("all events with a discriminant are of one class: a ROC needs both")
         result |= {"signal_events": int(classes.sum()), "background_events": int((~classes).sum())}
-        result |= _areas(shown, classes, np.random.default_rng(seed))
+        result |= _areas(shown, noise, classes, np.random.default_rng(seed))
         for source, d in shown.items():
             auc = result["auc"][source]
             curves[source] = (
                 *_roc(d, classes),
                 f"{source}: AUC {auc['value']:.4f} ± {auc['error']:.4f}",
             )
-    result["summary"] = _say(result)
+    result["summary"] = [*_say(result), *_say_statuses(result["statuses"], flagged), *_sentences(remarks)]
     folder = Path(output)
     make_folder(folder)
     plots.discriminant(folder / "discriminate.png", shown, classes, curves)
@@ -188,10 +215,91 @@ def _discriminant(
         d = signal / (signal + background)
         noise = np.hypot(background * error[0], signal * np.sqrt((error[1:] ** 2).sum(axis=0)))
         uncertainty = noise / (signal + background) ** 2
+    statuses = [np.concatenate([part[name].status for part in parts]) for name in names]
+    return Weight(d, uncertainty, worst(*statuses))
+
+
+def _flagged(parts: Sequence[Mapping[str, Weight]], names: Sequence[str]) -> np.ndarray:
+    """Which events have a weight outside its model's training range."""
     statuses = np.array([np.concatenate([part[name].status for part in parts]) for name in names])
-    rank = np.argsort(_WORST_FIRST)
-    worst = np.array(_WORST_FIRST, np.int32)[rank[statuses].min(axis=0)]
-    return Weight(d, uncertainty, worst)
+    return (statuses == Status.OUTSIDE_TRAINING).any(axis=0)
+
+
+def _counts(weights: Iterable[Weight]) -> dict[str, int]:
+    return by_status(np.sum([count_statuses(weight.status) for weight in weights], axis=0))
+
+
+def _say_statuses(statuses: Mapping[str, Mapping[str, Mapping[str, int]]], flagged: bool) -> Iterator[str]:
+    """A sentence for each set of weights: how many have which status, and how they enter."""
+    for source, of_names in statuses.items():
+        for name, counts in of_names.items():
+            parts = []
+            for text, number in counts.items():
+                status = Status(int(text[0]))
+                asked = flagged and status == Status.OUTSIDE_TRAINING
+                parts.append(f"{number:,} with status {text[0]}, {'used' if asked else _TREATMENT[status]}")
+            yield f"{name}, {source}: {'; '.join(parts)}."
+
+
+def _sentences(remarks: Sequence[str]) -> list[str]:
+    return [f"{text[0].upper()}{text[1:]}." for text in remarks]
+
+
+def _combined(
+    files: Sequence[str], groups: Sequence[Sequence[str]], names: Sequence[str], classes: bool, force: bool
+) -> list[str]:
+    """See that files may be combined: learned and exact weights of the same events, one hypothesis for each
+    name, one energy of the protons for all.
+
+    **Returns** remarks on what a reader should know. **Raises** `UsageError` where numbers would be wrong.
+    """
+    remarks = []
+    for path, group in zip(files, groups, strict=False):
+        remarks += refuse_other_events([path, *group], force)
+    if classes and len(files) > 1:
+        first, second = (Events.of_file(path) for path in files[:2])
+        if first is not None and second is not None and first.same(second):
+            _refuse(f"{files[0]} and {files[1]} are of the same events: no signal and background", force)
+    known: dict[str, tuple[str, dict[str, Any]]] = {}
+    for path in (*files, *(path for group in groups for path in group)):
+        for name, entry in _described(path).items():
+            if name not in names:
+                continue
+            origin, other = known.setdefault(name, (path, entry))
+            if differ := differences(other, entry):
+                remarks += _refuse(f"{name} differs between {origin} and {path}: {'; '.join(differ)}", force)
+    return remarks + _between({name: entry for name, (_, entry) in known.items()}, force)
+
+
+def _between(known: Mapping[str, Mapping[str, Any]], force: bool) -> list[str]:
+    """What the hypotheses of several weights do not have in common, though the events are the same."""
+    remarks = []
+    (name, one), *others = list(known.items()) or [("", {})]
+    for other, entry in others:
+        if one["parameters"]["sqrt_s"] != entry["parameters"]["sqrt_s"]:
+            energies = [each["parameters"]["sqrt_s"] for each in (one, entry)]
+            remarks += _refuse(f"√s is {energies[0]:g} GeV for {name} and {energies[1]:g} for {other}", force)
+        differ = [
+            key for key in ("pdf", "pdf_sha256", "missing", "met") if one.get(key, 0) != entry.get(key, 0)
+        ]
+        common = one["responses"].keys() & entry["responses"].keys()
+        differ += [kind for kind in sorted(common) if one["responses"][kind] != entry["responses"][kind]]
+        if differ:
+            remarks.append(f"{name} and {other} were computed with different {', '.join(differ)}")
+    return remarks
+
+
+def _refuse(text: str, force: bool) -> list[str]:
+    if not force:
+        raise UsageError(f"{text} (--force takes them all the same)")
+    return [text]
+
+
+def _described(path: str) -> dict[str, dict[str, Any]]:
+    try:
+        return described(read_provenance(path))
+    except DeepMEMError:  # a file of another program
+        return {}
 
 
 def _all_zero(part: Mapping[str, Weight], names: Sequence[str]) -> int:
@@ -199,17 +307,26 @@ def _all_zero(part: Mapping[str, Weight], names: Sequence[str]) -> int:
 
 
 def _areas(
-    values: Mapping[str, np.ndarray], is_signal: np.ndarray, rng: np.random.Generator
+    values: Mapping[str, np.ndarray],
+    noise: Mapping[str, np.ndarray],
+    is_signal: np.ndarray,
+    rng: np.random.Generator,
 ) -> dict[str, Any]:
     """AUC of each, and of their difference, with errors from a bootstrap that draws the same events for
-    both."""
-    places = {source: np.unique(d, return_inverse=True)[1] for source, d in values.items()}
+    both, and varies D by its `noise`, `[events]`."""
+    places = {source: _places(d) for source, d in values.items()}
+    noisy = {source for source, each in noise.items() if each.any()}
+    of_noise = rng.spawn(1)[0]  # the same events are drawn with noise and without
     one = np.ones(len(is_signal))
     samples = []
     s, b = np.flatnonzero(is_signal), np.flatnonzero(~is_signal)
     for _ in range(_BOOTSTRAP):
         times = np.bincount(np.r_[rng.choice(s, len(s)), rng.choice(b, len(b))], minlength=len(is_signal))
-        samples.append([_area(at, is_signal, times) for at in places.values()])
+        varied = {
+            source: _places(values[source] + noise[source] * of_noise.standard_normal(len(is_signal)))
+            for source in noisy
+        }
+        samples.append([_area(at, is_signal, times) for at in (places | varied).values()])
     errors = np.std(samples, axis=0, ddof=1)
     area = {source: _area(at, is_signal, one) for source, at in places.items()}
     result: dict[str, Any] = {
@@ -222,6 +339,11 @@ def _areas(
             "error": float(difference.std(ddof=1)),
         }
     return result
+
+
+def _places(d: np.ndarray) -> np.ndarray:
+    """The rank of each event's D among the different ones."""
+    return np.unique(d, return_inverse=True)[1]
 
 
 def _area(place: np.ndarray, is_signal: np.ndarray, times: np.ndarray) -> float:
@@ -279,50 +401,31 @@ def _sigma(
     return {"pb": found.visible, "error_pb": found.visible_error, "from": f"computed for {process}"}
 
 
-_PLAIN = re.compile(r"bounds=f64\[0\].*\(Gaussian\(resolution=Resolution\(a=([\d.e+-]+)\)\),\)", re.S)
-
-
 def _said(path: str, name: str, response: Mapping[str, Any] | None) -> tuple[str, dict[str, Any]]:
-    """Process and settings of a weight (of all of a scan, under the process's name), from the provenance.
+    """Process and settings of a weight (of all of a scan, under the process's name), for `cross_section`.
 
-    **Raises** `UsageError` where that is not enough to repeat it.
+    **Raises** `UsageError` where the file does not say enough to repeat it, or `response` is another one.
     """
-    for entry in read_provenance(path).get("hypotheses", []):
-        scan = _scan(entry)
-        at = {} if scan is None else dict(zip(_names(entry["process"], *scan), scan[1], strict=True))
-        if name == entry["process"] or name in at:
-            break
-    else:
+    about = read_provenance(path)
+    whole = {entry["process"]: entry for entry in about.get("hypotheses", ())}
+    entry = (whole | described(about)).get(name)
+    if entry is None:
         raise UsageError(f"{path} does not say how {name} was computed")
     if entry["MH_from_event"]:
         raise UsageError(f"{name} was computed with MH=event, which has no σ")
-    process = find_process(entry["process"])
-    settings = {k: v for k, v in entry["parameters"].items() if not isinstance(v, list)}
-    if scan is not None and name in at:
-        settings[scan[0]] = float(at[name])
-    settings |= {"Q": entry["Q"], "flavours": entry["flavours"], "pdf": entry["pdf"]}
-    if entry["subset"] is not None:
-        settings["subset"] = entry["subset"]
-    responses = entry["responses"].items()
-    plain = {kind: float(match[1]) for kind, text in responses if (match := _PLAIN.search(text))}
-    settings["response"] = dict(response) if response is not None else plain
-    repeated = hypothesis(process.name, response=settings["response"]).describe()
-    if any(repeated.get(key) != entry.get(key) for key in ("responses", "missing")):
-        raise UsageError(
-            f"{name} in {path} was computed with a response that is not the one here: give the configuration "
-            "that has it (--inputfile)"
-        )
-    return process.name, settings
-
-
-def _scan(entry: Mapping[str, Any]) -> tuple[str, np.ndarray] | None:
-    """The parameter that a hypothesis of a provenance was scanned in, and its values."""
-    return next(((k, np.array(v)) for k, v in entry["parameters"].items() if isinstance(v, list)), None)
-
-
-def _names(process: str, parameter: str, values: np.ndarray) -> list[str]:
-    """What the weights of a scan are called in a file."""
-    return [scan_name(process, parameter, v) for v in values]
+    if response is not None:
+        given = hypothesis(entry["process"], pdf=entry["pdf"], response=response).to_dict()
+        if any(given.get(key) != entry.get(key) for key in ("responses", "missing")):
+            raise UsageError(
+                f"{name} in {path} was computed with a response that is not the one of the configuration"
+            )
+    alpha = Hypothesis.from_dict(entry, response)
+    theory = {key: getattr(alpha.parameters, key) for key in ("sqrt_s", *alpha.process.parameters)}
+    settings = {key: value for key, value in theory.items() if value is not None and np.ndim(value) == 0}
+    settings |= {"Q": alpha.scale, "flavours": alpha.flavours, "pdf": alpha.density_name}
+    if alpha.subset is not None:
+        settings["subset"] = alpha.subset
+    return alpha.process.name, settings | {"response": alpha.response_settings}
 
 
 # Likelihood
@@ -334,6 +437,8 @@ def likelihood(
     *,
     process: str | None = None,
     learned: str | Path | None = None,
+    flagged: bool = False,
+    force: bool = False,
     selection: Mapping[str, Any] | None = None,
     config: str | Path | Mapping[str, Any] | Config | None = None,
     normalise: bool = True,
@@ -352,7 +457,8 @@ def likelihood(
 
     **Arguments:**
     - `weights`: a file of `deepmem compute --set PARAMETER=FIRST:LAST:STEP`; `process`, where it has several;
-      `learned`: learned weights of the same events under the same names.
+      `learned`: learned weights of the same events under the same names; `flagged`, `force`, as for
+      `discriminate`.
     - `selection`, `config`: as for `discriminate`; `normalise=False` leaves σ_vis out, which biases θ unless
       σ_vis does not depend on it; `points` of σ_vis.
     - `samples`: that many disjoint random subsamples are pseudo-experiments, whose bias and pull width are
@@ -368,14 +474,18 @@ def likelihood(
         raise UsageError(f"{path} has {len(values)} value(s) of {parameter}: three at least are needed")
     values = np.sort(values)
     names = _names(name, parameter, values)
-    logs = {"exact": _logs(_read([path], names), noisy=True)}
+    weights_of = {"exact": _read([path], names)}
+    logs = {"exact": _logs(weights_of["exact"], True, flagged)}
+    remarks: list[str] = []
     if learned is not None:
-        logs["learned"] = _logs(_read([str(learned)], names), noisy=False)
+        weights_of["learned"] = _read([str(learned)], names)
+        logs["learned"] = _logs(weights_of["learned"], False, flagged)
         if logs["learned"].shape != logs["exact"].shape:
             raise UsageError(
                 f"{path} has {len(logs['exact'])} entries and {learned} {len(logs['learned'])}: "
                 "they must be of the same events"
             )
+        remarks = _combined([path], [[str(learned)]], names, False, force)
     usable = np.logical_and.reduce([np.isfinite(each).all(axis=1) for each in logs.values()])
     if not usable.any():
         raise UsageError(f"no event has a positive weight for every value of {parameter}")
@@ -408,6 +518,8 @@ def likelihood(
         "sigma_vis": sigma,
         "minus_2_delta_log_L": {source: fit.points.tolist() for source, fit in fits.items()},
         "interval_68": {source: fit.as_dict() for source, fit in fits.items()},
+        "statuses": {source: {name: _counts(each.values())} for source, each in weights_of.items()},
+        "remarks": remarks,
     }
     if not normalise:
         result["remark"] = "not normalised to σ_vis: biased where σ_vis depends on the parameter"
@@ -415,7 +527,9 @@ def likelihood(
         result["pseudo_experiments"] = _pseudo_experiments(
             terms, values, samples, fits["exact"].best if true is None else true, true is not None, seed
         )
-    result["summary"] = _say_likelihood(result)
+    result["summary"] = [
+        *_say_likelihood(result), *_say_statuses(result["statuses"], flagged), *_sentences(remarks)
+    ]  # fmt: skip
     folder = Path(output)
     make_folder(folder)
     curves = {
@@ -432,7 +546,7 @@ def likelihood(
 def _scanned(path: str, parameter: str, process: str | None) -> tuple[str, np.ndarray]:
     """The process whose scan of the parameter a file holds, and the values."""
     entries = read_provenance(path).get("hypotheses", [])
-    scans = [(entry["process"], *scan) for entry in entries if (scan := _scan(entry)) is not None]
+    scans = [(entry["process"], *scan) for entry in entries if (scan := scanned(entry)) is not None]
     found = [each for each in scans if each[1] == parameter and process in (None, each[0])]
     if not found:
         raise UsageError(
@@ -444,16 +558,22 @@ def _scanned(path: str, parameter: str, process: str | None) -> tuple[str, np.nd
     if len(found) > 1:
         there = ", ".join(name for name, *_ in found)
         raise UsageError(f"{path} has scans of {parameter} for {there}: say which one (--process)")
-    return found[0][0], found[0][2]
+    return found[0][0], np.array(found[0][2])
 
 
-def _logs(weights: Mapping[str, Weight], noisy: bool) -> np.ndarray:
-    """log W, `[events, values]`; NaN where a weight cannot be relied on at all.
+def _names(process: str, parameter: str, values: np.ndarray) -> list[str]:
+    """What the weights of a scan are called in a file."""
+    return [scan_name(process, parameter, v) for v in values]
+
+
+def _logs(weights: Mapping[str, Weight], noisy: bool, flagged: bool) -> np.ndarray:
+    """log W, `[events, values]`; NaN where a weight cannot be relied on at all, or is flagged.
 
     Noise of an integration is corrected for; the error of a learned weight is none: it is what the network
     does not know, the same each time.
     """
-    lost = (Status.NO_SOLUTION, Status.BAD_INPUT, Status.BELOW_GRID)
+    lost = [Status.NO_SOLUTION, Status.BAD_INPUT, Status.BELOW_GRID]
+    lost += [] if flagged else [Status.OUTSIDE_TRAINING]
     columns = []
     for weight in weights.values():
         corrected, variance = log_weight(weight)

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from deepmem.errors import DeepMEMError, UsageError
+from deepmem.errors import DeepMEMError, DeepMEMWarning, UsageError
 
 app = typer.Typer(
     add_completion=False,
@@ -79,6 +80,13 @@ AsJson = Annotated[
 ]
 Seed = Annotated[int | None, typer.Option(help="Same seed, same machine, same result.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue an interrupted training.")]
+Force = Annotated[
+    bool,
+    typer.Option("--force", help="Combine files though they say they are of other events or hypotheses."),
+]
+Flagged = Annotated[
+    bool, typer.Option("--flagged", help="Use weights outside the training range too (status 4).")
+]
 Events = Annotated[
     list[str] | None, typer.Argument(help="ROOT files, globs, path:tree, or addresses.", metavar="EVENTS")
 ]
@@ -122,6 +130,7 @@ def train(
     mode: Annotated[str, typer.Option(hidden=True)] = "train",
     resume: Resume = False,
     seed: Seed = None,
+    force: Force = False,
     threads: Threads = None,
     debug: Debug = False,
     as_json: AsJson = False,
@@ -138,6 +147,7 @@ def train(
         device=_device(device),
         seed=seed,
         resume=resume,
+        force=force,
         reporter=reporter,
     )
     if as_json:
@@ -151,6 +161,7 @@ def test(
     epochs: Annotated[int | None, typer.Option(hidden=True)] = None,
     inputfile: InputFile = DEFAULT_INPUT,
     mode: Annotated[str, typer.Option(hidden=True)] = "test",
+    force: Force = False,
     threads: Threads = None,
     debug: Debug = False,
     as_json: AsJson = False,
@@ -159,7 +170,7 @@ def test(
     _same_mode("test", mode)
     from deepmem import workflow
 
-    result = workflow.test(inputfile, loader=loader, device=_device(device), reporter=_console())
+    result = workflow.test(inputfile, loader=loader, device=_device(device), force=force, reporter=_console())
     _print_json(result) if as_json else _print_test(result)
 
 
@@ -300,6 +311,7 @@ def refine(
         str | None, typer.Option(help="The new model (default M.learned.model).", metavar="N")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the integration points and the audit.")] = 0,
+    force: Force = False,
     device: Device = None,
     threads: Threads = None,
     debug: Debug = False,
@@ -326,15 +338,19 @@ def refine(
         learn=learn,
         compare_random=compare_random,
         output_model=output_model,
+        force=force,
         device=_device(device),
         reporter=_console(),
         **_settings(settings),
     )
     if as_json:
         _print_json(result)
-        return
-    _print_predicted(result)
-    typer.echo("\n".join([*result["summary"], f"report for collaborators: {result['report']['report']}"]))
+    else:
+        _print_predicted(result)
+        page = result["report"]["report"]
+        typer.echo("\n".join([*result["summary"], f"report for collaborators: {page}"]))
+    if result["failed"] is not None:
+        raise DeepMEMError(result["failed"])
 
 
 @app.command()
@@ -489,17 +505,29 @@ def compare(
     truth_name: Annotated[str | None, typer.Option("--truth", help="Branch of the true weight.")] = None,
     predicted_name: Annotated[str | None, typer.Option("--predicted", help="Branch of the other.")] = None,
     output: Annotated[str, typer.Option(help="Folder for the figure and the numbers.")] = "post",
+    flagged: Flagged = False,
+    force: Force = False,
     debug: Debug = False,
     as_json: AsJson = False,
 ) -> None:
     """Figures for any two sets of weights of the same events."""
     from deepmem import workflow
 
-    result = workflow.compare(truth, predicted, output, truth_name=truth_name, predicted_name=predicted_name)
+    result = workflow.compare(
+        truth, predicted, output,
+        truth_name=truth_name, predicted_name=predicted_name, flagged=flagged, force=force,
+    )  # fmt: skip
     if as_json:
         _print_json(result)
     else:
         _print_figures(result)
+        for what, counts in result["statuses"].items():
+            for meaning, number in counts.items():
+                typer.echo(f"  {what}: {number:,} with status {meaning}")
+        if left := result["flagged_left_out"]:
+            typer.echo(f"  left out: {left:,} with status 4 in either (--flagged takes them)")
+        for remark in result["remarks"]:
+            typer.echo(f"  {remark}")
         typer.echo(f"figure: {result['figure']}")
 
 
@@ -529,6 +557,8 @@ def discriminate(
         str | None, typer.Option(help="Branch that is not zero for signal.", metavar="BRANCH")
     ] = None,
     learned: Learned = None,
+    flagged: Flagged = False,
+    force: Force = False,
     inputfile: OptionalInput = None,
     selection: Selected = None,
     output: Post = "post",
@@ -550,6 +580,8 @@ def discriminate(
         config=inputfile,
         label=label,
         learned=learned or (),
+        flagged=flagged,
+        force=force,
         output=output,
         seed=seed,
     )
@@ -562,6 +594,8 @@ def likelihood(
     parameter: Annotated[str, typer.Option(help="The parameter scanned.", metavar="NAME")] = ...,  # type: ignore[assignment]
     process: Annotated[str | None, typer.Option(help="Where the file has scans of several.")] = None,
     learned: Annotated[str | None, typer.Option(help="Learned weights of the same events.")] = None,
+    flagged: Flagged = False,
+    force: Force = False,
     inputfile: OptionalInput = None,
     selection: Selected = None,
     without_sigma: Annotated[
@@ -582,6 +616,8 @@ def likelihood(
         parameter,
         process=process,
         learned=learned,
+        flagged=flagged,
+        force=force,
         selection=_cuts(selection),
         config=inputfile,
         normalise=not without_sigma,
@@ -852,9 +888,26 @@ def _prepare_jax() -> None:
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 
 
+def _say_warnings() -> None:
+    """What the library warns of becomes one line, each text once; other warnings stay as they are."""
+    shown = warnings.showwarning
+    said: set[str] = set()
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if not issubclass(category, DeepMEMWarning):
+            shown(message, category, *where, **more)
+        elif str(message) not in said:
+            said.add(str(message))
+            typer.secho(f"warning: {message}", err=True, fg="yellow" if sys.stderr.isatty() else None)
+
+    warnings.showwarning = show
+    warnings.simplefilter("always", DeepMEMWarning)
+
+
 def main() -> None:
     """The entry point: exit status 0 done, 2 wrong call or input, 1 failed, 130 interrupted."""
     _prepare_jax()
+    _say_warnings()
     try:
         app()
     except UsageError as error:

@@ -55,6 +55,16 @@ def worst(*statuses: np.ndarray) -> np.ndarray:
     return np.array(_WORST_FIRST, dtype=np.int32)[rank[np.stack(statuses)].min(axis=0)]
 
 
+def count_statuses(status: np.ndarray) -> np.ndarray:
+    """How many events have each `Status`, `[statuses]`: to be added up, chunk by chunk."""
+    return np.bincount(status, minlength=len(Status))
+
+
+def by_status(numbers: np.ndarray) -> dict[str, int]:
+    """Such numbers by the status' own number and meaning."""
+    return {f"{each.value} {each.meaning}": int(numbers[each]) for each in Status if numbers[each]}
+
+
 @dataclass(frozen=True)
 class Weight:
     """The weights of a run of events under one hypothesis.

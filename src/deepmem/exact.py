@@ -2,16 +2,18 @@
 farm.
 
 Each chunk of a file is kept, as soon as it is done, in a folder beside the output; the output itself appears
-whole, at the end. Called again with the same arguments, what is there is used. The random points of an event
-come from its entry number in its run of files, so neither chunks, nor farms, nor interruptions change a
-weight."""
+whole, at the end. Called again with the same arguments, what is there is used; the chunks of a call are under
+a name made from all that its weights depend on, so that no other call takes them for its own. The random
+points of an event come from its entry number in its run of files, so neither chunks, nor farms, nor
+interruptions change a weight."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,9 @@ import numpy as np
 
 from deepmem.columns import check_units, recognise
 from deepmem.config import Config
-from deepmem.data.files import check_writable, make_folder, whole_file
+from deepmem.data.files import check_writable, make_folder, owned, whole_file, write_text
+from deepmem.data.identity import EventHashes, joined
+from deepmem.data.provenance import differences
 from deepmem.data.root import (
     TREE,
     Source,
@@ -32,14 +36,16 @@ from deepmem.data.root import (
     weight_names,
     write_weights,
 )
+from deepmem.data.table import as_table
 from deepmem.errors import DeepMEMError, UsageError
-from deepmem.event import Status, Weight
+from deepmem.event import Weight, by_status, count_statuses
 from deepmem.physics import weight as engine
 from deepmem.physics.processes import find_process
 from deepmem.reporter import Reporter
 
 # Entries per part: some seconds of work, so that little is lost to a kill and files stay few.
 CHUNK = 4096
+_LOOKED_AT = 100_000  # entries read at once before the work
 
 
 def hypotheses(
@@ -102,7 +108,14 @@ def compute(
     for alpha in alphas:
         asked = _wants_neutrinos(alpha, neutrinos, alphas)
         weights |= engine.compute(alpha, events, precision=precision, calls=calls, seed=seed, neutrinos=asked)
-    return Weights(weights, description(alphas, precision, calls, seed))
+    hashes = EventHashes(columns_of(alphas))
+    hashes.add(as_table(events, columns_of(alphas)))
+    return Weights(weights, description(alphas, precision, calls, seed) | {"events": hashes.to_dict()})
+
+
+def columns_of(alphas: Sequence[engine.Hypothesis]) -> tuple[str, ...]:
+    """The default columns that some hypotheses want, each once."""
+    return tuple(dict.fromkeys(column for alpha in alphas for column in alpha.process.columns))
 
 
 def _wants_neutrinos(alpha: engine.Hypothesis, asked: bool, alphas: Sequence[engine.Hypothesis]) -> bool:
@@ -153,7 +166,7 @@ def compute_files(
     reporter = reporter or Reporter()
     settings = Config.load(config or {}, need=())
     alphas = hypotheses(process, parameters, pdf=pdf, response=settings.response)
-    columns = tuple(dict.fromkeys(column for alpha in alphas for column in alpha.process.columns))
+    columns = columns_of(alphas)
     branches = [settings.column_names.get(column, column) for column in columns]
     source = Source(events or settings.input_paths or _no_events(), settings.input_tree, branches, keep)
     source.refuse_as_output(output)
@@ -166,47 +179,73 @@ def compute_files(
         engine.shared_by_events(alpha)  # a missing grid is said before the work, not after
     check_writable(output)
     asked = [_wants_neutrinos(alpha, neutrinos, alphas) for alpha in alphas]
-    about = description(alphas, precision, calls, seed) | {
-        "inputs": source.provenance(),
-        "entries": [start, stop],
-        "unit": settings.unit,
-        "column_names": dict(settings.column_names),
-        **({"neutrinos": True} if neutrinos else {}),
-    }
+    made = description(alphas, precision, calls, seed)
     unit = np.array(
         [1e-3 if settings.unit == "MeV" and recognise(c).quantity.has_energy_unit else 1.0 for c in columns]
     )
-    parts = Parts(Path(output), about)
     names = [name for alpha in alphas for name in alpha.names]
     bounds = [(at, min(at + CHUNK, stop)) for at in range(start, stop, CHUNK)]
-    done = sum(parts.has(begin) for begin, _ in bounds)
-    if done:
-        reporter.message(f"continuing: {done} of {len(bounds)} parts are there from an earlier call")
-    for text in check_units(source.read(start, min(start + CHUNK, stop)) * unit, columns):
-        reporter.warning(text)
-    with reporter.progress(f"computing {', '.join(names)}", stop - start) as step:
-        for begin, end in bounds:
-            if not parts.has(begin):
-                table = source.read(begin, end) * unit
-                numbers = np.arange(begin, end)
-                parts.save(
-                    begin, compute_chunk(alphas, asked, columns, table, precision, calls, seed, numbers)
-                )
-            step(end - begin)
-    counts = {name: np.zeros(len(Status), dtype=int) for name in names}
-    with_neutrinos = [name for alpha, each in zip(alphas, asked, strict=True) if each for name in alpha.names]
-    with write_weights(output, names, about, kept=source.kept_types, with_neutrinos=with_neutrinos) as writer:
-        for begin, end in bounds:
-            weights = parts.load(begin, names)
-            writer.append(weights, source.read_kept(begin, end))
-            for name, weight in weights.items():
-                counts[name] += np.bincount(weight.status, minlength=len(Status))
-    parts.remove()
+    counts: dict[str, Any] = dict.fromkeys(names, 0)
+    with owned(output, _doing("compute", process, parameters)):
+        about = made | {
+            "inputs": source.provenance(),
+            "entries": [start, stop],
+            "events": _looked_at(source, start, stop, columns, unit, reporter),
+            "unit": settings.unit,
+            "column_names": dict(settings.column_names),
+            **({"neutrinos": True} if neutrinos else {}),
+        }
+        parts = Parts(Path(output), about)
+        done = sum(parts.has(begin) for begin, _ in bounds)
+        if done:
+            reporter.message(f"continuing: {done} of {len(bounds)} parts are there from an earlier call")
+        with reporter.progress(f"computing {', '.join(names)}", stop - start) as step:
+            for begin, end in bounds:
+                if not parts.has(begin):
+                    table = source.read(begin, end) * unit
+                    numbers = np.arange(begin, end)
+                    found = compute_chunk(alphas, asked, columns, table, precision, calls, seed, numbers)
+                    source.refuse_changes()
+                    if description(alphas, precision, calls, seed) != made:
+                        raise DeepMEMError("a density grid was changed while it was used: start again")
+                    parts.save(begin, found)
+                step(end - begin)
+        escaping = [name for alpha, each in zip(alphas, asked, strict=True) if each for name in alpha.names]
+        with write_weights(output, names, about, kept=source.kept_types, with_neutrinos=escaping) as writer:
+            for begin, end in bounds:
+                weights = parts.load(begin, names)
+                writer.append(weights, source.read_kept(begin, end))
+                for name, weight in weights.items():
+                    counts[name] = counts[name] + count_statuses(weight.status)
+        source.refuse_changes()
+        parts.remove()
+        if others := parts.others():
+            reporter.message(
+                f"{others} other interrupted call(s) with this output have parts in {parts.folder}"
+            )
     return {
         "events": stop - start,
         "output": str(output),
-        "status": {n: by_status(c) for n, c in counts.items()},
+        "status": {name: by_status(each) for name, each in counts.items()},
     }
+
+
+def _doing(command: str, process: Sequence[str], parameters: Mapping[str, Any]) -> str:
+    settings = ", ".join(f"{name}={value}" for name, value in parameters.items())
+    return f"{command} {', '.join(process)}{' with ' * bool(settings)}{settings}"
+
+
+def _looked_at(
+    source: Source, start: int, stop: int, columns: Sequence[str], unit: np.ndarray, reporter: Reporter
+) -> dict[str, Any]:
+    """The identity of the events; what looks wrong in them is said before the work."""
+    hashes = EventHashes(source.columns)
+    for i, (low, high) in enumerate(source.boundaries(start, stop, _LOOKED_AT)):
+        table = source.read(low, high)
+        hashes.add(table)
+        for text in check_units(table * unit, columns) if i == 0 else ():
+            reporter.warning(text)
+    return hashes.to_dict()
 
 
 def _no_events() -> Sequence[str]:
@@ -239,26 +278,18 @@ def compute_chunk(
     return weights
 
 
-def by_status(numbers: np.ndarray) -> dict[str, int]:
-    """How many events have which status, by its number and meaning."""
-    return {f"{status.value} {status.meaning}": int(numbers[status]) for status in Status if numbers[status]}
-
-
 class Parts:
-    """The chunks that are done, in a folder beside the output, as long as they belong to the same call."""
+    """The chunks of one call that are done, in a folder beside the output, under names made from `about`."""
 
     def __init__(self, output: Path, about: Mapping[str, Any]):
-        self._folder = _parts_folder(output)
-        mark = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
-        label = self._folder / "call"
-        if not label.exists() or label.read_text() != mark:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            make_folder(self._folder)
-            with whole_file(label) as temporary:
-                temporary.write_text(mark)
+        text = json.dumps(about, sort_keys=True)
+        self.folder = output.with_name(f".{output.name}.parts")
+        self._mark = hashlib.sha256(text.encode()).hexdigest()[:32]
+        make_folder(self.folder)
+        write_text(self.folder / f"{self._mark}.json", text)
 
     def _path(self, begin: int) -> Path:
-        return self._folder / f"{begin:012d}.npz"
+        return self.folder / f"{self._mark}.{begin:012d}.npz"
 
     def has(self, begin: int) -> bool:
         return self._path(begin).exists()
@@ -266,10 +297,10 @@ class Parts:
     def save(self, begin: int, weights: Mapping[str, Weight], seconds: float = 0.0) -> None:
         """Keep the weights of a part, and what they took."""
         arrays = {
-            f"{i}.{key}": getattr(weight, key)
+            f"{i}.{field.name}": getattr(weight, field.name)
             for i, weight in enumerate(weights.values())
-            for key in ("value", "error", "status", "neutrinos")
-            if getattr(weight, key) is not None
+            for field in fields(Weight)
+            if getattr(weight, field.name) is not None
         }
         with whole_file(self._path(begin)) as temporary, temporary.open("wb") as file:
             np.savez(file, allow_pickle=False, seconds=np.array(seconds), **arrays)
@@ -281,26 +312,20 @@ class Parts:
     def load(self, begin: int, names: Sequence[str]) -> dict[str, Weight]:
         with np.load(self._path(begin), allow_pickle=False) as arrays:
             return {
-                name: Weight(
-                    arrays[f"{i}.value"],
-                    arrays[f"{i}.error"],
-                    arrays[f"{i}.status"],
-                    neutrinos=arrays.get(f"{i}.neutrinos"),
-                )
+                name: Weight(**{field.name: arrays.get(f"{i}.{field.name}") for field in fields(Weight)})
                 for i, name in enumerate(names)
             }
 
+    def others(self) -> int:
+        """How many other calls with the same output have left parts."""
+        return sum(path.stem != self._mark for path in self.folder.glob("*.json"))
+
     def remove(self) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)
-
-
-def remove_parts(output: str | Path) -> None:
-    """Remove what `Parts` kept for an output, whatever the call."""
-    shutil.rmtree(_parts_folder(Path(output)), ignore_errors=True)
-
-
-def _parts_folder(output: Path) -> Path:
-    return output.with_name(f".{output.name}.parts")
+        """Remove these parts; those of other calls stay."""
+        for path in self.folder.glob(f"{self._mark}.*"):
+            path.unlink(missing_ok=True)
+        with suppress(OSError):
+            self.folder.rmdir()
 
 
 def merge(parts: Sequence[str], output: str | Path) -> dict[str, Any]:
@@ -309,10 +334,13 @@ def merge(parts: Sequence[str], output: str | Path) -> dict[str, Any]:
     **Raises** `UsageError` where a part is missing, comes twice, or belongs to another call.
     """
     found = []
+    hashes: dict[int, dict[str, Any]] = {}
     for path, _ in expand(parts):
         try:
             about = read_provenance(path)
-            found.append((*about.pop("entries"), path, about))
+            start, stop = about.pop("entries")
+            hashes[start] = about.pop("events")
+            found.append((start, stop, path, about))
         except (DeepMEMError, KeyError) as error:
             raise UsageError(f"{path} is not a part made by 'deepmem compute --entries': {error}") from None
     found.sort(key=lambda part: part[0])
@@ -321,8 +349,9 @@ def merge(parts: Sequence[str], output: str | Path) -> dict[str, Any]:
     expected = 0
     for start, stop, path, other in found:
         if other != about:
-            differs = ", ".join(key for key in about if other.get(key) != about[key])
-            raise UsageError(f"{path} and {found[0][2]} were computed differently ({differs})")
+            raise UsageError(
+                f"{path} and {found[0][2]} were computed differently ({'; '.join(differences(about, other))})"
+            )
         if start != expected:
             what = "is missing" if start > expected else "comes twice"
             low, high = sorted((start, expected))
@@ -338,7 +367,8 @@ def merge(parts: Sequence[str], output: str | Path) -> dict[str, Any]:
     # in the order of their entries, so that the parts are one run
     source = Source([path for _, _, path, _ in found], TREE, (), kept)
     source.refuse_as_output(output)
-    with write_weights(output, names, about | {"entries": [0, total]}, kept=source.kept_types) as writer:
+    about |= {"entries": [0, total], "events": joined([hashes[start] for start, *_ in found])}
+    with write_weights(output, names, about, kept=source.kept_types) as writer:
         for start, stop, path, _ in found:
             weights = {name: read_weights(path, name) for name in names}
             writer.append(weights, source.read_kept(start, stop))

@@ -20,13 +20,15 @@ import numpy as np
 from deepmem import exact
 from deepmem.columns import check_units
 from deepmem.config import Config
-from deepmem.data.files import check_writable, make_folder, sha256, whole_file, write_text
+from deepmem.data.files import check_writable, make_folder, whole_file, write_text
+from deepmem.data.identity import hashes_of
 from deepmem.data.loaders import ahead
-from deepmem.data.root import Source, read_provenance, write_weights
-from deepmem.errors import DeepMEMError, UsageError, nearest
+from deepmem.data.provenance import described, differences
+from deepmem.data.root import Source, write_weights
+from deepmem.errors import UsageError, nearest
 from deepmem.evaluation import metrics, sums
 from deepmem.evaluation.report import calibration
-from deepmem.event import Status, Weight
+from deepmem.event import Status, Weight, by_status, count_statuses
 from deepmem.physics import weight as engine
 from deepmem.reporter import Reporter, Step
 from deepmem.surrogate.model import Surrogate, energy_unit
@@ -39,6 +41,9 @@ _AUDIT_AT, _RANDOM_AT = 10**9, 2 * 10**9  # numbers of their first parts, above 
 _HELD_OUT, _HELD_OUT_SHARE = 200, 0.1  # of the refined events, the lower of the two
 # When an audit says that errors do not hold: relative bias, its significance, and coverage of 95 % intervals.
 _BIAS, _SIGNIFICANT, _COVERED = 0.002, 3.0, 0.90
+# When it says that the weights themselves are wrong: relative bias, its significance, or coverage of 95 %
+# intervals.
+_WRONG, _SURELY, _HALF_COVERED = 0.02, 5.0, 0.5
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -89,6 +94,7 @@ def refine(
     pdf: str | None = None,
     keep: Sequence[str] = (),
     keep_parts: bool = False,
+    force: bool = False,
     reporter: Reporter | None = None,
     **parameters: Any,
 ) -> dict[str, Any]:
@@ -110,10 +116,12 @@ def refine(
     - `compare_random`: whether as many events, chosen at random, are computed as well: what is learned from
       them says what worst first is worth.
     - `keep_parts`: whether the exact weights stay beside the output, too, for a caller who is not done yet:
-      called again, nothing is computed twice. `exact.remove_parts` removes them.
+      called again, nothing is computed twice. They are `parts` of what is returned.
+    - `force`: whether a model of another hypothesis is taken all the same.
 
     **Returns** what `OUTPUT.refine/refine.json` holds, beside its figures: counts, the audit's figures, the
-    work saved, the sum of the logarithms of all weights, and sentences that say so. `entries.npz` there has
+    work saved, the sum of the logarithms of all weights, and sentences that say so. `failed` says why the
+    learned weights are wrong, where the audit shows that; they have status 4 then. `entries.npz` there has
     the numbers of the events computed: `refined` (worst first), a random part of these that is not to be
     learned from (`held_out`), `audited` and `random`.
 
@@ -141,7 +149,7 @@ def refine(
     sample.source.refuse_as_output(output)
     engine.shared_by_events(alpha)  # a missing grid is said before the work, not after
     check_writable(output)
-    for text in _differences(surrogate, alpha):
+    for text in _refuse_another(surrogate, name, alpha, force):
         reporter.warning(text)
 
     learned, computable = sample.predict(reporter)
@@ -160,9 +168,9 @@ def refine(
         **exact.description(alphas, precision, calls, seed),
         "command": "refine",
         "inputs": sample.source.provenance(),
+        "events": hashes_of(sample.source),
         "unit": sample.unit,
         "column_names": dict(settings.column_names),
-        "model_sha256": sha256(model),
         "weight": name,
         **{key: value for key, value in asdict(limit).items() if value is not None},
         "audit": audit,
@@ -192,6 +200,10 @@ def refine(
     with reporter.progress("auditing", len(audited)) as step:
         truth = work.audit(audited, step)
     final.put(audited, truth)
+    judged = _audit(truth, learned[audited])
+    failed = _failure(judged)
+    if failed is not None:
+        final.flag()
     total = _sum_of_logs(final, refined, population, learned, audited, truth)
     held = min(_HELD_OUT, int(_HELD_OUT_SHARE * done))
     entries["held_out"] = np.sort(_draw(entries["refined"], held, [seed, 2]))
@@ -214,24 +226,27 @@ def refine(
         "learned": int((final.source == 0).sum()),
         "flagged_still_learned": int(np.isinf(spread[final.source == 0]).sum()),
         "population": len(population),
-        "audit": {**_audit(truth, learned[audited]), "entries": audited.tolist()},
+        "audit": {**judged, "entries": audited.tolist()},
+        "failed": failed,
         "work": _saved(work, int(computable.sum())),
         "sum_of_logs": total,
-        "status": {name: exact.by_status(np.bincount(final.status, minlength=len(Status)))},
+        "status": {name: by_status(count_statuses(final.status))},
         "data": about["inputs"],
         "output": str(output),
         "folder": f"{output}.refine",
     }
-    result["warnings"] = _alarms(result["audit"])
+    result["warnings"] = [failed] if failed is not None else _alarms(result["audit"])
     result["summary"] = _say(result)
     result["verdict"] = _verdict(result)
     for text in result["warnings"]:
         reporter.warning(text)
+    sample.source.refuse_changes()
     sample.write(output, final, about)
     _attach(result, entries, spread, final, truth, learned[audited], limit.tolerance)
     if not keep_parts:
         work.parts.remove()
-    return result
+        return result
+    return result | {"parts": work.parts}
 
 
 def _which(surrogate: Surrogate, weight: str | None, process: str, model: str | Path) -> str:
@@ -252,34 +267,27 @@ def _which(surrogate: Surrogate, weight: str | None, process: str, model: str | 
     )
 
 
-def _differences(surrogate: Surrogate, alpha: engine.Hypothesis) -> Iterator[str]:
-    """What the model says it learned, where it is not what will be computed."""
-    learned = surrogate.about.get("process")
-    if learned is not None and learned != alpha.process.name:
-        yield f"the model was trained for the process {learned!r}, and {alpha.process.name!r} is computed"
-    computed = json.loads(json.dumps(alpha.describe()))
-    for path in surrogate.about.get("configuration", {}).get("output_paths", ()):
-        try:
-            entries = read_provenance(path).get("hypotheses", [])
-        except (DeepMEMError, OSError):  # labels that are gone, or that other programs made
-            continue
-        for entry in entries:
-            if entry.get("process") == computed["process"]:
-                there, here = _flat(entry), _flat(computed)
-                if differ := [
-                    f"{key} {there.get(key)}, not {value}"
-                    for key, value in here.items()
-                    if there.get(key) != value
-                ]:
-                    yield f"{path}, which the model was trained on, has {'; '.join(differ)}"
+def _refuse_another(surrogate: Surrogate, name: str, alpha: engine.Hypothesis, force: bool) -> Iterator[str]:
+    """See that the weight learned is of the hypothesis that is computed, as far as the model says it.
 
-
-def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        k: v
-        for key, value in values.items()
-        for k, v in (value if isinstance(value, dict) else {key: value}).items()
-    }
+    **Raises** `UsageError` where the two differ, which is returned with `force`.
+    """
+    known = described(surrogate.about)
+    entry = known.get(name, next(iter(known.values())) if len(known) == len(surrogate.weights) == 1 else None)
+    process = surrogate.about.get("process")
+    if entry is not None:
+        differ = differences(entry, json.loads(json.dumps(alpha.describe())))
+    else:
+        differ = [] if process is None else differences({"process": process}, {"process": alpha.process.name})
+    if not differ:
+        return
+    text = (
+        f"the model's weight {name} was learned for another hypothesis than the one to be computed: "
+        f"{'; '.join(differ)}"
+    )
+    if not force:
+        raise UsageError(f"{text} (--force mixes them all the same)")
+    yield text
 
 
 def _spread(learned: Weight) -> np.ndarray:
@@ -386,6 +394,10 @@ class _Refined:
         self.value[entries], self.error[entries] = found.value, found.error
         self.status[entries], self.source[entries] = found.status, 1
 
+    def flag(self) -> None:
+        """Call what is learned unlike what was learned from: an audit has shown it."""
+        self.status[(self.source == 0) & (self.status == Status.GOOD)] = Status.OUTSIDE_TRAINING
+
     @property
     def weight(self) -> Weight:
         return Weight(self.value, self.error, self.status, self.source)
@@ -471,7 +483,9 @@ def _audit(truth: Weight, learned: Weight) -> dict[str, Any]:
     t, p = truth[judged], learned[judged]
     result: dict[str, Any] = {"events": len(truth), "judged": len(t)}
     if len(t) < 2:
-        return result | dict.fromkeys(("bias", "sum_bias", "coverage", "pulls", "calibration"))
+        return result | dict.fromkeys(
+            ("bias", "median", "typical_deviation", "sum_bias", "coverage", "pulls", "calibration")
+        )
     # the mean of 1/(1 + noise) is above 1 by the noise's variance
     ratio = p.value / t.value - 1 - np.nan_to_num(t.error / t.value) ** 2
     total = float(p.value.sum() / t.value.sum())
@@ -479,12 +493,43 @@ def _audit(truth: Weight, learned: Weight) -> dict[str, Any]:
     honesty = metrics.honesty(t, p)
     return result | {
         "bias": {"value": float(ratio.mean()), "error": float(ratio.std(ddof=1) / len(t) ** 0.5)},
+        "median": {
+            "value": float(np.median(ratio)),
+            "deviation": float((np.sum(ratio > 0) - len(t) / 2) / (len(t) ** 0.5 / 2)),
+        },
+        "typical_deviation": float(np.median(np.abs(ratio))),
         "sum_bias": {"value": total - 1, "error": scatter},
         "largest_deviation": float(np.abs(ratio).max()),
         "coverage": honesty["coverage"],
         "pulls": honesty["pulls"],
         "calibration": calibration(honesty),
     }
+
+
+def _failure(audit: Mapping[str, Any]) -> str | None:
+    """Why learned weights are wrong, where an audit shows it: off by more than 2 % and five standard errors.
+
+    By their mean; where single events are off by far more than the rest, by their median (half of the ratios
+    would lie on either side of 1); or, off either way, by 95 % intervals that cover less than half.
+    """
+    bias = audit["bias"]
+    if bias is None:
+        return None
+    median, typical = audit["median"], audit["typical_deviation"]
+    wide = (audit["coverage"] or {}).get("within_1.96", {"covered": 1.0, "deviation": 0.0})
+    wrong = (
+        abs(bias["value"]) > max(_WRONG, _SURELY * bias["error"]),
+        abs(median["value"]) > _WRONG and abs(median["deviation"]) > _SURELY,
+        typical > _WRONG and wide["covered"] < _HALF_COVERED and wide["deviation"] < -_SURELY,
+    )
+    if not any(wrong):
+        return None
+    return (
+        f"THE LEARNED WEIGHTS ARE WRONG: {audit['judged']} that were audited are off by {_signed(bias)} on "
+        f"average and by {100 * median['value']:+.3g} % in the median, half of them by more than "
+        f"{100 * typical:.3g} %. Those that stay learned have status 4. See that process and parameters are "
+        "those that the model was trained for, or train on events like these"
+    )
 
 
 def _alarms(audit: Mapping[str, Any]) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from importlib.metadata import version
@@ -22,14 +23,16 @@ import numpy as np
 
 from deepmem.columns import check_units
 from deepmem.config import Config
-from deepmem.data.files import check_writable, make_folder, write_text
+from deepmem.data.files import check_writable, make_folder, owned, sha256, write_text
+from deepmem.data.identity import EventHashes, refuse_other_events, refuse_other_labels
 from deepmem.data.loaders import LOADERS, Loader, Paired, Rows, ahead
+from deepmem.data.provenance import described, differences
 from deepmem.data.root import Source, read_provenance, read_weights, write_weights
 from deepmem.errors import DeepMEMError, UsageError
 from deepmem.evaluation import metrics
 from deepmem.evaluation.report import read_history, report, write_evidence
-from deepmem.event import Status, Weight
-from deepmem.exact import by_status, compute_files
+from deepmem.event import Status, Weight, by_status, count_statuses
+from deepmem.exact import compute_files
 from deepmem.generate import generate
 from deepmem.physics.pdf import PdfNotFoundError
 from deepmem.physics.processes import all_processes, find_process
@@ -40,10 +43,11 @@ from deepmem.surrogate.features import FeatureMap
 from deepmem.surrogate.guide import Guide
 from deepmem.surrogate.model import Surrogate, energy_unit, load_scaler, save_scaler
 from deepmem.surrogate.network import Network, build_members
-from deepmem.surrogate.preparation import Preparation, Prepared, unit_factors
+from deepmem.surrogate.preparation import Preparation, Prepared, unit_factors, unusable_weights
 from deepmem.surrogate.training import Recipe, Record, Training, history_line
 
 _GUIDED_AT_ONCE = 1_000  # events, some seconds of work
+_LARGEST_NOISE = 0.5  # relative error of labels in the mean from which they hardly say anything
 
 
 def on_device(number: int | None) -> AbstractContextManager[Any]:
@@ -70,7 +74,12 @@ def on_device(number: int | None) -> AbstractContextManager[Any]:
     return jax.default_device(gpus[number])
 
 
-def paired(config: Config) -> Paired:
+def paired(config: Config, force: bool = False) -> Paired:
+    """The events and weights that a configuration names, entry by entry.
+
+    **Raises** `UsageError` where weights say that they are of other events than those they are paired with,
+    or are of several hypotheses under one name, but for `force`.
+    """
     if not config.output_paths:
         raise UsageError("'output_paths' is missing: the files with the weights of the events")
     there = _weight_branches(config)
@@ -80,13 +89,30 @@ def paired(config: Config) -> Paired:
     own = tuple(f"{name}_error" for name in config.weights)
     if config.weight_errors is None and status and there.issuperset(own):
         errors = own
-    return Paired(
+    data = Paired(
         Source(config.input_paths, config.input_tree, config.columns),
         Source(config.output_paths, config.output_tree, config.weights + errors + status),
         len(config.weights),
         bool(errors),
         bool(status),
     )
+    for events, weights in zip(data.inputs.files, data.weights.files, strict=True):
+        refuse_other_labels(events, weights.path, force)
+    if not force:
+        _refuse_several_hypotheses(data, config.weights)
+    return data
+
+
+def _refuse_several_hypotheses(data: Paired, names: Sequence[str]) -> None:
+    known: dict[str, tuple[str, dict[str, Any]]] = {}
+    for file in data.weights.files:
+        for name, entry in described({"hypotheses": _hypotheses_of(file.path)}).items():
+            first, other = known.setdefault(name, (file.path, entry))
+            if name in names and (differ := differences(other, entry)):
+                raise UsageError(
+                    f"{name} is not the weight of one hypothesis: {first} and {file.path} differ in "
+                    f"{'; '.join(differ)} (--force learns from both)"
+                )
 
 
 def _weight_branches(config: Config) -> frozenset[str]:
@@ -103,12 +129,14 @@ def train(
     device: int | None = None,
     seed: int | None = None,
     resume: bool = False,
+    force: bool = False,
     reporter: Reporter | None = None,
 ) -> Surrogate:
     """Learn weights from events, and keep the model of the lowest validation loss.
 
     **Arguments:** `config`, a path, a dict or a `Config`; `loader`, `epochs`, `device`, `seed` override its
-    keys; `resume`, take up a run that was interrupted: it ends exactly as it would have.
+    keys; `resume`, take up a run that was interrupted: it ends exactly as it would have; `force`, take
+    weights that say they are of other events, or of several hypotheses.
 
     **Returns** the best model, which is also at `save_lowest_loss_model_at`; beside it, in the run folder:
     `metrics.jsonl`, the checkpoint and the training curve.
@@ -122,20 +150,22 @@ def train(
         reporter.warning(
             "'dir_name_processing' is deprecated: write the whole branch names in prefixes and suffixes"
         )
-    with on_device(config.device):
-        return _train(config, resume, reporter)
+    for path in filter(None, (config.save_lowest_loss_model_at, config.save_scaler_at)):
+        check_writable(path)
+    model, log = config.save_lowest_loss_model_at, config.folder / "metrics.jsonl"
+    with owned(model, f"train {model}"), owned(log, f"train {model}"), on_device(config.device):
+        return _train(config, resume, force, reporter)
 
 
-def _train(config: Config, resume: bool, reporter: Reporter) -> Surrogate:
-    data = paired(config)
+def _train(config: Config, resume: bool, force: bool, reporter: Reporter) -> Surrogate:
+    data = paired(config, force)
     for path in filter(None, (config.save_lowest_loss_model_at, config.save_scaler_at)):
         data.inputs.refuse_as_output(path)
         data.weights.refuse_as_output(path)
-        check_writable(path)
     make_folder(config.folder)
     rows = LOADERS[config.loader](data, config.split, config.chunk_entries)
-    features, settings = FeatureMap(config.columns, config.features), _guide(config)
-    guide = None if settings is None else Guide(settings, config.columns)
+    features, guide = FeatureMap(config.columns, config.features), _guide(config)
+    settings = None if guide is None else guide.settings
     preparation = Preparation(features, config.weights, energy_unit(config.unit), guide=guide)
     reporter.message(
         f"{data.num_entries:,} events in {len(data.inputs.files)} file(s), "
@@ -151,8 +181,15 @@ def _train(config: Config, resume: bool, reporter: Reporter) -> Surrogate:
                     step(len(preparation.guided(chunk.inputs[at : at + _GUIDED_AT_ONCE])))
     counts = preparation.fit(_noticing(rows.scan("train"), config, reporter))
     reporter.message(f"training part: {counts}")
+    reporter.message(f"all {data.num_entries:,} entries: {_unusable(data, config)}")
     scaler = preparation.scaler
     assert scaler is not None
+    for name, noise in zip(config.weights, scaler.label_noise * np.log(10), strict=True):
+        if noise > _LARGEST_NOISE:
+            reporter.warning(
+                f"{name}: the labels' errors are {noise:.2g} times the labels themselves, in the mean. Are "
+                "they absolute, and in the labels' own unit ('weight_errors')?"
+            )
     if config.save_scaler_at:
         save_scaler(config.save_scaler_at, scaler, config.columns)
 
@@ -241,12 +278,21 @@ def _train(config: Config, resume: bool, reporter: Reporter) -> Surrogate:
     return result
 
 
-def _guide(config: Config) -> dict[str, Any] | None:
-    """The settings of a guide, with what else the configuration says of exact weights."""
+def _unusable(data: Paired, config: Config) -> str:
+    """How many weights of the files, all parts of them, cannot be learned from, and why."""
+    reasons: Counter[str] = Counter()
+    for start, stop in data.weights.boundaries(0, data.num_entries, config.chunk_entries):
+        reasons.update(unusable_weights(data.labels(start, stop), config.weights)[1])
+    left = ", ".join(f"{number:,} {reason}" for reason, number in sorted(reasons.items()) if number)
+    return f"left out by their weights: {left}" if left else "none is left out by its weight"
+
+
+def _guide(config: Config) -> Guide | None:
+    """The guide, with what else the configuration says of exact weights."""
     if config.guide is None:
         return None
     there = {"response": config.response, "column_names": config.column_names}
-    return {key: value for key, value in there.items() if value} | config.guide
+    return Guide({key: value for key, value in there.items() if value} | config.guide, config.columns)
 
 
 def _unguided(config: Config, data: Paired) -> Iterator[str]:
@@ -330,9 +376,13 @@ def _with_rate(model: Surrogate, rows: Loader, honest: Honest) -> Surrogate:
 
 
 def _hypotheses(data: Paired) -> list[dict[str, Any]]:
-    """What the labels are the weights of, where their file says it."""
+    """What the labels are the weights of, where the first of their files that says anything says it."""
+    return next(filter(None, (_hypotheses_of(file.path) for file in data.weights.files)), [])
+
+
+def _hypotheses_of(path: str) -> list[dict[str, Any]]:
     try:
-        return read_provenance(data.weights.files[0].path).get("hypotheses", [])
+        return read_provenance(path).get("hypotheses", [])
     except DeepMEMError:  # a file of another program
         return []
 
@@ -408,9 +458,12 @@ def test(
     *,
     loader: str | None = None,
     device: int | None = None,
+    force: bool = False,
     reporter: Reporter | None = None,
 ) -> dict[str, Any]:
     """Compare a model with the true weights of the test part.
+
+    **Arguments:** as for `train`.
 
     **Returns** per weight what `evaluation.metrics.compare` and `honesty` do, the loss, and what was left
     out; also in `test.json` in the run folder, with the figure at `save_testing_histogram_at` and the page
@@ -425,7 +478,7 @@ def test(
     with on_device(config.device):
         model = _model_of(config)
         # whichever loader trains, a part is read in file order, chunk by chunk
-        rows = Loader(paired(config), config.split, config.chunk_entries)
+        rows = Loader(paired(config, force), config.split, config.chunk_entries)
         total = rows.size("test")
         if total == 0:
             raise UsageError(f"split {list(config.split)} leaves no test part to test on")
@@ -462,6 +515,7 @@ def test(
         pairs,
         {
             "model": config.model_to_load,
+            "model_file_sha256": sha256(config.model_to_load),
             "figure": config.save_testing_histogram_at,
             "file": str(config.folder / "test.json"),
             "weight_unit": config.weight_unit,
@@ -563,9 +617,10 @@ def predict(
         source.refuse_as_output(output)
         check_writable(output)
         provenance = surrogate.provenance("predict") | {"inputs": source.provenance()}
+        hashes = EventHashes(surrogate.columns)
         unit = unit_factors(surrogate.columns, energy_unit(surrogate.unit))
         names = surrogate.weights if at is None else tuple(surrogate.at({}, at))
-        counts = {name: np.zeros(len(Status), dtype=int) for name in names}
+        counts: dict[str, Any] = dict.fromkeys(names, 0)
         bounds = source.boundaries(0, source.num_entries, chunk_entries)
         test = surrogate.sample_test()
         with (
@@ -576,12 +631,15 @@ def predict(
                 if start == 0:
                     for text in check_units(table * unit, surrogate.columns):
                         reporter.warning(text)
+                hashes.add(table)
                 weights = surrogate.predict_and_test(table, test)
                 weights = weights if at is None else surrogate.at(weights, at)
                 writer.append(weights, kept)
                 for name, weight in weights.items():
-                    counts[name] += np.bincount(weight.status, minlength=len(Status))
+                    counts[name] = counts[name] + count_statuses(weight.status)
                 step(len(table))
+            source.refuse_changes()
+            provenance["events"] = hashes.to_dict()
     return {
         "events": source.num_entries,
         "output": str(output),
@@ -617,22 +675,34 @@ def compare(
     *,
     truth_name: str | None = None,
     predicted_name: str | None = None,
+    flagged: bool = False,
+    force: bool = False,
 ) -> dict[str, Any]:
     """Figures for any two sets of weights, entry by entry.
 
     **Arguments:** `truth`, `predicted`, ROOT files (`path:tree`) with a weight each; `output`, a folder for
-    `compare.png` and `compare.json`.
+    `compare.png` and `compare.json`; `flagged`, whether events outside a model's training range (status 4)
+    enter; `force`, whether files that say they are of other events are taken all the same.
 
-    **Raises** `UsageError` where a file is wrong, or the two differ in their number of entries.
+    **Raises** `UsageError` where a file is wrong, or the two are not of the same events.
     """
     t, p = read_weights(truth, truth_name), read_weights(predicted, predicted_name or truth_name)
     if len(t) != len(p):
         raise UsageError(
             f"{truth} has {len(t)} entries and {predicted} {len(p)}: they must be of the same events"
         )
+    remarks = refuse_other_events([truth, predicted], force)
+    left = np.zeros(len(t), dtype=bool)
+    if not flagged:
+        left = (t.status == Status.OUTSIDE_TRAINING) | (p.status == Status.OUTSIDE_TRAINING)
+        t, p = (dataclasses.replace(each, value=np.where(left, np.nan, each.value)) for each in (t, p))
     result = metrics.compare(t.value, p.value)
     if not result["events"]:
         raise UsageError(f"{truth} and {predicted} have no event with a valid weight in both")
+    result["statuses"] = {
+        what: by_status(count_statuses(each.status)) for what, each in (("truth", t), ("predicted", p))
+    }
+    result |= {"flagged_left_out": int(left.sum()), "remarks": remarks}
     name = truth_name or predicted_name or "weight"
     folder = Path(output)
     make_folder(folder)

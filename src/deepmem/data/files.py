@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
+import secrets
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from deepmem.errors import UsageError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 # Conditions of the file system that a user can mend, as opposed to faults of the program.
 _MENDABLE = {
@@ -23,6 +33,14 @@ _MENDABLE = {
     errno.EISDIR: "it is a folder",
     errno.EEXIST: "a part of its path is a file, not a folder",
     errno.ENAMETOOLONG: "the name is too long",
+    errno.ELOOP: "its links lead in a circle",
+    errno.EINVAL: "such a name is not possible there",
+    errno.ENXIO: "there is nothing that could be written to",
+    errno.ENODEV: "there is nothing that could be written to",
+    errno.EIO: "the disk fails",
+    errno.ESTALE: "the network's file system has lost it",
+    errno.ENOTSUP: "the file system cannot do that",
+    errno.EBUSY: "it is in use",
 }
 
 
@@ -40,8 +58,13 @@ def explained(path: Path) -> Iterator[None]:
 
 def make_folder(folder: Path) -> None:
     """Make a folder and its parents. **Raises** `UsageError` where that is not possible."""
-    with explained(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with explained(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+    except (FileNotFoundError, ValueError) as error:  # /proc, or a name with a NUL
+        if isinstance(error, UsageError):
+            raise
+        raise UsageError(f"cannot write {str(folder)!r}: no folder can be made there") from None
 
 
 @contextmanager
@@ -49,14 +72,15 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     """A temporary path beside `path`, which is renamed to it when all went well and removed when not.
 
     Missing parent folders are made. A process killed meanwhile leaves only the temporary file,
-    `.NAME.PID.part`.
+    `.NAME.PID-RANDOM.part`.
 
     **Raises** `UsageError` where the place cannot be written to.
     """
     path = Path(path)
     _refuse_other_than_file(path)
     make_folder(path.parent)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    # the same number may be that of a process on another machine
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
         with explained(path):
             # begun with the user's own permissions: some writers make their files private
@@ -86,7 +110,9 @@ def check_writable(path: str | Path) -> None:
 
 def _refuse_other_than_file(path: Path) -> None:
     # Renaming over a device or a pipe would replace it.
-    if path.exists() and not path.is_file():
+    with explained(path):
+        other = path.exists() and not path.is_file()
+    if other:
         raise UsageError(f"cannot write {path}: it exists and is not a regular file")
 
 
@@ -100,3 +126,85 @@ def sha256(path: str | Path) -> str:
     """The SHA-256 of a file's content, in hexadecimal digits."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def owned(path: str | Path, doing: str) -> Iterator[None]:
+    """Nobody else works on `path` meanwhile: one process at a time, on whichever machine sees its folder.
+
+    The claim is a lock on `.NAME.lock` beside it, which says who has it; a process that dies loses it.
+
+    **Raises** `UsageError` that says who is doing what since when.
+    """
+    path = Path(path)
+    make_folder(path.parent)
+    lock = path.with_name(f".{path.name}.lock")
+    with explained(path):
+        file = _claimed(lock, path)
+    try:
+        claim = {"process": os.getpid(), "host": socket.gethostname(), "doing": doing}
+        claim["since"] = datetime.now(UTC).isoformat(timespec="seconds")
+        file.seek(0)
+        file.truncate()
+        file.write(json.dumps(claim))
+        file.flush()
+        yield
+    finally:
+        lock.unlink(missing_ok=True)
+        file.close()
+
+
+def _claimed(lock: Path, path: Path) -> Any:
+    """The lock's file, locked and open."""
+    while True:
+        file = lock.open("a+", encoding="utf-8")
+        try:
+            free = _try_lock(file)
+        except OSError:  # a file system without locks: what the file says must do
+            free = _gone(_claim(file))
+        if not free:
+            process, host, since, doing = (
+                _claim(file).get(key, "?") for key in ("process", "host", "since", "doing")
+            )
+            file.close()
+            raise UsageError(
+                f"{path} is being written by process {process} on {host}, since {since} ({doing}): wait "
+                f"until it has finished, or choose another name (if that process is no more, remove {lock})"
+            )
+        # whoever had it may have removed the file between our opening and locking it
+        if lock.exists() and os.fstat(file.fileno()).st_ino == lock.stat().st_ino:
+            return file
+        file.close()
+
+
+def _try_lock(file: Any) -> bool:
+    if fcntl is None:
+        raise OSError(errno.ENOLCK, "no locks on this system")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _claim(file: Any) -> dict[str, Any]:
+    file.seek(0)
+    try:
+        return json.loads(file.read() or "{}")
+    except json.JSONDecodeError:  # it is being written
+        return {}
+
+
+def _gone(claim: dict[str, Any]) -> bool:
+    """Whether a claim is nobody's: there is none, or its process on this machine is no more."""
+    if not claim:
+        return True
+    if claim.get("host") != socket.gethostname():
+        return False
+    try:
+        os.kill(claim["process"], 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return claim["process"] == os.getpid()

@@ -108,10 +108,14 @@ class Paired:
         return self.inputs.num_entries
 
     def read(self, start: int, stop: int, pool: ThreadPoolExecutor | None = None) -> Rows:
+        return self.labels(start, stop, pool)._replace(inputs=self.inputs.read(start, stop, pool))
+
+    def labels(self, start: int, stop: int, pool: ThreadPoolExecutor | None = None) -> Rows:
+        """The same rows with no inputs."""
         labels = self.weights.read(start, stop, pool)
         k = self._count
         return Rows(
-            self.inputs.read(start, stop, pool),
+            np.empty((stop - start, 0)),
             labels[:, :k],
             labels[:, k : 2 * k] if self._with_errors else None,
             labels[:, -k:] if self._with_status else None,

@@ -60,6 +60,13 @@ class TreeFile:
     path: str
     tree: Any
     columns: tuple[str, ...]
+    stamp: tuple[int, int, int] | None = None
+    """Of a local file when it was opened: what changes when it is written."""
+
+    @property
+    def uuid(self) -> str:
+        """The identifier that ROOT gives a file when it makes one."""
+        return str(getattr(self.tree.file, "uuid", ""))
 
     @property
     def address(self) -> str:
@@ -72,6 +79,10 @@ class TreeFile:
     @cached_property
     def branches(self) -> frozenset[str]:
         return frozenset(self.tree.keys(recursive=True))
+
+    def has(self, name: str) -> bool:
+        """Whether there is a branch for a column."""
+        return self.locate(name)[0] in self.branches
 
     def locate(self, name: str) -> tuple[str, int | None]:
         """The branch of a column, and which element of it: `w[0]` is a branch where one is called that.
@@ -151,6 +162,7 @@ def open_tree(path: str, tree: str | None, columns: Sequence[str]) -> TreeFile:
     """
     if "://" not in path and not Path(path).exists():
         raise UsageError(f"{path} does not exist")
+    stamp = _stamp(path)
     try:
         # Chunks are read once: caching their arrays would only make memory grow.
         file = uproot.open(path, array_cache=None)
@@ -178,10 +190,20 @@ def open_tree(path: str, tree: str | None, columns: Sequence[str]) -> TreeFile:
         raise UsageError(
             f"{path}: the tree {tree!r} cannot be read (a truncated or damaged file?): {_first_line(error)}"
         ) from error
-    found = TreeFile(path, opened, tuple(columns))
+    found = TreeFile(path, opened, tuple(columns), stamp)
     for name in columns:
         _check_column(found, name, known)
     return found
+
+
+def _stamp(path: str) -> tuple[int, int, int] | None:
+    if "://" in path:
+        return None
+    try:
+        found = Path(path).stat()
+    except FileNotFoundError:
+        return 0, 0, 0
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 _NUMBER = re.compile(
@@ -342,16 +364,26 @@ class Source:
         return np.unique(np.concatenate(edges))
 
     def provenance(self) -> list[dict[str, Any]]:
-        """Path, tree, entries and (of a local file) SHA-256 of each file."""
+        """Path, tree, entries and SHA-256 of each file; of one that is not local, ROOT's own identifier."""
         return [
             {
                 "path": file.path,
                 "tree": file.tree.name,
                 "entries": file.num_entries,
-                "sha256": None if "://" in file.path else sha256(file.path),
+                **(
+                    {"sha256": None, "uuid": file.uuid}
+                    if file.stamp is None
+                    else {"sha256": sha256(file.path)}
+                ),
             }
             for file in self.files
         ]
+
+    def refuse_changes(self) -> None:
+        """**Raises** `DeepMEMError` where a file is no longer the one that was opened."""
+        for file in self.files:
+            if file.stamp != _stamp(file.path):
+                raise DeepMEMError(f"{file.path} was changed while it was read: start again")
 
 
 TREE = "deepmem"
@@ -409,15 +441,15 @@ def write_weights(
 ) -> Iterator[WeightWriter]:
     """A weight file, complete under its name when the block ends and absent when it fails.
 
-    **Arguments:** `names` of the weights; `provenance`, written as JSON beside the tree; `kept`, further
-    branches; `with_neutrinos`, the weights that bring momenta of neutrinos.
+    **Arguments:** `names` of the weights; `provenance`, written as JSON beside the tree when the block ends;
+    `kept`, further branches; `with_neutrinos`, the weights that bring momenta of neutrinos.
 
     **Raises** `UsageError` where the file cannot be written.
     """
     # Level 1: weights are nearly random bits, a higher one costs time and saves nothing.
     with whole_file(path) as temporary, uproot.recreate(temporary, compression=uproot.ZSTD(1)) as file:
-        file["provenance"] = json.dumps(provenance, ensure_ascii=True)
         yield WeightWriter(file, names, with_source, kept or {}, with_neutrinos)
+        file["provenance"] = json.dumps(provenance, ensure_ascii=True)
 
 
 def read_weights(path: str | Path, name: str | None = None, tree: str | None = None) -> Weight:

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import erf
 
-from deepmem.event import Status, Weight
+from deepmem.event import Status, Weight, by_status, count_statuses
 
 BINS = 10
 
@@ -138,14 +138,14 @@ def honesty(truth: Weight, predicted: Weight) -> dict[str, Any]:
             for low, high, inside in _bins(minus_log, edges)
         ],
         "noise_floor_q68": _noise_floor(truth[positive & (predicted.status == Status.GOOD)]),
-        "truth_by_status": _by_status(truth.status),
+        "truth_by_status": by_status(count_statuses(truth.status)),
         "predicted_by_status": {
             key: {
                 "events": number,
                 "fraction": number / len(predicted),
                 **_figures_of_status(truth, predicted, z, positive & (predicted.status == int(key[0]))),
             }
-            for key, number in _by_status(predicted.status).items()
+            for key, number in by_status(count_statuses(predicted.status)).items()
         },
     }
 
@@ -200,11 +200,6 @@ def _noise_floor(truth: Weight) -> float | None:
 
     highest = 2 * float(width.max())
     return 0.0 if highest == 0 or excess(0.0) >= 0 else float(brentq(excess, 0.0, highest, rtol=1e-6))
-
-
-def _by_status(status: np.ndarray) -> dict[str, int]:
-    numbers = np.bincount(status, minlength=len(Status))
-    return {f"{s.value} {s.meaning}": int(numbers[s]) for s in Status if numbers[s]}
 
 
 def _figures_of_status(

@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from deepmem.data.files import make_folder, whole_file, write_text
+from deepmem.data.files import make_folder, sha256, whole_file, write_text
 from deepmem.errors import UsageError
 from deepmem.evaluation import metrics, plots
 from deepmem.event import Status, Weight
@@ -89,6 +89,10 @@ def report(folder: str | Path) -> dict[str, Any]:
         test = _read(folder / "test.json", "run 'deepmem test' first, or name what 'deepmem refine' wrote")
     sources = [test, *parts.values()]
     history = read_history(folder / "metrics.jsonl")
+    if outdated := _outdated(test, history):
+        raise UsageError(
+            f"the test in {folder} is of an earlier model ({outdated}): run 'deepmem test' again"
+        )
     numbers: dict[str, Any] = {
         "made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "verdict": {name: verdict(figures) for name, figures in test["weights"].items()}
@@ -120,6 +124,19 @@ def report(folder: str | Path) -> dict[str, Any]:
         "numbers": str(folder / "report.json"),
         "verdict": numbers["verdict"],
     }
+
+
+def _outdated(test: Mapping[str, Any], history: list[dict[str, Any]]) -> str | None:
+    """Why a test is not of the model that is there now; None where it is, or nothing tells."""
+    path, tested = Path(test.get("model", "")), test.get("model_file_sha256")
+    if tested is None:
+        return None
+    if path.is_file():
+        return None if sha256(path) == tested else f"{path} has changed since"
+    kept, loss = _training(history).get("lowest_loss"), test.get("model_card", {}).get("loss")
+    if kept is None or loss is None or np.isclose(kept, loss, rtol=1e-6):
+        return None
+    return f"its loss was {loss:.6g}, that of the training in the folder is {kept:.6g}"
 
 
 def _read(path: Path, otherwise: str) -> dict[str, Any]:
@@ -203,7 +220,7 @@ def _accuracy(honesty: Mapping[str, Any]) -> tuple[str, str]:
             "bad",
             "No unflagged test event has a positive weight in both: nothing can be said of accuracy.",
         )
-    worst = 10 ** good["q95"] - 1
+    worst = _factor(good["q95"]) - 1
     text = (
         f"Of {good['events']:,} unflagged test events 68 % are within {_relative(good['q68'])} of the true "
         f"weight and 95 % within {_relative(good['q95'])}; the sum of the weights is off by "
@@ -219,9 +236,14 @@ def _accuracy(honesty: Mapping[str, Any]) -> tuple[str, str]:
     return "bad", f"{text}: do not rely on single weights, compute them exactly (refine)."
 
 
+def _factor(delta: float) -> float:
+    """10^Δ, at most 1e300: what errors on a wrong scale make of it is no number."""
+    return 10 ** min(delta, 300.0)
+
+
 def _relative(delta: float) -> str:
     """A |Δ| of log10 w as a relative difference of the weight."""
-    return _percent(10**delta - 1)
+    return _percent(_factor(delta) - 1)
 
 
 def _percent(fraction: float) -> str:
@@ -509,6 +531,9 @@ def _weight_tables(figures: Mapping[str, Any]) -> Iterator[str]:
             for key, value in honesty["predicted_by_status"].items()
         ],
     )
+    if by_status := honesty.get("truth_by_status"):
+        yield "<h3>By status of the label: errors are judged on status 0 alone</h3>"
+        yield _pairs({key.partition(":")[0]: number for key, number in by_status.items()})
     if bins := honesty["bins_of_minus_log10_predicted"]:
         yield "<h3>Coverage in ten bins of predicted weight, deviation in standard errors</h3>"
         yield _table(

@@ -99,6 +99,7 @@ class PartonDensity(eqx.Module):
     partons: tuple[int, ...] = eqx.field(static=True)
     index_steps: int = eqx.field(static=True)
     name: str = eqx.field(static=True)
+    sha256: str = eqx.field(static=True, default="")
 
     def select(self, *partons: int) -> PartonDensity:
         """The same density for these PDG codes alone, in this order (0 is read as 21, the gluon).
@@ -347,6 +348,7 @@ def read(path: Path) -> PartonDensity:
         partons=partons,
         index_steps=steps,
         name=name,
+        sha256=__import__("hashlib").sha256(path.read_bytes()).hexdigest(),
     )
 
 

@@ -30,6 +30,7 @@ nothing is done about that.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -68,6 +69,10 @@ class Resolution(eqx.Module):
         """σ in GeV at an energy in GeV."""
         require_double("a transfer function")
         return jnp.sqrt(self.a**2 * energy**2 + self.b**2 * energy + self.c**2)
+
+    def to_dict(self) -> dict[str, float]:
+        """The terms, as a configuration names them."""
+        return {"a": float(self.a), "b": float(self.b), "c": float(self.c)}
 
     def derivative(self, energy: Values) -> Array:
         """dσ/dE."""
@@ -112,6 +117,10 @@ class Response(eqx.Module):
     @abstractmethod
     def scale(self, energy: Values) -> Array:
         """The width of the response's core at an energy, in GeV."""
+
+    @abstractmethod
+    def to_dict(self) -> dict[str, Any]:
+        """The entry of a configuration that makes this response: every number it depends on, by content."""
 
     def linear(self, u: Values, rec: Values, mass: Values = 0.0) -> Point:
         """E_gen linear in u over the support, and T · dE_gen/du."""
@@ -184,6 +193,9 @@ class Gaussian(Response):
     def scale(self, energy: Values) -> Array:
         return self.resolution.sigma(energy)
 
+    def to_dict(self) -> dict[str, Any]:
+        return {"kind": "gaussian", **self.resolution.to_dict(), "reach": float(self.reach)}
+
     def _level(self, rec: Values, gen: Values) -> Array:
         return ndtr((gen - rec) / self.resolution.sigma(gen))
 
@@ -236,6 +248,15 @@ class DoubleGaussian(Response):
     def scale(self, energy: Values) -> Array:
         return self.core.sigma(energy)
 
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "kind": "double_gaussian",
+            "fraction": float(self.fraction),
+            "core": self.core.to_dict() | {"bias": float(self.core_bias)},
+            "tail": self.tail.to_dict() | {"bias": float(self.tail_bias)},
+            "reach": float(self.reach),
+        }
+
     def _components(self) -> tuple[tuple[Values, Resolution, Values], ...]:
         return (1 - self.fraction, self.core, self.core_bias), (self.fraction, self.tail, self.tail_bias)
 
@@ -276,6 +297,10 @@ class CrystalBall(Response):
 
     def scale(self, energy: Values) -> Array:
         return self.resolution.sigma(energy)
+
+    def to_dict(self) -> dict[str, Any]:
+        shape = {"alpha": float(self.alpha), "n": float(self.n), "loss": float(self.loss)}
+        return {"kind": "crystal_ball", **self.resolution.to_dict(), **shape}
 
     def _areas(self) -> tuple[Array, Array]:
         """∫ of the tail and of the core over z, the peak's height being 1."""
@@ -396,6 +421,14 @@ class Binned(Response):
         mean = (column * middle).sum(axis=-1)
         return jnp.sqrt((column * (middle - mean[..., None]) ** 2).sum(axis=-1))
 
+    def to_dict(self) -> dict[str, Any]:
+        names = {
+            "gen_edges": self.gen_edges,
+            "difference_edges": self.difference_edges,
+            "density": self.contents,
+        }
+        return {"kind": "binned"} | {name: np.asarray(array).tolist() for name, array in names.items()}
+
     def _column(self, gen: Values) -> Array:
         edges = jnp.asarray(self.gen_edges)
         return jnp.clip(jnp.searchsorted(edges, gen, side="right") - 1, 0, len(edges) - 2)
@@ -423,6 +456,9 @@ class Delta(Response):
 
     def scale(self, energy: Values) -> Array:
         return jnp.zeros_like(energy)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"kind": "delta"}
 
 
 class Custom(Response):
@@ -457,6 +493,34 @@ class Custom(Response):
     def scale(self, energy: Values) -> Array:
         return energy * (self.high - jnp.asarray(self.low)) / 10
 
+    def to_dict(self) -> dict[str, Any]:
+        """Also the SHA-256 of its `values`, eight digits each: a function has no other content to compare."""
+        plain = (
+            self.function.func if isinstance(self.function, jax.tree_util.Partial) else type(self.function)
+        )
+        return {
+            "kind": "function",
+            "function": f"{plain.__module__}:{plain.__qualname__}",
+            "low": float(self.low),
+            "high": float(self.high),
+            "values": _hash_of_values(self.function, float(self.low), float(self.high)),
+        }
+
+
+_GEN = (10.0, 30.0, 100.0, 300.0, 1000.0)
+"""Energies at which a user's own density is looked at, GeV."""
+
+
+def _values(function: Callable[[Any, Any], Any], gen: float, rec: np.ndarray) -> np.ndarray:
+    with double_precision():
+        return np.asarray(function(rec, gen))
+
+
+def _hash_of_values(function: Callable[[Any, Any], Any], low: float, high: float) -> str:
+    ratio = np.linspace(low, high, 201)
+    values = np.stack([_values(function, gen, gen * ratio) * np.ones_like(ratio) for gen in _GEN])
+    return hashlib.sha256(" ".join(f"{value:.7e}" for value in values.ravel()).encode()).hexdigest()
+
 
 def custom(function: Callable[[Any, Any], Any], low: float, high: float) -> Custom:
     """A response from a user's density, checked: ∫ function(rec, gen) drec = 1 to 1e-3 at five energies.
@@ -470,10 +534,9 @@ def custom(function: Callable[[Any, Any], Any], low: float, high: float) -> Cust
             f"a response's bounds of E_rec/E_gen must be 0 < low < high, got {low} and {high}"
         )
     nodes, weights = np.polynomial.legendre.leggauss(400)
-    for gen in (10.0, 30.0, 100.0, 300.0, 1000.0):
+    for gen in _GEN:
         rec = gen * (low + (high - low) * (nodes + 1) / 2)
-        with double_precision():
-            integral = float(np.sum(np.asarray(function(rec, gen)) * weights) * gen * (high - low) / 2)
+        integral = float(np.sum(_values(function, gen, rec) * weights) * gen * (high - low) / 2)
         if not abs(integral - 1) < 1e-3:
             raise TransferError(
                 f"a response must integrate to 1 over E_rec: between {low} and {high} times E_gen = {gen:g} "
@@ -497,6 +560,14 @@ class ByEta(eqx.Module):
     def dimensions(self) -> int:
         """Integrations per particle."""
         return self.responses[0].dimensions
+
+    def to_dict(self) -> dict[str, Any] | list[dict[str, Any]]:
+        """The entry of a configuration that makes these responses, for `response`."""
+        entries = [each.to_dict() for each in self.responses]
+        if len(entries) == 1:
+            return entries[0]
+        ends = [{"eta_max": float(bound)} for bound in np.asarray(self.bounds)]
+        return [entry | end for entry, end in zip(entries, [*ends, {}], strict=True)]
 
     def at(self, eta: Values) -> Response:
         """The response of the region that `eta` lies in (a number; batch from outside)."""
@@ -538,6 +609,9 @@ class _Chosen(Response):
     def scale(self, energy: Values) -> Array:
         return self._take([response.scale(energy) for response in self.responses])
 
+    def to_dict(self) -> dict[str, Any]:
+        raise TransferError("one of several responses is described by all of them, see ByEta")
+
     def _take(self, values: Sequence[Values]) -> Array:
         return jnp.stack(jnp.broadcast_arrays(*values))[self.index]
 
@@ -551,6 +625,10 @@ class MissingMomentum(eqx.Module):
 
     b: Values = 0.0
     c: Values = 0.0
+
+    def to_dict(self) -> dict[str, float]:
+        """The entry of a configuration that makes this response."""
+        return {"b": float(self.b), "c": float(self.c)}
 
     def sigma(self, activity: Values = 0.0) -> Array:
         """σ of one component in GeV."""
@@ -685,7 +763,18 @@ def _crystal_ball(entry: Mapping[str, Any], where: str) -> Response:
 
 
 def _binned(entry: Mapping[str, Any], where: str) -> Response:
-    return Binned.from_root(str(_required(entry, "file", where)))
+    if "file" in entry:
+        if len(entry.keys() - {"kind", "eta_max"}) > 1:
+            raise TransferError(f"{where}: give a file with a histogram, or edges and density, and not both")
+        return Binned.from_root(str(entry["file"]))
+    gen, difference = (
+        np.asarray(_required(entry, f"{axis}_edges", where), dtype=float) for axis in ("gen", "difference")
+    )
+    density = np.asarray(_required(entry, "density", where), dtype=float)
+    made = Binned.from_counts(density * np.diff(difference), gen, difference)
+    # not normalised once more, so that it is the same to the last bit as what `to_dict` was of
+    same = np.allclose(made.contents, density, rtol=1e-9, atol=0)
+    return Binned(gen, difference, density) if same else made
 
 
 def _function(entry: Mapping[str, Any], where: str) -> Response:
@@ -697,15 +786,18 @@ def _function(entry: Mapping[str, Any], where: str) -> Response:
         raise TransferError(
             f"{where}.function: no function {name!r} (expected module:name): {error}"
         ) from error
-    return custom(function, float(_required(entry, "low", where)), float(_required(entry, "high", where)))
+    made = custom(function, float(_required(entry, "low", where)), float(_required(entry, "high", where)))
+    if entry.get("values") not in (None, made.to_dict()["values"]):
+        raise TransferError(f"{where}.function: {name!r} gives other values than when this was written")
+    return made
 
 
 _KINDS: dict[str, tuple[Callable[[Mapping[str, Any], str], Response], set[str]]] = {
     "gaussian": (_gaussian, {"r", "a", "b", "c", "reach"}),
     "double_gaussian": (_double_gaussian, {"fraction", "core", "tail", "reach"}),
     "crystal_ball": (_crystal_ball, {"r", "a", "b", "c", "alpha", "n", "loss"}),
-    "binned": (_binned, {"file"}),
-    "function": (_function, {"function", "low", "high"}),
+    "binned": (_binned, {"file", "gen_edges", "difference_edges", "density"}),
+    "function": (_function, {"function", "low", "high", "values"}),
     "delta": (lambda entry, where: Delta(), set()),
 }
 

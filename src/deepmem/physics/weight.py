@@ -165,8 +165,20 @@ class Hypothesis:
         """Whether a product quadrature does: few dimensions, smooth responses, no resonance."""
         return 1 <= self.dimensions <= 2 and self.gaussian and not self.resonant
 
-    def describe(self) -> dict[str, Any]:
-        """For provenance: every number that the weight depends on."""
+    @property
+    def unit(self) -> str:
+        """GeV^(−n), n the measured energies, and the two components of missing pT where neutrinos escape.
+
+        With `MH=event` the propagator's GeV⁻⁴ is taken out.
+        """
+        power = len(self.process.visible) + 2 * self.process.invisible - 4 * self.mass_from_event
+        return f"GeV^{-power}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything that the weight depends on, by content and as JSON: provenance, and keys of kept work.
+
+        **Raises** `UsageError` where the density is not found.
+        """
         values = {name: value for name, value in self.parameters._asdict().items() if value is not None}
         return {
             "process": self.process.name,
@@ -175,12 +187,54 @@ class Hypothesis:
             "MH_from_event": self.mass_from_event,
             "Q": self.scale,
             "pdf": self.density_name,
+            "pdf_sha256": _density(self.density_name).sha256,
             "flavours": self.flavours,
-            "responses": {name: repr(response) for name, response in self.responses.items()},
+            "responses": {name: response.to_dict() for name, response in self.responses.items()},
             **{name: getattr(self, name) for name in self.process.choices},
-            **({} if self.missing is None else {"missing": repr(self.missing)}),
-            "unit": f"GeV^-{len(self.process.visible)}",
+            **({} if self.missing is None else {"missing": self.missing.to_dict()}),
         }
+
+    @property
+    def response_settings(self) -> dict[str, Any]:
+        """The key `response` of a configuration that says the same."""
+        kinds: dict[str, Any] = {name: response.to_dict() for name, response in self.responses.items()}
+        return kinds if self.missing is None else kinds | {"met": self.missing.to_dict()}
+
+    @classmethod
+    def from_dict(cls, entry: Mapping[str, Any], response: Mapping[str, Any] | None = None) -> Hypothesis:
+        """The hypothesis that `to_dict` was of; `response`, of a configuration, in place of its own.
+
+        **Raises** `UsageError` where the process is not on the menu, the density is not the one it was, or a
+        response is a function of a user's (a file must not decide which code runs).
+        """
+        process = find_process(entry["process"])
+        known = ("sqrt_s", *process.parameters)
+        settings = {name: value for name, value in entry["parameters"].items() if name in known}
+        settings |= {name: entry[name] for name in ("Q", "flavours", *process.choices) if name in entry}
+        if entry["MH_from_event"]:
+            settings["MH"] = "event"
+        kinds = dict(entry["responses"])
+        if any("function" in region for each in kinds.values() for region in _regions(each)):
+            raise UsageError(
+                f"{process.name} has a response that is a function: give it in the configuration"
+            )
+        if "missing" in entry:
+            kinds["met"] = entry["missing"]
+        made = hypothesis(process.name, subset=entry["subset"], pdf=entry["pdf"], response=kinds, **settings)
+        if _density(made.density_name).sha256 != entry["pdf_sha256"]:
+            raise UsageError(f"the density {made.density_name} found here has other values than the one used")
+        return made
+
+    def describe(self) -> dict[str, Any]:
+        """`to_dict` with the unit of the weight: what a file says of it."""
+        return self.to_dict() | {"unit": self.unit}
+
+
+def _regions(entry: Any) -> Sequence[Mapping[str, Any]]:
+    """The regions of |η| of a response as `ByEta.to_dict` writes it."""
+    if isinstance(entry, str):
+        raise UsageError("the responses were written by an earlier version, which did not say all of them")
+    return entry if isinstance(entry, list) else [entry]
 
 
 def hypothesis(

@@ -21,7 +21,7 @@ from deepmem.errors import UsageError
 from deepmem.physics import weight
 
 POINTS = 512
-_RESERVED = ("process", "points", "pdf", "subset", "response", "column_names")
+_RESERVED = ("process", "points", "pdf", "pdf_sha256", "subset", "response", "column_names")
 
 
 class Guide:
@@ -30,7 +30,10 @@ class Guide:
     **Arguments:** `settings`, JSON: `process`; `points` of each side and assignment; `pdf`, `subset`,
     `response`, `column_names` and parameters as for exact weights; `columns`, what events are given in.
 
-    **Raises** `UsageError` where a setting is wrong, a column is missing, or there is no density grid.
+    `settings` of it are the same with all that it depends on by content: the response, the density's hash.
+
+    **Raises** `UsageError` where a setting is wrong, a column is missing, or there is no density grid, or
+    not the one that the hash is of.
     """
 
     def __init__(self, settings: Mapping[str, Any], columns: Sequence[str]):
@@ -55,6 +58,14 @@ class Guide:
                 )
             self._at[name] = list(columns).index(branch)
         weight.shared_by_events(self._alpha)  # a missing grid is said before the work
+        made = self._alpha.to_dict()
+        if settings.get("pdf_sha256", made["pdf_sha256"]) != made["pdf_sha256"]:
+            raise UsageError(
+                f"the guide was made with other values of the density {made['pdf']} than are found here"
+            )
+        content = {"response": self._alpha.response_settings, "pdf_sha256": made["pdf_sha256"]}
+        plain = {f"r_{kind}" for kind in self._alpha.process.responses}
+        self.settings: dict[str, Any] = {k: v for k, v in settings.items() if k not in plain} | content
         self.names = (
             "log guide",
             "log error of guide",

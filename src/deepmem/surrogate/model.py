@@ -7,6 +7,7 @@ training range, versions.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from scipy.interpolate import CubicSpline, interp1d
 
 from deepmem.columns import Quantity, recognise
 from deepmem.data.files import whole_file
+from deepmem.data.identity import EventHashes
 from deepmem.data.root import Weights, scan_name
 from deepmem.data.table import as_table
 from deepmem.errors import UsageError
@@ -105,8 +107,11 @@ class Surrogate:
 
         **Raises** `UsageError` where a column is missing.
         """
-        weights = self.predict(as_table(events, self.columns))
-        return Weights(self.at(weights, at) if at else weights, self.provenance("predict"))
+        table, hashes = as_table(events, self.columns), EventHashes(self.columns)
+        hashes.add(table)
+        weights = self.predict(table)
+        about = self.provenance("predict") | {"events": hashes.to_dict()}
+        return Weights(self.at(weights, at) if at else weights, about)
 
     @property
     def scan(self) -> tuple[str, str, np.ndarray] | None:
@@ -255,21 +260,32 @@ class Surrogate:
             "guide": self.guide,
             "network": self.network,
             "model": self.about,
+            "model_sha256": self.sha256,
         }
 
-    def save(self, path: str | Path) -> None:
-        """Write the model file, whole or not at all. **Raises** `UsageError` where that is not possible."""
+    @cached_property
+    def sha256(self) -> str:
+        """Of all that the model is made of, wherever it is kept."""
+        arrays, header = self._contents
+        digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+        for name in sorted(arrays):
+            digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())
+            digest.update(np.ascontiguousarray(arrays[name]).tobytes())
+        return digest.hexdigest()
+
+    @property
+    def _contents(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         arrays = _network_arrays("network", self.parameters) | _arrays("scaler", self.scaler)
         if self.spread is not None and self.calibration is not None:
             arrays |= _network_arrays("spread", self.spread) | _arrays("calibration", self.calibration)
         if self.reference is not None:
             arrays |= _arrays("reference", self.reference)
-        header = {
-            "format": FORMAT,
-            **{key: getattr(self, key) for key in _HEADER},
-            "guide": self.guide,
-            "about": self.about,
-        }
+        own = {key: getattr(self, key) for key in _HEADER}
+        return arrays, {"format": FORMAT, **own, "guide": self.guide, "about": self.about}
+
+    def save(self, path: str | Path) -> None:
+        """Write the model file, whole or not at all. **Raises** `UsageError` where that is not possible."""
+        arrays, header = self._contents
         with whole_file(path) as temporary:
             save_file(arrays, temporary, metadata={"deepmem_model": json.dumps(header)})
 
@@ -298,6 +314,11 @@ class Surrogate:
                 about["members"], 0,
             )  # fmt: skip
             more: dict[str, Any] = {"guide": header.get("guide")}
+            if more["guide"] is not None and "pdf_sha256" not in more["guide"]:
+                raise UsageError(
+                    f"{path} was written by a version that did not say all that its guide depends on: train "
+                    "again"
+                )
             if "calibration.knots" in arrays:
                 more["calibration"] = Calibration(*_from("calibration", Calibration, arrays))
                 empty = eqx.filter_eval_shape(build_spread, inputs, outputs)

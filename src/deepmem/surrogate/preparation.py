@@ -16,7 +16,7 @@ With a guide (`surrogate.guide`) it is t = −log10(w/w_guide), and an event wit
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -101,6 +101,29 @@ class Counts:
         return f"{self.used:,} of {self.rows:,} rows used" + (f"; left out: {left}" if left else "")
 
 
+def unusable_weights(rows: Rows, names: Sequence[str]) -> tuple[np.ndarray, Counter[str]]:
+    """Which weights can be learned from, `[rows, weights]`, and how many cannot for which reason."""
+    weights = rows.weights.astype(np.float64)
+    reasons: Counter[str] = Counter()
+    good = np.isfinite(weights) & (weights > 0)
+    kinds = {
+        "NaN": np.isnan(weights),
+        "infinite": np.isinf(weights),
+        "zero": weights == 0,
+        "negative": np.isfinite(weights) & (weights < 0),
+    }
+    if rows.errors is not None:
+        good_errors = np.isfinite(rows.errors) & (rows.errors >= 0)
+        kinds["error invalid"] = good & ~good_errors
+        good &= good_errors
+    if rows.status is not None:
+        kinds["status not 0"] = good & (rows.status != Status.GOOD)
+        good &= rows.status == Status.GOOD
+    for kind, found in kinds.items():
+        reasons.update({f"{name}: {kind}": int(found[:, i].sum()) for i, name in enumerate(names)})
+    return good, reasons
+
+
 class Preparation:
     """Makes `Prepared` rows of `Rows`; fit its scaler on the training part first.
 
@@ -178,27 +201,12 @@ class Preparation:
         own = len(self.features.names)
         good_inputs = np.isfinite(features[:, :own]).all(axis=1)
         unguided = good_inputs & ~np.isfinite(features[:, own:]).all(axis=1)
-        good = np.isfinite(weights) & (weights > 0)
+        good, reasons = unusable_weights(rows, self.weights)
+        counts.reasons.update(reasons)
         noise = np.full_like(weights, np.nan)
         if rows.errors is not None:
-            errors = rows.errors.astype(np.float64)
-            good_errors = np.isfinite(errors) & (errors >= 0)
             with np.errstate(divide="ignore", invalid="ignore"):
-                noise = np.where(good, errors / (weights * np.log(10)), np.nan)
-            for i, name in enumerate(self.weights):
-                counts.reasons[f"{name}: error invalid"] += int((good & ~good_errors)[:, i].sum())
-            good &= good_errors
-        if rows.status is not None:
-            unfinished = good & (rows.status != Status.GOOD)
-            good &= ~unfinished
-            for i, name in enumerate(self.weights):
-                counts.reasons[f"{name}: status not 0"] += int(unfinished[:, i].sum())
-        for i, name in enumerate(self.weights):
-            column = weights[:, i]
-            counts.reasons[f"{name}: NaN"] += int(np.isnan(column).sum())
-            counts.reasons[f"{name}: infinite"] += int(np.isinf(column).sum())
-            counts.reasons[f"{name}: zero"] += int((column == 0).sum())
-            counts.reasons[f"{name}: negative"] += int((np.isfinite(column) & (column < 0)).sum())
+                noise = np.where(good, rows.errors.astype(np.float64) / (weights * np.log(10)), np.nan)
         counts.reasons["inputs NaN, infinite or unphysical"] += int((~good_inputs).sum())
         if self._guide is not None:
             counts.reasons["guide is zero"] += int(unguided.sum())

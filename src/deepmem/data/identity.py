@@ -1,0 +1,196 @@
+"""Which events a file of weights is of: numbers that tell two samples apart, wherever their files are.
+
+A hash per column, of the values in their order as single-precision numbers,
+
+    h = Σ_i mix(x_i) r^(n−1−i)  mod 2⁶⁴,   h(A then B) = h(A) r^len(B) + h(B),
+
+so that it is gathered chunk by chunk, and parts of a farm join. `mix` is the finaliser of MurmurHash3 (A.
+Appleby). It tells samples apart that differ by accident; it is no protection against malice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deepmem.data.files import sha256
+from deepmem.data.root import Source, TreeFile, expand, read_provenance
+from deepmem.errors import DeepMEMError, UsageError
+
+_RATIO = 0x9E3779B97F4A7C15  # odd, so that no power of it vanishes
+_MODULUS = 1 << 64
+_CHUNK = 100_000  # entries read at once
+
+
+class EventHashes:
+    """Hashes of columns, gathered from tables `[events, columns]` in their order."""
+
+    def __init__(self, columns: Sequence[str]):
+        self._columns = tuple(columns)
+        self._hashes = [0] * len(self._columns)
+        self._entries = 0
+
+    def add(self, table: np.ndarray) -> None:
+        """Take up the next rows, values as they are in the file."""
+        if not len(table):
+            return
+        with np.errstate(over="ignore", invalid="ignore"):
+            single = np.asarray(table).astype(np.float32) + np.float32(0.0)  # −0 is 0
+            bits = np.where(np.isnan(single), np.float32(np.nan), single).view(np.uint32)
+            powers = np.full(len(table), _RATIO, dtype=np.uint64)
+            powers[0] = 1
+            powers = np.multiply.accumulate(powers)[::-1]
+            sums = [int((_mixed(column) * powers).sum()) for column in bits.T]
+        step = pow(_RATIO, len(table), _MODULUS)
+        self._hashes = [(h * step + more) % _MODULUS for h, more in zip(self._hashes, sums, strict=True)]
+        self._entries += len(table)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What a file says of its events: `entries`, and of each of `columns` sixteen digits."""
+        digits = (f"{h:016x}" for h in self._hashes)
+        return {"entries": self._entries, "columns": dict(zip(self._columns, digits, strict=True))}
+
+
+def _mixed(bits: np.ndarray) -> np.ndarray:
+    state = bits.astype(np.uint64) + np.uint64(1)
+    for factor in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
+        state = (state ^ (state >> np.uint64(33))) * np.uint64(factor)
+    return state ^ (state >> np.uint64(33))
+
+
+def joined(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The identity of runs of events one after the other, as `EventHashes.to_dict` gives it for each."""
+    total, hashes = 0, dict.fromkeys(parts[0]["columns"], 0)
+    for part in parts:
+        step = pow(_RATIO, part["entries"], _MODULUS)
+        hashes = {
+            name: (h * step + int(part["columns"][name], 16)) % _MODULUS
+            for name, h in hashes.items()
+            if name in part["columns"]
+        }
+        total += part["entries"]
+    return {"entries": total, "columns": {name: f"{h:016x}" for name, h in hashes.items()}}
+
+
+def hashes_of(source: Source, start: int = 0, stop: int | None = None) -> dict[str, Any]:
+    """The identity of entries [start, stop) of a run of files."""
+    hashes = EventHashes(source.columns)
+    for low, high in source.boundaries(start, source.num_entries if stop is None else stop, _CHUNK):
+        hashes.add(source.read(low, high))
+    return hashes.to_dict()
+
+
+@dataclass(frozen=True)
+class Events:
+    """What a weight file says of its events: their hashes, and the files and entries that they came from."""
+
+    path: str
+    hashes: Mapping[str, Any] | None
+    inputs: tuple[tuple[str, str, int], ...] | None
+    """SHA-256, tree and number of entries of each file; None where one has no SHA-256."""
+    entries: tuple[int, int] | None
+    """The part of the run, None: all of it."""
+
+    @classmethod
+    def of_file(cls, path: str | Path) -> Events | None:
+        """None for a file (or `path:tree`) that says nothing, for instance of another program."""
+        try:
+            about = read_provenance(expand([str(path)])[0][0])
+        except (DeepMEMError, OSError):
+            return None
+        inputs = about.get("inputs") or []
+        known = bool(inputs) and all(file.get("sha256") for file in inputs)
+        entries = about.get("entries")
+        return cls(
+            str(path),
+            about.get("events"),
+            tuple((file["sha256"], file["tree"], file["entries"]) for file in inputs) if known else None,
+            None if entries is None else (entries[0], entries[1]),
+        )
+
+    def difference(self, other: Events) -> str | None:
+        """In what the events of two files differ; None: they are the same, or nothing tells."""
+        if self._same_files(other):
+            return None
+        if self.hashes is not None and other.hashes is not None:
+            found = difference(self.hashes, other.hashes)
+            if found is None or found:
+                return found
+        if self.inputs is None or other.inputs is None:
+            return None
+        return "they were made from different files, and have no column in common"
+
+    def same(self, other: Events) -> bool:
+        """Whether it is known that the events are the same."""
+        if self._same_files(other):
+            return True
+        both = self.hashes is not None and other.hashes is not None
+        return both and difference(self.hashes or {}, other.hashes or {}) is None
+
+    def made_from(self, file: TreeFile) -> bool:
+        """Whether it is known that the weights are of all events of one file."""
+        if file.stamp is None or self.inputs is None or self.entries not in (None, (0, file.num_entries)):
+            return False
+        return self.inputs == ((sha256(file.path), file.tree.name, file.num_entries),)
+
+    def _same_files(self, other: Events) -> bool:
+        if self.inputs is None or self.inputs != other.inputs:
+            return False
+        whole = (0, sum(entries for *_, entries in self.inputs))
+        return (self.entries or whole) == (other.entries or whole)
+
+
+def difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str | None:
+    """In what two identities differ; None where they are the same, "" where they have no column in common."""
+    if one["entries"] != other["entries"]:
+        return f"{one['entries']:,} events are not {other['entries']:,}"
+    common = [name for name in one["columns"] if name in other["columns"]]
+    if not common:
+        return ""
+    differ = [name for name in common if one["columns"][name] != other["columns"][name]]
+    return f"{', '.join(differ[:3])} {'have' if len(differ) > 1 else 'has'} other values" if differ else None
+
+
+def refuse_other_events(paths: Sequence[str], force: bool = False) -> list[str]:
+    """See that weight files are of the same events, in the same order, as far as they say it.
+
+    **Returns** remarks on what nothing tells. **Raises** `UsageError` where two differ, but for `force`.
+    """
+    known = [found for path in paths if (found := Events.of_file(path)) is not None]
+    remarks = []
+    if len(known) < len(paths) and len(paths) > 1:
+        silent = [path for path in paths if path not in {each.path for each in known}]
+        remarks.append(f"nothing says which events {', '.join(silent)} is of: taken for the same, by number")
+    for each in known[1:]:
+        if differs := known[0].difference(each):
+            text = f"{known[0].path} and {each.path} are not of the same events: {differs}"
+            if not force:
+                raise UsageError(f"{text} (--force takes them for the same)")
+            remarks.append(text)
+    return remarks
+
+
+def refuse_other_labels(events: TreeFile, weights: str, force: bool = False) -> list[str]:
+    """See that a file of weights is of the events in a file of events, as far as it says so.
+
+    **Returns** and **raises** as `refuse_other_events`.
+    """
+    labels = Events.of_file(weights)
+    if labels is None or labels.made_from(events):
+        return []
+    differs: str | None = None
+    columns = [name for name in (labels.hashes or {"columns": ()})["columns"] if events.has(name)]
+    if labels.hashes is not None and columns:
+        differs = difference(labels.hashes, hashes_of(Source([events.address], None, columns)))
+    elif labels.inputs is not None:
+        differs = "they were computed from another file"
+    if not differs:
+        return []
+    text = f"the weights in {weights} are not those of the events in {events.path}: {differs}"
+    if not force:
+        raise UsageError(f"{text}; check the order of 'input_paths' and 'output_paths' (--force: take them)")
+    return [text]

@@ -1,0 +1,220 @@
+"""Files that do not belong together are refused, whatever their lengths; how statuses enter is said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import COLUMNS, configuration, write_tree
+
+import deepmem
+from deepmem import UsageError, exact
+from deepmem.data.root import read_provenance, read_weights, write_weights
+from deepmem.event import Status, Weight
+from deepmem.physics.weight import hypothesis
+from deepmem.reporter import Reporter
+
+GIVEN = {"sigma_signal": 1.0, "sigma_background": [1.0]}
+
+
+@pytest.fixture
+def samples(drell_yan: dict[str, np.ndarray], tmp_path: Path) -> tuple[str, str]:
+    """Two samples of one length."""
+    paths = [
+        write_tree(tmp_path / f"{name}.root", {c: drell_yan[c][rows] for c in COLUMNS})
+        for name, rows in (("one", slice(0, 60)), ("two", slice(60, 120)))
+    ]
+    return str(paths[0]), str(paths[1])
+
+
+@pytest.fixture
+def weights(samples: tuple[str, str], tmp_path: Path) -> Callable[..., str]:
+    """A file of weights of a sample, 0 or 1, under two names: made once for each call."""
+
+    def made(sample: int, name: str, **settings: Any) -> str:
+        path = tmp_path / name
+        exact.compute_files([samples[sample]], path, ["drell_yan"], precision=0.05, **settings)
+        return str(path)
+
+    return made
+
+
+def two_names(path: str, output: Path, **changed: Any) -> str:
+    """The same file with a second weight, `other`: what two processes would give."""
+    about = read_provenance(path)
+    (entry,) = about["hypotheses"]
+    second = entry | {"process": "other"} | {k: v for k, v in changed.items() if k != "sqrt_s"}
+    if "sqrt_s" in changed:
+        second |= {"parameters": entry["parameters"] | {"sqrt_s": changed["sqrt_s"]}}
+    weight = read_weights(path, "drell_yan")
+    with write_weights(output, ["drell_yan", "other"], about | {"hypotheses": [entry, second]}) as writer:
+        noise = np.random.default_rng(1).uniform(0.5, 2, len(weight))
+        writer.append(
+            {"drell_yan": weight, "other": Weight(weight.value * noise, weight.error, weight.status)}
+        )
+    return str(output)
+
+
+def test_learned_weights_of_other_events_are_refused(weights: Callable[..., str], tmp_path: Path) -> None:
+    files = [two_names(weights(i, f"w{i}.root"), tmp_path / f"w{i}.two.root") for i in (0, 1)]
+    learned = [two_names(weights(i, f"l{i}.root", seed=1), tmp_path / f"l{i}.two.root") for i in (0, 1)]
+    settings: dict[str, Any] = {
+        "signal": "drell_yan",
+        "background": "other",
+        **GIVEN,
+        "output": tmp_path / "post",
+    }
+    found = deepmem.discriminate(files, learned=learned, **settings)
+    assert found["remarks"] == []
+    with pytest.raises(UsageError, match=r"not of the same events: .*lep1_PT.*have other values"):
+        deepmem.discriminate(files, learned=learned[::-1], **settings)
+    forced = deepmem.discriminate(files, learned=learned[::-1], force=True, **settings)
+    assert "not of the same events" in forced["remarks"][0]
+    with pytest.raises(UsageError, match="are of the same events: no signal and background"):
+        deepmem.discriminate([files[0], learned[0]], **settings)
+
+
+def test_protons_of_another_energy_are_refused_and_another_density_is_said(
+    weights: Callable[..., str], tmp_path: Path
+) -> None:
+    settings: dict[str, Any] = {
+        "signal": "drell_yan",
+        "background": "other",
+        **GIVEN,
+        "output": tmp_path / "post",
+    }
+    path = weights(0, "w0.root")
+    with pytest.raises(UsageError, match="√s is 13000 GeV for drell_yan and 7000 for other"):
+        deepmem.discriminate([two_names(path, tmp_path / "7.root", sqrt_s=7000.0)], **settings)
+    found = deepmem.discriminate(
+        [two_names(path, tmp_path / "p.root", pdf="another", pdf_sha256="0")], **settings
+    )
+    assert found["summary"][-1] == "Drell_yan and other were computed with different pdf, pdf_sha256."
+    # one name, two hypotheses: of the signal's events and of the background's
+    files = [two_names(weights(i, f"s{i}.root", MZ=91.0 + i), tmp_path / f"s{i}.two.root") for i in (0, 1)]
+    with pytest.raises(UsageError, match=r"drell_yan differs between .*: MZ 91.0, not 92.0"):
+        deepmem.discriminate(files, **settings)
+
+
+def test_compare_refuses_other_events(weights: Callable[..., str], tmp_path: Path) -> None:
+    one, other = weights(0, "one.w.root"), weights(1, "two.w.root")
+    again = weights(0, "again.w.root", seed=3)
+    deepmem.compare(one, again, tmp_path / "post")
+    with pytest.raises(UsageError, match="not of the same events"):
+        deepmem.compare(one, other, tmp_path / "post")
+    assert deepmem.compare(one, other, tmp_path / "post", force=True)["events"] == 60
+
+
+def test_copies_of_events_are_the_same_events(
+    weights: Callable[..., str], samples: tuple[str, str], drell_yan: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    """In another file, with further branches and in single precision; a part of a farm is its own."""
+    columns = {c: drell_yan[c][:60].astype(np.float32) for c in COLUMNS} | {"run": np.arange(60)}
+    copy = write_tree(tmp_path / "copy.root", columns, "another")
+    exact.compute_files([str(copy)], tmp_path / "c.root", ["drell_yan"], precision=0.05)
+    deepmem.compare(weights(0, "w.root"), str(tmp_path / "c.root"), tmp_path / "post")
+    parts = [weights(0, f"part{start}.root", entries=(start, start + 30)) for start in (0, 30)]
+    with pytest.raises(UsageError, match="not of the same events"):
+        deepmem.compare(*parts, tmp_path / "post")
+
+
+def test_labels_in_the_wrong_order_are_refused(
+    weights: Callable[..., str], samples: tuple[str, str], tmp_path: Path
+) -> None:
+    labels = [weights(i, f"w{i}.root") for i in (0, 1)]
+    config = configuration(
+        tmp_path,
+        tmp_path,
+        input_paths=list(samples),
+        output_paths=labels[::-1],
+        weights=["drell_yan"],
+        epochs=1,
+    )
+    with pytest.raises(UsageError, match=r"w1.root are not those of the events in .*one.root.*order"):
+        deepmem.train(config)
+    mixed = [labels[0], weights(1, "w1b.root", MZ=80.0)]
+    with pytest.raises(UsageError, match=r"not the weight of one hypothesis: .*MZ 91.188, not 80.0"):
+        deepmem.train(config | {"output_paths": mixed})
+
+
+def test_how_statuses_enter_is_said(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    status = np.zeros(400, np.int32)
+    status[:5], status[5:9], status[9:11], status[11:12] = 1, 4, 2, 3
+    value = rng.uniform(1, 2, 400)
+    value[9:11], value[11] = 0, np.nan
+    entry = hypothesis("drell_yan").describe()
+
+    def file(name: str, error: float) -> str:
+        about = {"hypotheses": [entry | {"process": "s"}, entry | {"process": "b"}]}
+        with write_weights(tmp_path / name, ["s", "b"], about) as writer:
+            other = Weight(rng.uniform(1, 2, 400), np.full(400, 0.01), np.zeros(400, np.int32))
+            writer.append({"s": Weight(value, np.full(400, error), status), "b": other})
+        return str(tmp_path / name)
+
+    files = [file("s.root", 0.01), file("b.root", 0.01)]
+    found = deepmem.discriminate(files, "s", "b", **GIVEN, output=tmp_path / "post")
+    assert found["statuses"]["exact"]["s"][f"1 {Status.PRECISION.meaning}"] == 10
+    (text,) = [text for text in found["summary"] if text.startswith("s, exact")]
+    assert "10 with status 1, used with their errors" in text
+    assert "8 with status 4, left out (--flagged takes them)" in text
+    assert found["without_discriminant"] == 10
+    asked = deepmem.discriminate(files, "s", "b", **GIVEN, flagged=True, output=tmp_path / "post")
+    assert asked["without_discriminant"] == 2
+    assert any("8 with status 4, used" in text for text in asked["summary"])
+
+
+def test_what_missed_its_precision_widens_the_error_of_the_area(tmp_path: Path) -> None:
+    def area(error: float, status: int) -> float:
+        rng = np.random.default_rng(4)
+        files = []
+        for name, shift in (("s.root", 0.3), ("b.root", -0.3)):
+            path = tmp_path / name
+            values = [np.exp(sign * rng.normal(shift, 1, 300)) for sign in (1, -1)]
+            with write_weights(path, ["s", "b"], {}) as writer:
+                each = [Weight(v, error * v, np.full(300, status, np.int32)) for v in values]
+                writer.append(dict(zip("sb", each, strict=True)))
+            files.append(str(path))
+        return deepmem.discriminate(files, "s", "b", **GIVEN, output=tmp_path / "post")["auc"]["exact"][
+            "error"
+        ]
+
+    good, loose = area(1.0, Status.GOOD), area(1.0, Status.PRECISION)
+    assert loose > 1.2 * good
+    assert area(1e-6, Status.PRECISION) == pytest.approx(good, rel=1e-3)
+
+
+def test_a_page_of_an_earlier_model_is_not_shown(small: Path, tmp_path: Path) -> None:
+    """Train, test, train again: the old verdict is not that of the new model."""
+    config = configuration(tmp_path, small, epochs=1, members=1)
+    deepmem.train(config)
+    deepmem.test(config)
+    deepmem.report(tmp_path / "run")
+    deepmem.train(config | {"seed": 1})
+    with pytest.raises(UsageError, match=r"of an earlier model.*run 'deepmem test' again"):
+        deepmem.report(tmp_path / "run")
+    (tmp_path / "lowest.model").unlink()
+    with pytest.raises(UsageError, match=r"of an earlier model.*loss"):
+        deepmem.report(tmp_path / "run")
+
+
+def test_bad_weights_of_the_whole_file_are_counted(small: Path, tmp_path: Path, drell_yan: Any) -> None:
+    values = drell_yan["weight_DY"][:2000].copy()
+    values[[3, 1900, 1950]] = np.nan, 0.0, -1.0
+    write_tree(tmp_path / "labels.root", {"weight_DY": values}, "weights")
+    said: list[str] = []
+
+    class Listening(Reporter):
+        def message(self, text: str) -> None:
+            said.append(text)
+
+    paths = [str(tmp_path / "labels.root")]
+    deepmem.train(
+        configuration(tmp_path, small, output_paths=paths, epochs=1, members=1), reporter=Listening()
+    )
+    assert "training part: 1,599 of 1,600 rows used; left out: 1 weight_DY: NaN" in said
+    expected = "1 weight_DY: NaN, 1 weight_DY: negative, 1 weight_DY: zero"
+    assert f"all 2,000 entries: left out by their weights: {expected}" in said
