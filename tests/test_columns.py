@@ -1,10 +1,11 @@
 """Names of branches: what they hold, and how prefixes and suffixes make them."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepmem.columns import Quantity, combine, recognise, split_index
+from deepmem.columns import Quantity, Ranges, check_column_names, combine, recognise, split_index
 from deepmem.errors import UsageError
 
 
@@ -84,3 +85,105 @@ def test_combine_is_every_prefix_with_every_suffix_in_order(lists: list[tuple[li
 def test_an_index_comes_off_again(branch: str, index: int) -> None:
     assert split_index(f"{branch}[{index}]") == (branch, index)
     assert split_index(branch) == (branch, None)
+
+
+_KNOWN = (
+    "lep1_PT",
+    "lep1_Eta",
+    "lep1_Charge",
+    "lep2_PT",
+    "lep2_Charge",
+    "lep1_PDG",
+    "j1_M",
+    "MET",
+    "MET_Phi",
+)
+
+
+@pytest.mark.parametrize(
+    ("mapping", "says"),
+    [
+        ({"lep1_pt": "Lepton1_pt"}, "no column 'lep1_pt' .did you mean 'lep1_PT'"),
+        ({"lepton": "x"}, "no column 'lepton'"),
+        ({"lep1_PT": "lep1_Eta"}, "'lep1_PT' is to hold pT, and 'lep1_Eta' looks like eta"),
+        ({"lep1_Charge": "Muon_pdgId[0]"}, "looks like pdg"),
+        ({"MET": "met_phi"}, "looks like phi"),
+        ({"j1_M": "Jet.E"}, "looks like energy"),
+        ({"lep1_PT": "Muon_pt[0]", "lep2_PT": "Muon_pt[0]"}, "both read from 'Muon_pt"),
+        ({"lep2_PT": "lep1_PT"}, "both read from 'lep1_PT'"),
+    ],
+)
+def test_column_names_that_cannot_be_meant_are_refused(mapping: dict[str, str], says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        check_column_names(mapping, _KNOWN)
+
+
+@pytest.mark.parametrize(
+    "mapping",
+    [
+        {},
+        {"lep1_PT": "lep2_PT", "lep2_PT": "lep1_PT"},
+        {"lep1_PT": "Muon_pt[0]", "lep2_PT": "Muon_pt[1]", "lep1_Charge": "q1", "MET": "PuppiMET_pt"},
+        {"MET": "MissingET.MET", "lep1_PDG": "type", "lep1_Eta": "lep1_Eta"},
+    ],
+)
+def test_other_column_names_are_not(mapping: dict[str, str]) -> None:
+    check_column_names(mapping, _KNOWN)
+
+
+def _ranges(column: str, *chunks: list[float]) -> Ranges:
+    ranges = Ranges([column])
+    for chunk in chunks:
+        ranges.add(np.array(chunk, dtype=float)[:, None])
+    return ranges
+
+
+_RADIANS = list(np.linspace(-np.pi, np.pi, 40))
+_DEGREES = list(np.linspace(-180, 180, 40))
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        [_DEGREES],
+        [np.mod(_DEGREES, 360)],
+        [_RADIANS] * 4 + [_DEGREES],  # anywhere in a file
+        [_DEGREES[:10] + [np.nan] * 500],
+        [[120.0]],
+        [np.round(_DEGREES)],
+        [_DEGREES + [-999.0] * 100],
+    ],
+)
+def test_degrees_are_refused(chunks: list) -> None:
+    ranges = _ranges("MET_Phi", *chunks)
+    with pytest.raises(
+        UsageError, match=r"MET_Phi reaches .* % of its values .*degrees\? radians are expected"
+    ):
+        ranges.refuse()
+    assert len(ranges.problems()) == 1
+
+
+@pytest.mark.parametrize(
+    ("chunks", "problems"),
+    [
+        ([_RADIANS], 0),
+        ([np.mod(_RADIANS, 2 * np.pi)], 0),
+        ([[]], 0),
+        ([[np.nan, np.inf]], 0),
+        ([_RADIANS, [-999.0] * 40], 1),
+        ([_RADIANS, [-99.0] * 40], 1),
+        ([_RADIANS, [-55.5] * 40], 1),  # a sentinel of one's own
+        ([_RADIANS * 10, _DEGREES], 1),
+        ([[0.1, 0.2, 0.3, 7.0]], 1),
+    ],
+)
+def test_sentinels_and_a_few_bad_angles_are_not_degrees(chunks: list, problems: int) -> None:
+    ranges = _ranges("lep1_Phi", *chunks)
+    ranges.refuse()
+    assert len(ranges.problems()) == problems
+
+
+def test_mev_is_seen_in_all_of_a_file() -> None:
+    assert _ranges("lep1_PT", [40.0, 50.0], [-999.0, 60.0]).problems() == []
+    (text,) = _ranges("lep1_PT", [40.0, 40e3], [45e3, 50e3, 60e3]).problems()
+    assert "lep1_PT has a median of 4.5e+04 GeV: in MeV?" in text

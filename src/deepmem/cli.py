@@ -677,6 +677,11 @@ def config(
         _print_json(Config.model_json_schema())
         return
     settings = Config.load(check, need=())
+    if settings.column_names:
+        from deepmem.columns import check_column_names
+        from deepmem.physics.processes import known_columns
+
+        check_column_names(settings.column_names, known_columns())
     columns = settings.columns if settings.prefixes else ()  # an input file for exact weights has none
     _print_json(settings.model_dump() | {"columns": columns})
 

@@ -10,12 +10,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 
 
 class Status(IntEnum):
-    """How far a weight can be relied on; each value says what to try."""
+    """How far a weight can be relied on; each value says what to try.
+
+    1 is a weight that is given, and less certain than it was asked to be: its integral is not precise, or it
+    is negative, or more than a thousandth of it comes from densities that are negative, which no number of
+    calls mends. Nothing is clipped.
+    """
 
     GOOD = 0
     PRECISION = 1
@@ -31,9 +37,9 @@ class Status(IntEnum):
 
 _MEANING = {
     Status.GOOD: "good",
-    Status.PRECISION: "precision not reached: allow more calls",
+    Status.PRECISION: "precision not reached: allow more calls, or the density is negative: use another grid",
     Status.NO_SOLUTION: "no physical solution, so the weight is 0: the event does not fit the hypothesis",
-    Status.BAD_INPUT: "bad input: a value is missing, NaN or infinite; look at the event",
+    Status.BAD_INPUT: "bad input: a value is missing or makes no sense; look at the event",
     Status.OUTSIDE_TRAINING: "outside the range the model was trained on: compute this event exactly",
     Status.BELOW_GRID: "below the density grid's lowest x: use a grid that reaches lower",
 }
@@ -75,6 +81,8 @@ class Weight:
     - `source`: int32 `[events]`, 0 learned, 1 exact; None where all come from one place.
     - `neutrinos`: float64 `[events, 2, 3]`, where asked for: (px, py, pz) of ν and ν̄ in GeV, averaged over
       the integral, ∫ p dW/W; NaN where the weight is 0 or unknown.
+    - `reason`: int32 `[events]`, what is wrong with an event, see `inputs.Reason`, 0 where nothing is; None
+      where nobody looked. Files do not hold it.
     """
 
     value: np.ndarray
@@ -82,6 +90,7 @@ class Weight:
     status: np.ndarray
     source: np.ndarray | None = None
     neutrinos: np.ndarray | None = None
+    reason: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         shapes = {np.shape(array) for array in (self.value, self.error, self.status)}
@@ -92,12 +101,16 @@ class Weight:
         return len(self.value)
 
     def __getitem__(self, rows: slice | np.ndarray) -> Weight:
-        source = None if self.source is None else self.source[rows]
-        neutrinos = None if self.neutrinos is None else self.neutrinos[rows]
-        return Weight(self.value[rows], self.error[rows], self.status[rows], source, neutrinos)
+        values = (getattr(self, field.name) for field in fields(Weight))
+        return Weight(*(None if each is None else each[rows] for each in values))  # type: ignore[arg-type]
 
     @staticmethod
     def concatenate(parts: Sequence[Weight]) -> Weight:
         """The same kind of weight of several runs of events, one after the other."""
-        arrays = ([getattr(part, field.name) for part in parts] for field in fields(Weight))
-        return Weight(*(None if each[0] is None else np.concatenate(each) for each in arrays))  # type: ignore[arg-type]
+        joined: dict[str, Any] = {}
+        for name in (field.name for field in fields(Weight)):
+            arrays = [getattr(part, name) for part in parts]
+            # reasons that some do not have are those of none
+            lacks = arrays[0] is None or (name == "reason" and any(array is None for array in arrays))
+            joined[name] = None if lacks else np.concatenate(arrays)
+        return Weight(**joined)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import hashlib
 import json
+import os
+import shutil
 from pathlib import Path
 
 import jax
@@ -220,3 +224,75 @@ def test_binary_file(tmp_path):
     path.write_bytes(b"root\xff\xfe\x00")
     with pytest.raises(pdf.PdfFormatError, match="isn't a text file"):
         pdf.load(path)
+
+
+def test_the_scale_outside_the_grid_is_said(density):
+    low, high = density.scales
+    assert (low, high) == (pytest.approx(1.0), pytest.approx(1e4))
+    assert density.outside(91.2) is density.outside(low) is density.outside(high) is None
+    assert "Q = 0.5 GeV is outside the grid" in density.outside(0.5)
+    assert "frozen at 10000 GeV" in density.outside(2e4)
+
+
+def test_negative_densities_are_found(density):
+    assert not density.negative_at(91.2)
+    other = pdf.load("NNPDF31_lo_as_0118")
+    assert other.negative_at(91.2)
+    assert not dataclasses.replace(other, floor=np.asarray(0.0)).negative_at(91.2)
+
+
+def _changed(folder: Path, change) -> Path:
+    path = folder / "MySet_0000.dat"
+    path.write_text(change(pdf.find(NAME).read_text()))
+    return path
+
+
+@pytest.mark.parametrize("word", ["nan", "inf", "-inf", "NaN"])
+def test_a_grid_that_is_not_finite_is_refused(tmp_path, word):
+    def change(text):
+        header, first, *rest = text.split("---")
+        *lines, last = first.rstrip().splitlines()
+        return "---".join([header, "\n".join([*lines, " ".join([word, *last.split()[1:]])]) + "\n", *rest])
+
+    with pytest.raises(pdf.PdfFormatError, match=r"1 of .* values of a subgrid are not finite"):
+        pdf.load(_changed(tmp_path, change))
+
+
+def test_numbers_as_fortran_writes_them(tmp_path, density):
+    def change(text):
+        header, *rest = text.split("---")
+        return "---".join([header, *(part.replace("e", "D") for part in rest)])
+
+    found = pdf.load(_changed(tmp_path, change))
+    np.testing.assert_array_equal(found.corners, density.corners)
+    with pytest.raises(pdf.PdfFormatError, match=r"'0.0e[+]000.0e[+]00' in a subgrid is no number"):
+        pdf.load(_changed(tmp_path, lambda t: t[: t.rindex("\n", 0, -40)] + " 0.0e+000.0e+00\n---\n"))
+
+
+def test_a_grid_that_is_replaced_is_read_again(tmp_path, density, monkeypatch):
+    path = _changed(tmp_path, lambda text: text)
+    first = pdf.current(path)
+    assert pdf.current(path) is first
+    assert first.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    path.write_bytes(pdf.find("NNPDF23_lo_as_0119_qed").read_bytes())
+    os.utime(path, ns=(1, 1))
+    second = pdf.current(path)
+    assert second.sha256 != first.sha256
+    assert not np.array_equal(second.corners, first.corners)
+    info = tmp_path / "MySet.info"
+    info.write_text("ForcePositive: 1\n")
+    third = pdf.current(path)
+    assert third.floor == 0
+    assert third.sha256 == hashlib.sha256(path.read_bytes() + info.read_bytes()).hexdigest()
+    (tmp_path / "there").mkdir()
+    monkeypatch.chdir(tmp_path)
+    before = pdf.current("MySet_0000.dat")
+    shutil.copy2(pdf.find(NAME), tmp_path / "there" / "MySet_0000.dat")
+    monkeypatch.chdir(tmp_path / "there")
+    assert not np.array_equal(pdf.current("MySet_0000.dat").corners, before.corners)
+
+
+@pytest.mark.parametrize("path", sorted(pdf.find(NAME).parent.iterdir()), ids=lambda path: path.name)
+def test_every_file_of_pythia_is_read_or_refused_in_a_sentence(path):
+    with contextlib.suppress(pdf.PdfFormatError):
+        assert np.isfinite(pdf.load(path).corners).all()

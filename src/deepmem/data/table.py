@@ -15,13 +15,16 @@ def as_table(events: Any, columns: tuple[str, ...]) -> np.ndarray:
     """Columns of events as float64 `[events, columns]`.
 
     **Arguments:** `events`, a dict of arrays, a structured array, an awkward record array, or a plain array
-    `[events, columns]` with the columns in order.
+    `[events, columns]` with the columns in order. What is masked, None or null is missing: NaN.
 
     **Raises** `UsageError` where a column is missing, is not one number per event, or lengths differ.
     """
     names = _names(events)
     if names is None:
-        table = np.asarray(events, dtype=np.float64)
+        try:
+            table = _numbers(events)
+        except (ValueError, TypeError) as error:
+            raise UsageError(f"events must be numbers [events, {len(columns)}]: {error}") from None
         if table.ndim != 2 or table.shape[1] != len(columns):
             raise UsageError(
                 f"expected events as a dict, a structured array, awkward records or an array of shape "
@@ -50,14 +53,25 @@ def _one(events: Any, name: str, names: list[str]) -> np.ndarray:
             f"the events have no column {name!r}{nearest(name, names)}; they have {', '.join(names)}"
         )
     try:
-        if isinstance(values, ak.Array):
-            values = np.ma.filled(ak.to_numpy(values).astype(np.float64), np.nan)
-        values = np.atleast_1d(np.asarray(values, dtype=np.float64))
+        values = np.atleast_1d(_numbers(values))
     except (ValueError, TypeError) as error:
         raise UsageError(f"column {name!r} must hold one number per event: {error}") from None
     if values.ndim != 1:
         raise UsageError(f"column {name!r} must hold one number per event, got shape {values.shape}")
     return values
+
+
+def _numbers(values: Any) -> np.ndarray:
+    """Values as float64; those that are missing, in whatever way their container says it, as NaN."""
+    if isinstance(values, ak.Array):
+        values = ak.to_numpy(values)
+    elif hasattr(values, "isna") and hasattr(values, "to_numpy"):
+        values = values.to_numpy(dtype=np.float64, na_value=np.nan)  # pandas, whose NA is no number
+    elif isinstance(values, list | tuple) and any(isinstance(v, np.ma.MaskedArray) for v in values):
+        values = np.ma.array(values)
+    if isinstance(values, np.ma.MaskedArray):
+        return np.ma.filled(values.astype(np.float64), np.nan)
+    return np.asarray(values, dtype=np.float64)
 
 
 def _equal_lengths(columns: dict[str, np.ndarray]) -> list[np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
@@ -10,6 +11,8 @@ import jax
 import numpy as np
 from numpy.typing import ArrayLike
 
+from deepmem.errors import DeepMEMWarning
+from deepmem.physics.constants import Parameters
 from deepmem.physics.constants import parameters as checked_parameters
 from deepmem.physics.errors import MomentaError, unknown_name
 from deepmem.physics.processes import all_processes, find_process
@@ -17,6 +20,8 @@ from deepmem.physics.processes.base import Process
 
 # A batch's intermediate results stay in the CPU's cache; sizes are powers of two, so compilations are few.
 LARGEST_BATCH, SMALLEST_BATCH = 16384, 16
+# How far momenta may be off shell, or not conserved, as a part of the energy.
+_OFF = 1e-6
 
 
 def processes() -> dict[str, dict[str, Any]]:
@@ -39,6 +44,9 @@ def matrix_element(
 
     **Returns** float64 `[...]`, in GeV^(4 − 2n) with n outgoing legs; NaN where a momentum is NaN.
 
+    **Warns** (`DeepMEMWarning`) of points off the mass shell, or whose momentum is not conserved, by more
+    than 1e-6 of their energy: |M|² is not defined there.
+
     **Raises** `UnknownNameError`, `ParameterError`, `InitialStateError` or `MomentaError`, all of them
     ValueErrors.
     """
@@ -49,6 +57,8 @@ def matrix_element(
     theory = checked_parameters(**parameters)
     points = _check_momenta(momenta, entry)
     flat = points.reshape(-1, entry.legs, 4)
+    for text in _off_shell(flat, entry, theory):
+        warnings.warn(text, DeepMEMWarning, stacklevel=2)
     result = np.empty(len(flat))
     with jax.enable_x64(True):
         function = _compiled(entry, channel, subset)
@@ -85,3 +95,31 @@ def _check_momenta(momenta: ArrayLike, process: Process) -> np.ndarray:
     if np.any(points[..., :2, 0] < 0):
         raise MomentaError("incoming momenta must be physical, with positive energy: turn their signs round")
     return points
+
+
+def _off_shell(points: np.ndarray, process: Process, theory: Parameters) -> list[str]:
+    """What is to be said of momenta `[points, legs, 4]` that are no momenta of a scattering."""
+    codes = ("first parton", "second parton", *process.outgoing)
+    masses = np.array([float(theory.MB) if abs(c) == 5 else 0.0 for c in (0, 0, *process.outgoing)])
+    with np.errstate(all="ignore"):
+        energy = points[..., 0]
+        # of a momentum, how far its energy is from √(p² + m²); of all, how much is made or lost
+        of_shell = np.hypot(np.linalg.norm(points[..., 1:], axis=-1), masses)
+        off = np.abs(energy - of_shell) / np.maximum(np.abs(energy), of_shell)
+        lost = points[:, :2].sum(axis=1) - points[:, 2:].sum(axis=1)
+        lost = np.abs(lost).max(axis=1) / np.abs(energy[:, :2]).sum(axis=1)
+    off, lost = np.nan_to_num(off, posinf=0.0), np.nan_to_num(lost, posinf=0.0)
+    texts = []
+    if (off > _OFF).any():
+        worst, leg = np.unravel_index(off.argmax(), off.shape)
+        texts.append(
+            f"{(off > _OFF).any(axis=1).sum()} of {len(points)} points are off the mass shell: at worst leg "
+            f"{leg} ({codes[leg]}) of point {worst}, of mass {masses[leg]:g} GeV, by {off.max():.2g} of its "
+            "energy; |M|² is not defined there"
+        )
+    if (lost > _OFF).any():
+        texts.append(
+            f"{(lost > _OFF).sum()} of {len(points)} points do not conserve momentum: at worst point "
+            f"{lost.argmax()}, by {lost.max():.2g} of its energy; |M|² is not defined there"
+        )
+    return texts

@@ -20,9 +20,12 @@ logcubic; values below the lowest x knot, where the density is that of the lowes
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import importlib.metadata
 import os
 import sys
+from collections.abc import Sequence
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TypeAlias
 
@@ -99,7 +102,32 @@ class PartonDensity(eqx.Module):
     partons: tuple[int, ...] = eqx.field(static=True)
     index_steps: int = eqx.field(static=True)
     name: str = eqx.field(static=True)
-    sha256: str = eqx.field(static=True, default="")
+    sha256: str = eqx.field(static=True)
+    """Of the bytes of the `.dat` file, followed by those of the `.info` file where there is one."""
+
+    @property
+    def scales(self) -> tuple[float, float]:
+        """The range of Q in GeV that the grid covers; the density is frozen at its edges."""
+        low, high = np.exp(np.asarray(self.log_q2)[[0, -1]] / 2)
+        return float(low), float(high)
+
+    def outside(self, Q: float) -> str | None:
+        """What is to be said where the grid does not reach the scale `Q` (GeV)."""
+        low, high = self.scales
+        if low * (1 - _EDGE_Q) <= Q <= high * (1 + _EDGE_Q):
+            return None
+        edge = low if low > Q else high
+        return (
+            f"Q = {Q:g} GeV is outside the grid of {self.name}, {low:g} to {high:g} GeV: "
+            f"the density is frozen at {edge:g} GeV"
+        )
+
+    def negative_at(self, Q: float) -> bool:
+        """Whether the density of a parton is negative on a knot next to the scale `Q` (GeV)."""
+        log_q2 = np.asarray(self.log_q2)
+        j = int(np.clip(np.searchsorted(log_q2, 2 * np.log(Q), side="right") - 1, 0, len(log_q2) - 2))
+        values = np.asarray(self.corners)[j : j + 2, :, 0]
+        return bool(np.maximum(values, self.floor).min() < 0)
 
     def select(self, *partons: int) -> PartonDensity:
         """The same density for these PDG codes alone, in this order (0 is read as 21, the gluon).
@@ -193,6 +221,8 @@ class PartonDensity(eqx.Module):
 
 # Rounding of log(x) at the lowest knot is not "below the grid".
 _EDGE = 1e-12
+# That of log Q² at an edge is not outside.
+_EDGE_Q = 1e-9
 
 
 def _locate_x(
@@ -253,8 +283,24 @@ def load(name: str | os.PathLike[str], member: int = 0) -> PartonDensity:
     **Raises** `PdfNotFoundError` with the places that were looked at; `PdfFormatError` for a file that is
     truncated or of another format.
     """
-    path = find(name, member)
+    return read(find(name, member))
+
+
+def current(name: str | os.PathLike[str]) -> PartonDensity:
+    """The central member as its files are now: read again if they have changed since, see `load`."""
+    path = find(name).resolve()
+    return _read_once(path, tuple(_mark(file) for file in (path, *_info_file(path))))
+
+
+@lru_cache(maxsize=8)
+def _read_once(path: Path, marks: tuple[tuple[int, int], ...]) -> PartonDensity:
     return read(path)
+
+
+def _mark(path: Path) -> tuple[int, int]:
+    """What changes where a file is replaced: when it was written, and its size."""
+    state = path.stat()
+    return state.st_mtime_ns, state.st_size
 
 
 def find(name: str | os.PathLike[str], member: int = 0) -> Path:
@@ -293,6 +339,7 @@ def search_path() -> list[Path]:
     return [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
 
 
+@cache
 def _pythia_folders() -> list[Path]:
     """The grid folders of an installed pythia8mc, from its list of files: an import would take a second."""
     try:
@@ -305,12 +352,17 @@ def _pythia_folders() -> list[Path]:
 
 def read(path: Path) -> PartonDensity:
     """Read an LHAPDF `.dat` file, and the set's `.info` beside it if there is one: see `load`."""
-    header, *blocks = _blocks(path)
+    files = [path, *_info_file(path)]
+    try:
+        data = [file.read_bytes() for file in files]
+    except OSError as error:
+        raise PdfFormatError(f"{path} cannot be read: {error.strerror}") from None
+    header, *blocks = _blocks(path, data[0])
     if "lhagrid1" not in header.lower():
         raise PdfFormatError(f"{path} is not an LHAPDF 6 grid: its header doesn't say 'Format: lhagrid1'")
     if not blocks:
         raise PdfFormatError(f"{path} has no grid after its header: is the file truncated?")
-    info = _info(path)
+    info = _info(data[1:])
     interpolator = info.get("Interpolator", "logcubic")
     if interpolator != "logcubic":
         raise PdfFormatError(f"{path} asks for {interpolator!r} interpolation; only 'logcubic' is known")
@@ -348,14 +400,14 @@ def read(path: Path) -> PartonDensity:
         partons=partons,
         index_steps=steps,
         name=name,
-        sha256=__import__("hashlib").sha256(path.read_bytes()).hexdigest(),
+        sha256=hashlib.sha256(b"".join(data)).hexdigest(),
     )
 
 
-def _blocks(path: Path) -> list[str]:
+def _blocks(path: Path, data: bytes) -> list[str]:
     """The parts of a `.dat` file between its `---` lines: the header, then the subgrids."""
     try:
-        text = path.read_text(encoding="ascii")
+        text = data.decode("ascii")
     except UnicodeDecodeError:
         raise PdfFormatError(f"{path} is not an LHAPDF 6 grid: it isn't a text file") from None
     lines = [line.strip() for line in text.splitlines()]
@@ -372,13 +424,12 @@ def _subgrid(path: Path, block: str) -> tuple[np.ndarray, np.ndarray, tuple[int,
     """One subgrid: knots in x, knots in Q (GeV), PDG codes, and x·f as `[Q, x, partons]`."""
     try:
         first, second, third, body = block.split("\n", 3)
-        x, q = np.array(first.split(), dtype=float), np.array(second.split(), dtype=float)
         partons = tuple(21 if code == 0 else code for code in map(int, third.split()))
-        values = np.array(body.split(), dtype=float)
     except ValueError:
         raise PdfFormatError(
             f"{path}: a subgrid is not three lines of knots and PDG codes and then numbers"
         ) from None
+    x, q, values = (_numbers(path, text) for text in (first, second, body))
     expected = len(x) * len(q) * len(partons)
     if len(values) != expected:
         raise PdfFormatError(
@@ -390,14 +441,48 @@ def _subgrid(path: Path, block: str) -> tuple[np.ndarray, np.ndarray, tuple[int,
         or not (np.all(np.diff(x) > 0) and np.all(np.diff(q) > 0) and x[0] > 0 < q[0])
     ):
         raise PdfFormatError(f"{path}: the knots of a subgrid are not positive, increasing, and two at least")
+    if len(set(partons)) != len(partons):
+        raise PdfFormatError(f"{path}: a subgrid names a parton twice: {', '.join(map(str, partons))}")
     return x, q, partons, values.reshape(len(x), len(q), len(partons)).swapaxes(0, 1)
 
 
-def _info(path: Path) -> dict[str, str]:
-    """The `key: value` lines of the set's `.info` file, or none (Pythia's wheel doesn't ship them)."""
-    files = sorted(path.parent.glob(f"{path.stem[:-5]}.info")) if len(path.stem) > 5 else []
-    if not files:
+def _numbers(path: Path, text: str) -> np.ndarray:
+    """The numbers of some lines, also with the exponents of Fortran, all of them finite."""
+    words = text.replace("D", "E").replace("d", "e").split()
+    try:
+        values = np.array(words, dtype=float)
+    except ValueError:
+        strange = next(word for word in words if not _is_number(word))
+        raise PdfFormatError(
+            f"{path}: {strange!r} in a subgrid is no number; expected are three lines of knots and PDG "
+            "codes, and then numbers with spaces between them"
+        ) from None
+    lost = np.flatnonzero(~np.isfinite(values))
+    if len(lost):
+        raise PdfFormatError(
+            f"{path}: {len(lost)} of {len(values)} values of a subgrid are not finite ({words[lost[0]]!r}): "
+            "the file is damaged, get another copy"
+        )
+    return values
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def _info_file(path: Path) -> list[Path]:
+    """The `.info` file of the set of a grid, or none (Pythia's wheel doesn't ship them)."""
+    return sorted(path.parent.glob(f"{path.stem[:-5]}.info")) if len(path.stem) > 5 else []
+
+
+def _info(data: Sequence[bytes]) -> dict[str, str]:
+    """The `key: value` lines of the set's `.info` file, or none."""
+    if not data:
         return {}
-    lines = files[0].read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = data[0].decode("utf-8", errors="replace").splitlines()
     pairs = (line.split(":", 1) for line in lines if ":" in line and not line.startswith((" ", "-", "#")))
     return {key.strip(): value.strip().strip("'\"") for key, value in pairs}

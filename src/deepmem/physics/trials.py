@@ -16,6 +16,11 @@ import numpy as np
 from deepmem.physics import integrator
 from deepmem.physics.precision import double_precision
 
+PER_LEG = frozenset({"energy", "eta", "phi", "mass", "sine", "x", "y", "z"})
+"""What an event with neutrinos has of each visible leg `[events, legs]`; it moves where legs do."""
+PER_EVENT = frozenset({"missing", "activity", "broad", "shares", "table", "second_first"})
+"""What it has of the event as a whole."""
+
 # Points per side that decide which top comes first, in slots; the mean square over the squared mean from
 # which more masses are drawn off the resonances, how many then, and what part of a weight is a trifle.
 _TRIAL_SLOTS = 2
@@ -68,11 +73,21 @@ def best_side(
     }
 
 
+def permuted(events: dict[str, np.ndarray], order: np.ndarray) -> dict[str, np.ndarray]:
+    """The events with their visible legs in another order.
+
+    **Raises** `KeyError` for a field of which nobody has said whether it has one entry per leg.
+    """
+    strange = events.keys() - PER_LEG - PER_EVENT
+    if strange:
+        raise KeyError(f"say of {', '.join(sorted(strange))} whether it has one entry per leg")
+    return {key: values[:, order] if key in PER_LEG else values for key, values in events.items()}
+
+
 def sides_of(events: dict[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
     """The rows with either top first, for the map by angle."""
-    whole = {"missing", "activity", "broad"}
-    turned = {k: v if k in whole else np.roll(v, v.shape[1] // 2, axis=1) for k, v in events.items()}
-    count = len(events["energy"])
+    count, legs = events["energy"].shape
+    turned = permuted(events, np.roll(np.arange(legs), legs // 2))
     return [each | {"second_first": np.full(count, side == 1)} for side, each in enumerate((events, turned))]
 
 

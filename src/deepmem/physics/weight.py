@@ -30,15 +30,15 @@ then, so that |M|² and densities are evaluated for solutions alone. How each ev
 on a few fixed points, see `trials`; as `rough` they give a cheap weight by themselves.
 
 What it cannot promise: with `MH = event` the propagator is dropped, and the number is a decay-angle
-discriminant, no density. Only the resonance that a process names is mapped: a Z made much narrower than the
-responses (`WZ=0.001`) is missed by the rules for smooth integrands.
+discriminant, no density. Only the resonances that a process names are mapped.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache, partial
+from functools import cache, partial
 from itertools import combinations
 from typing import Any, NamedTuple, TypeAlias
 
@@ -47,10 +47,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import ndtri
 
+from deepmem import inputs
+from deepmem.columns import Ranges
 from deepmem.data.root import scan_name
 from deepmem.data.table import as_table
-from deepmem.errors import UsageError
-from deepmem.event import Status, Weight
+from deepmem.errors import DeepMEMWarning, UsageError
+from deepmem.event import Status, Weight, worst
+from deepmem.inputs import Reason
 from deepmem.kinematics import FourVector, add, boost
 from deepmem.physics import integrator, pdf, transfer, trials
 from deepmem.physics.constants import Parameters, parameters
@@ -95,8 +98,18 @@ _WINDOW = 10.0
 # Events that are prepared in one compiled call: fewer where the integrand is tabulated.
 _BATCH = 1 << 10
 _RESONANT_BATCH = 1 << 7
+# How many standard deviations of its measured mass wide a resonance must be for the rules for smooth
+# integrands: at 0.8, weights are off by 2 % within a precision of 1 %.
+_WIDE = 1.2
+# And at least, where it has no map: at 0.05, errors of four leptons are a third too small, and worse below.
+_NARROWEST = 0.1
+# GeV; the least width of the Z in pp → Z → WW. At 1 GeV weights of soft pairs are up to 5 % low, at 0.1 GeV
+# 30 %.
+_NARROWEST_Z = 2.0
 # The share of a weight that may come from below the density grid before the weight is called unknown.
 _TOLERATED_BELOW_GRID = 1e-3
+# And the share that may come from negative densities before it is no good weight.
+_TOLERATED_NEGATIVE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -305,7 +318,7 @@ def hypothesis(
         scale = chosen.scale
     if not (isinstance(scale, int | float) and np.isfinite(scale) and scale > 0):
         raise ParameterError(f"Q must be a positive scale in GeV, got {scale!r}")
-    return Hypothesis(
+    alpha = Hypothesis(
         chosen,
         plain,
         tuple(scans.items()),
@@ -318,14 +331,25 @@ def hypothesis(
         missing=None if met_response is None else transfer.missing_momentum(met_response),
         **words,
     )
+    refuse_nonsense(alpha)
+    return alpha
 
 
 _at_scale = jax.jit(pdf.PartonDensity.at_scale)  # one call to compile in place of forty
 
 
-@lru_cache(maxsize=8)
-def _density(name: str) -> pdf.PartonDensity:
-    return pdf.load(name)
+def density_of(alpha: Hypothesis) -> pdf.PartonDensity:
+    """The density of the partons that a hypothesis needs, as its file is now.
+
+    **Raises** `UsageError` where there is none, or it lacks one of them.
+    """
+    partons = sorted({parton for state in _states(alpha) for parton in state})
+    return pdf.current(alpha.density_name).select(*partons)
+
+
+def negative_densities(alpha: Hypothesis) -> bool:
+    """Whether a density is negative somewhere at the scale of a hypothesis."""
+    return density_of(alpha).negative_at(alpha.scale)
 
 
 def shared_by_events(alpha: Hypothesis) -> dict[str, Any]:
@@ -333,11 +357,13 @@ def shared_by_events(alpha: Hypothesis) -> dict[str, Any]:
     count = len(alpha.names)
     with double_precision():
         p = jax.tree.map(lambda v: jnp.broadcast_to(jnp.asarray(v, dtype=float), (count,)), alpha.parameters)
-        partons = sorted({parton for state in _states(alpha) for parton in state})
-        density = _at_scale(_density(alpha.density_name).select(*partons), np.asarray(alpha.scale))
+        chosen = density_of(alpha)
+        if (text := chosen.outside(alpha.scale)) is not None:
+            warnings.warn(text, DeepMEMWarning, stacklevel=2)
+        density = _at_scale(chosen, np.asarray(alpha.scale))
         shared = {"parameters": p, "density": density, "responses": dict(alpha.responses)}
-        if alpha.resonant:
-            mass, width = alpha.process.resonance or ("", "")
+        if (names := mapped_resonance(alpha)) is not None:
+            mass, width = names
             shared["resonance"] = (getattr(p, mass), getattr(p, width))
         if alpha.process.block is not None:
             shared["met"] = alpha.missing
@@ -365,11 +391,87 @@ class _Settings(NamedTuple):
         return cls(alpha.process, alpha.flavours, alpha.subset)
 
 
+def mapped_resonance(alpha: Hypothesis) -> tuple[str, str] | None:
+    """Mass and width of the resonance in s whose map is used: one that is narrower than the responses."""
+    process = alpha.process
+    if alpha.resonant:
+        return process.resonance
+    if process.wide_resonance is None or alpha.dimensions != len(process.outgoing):
+        return None
+    return process.wide_resonance if _narrowness(alpha, *process.wide_resonance) < _WIDE else None
+
+
+def _narrowness(alpha: Hypothesis, mass: str, width: str) -> float:
+    """The least width of a resonance, in standard deviations of its mass measured from two leptons."""
+    m, gamma = (np.ravel(getattr(alpha.parameters, name)) for name in (mass, width))
+    each = [
+        response for kind in {*alpha.process.visible_classes} for response in alpha.responses[kind].responses
+    ]
+    with double_precision():
+        worst_known = max(float(np.max(np.asarray(r.scale(m / 2)) / (m / 2))) for r in each)
+    return float(np.min(gamma / m)) * np.sqrt(2) / worst_known if worst_known > 0 else np.inf
+
+
+def _refuse_unresolved(alpha: Hypothesis) -> None:
+    """**Raises** `ParameterError` where a resonance is too narrow for the points that are to find it."""
+    process = alpha.process
+    if process.invisible:
+        if "WZ" in process.parameters and (least := np.min(alpha.parameters.WZ)) < _NARROWEST_Z:
+            raise ParameterError(
+                f"WZ = {least:g} GeV is too narrow for {process.name}, {_NARROWEST_Z:g} GeV at least: a Z that "
+                "decays to both Ws has no map, and points between neutrinos' momenta miss a narrow one"
+            )
+        return
+    if not alpha.dimensions:
+        return
+    mapped = mapped_resonance(alpha)
+    for mass, width in (("MZ", "WZ"), ("MT", "WT"), ("MH", "WH")):
+        inside = {mass, width} <= {*process.parameters} and (mass, width) != mapped
+        if not inside or (alpha.mass_from_event and mass == "MH"):
+            continue
+        narrow = _narrowness(alpha, mass, width)
+        if narrow < _NARROWEST:
+            least = np.min(getattr(alpha.parameters, width)) * _NARROWEST / narrow
+            raise ParameterError(
+                f"{width} = {np.min(getattr(alpha.parameters, width)):g} GeV is too narrow for "
+                f"{process.name} with these responses, {least:.2g} GeV at least: points that follow the "
+                "responses miss a resonance that is much narrower than they are; widen it, or measure perfectly (r_lepton=0)"
+            )
+
+
+def refuse_nonsense(alpha: Hypothesis) -> None:
+    """**Raises** `ParameterError` for values that are allowed by themselves and give no or wrong weights."""
+    process = alpha.process
+    if alpha.mass_from_event and (process.invisible or (process.resonance or ("",))[0] != "MH"):
+        raise ParameterError(
+            f"MH=event has no meaning for {process.name}: m_H is measured where all of a Higgs boson's decay "
+            "is seen, as by higgs_4l; give MH a number"
+        )
+    for name in process.parameters:
+        if name.startswith("W") and np.min(getattr(alpha.parameters, name)) == 0:
+            raise ParameterError(
+                f"{name} = 0: a resonance of no width is a δ function, which no point of an integral meets; "
+                "give it a small width"
+            )
+    _refuse_unresolved(alpha)
+    for (name, values), *_ in [alpha.scan] if alpha.scan else []:
+        called: dict[str, float] = {}
+        for label, value in zip(alpha.names, values, strict=True):
+            if label in called:
+                raise ParameterError(
+                    f"the weights at {name} = {called[label]!r} and {value!r} would both be called {label}: "
+                    "scan values that differ in six digits"
+                )
+            called[label] = value
+
+
 def integrand(alpha: Hypothesis, neutrinos: bool = False) -> integrator.Integrand:
     """f(shared, event, u) ↦ weights' integrands `[scan]`, then the parts of them below the grid `[scan]`.
 
-    `shared` comes from `shared_by_events`, `event` from `prepared`.
+    Where densities are negative somewhere, then the parts that come from there `[scan]`. `shared` comes from
+    `shared_by_events`, `event` from `prepared`.
     """
+    signed = negative_densities(alpha)
     if alpha.process.block is not None:
         block = alpha.process.block
         if alpha.by_angle:
@@ -377,13 +479,13 @@ def integrand(alpha: Hypothesis, neutrinos: bool = False) -> integrator.Integran
         else:
             to_momenta = block.by_balance if alpha.met == "balance" else block.by_energies
         return _with_neutrinos(
-            alpha.process, alpha.flavours, alpha.subset, alpha.frame, to_momenta, neutrinos
+            alpha.process, alpha.flavours, alpha.subset, alpha.frame, to_momenta, neutrinos, signed
         )
-    if alpha.resonant:
+    if mapped_resonance(alpha) is not None:
         point: _Map = _resonant_energies if alpha.gaussian else _tailed_energies
     else:
         point = _stretched_energies if alpha.smooth else _flat_energies
-    return _integrand(alpha.process, alpha.flavours, alpha.subset, alpha.mass_from_event, point)
+    return _integrand(alpha.process, alpha.flavours, alpha.subset, alpha.mass_from_event, point, signed)
 
 
 _Map: TypeAlias = Callable[
@@ -394,9 +496,14 @@ _Map: TypeAlias = Callable[
 
 @cache
 def _integrand(
-    process: Process, flavours: int, subset: str | None, mass_from_event: bool, point: _Map
+    process: Process,
+    flavours: int,
+    subset: str | None,
+    mass_from_event: bool,
+    point: _Map,
+    signed: bool,
 ) -> integrator.Integrand:
-    def f(shared: dict[str, Any], event: dict[str, Any], u: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def f(shared: dict[str, Any], event: dict[str, Any], u: jax.Array) -> tuple[jax.Array, ...]:
         require_double("the integrand of a weight")
         energies, density = point(process, shared, event, u)
         momenta = []
@@ -405,9 +512,11 @@ def _integrand(
             momenta.append((energy, energy * x, energy * y, energy * z))
             # |p|² sinθ d|p|/(2E(2π)³) of a massless particle is E sinθ dE/(2(2π)³)
             density = density * energy * sine / (2 * (2 * jnp.pi) ** 3)
-        values, below = _partonic(process, flavours, subset, mass_from_event, shared, momenta)
-        values = jnp.where(density > 0, values * density, 0.0)
-        return values, jnp.where(below, values, 0.0)
+        values, below, *negative = _partonic(
+            process, flavours, subset, mass_from_event, shared, momenta, signed=signed
+        )
+        values, *negative = (jnp.where(density > 0, part * density, 0.0) for part in (values, *negative))
+        return values, jnp.where(below, values, 0.0), *negative
 
     return f
 
@@ -419,11 +528,12 @@ def _with_neutrinos(
     subset: str | None,
     frame: str,
     to_momenta: tuple[Step, ...],
-    neutrinos: bool = False,
+    neutrinos: bool,
+    signed: bool,
 ) -> integrator.Staged:
     """The same where particles escape: |M|² and densities only at points that have a solution.
 
-    With `neutrinos`, a third part: the values times (px, py, pz) of each escaping leg, `[legs · 3 · scan]`.
+    With `neutrinos`, a last part: the values times (px, py, pz) of each escaping leg, `[legs · 3 · scan]`.
     """
     *steps, last = to_momenta
     escaping = [i for i, kind in enumerate(process.classes) if kind == "invisible"]
@@ -441,9 +551,9 @@ def _with_neutrinos(
 
     def complete(shared: dict[str, Any], parcel: tuple[Sequence[FourVector], Any]) -> tuple[jax.Array, ...]:
         legs, density = parcel
-        values, below = _partonic(process, flavours, subset, False, shared, legs, frame)
-        values = values * density
-        parts: tuple[jax.Array, ...] = (values, jnp.where(below, values, 0.0))
+        values, below, *negative = _partonic(process, flavours, subset, False, shared, legs, frame, signed)
+        values, *negative = (part * density for part in (values, *negative))
+        parts: tuple[jax.Array, ...] = (values, jnp.where(below, values, 0.0), *negative)
         if neutrinos:
             parts += (jnp.concatenate([values * legs[i][axis] for i in escaping for axis in (1, 2, 3)]),)
         return parts
@@ -459,8 +569,12 @@ def _partonic(
     shared: dict[str, Any],
     momenta: Sequence[FourVector],
     frame: str = "pt0",
-) -> tuple[jax.Array, jax.Array]:
-    """(2π)⁴ (2/s) Σ f f |M|²/(2 x₁x₂s), per set of parameters, and whether an x lies below the grid."""
+    signed: bool = False,
+) -> tuple[jax.Array, ...]:
+    """(2π)⁴ (2/s) Σ f f |M|²/(2 x₁x₂s), per set of parameters, and whether an x lies below the grid.
+
+    With `signed`, also the size of what comes from negative densities.
+    """
     sqrt_s = shared["parameters"].sqrt_s[0]
     s = sqrt_s**2
     total = add(*momenta)
@@ -480,7 +594,7 @@ def _partonic(
     f1, f2 = density.xf(x1), density.xf(x2)
     place = {parton: i for i, parton in enumerate(density.partons)}
 
-    def one(p: Parameters) -> jax.Array:
+    def one(p: Parameters) -> tuple[jax.Array, ...]:
         factor = jnp.ones_like(first)
         if mass_from_event:
             # m_H := m4l at this point, and |s − m² + i m Γ|² = (m Γ)² taken out: no propagator is left
@@ -489,16 +603,20 @@ def _partonic(
             p = p._replace(**{mass: m})
             factor = (m * getattr(p, width)) ** 2
         squared = _traced_once(process.matrix_elements)(legs, p, subset)
-        result = zero
+        result = negative = zero
         for states, m2 in zip(process.channels, squared, strict=True):
             partons = [(a, b) for a, b in states if all(abs(q) == 21 or abs(q) <= flavours for q in (a, b))]
             if partons:
-                result = result + sum(f1[place[a]] * f2[place[b]] for a, b in partons) * m2
-        return factor * result
+                pairs = [(f1[place[a]], f2[place[b]]) for a, b in partons]
+                result = result + sum(f * g for f, g in pairs) * m2
+                if signed:
+                    negative += sum(jnp.where(jnp.minimum(f, g) < 0, abs(f * g), 0.0) for f, g in pairs) * m2
+        return (factor * result, factor * negative) if signed else (factor * result,)
 
     # x f(x) was read, so x₁x₂ is divided out once more
     flux = (2 * jnp.pi) ** 4 * (2 / s) / (2 * x1 * x2 * s) / (x1 * x2)
-    return flux * jax.vmap(one)(shared["parameters"]), density.below(x1) | density.below(x2)
+    values, *negative = jax.vmap(one)(shared["parameters"])
+    return flux * values, density.below(x1) | density.below(x2), *(flux * part for part in negative)
 
 
 @cache
@@ -625,29 +743,59 @@ def _draw_s(u: Any, resonance: tuple[Any, Any], event: dict[str, Any]) -> tuple[
 
 
 def visible(alpha: Hypothesis, events: Any) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """`energy`, `eta`, `phi`, `mass` of visible particles `[events, legs]`, and which events can be computed.
+    """What `examined` says, and which events can be computed."""
+    legs, reason = examined(alpha, events)
+    return legs, reason == Reason.NONE
+
+
+def examined(alpha: Hypothesis, events: Any) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """`energy`, `eta`, `phi`, `mass` of visible particles `[events, legs]`, and why an event has no weight.
 
     Legs are in the order of the process. Leptons are told apart by charge, and by flavour where the process
-    says so, not by order; of several that fit a leg, the first in the file is taken. An event that lacks one
-    (wrong charges or flavours), or with a value that is missing, not finite or a pT that is not positive,
-    can't be computed: its weight has status 3. `mass` is that of the parton, 0 for a lepton; a jet's own
-    serves to get its energy from its pT. Where particles escape, `missing` (x, y) is there too, and
-    `activity`, the scalar sum of pT that its response may depend on, and `broad`, the share of masses that
-    are drawn off their resonances, and an even `table`. The first jet is the b quark's.
+    says so, not by order; of several that fit a leg, the first in the file is taken. An event that lacks one,
+    or with a value that makes no sense, can't be computed: its weight has status 3, and the reason is an
+    `inputs.Reason`, int32 `[events]`. `mass` is that of the parton, 0 for a lepton; a jet's own serves to get
+    its energy from its pT. Where particles escape, `missing` (x, y) is there too, and `activity`, the scalar
+    sum of pT that its response may depend on, and `broad`, the share of masses that are drawn off their
+    resonances, and an even `table`. The first jet is the b quark's.
 
     **Raises** `UsageError` where a column is missing.
     """
     process = alpha.process
-    columns = process.columns
-    table = as_table(events, columns)
-    at = {name: table[:, i] for i, name in enumerate(columns)}
-    good = np.isfinite(table).all(axis=1)
-    count, n = len(table), sum(kind == "lepton" for kind in process.classes)
-    charge = np.stack([at[f"lep{i}_Charge"] for i in range(1, n + 1)], axis=1)
-    code = None
-    if "lep1_PDG" in at:
-        code = np.stack([at[f"lep{i}_PDG"] for i in range(1, n + 1)], axis=1)
-    taken, rows, jets = np.zeros((count, n), dtype=bool), np.arange(count), 0
+    table = as_table(events, process.columns)
+    at = {name: table[:, i] for i, name in enumerate(process.columns)}
+    balanced = alpha.met == "balance"
+    bad = inputs.implausible(at, ignored=MISSING_COLUMNS if balanced else ())
+    legs, bad[Reason.LACKING] = _legs(alpha, at, len(table))
+    with np.errstate(over="ignore", invalid="ignore"):
+        legs["energy"] = np.hypot(legs["pt"] * np.cosh(legs["eta"]), legs.pop("own mass"))
+    bad[Reason.OVERFLOW] = ~np.isfinite(legs["energy"]).all(axis=1)
+    pt = legs.pop("pt")
+    count, block = len(table), process.block
+    if block is None:
+        legs.pop("mass")
+    else:
+        size, phi = (np.zeros(count) if balanced else at[name] for name in MISSING_COLUMNS)
+        legs["missing"] = np.stack([size * np.cos(phi), size * np.sin(phi)], axis=1)
+        legs["activity"] = pt.sum(axis=1)
+        legs["broad"] = np.full(count, block.broad)
+        if block.shares:
+            legs["shares"] = np.tile(block.shares, (count, 1))
+        if block.guided:
+            legs["table"] = np.tile(even_table(*trials.CELLS), (count, 1, 1))
+    return legs, inputs.first(bad, count)
+
+
+def _legs(
+    alpha: Hypothesis, at: Mapping[str, np.ndarray], count: int
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Columns by leg, `[events, legs]`, and which events lack a lepton of the charge or flavour of one."""
+    process = alpha.process
+    names = [f"lep{i}" for i in range(1, process.classes.count("lepton") + 1)]
+    charge = np.stack([at[f"{name}_Charge"] for name in names], axis=1)
+    code = np.stack([at[f"{name}_PDG"] for name in names], axis=1) if "lep1_PDG" in at else None
+    taken, rows, jets = np.zeros((count, len(names)), dtype=bool), np.arange(count), 0
+    lacking = np.zeros(count, dtype=bool)
     found: dict[str, list[np.ndarray]] = {name: [] for name in ("pt", "eta", "phi", "own mass", "mass")}
     for pdg_code, kind in zip(process.visible, process.visible_classes, strict=True):
         if kind == "lepton":
@@ -655,40 +803,21 @@ def visible(alpha: Hypothesis, events: Any) -> tuple[dict[str, np.ndarray], np.n
             if code is not None:
                 fits &= np.abs(code) == abs(pdg_code)
             free = fits & ~taken
-            good &= free.any(axis=1)
-            chosen = free.argmax(axis=1)
+            lacking |= ~free.any(axis=1)
+            chosen, candidates = free.argmax(axis=1), names
             taken[rows, chosen] = True
-            names = [f"lep{i}" for i in range(1, n + 1)]
             own = mass = np.zeros(count)
         else:
             jets += 1
-            names, chosen = [f"j{jets}"], np.zeros(count, dtype=int)
-            own = np.abs(at[f"j{jets}_M"])
+            candidates, chosen = [f"j{jets}"], np.zeros(count, dtype=int)
+            own = np.abs(at[f"j{jets}_M"])  # one below 0 by rounding is that of a massless jet
             mass = own if alpha.b_mass == "jet" else np.full(count, float(np.ravel(alpha.parameters.MB)[0]))
         for key, suffix in (("pt", "PT"), ("eta", "Eta"), ("phi", "Phi")):
-            found[key].append(np.stack([at[f"{name}_{suffix}"] for name in names], axis=1)[rows, chosen])
+            columns = np.stack([at[f"{name}_{suffix}"] for name in candidates], axis=1)
+            found[key].append(columns[rows, chosen])
         found["own mass"].append(own)
         found["mass"].append(mass)
-    legs = {key: np.stack(values, axis=1) for key, values in found.items()}
-    with np.errstate(over="ignore", invalid="ignore"):
-        legs["energy"] = np.hypot(legs["pt"] * np.cosh(legs["eta"]), legs.pop("own mass"))
-        good &= (legs["pt"] > 0).all(axis=1) & np.isfinite(legs["energy"]).all(axis=1)
-    pt = legs.pop("pt")
-    if process.block is None:
-        legs.pop("mass")
-    else:
-        size, phi = (at[name] for name in MISSING_COLUMNS)
-        if alpha.met == "balance":
-            size, phi = np.zeros(count), np.zeros(count)
-        good &= size >= 0
-        legs["missing"] = np.stack([size * np.cos(phi), size * np.sin(phi)], axis=1)
-        legs["activity"] = pt.sum(axis=1)
-        legs["broad"] = np.full(count, process.block.broad)
-        if process.block.shares:
-            legs["shares"] = np.tile(process.block.shares, (count, 1))
-        if process.block.guided:
-            legs["table"] = np.tile(even_table(*trials.CELLS), (count, 1, 1))
-    return legs, good
+    return {key: np.stack(values, axis=1) for key, values in found.items()}, lacking
 
 
 def prepared(alpha: Hypothesis, energy: jax.Array, eta: jax.Array, phi: jax.Array) -> dict[str, jax.Array]:
@@ -779,7 +908,7 @@ def _off_resonance(
         e = there[0]
         x, y, z = (event[axis] for axis in ("x", "y", "z"))
         legs = [(e[i], e[i] * x[i], e[i] * y[i], e[i] * z[i]) for i in range(len(responses))]
-        values, _ = _partonic(alpha.process, alpha.flavours, alpha.subset, False, shared, legs)
+        values, *_ = _partonic(alpha.process, alpha.flavours, alpha.subset, False, shared, legs)
         values = values * jnp.prod(e / energy) * jnp.prod(jnp.stack(ratios), axis=0).max()
         return jnp.nan_to_num(values * ((at - pole[:, 0]) ** 2 + m_gamma[:, 0] ** 2), nan=0.0, posinf=0.0)
 
@@ -817,7 +946,7 @@ def _prepare(
 ) -> dict[str, np.ndarray]:
     """`prepared` for many events, in batches of one size: compiled once, and the same bits for any number."""
     count = len(particles["energy"])
-    batch = _RESONANT_BATCH if alpha.resonant else _BATCH
+    batch = _RESONANT_BATCH if mapped_resonance(alpha) is not None else _BATCH
     padded = -(-count // batch) * batch
     columns = []
     for name in ("energy", "eta", "phi"):
@@ -842,8 +971,7 @@ def _assigned(alpha: Hypothesis, events: dict[str, np.ndarray]) -> dict[str, np.
         order = np.arange(len(alpha.process.visible))
         if assignment:
             order[jets] = jets[::-1]
-        whole = {"missing", "activity", "broad"}
-        rows.append({k: v if k in whole else v[:, order] for k, v in events.items()})
+        rows.append(trials.permuted(events, order))
     return {
         key: np.stack([row[key] for row in rows], axis=1).reshape(-1, *events[key].shape[1:])
         for key in events
@@ -864,13 +992,14 @@ def compute(
 
     **Arguments:** `events` as for `as_table`, in GeV; `precision`, relative error at which an event stops;
     `calls`, integrand evaluations per event at most; `seed`; `entries`, the events' numbers in their file (0,
-    1, …), which fix their random points, so that an event gets the same weight alone and among others;
+    1, …), which fix their random points, so that an event gets the same weight alone and among others (what
+    all of a file looks like, degrees or MeV, is then for the caller to find, see `columns.Ranges`);
     `neutrinos`, whether the weights bring the mean momenta of what escapes.
 
     **Returns** name → `Weight`; a failure is a status of its own event, never an exception.
 
-    **Raises** `UsageError` for missing columns, a grid that is not found, or a precision that is not
-    positive.
+    **Raises** `UsageError` for missing columns, angles in degrees, a grid that is not found, or a precision
+    that is not positive.
     """
     if not (np.isfinite(precision) and precision > 0):
         raise UsageError(f"precision must be a positive relative error such as 0.01, got {precision}")
@@ -878,9 +1007,11 @@ def compute(
         raise UsageError(f"calls must be a positive number of evaluations per event, got {calls}")
     if neutrinos and not alpha.process.invisible:
         raise UsageError(f"{alpha.process.name} has no neutrinos, whose momenta are asked for")
-    particles, good = visible(alpha, events)
-    rows = np.flatnonzero(good)
-    names = alpha.names
+    if entries is None:
+        _all_looked_at(alpha, events)
+    particles, reason = examined(alpha, events)
+    count, names, signed = len(reason), alpha.names, negative_densities(alpha)
+    rows = np.flatnonzero(reason == Reason.NONE)
     if len(rows):
         shared = shared_by_events(alpha)
         chosen = _prepare(alpha, shared, {key: values[rows] for key, values in particles.items()})
@@ -888,18 +1019,30 @@ def compute(
         estimate = _estimate(alpha, shared, chosen, precision, calls, seed, numbers, neutrinos)
     weights = {}
     for k, name in enumerate(names):
-        value, error = np.full(len(good), np.nan), np.full(len(good), np.nan)
-        status = np.full(len(good), Status.BAD_INPUT, dtype=np.int32)
+        value, error = np.full(count, np.nan), np.full(count, np.nan)
+        status, why = np.full(count, Status.BAD_INPUT, dtype=np.int32), reason.copy()
         if len(rows):
-            value[rows], error[rows], status[rows] = _judged(estimate, k, len(names), precision)
-        momenta = np.full((len(good), 2, 3), np.nan) if neutrinos else None
+            value[rows], error[rows], status[rows], why[rows] = _judged(
+                estimate, k, len(names), precision, signed
+            )
+        momenta = np.full((count, 2, 3), np.nan) if neutrinos else None
         if momenta is not None and len(rows):
-            sums = estimate.value[:, 2 * len(names) + k :: len(names)].reshape(-1, 2, 3)
+            sums = estimate.value[:, (2 + signed) * len(names) + k :: len(names)].reshape(-1, 2, 3)
             weight = estimate.value[:, k]
             known = (weight > 0) & np.isfinite(value[rows])
             momenta[rows[known]] = sums[known] / weight[known, None, None]
-        weights[name] = Weight(value, error, status, neutrinos=momenta)
+        weights[name] = Weight(value, error, status, neutrinos=momenta, reason=why)
     return weights
+
+
+def _all_looked_at(alpha: Hypothesis, events: Any) -> None:
+    """Refuse angles in degrees, and warn of other columns that look strange."""
+    columns = alpha.process.columns
+    ranges = Ranges(columns)
+    ranges.add(as_table(events, columns))
+    ranges.refuse()
+    for text in ranges.problems():
+        warnings.warn(text, DeepMEMWarning, stacklevel=3)
 
 
 def _estimate(
@@ -938,11 +1081,12 @@ def _estimate(
         return _averaged(estimate, together, precision, steering)
     if dimensions == 0:
         return integrator.evaluate(f, shared, events)
-    if alpha.smooth:
+    mapped = mapped_resonance(alpha) is not None
+    if alpha.smooth and not mapped:
         return integrator.quadrature(
             f, shared, events, dimensions, precision=precision, calls=calls or 1 << 16, steering=steering
         )
-    tabulated = alpha.resonant and alpha.gaussian
+    tabulated = mapped and alpha.gaussian
     return integrator.lattice(
         f,
         shared,
@@ -981,38 +1125,51 @@ def _ready(
 def _averaged(
     estimate: integrator.Estimate, together: int, precision: float, steering: int
 ) -> integrator.Estimate:
-    """The mean over assignments: a part that is not precise by itself may be of no weight."""
+    """The mean over assignments.
+
+    Its status is not the worst of theirs: a part that is not precise by itself, or that has no solution, may
+    be of no weight in the mean. It is precise as a whole, and unknown if any part is.
+    """
     if together == 1:
         return estimate
     value, error, status, calls = (part.reshape(-1, together, *part.shape[1:]) for part in estimate)
     mean = value.mean(axis=1)
     combined = np.sqrt((error**2).sum(axis=1)) / together
     precise = (combined <= precision * np.abs(mean))[:, :steering].all(axis=1)
-    worst = np.where(precise, Status.GOOD, Status.PRECISION)
-    worst = np.where((status == Status.NO_SOLUTION).all(axis=1), Status.NO_SOLUTION, worst)
-    worst = np.where((status == Status.BAD_INPUT).any(axis=1), Status.BAD_INPUT, worst)
-    return integrator.Estimate(mean, combined, worst.astype(np.int32), calls.sum(axis=1))
+    of_mean = np.where(precise, Status.GOOD, Status.PRECISION)
+    of_mean = np.where((status == Status.NO_SOLUTION).all(axis=1), Status.NO_SOLUTION, of_mean)
+    unknown = np.where((status == Status.BAD_INPUT).any(axis=1), Status.BAD_INPUT, Status.GOOD)
+    return integrator.Estimate(mean, combined, worst(of_mean, unknown), calls.sum(axis=1))
 
 
 def _judged(
-    estimate: integrator.Estimate, k: int, count: int, precision: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Value, error and status of the k-th weight of a scan: each its own, though they share points."""
+    estimate: integrator.Estimate, k: int, count: int, precision: float, signed: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Value, error, status, reason of the k-th weight of a scan: each its own, though they share points."""
     value, error = estimate.value[:, k].copy(), estimate.error[:, k].copy()
-    status = estimate.status.copy()
-    missed = (status == Status.GOOD) & (error > precision * np.abs(value))
+    size, status = np.abs(value), estimate.status.copy()
+    missed = (status == Status.GOOD) & (error > precision * size)
     status[missed] = Status.PRECISION
     if count > 1:
         # one that is precise beside others that are not; where all are, it was for points that weren't finite
         precise = estimate.error[:, :count] <= precision * np.abs(estimate.value[:, :count])
-        reached = (status == Status.PRECISION) & precise[:, k] & ~precise.all(axis=1) & (value > 0)
+        reached = (status == Status.PRECISION) & precise[:, k] & ~precise.all(axis=1) & (value != 0)
         status[reached] = Status.GOOD
         status[(value == 0) & (status != Status.BAD_INPUT)] = Status.NO_SOLUTION
-    below = estimate.value[:, count + k] > _TOLERATED_BELOW_GRID * value
-    status[below & (value > 0)] = Status.BELOW_GRID
+    below = np.abs(estimate.value[:, count + k]) > _TOLERATED_BELOW_GRID * size
+    negative = value < 0
+    if signed:
+        negative |= estimate.value[:, 2 * count + k] > _TOLERATED_NEGATIVE * size
+    status = worst(
+        status,
+        np.where(below, Status.BELOW_GRID, Status.GOOD),
+        np.where(negative, Status.PRECISION, Status.GOOD),
+    )
+    reason = np.where(status == Status.BAD_INPUT, Reason.NO_POINT, Reason.NONE)
+    reason[negative & (status == Status.PRECISION)] = Reason.NEGATIVE_DENSITY
     unknown = (status == Status.BELOW_GRID) | (status == Status.BAD_INPUT)
     value[unknown] = error[unknown] = np.nan
-    return value, error, status
+    return value, error, status, reason.astype(np.int32)
 
 
 class Rough(NamedTuple):

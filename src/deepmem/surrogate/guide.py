@@ -17,8 +17,10 @@ from typing import Any
 
 import numpy as np
 
+from deepmem.columns import check_column_names
 from deepmem.errors import UsageError
 from deepmem.physics import weight
+from deepmem.physics.processes import known_columns
 
 POINTS = 512
 _RESERVED = ("process", "points", "pdf", "pdf_sha256", "subset", "response", "column_names")
@@ -48,6 +50,7 @@ class Guide:
         if len(self._alpha.names) != 1:
             raise UsageError("a guide has one value of each parameter, and no scan")
         called = settings.get("column_names", {})
+        check_column_names(called, known_columns())
         self._at = {}
         for name in self._alpha.process.columns:
             branch = called.get(name, name)

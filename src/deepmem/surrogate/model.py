@@ -24,13 +24,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from scipy.interpolate import CubicSpline, interp1d
 
-from deepmem.columns import Quantity, recognise
+from deepmem.columns import LARGEST_PHI, Quantity, no_angle, recognise
 from deepmem.data.files import whole_file
 from deepmem.data.identity import EventHashes
 from deepmem.data.root import Weights, scan_name
 from deepmem.data.table import as_table
 from deepmem.errors import UsageError
-from deepmem.event import Status, Weight
+from deepmem.event import Status, Weight, worst
+from deepmem.inputs import LARGEST_ETA, Reason, first
 from deepmem.surrogate.calibration import (
     Calibration,
     SampleTest,
@@ -48,7 +49,6 @@ from deepmem.surrogate.preparation import Scaler, unit_factors
 
 FORMAT = 4
 
-_TURN = 2 * np.pi + 0.1  # rad; an angle beyond it is in degrees, whatever it wraps to
 _TESTED = 5_000  # rows of a chunk that a sample test looks at
 _BLOCK = 8_192  # events in one call of the network: the hidden layers of a block stay in the cache
 
@@ -160,8 +160,10 @@ class Surrogate:
         found = np.where(good, np.exp(spline(value)), np.nan)
         relative = np.stack([w.error / w.value for w in ordered])
         between = interp1d(values, relative, axis=0)(value)
-        status = np.where(good, np.max([w.status for w in ordered], axis=0), Status.BAD_INPUT)
-        return {name: Weight(found, found * between, status.astype(np.int32))}
+        status = worst(*(w.status for w in ordered))
+        # without an input that is bad, nothing is known where a weight has no logarithm
+        status[~good & (status == Status.GOOD)] = Status.BAD_INPUT
+        return {name: Weight(found, found * between, status, reason=ordered[0].reason)}
 
     def predict(self, table: np.ndarray) -> dict[str, Weight]:
         """The weights of rows `[events, columns]` in the model's unit; see `__call__`."""
@@ -195,18 +197,36 @@ class Surrogate:
                 rows = np.arange(-at % stride, n, stride)
                 rows = rows[finite[at : at + n][rows]]
                 test.add(np.asarray(features)[rows], ~inside[at : at + n][rows])
-        status = np.where(finite, np.where(inside, Status.GOOD, Status.OUTSIDE_TRAINING), Status.BAD_INPUT)
+        reason = self._reasons(table, finite)
+        bad = reason != Reason.NONE
+        status = np.where(bad, Status.BAD_INPUT, np.where(inside, Status.GOOD, Status.OUTSIDE_TRAINING))
         with np.errstate(over="ignore"):
-            values = np.where(finite[:, None], 10.0**log10, np.nan)
+            values = np.where(bad[:, None], np.nan, 10.0**log10)
             errors = values * relative
         return {
             name: Weight(
                 np.ascontiguousarray(values[:, i]),
                 np.ascontiguousarray(errors[:, i]),
                 status.astype(np.int32),
+                reason=reason,
             )
             for i, name in enumerate(self.weights)
         }
+
+    def _reasons(self, table: np.ndarray, finite: np.ndarray) -> np.ndarray:
+        """Why rows can't be predicted, an `inputs.Reason` each: not finite, or no measurement of an angle.
+
+        An angle in degrees is left to be outside what was learned from, and so is an η that what is along the
+        beam as a whole may have.
+        """
+        quantities = [recognise(name).quantity for name in self.columns]
+        eta, phi = (table[:, [q is wanted for q in quantities]] for wanted in (Quantity.ETA, Quantity.PHI))
+        bad = {
+            Reason.NOT_FINITE: ~finite,
+            Reason.ETA: (np.abs(eta) > 2 * LARGEST_ETA).any(axis=1),
+            Reason.PHI: no_angle(phi).any(axis=1),
+        }
+        return first(bad, len(table))
 
     @cached_property
     def _evaluate(self) -> Callable[..., tuple[jax.Array, ...]]:
@@ -235,7 +255,7 @@ class Surrogate:
             slack = 1e-6 + (np.zeros((2, 1)) if calibration is None else calibration.slack)
             below, above = slack * scaler.feature_std
             inside = (features >= scaler.feature_low - below) & (features <= scaler.feature_high + above)
-            inside = inside.all(axis=1) & there & (jnp.abs(values) < _TURN).all(axis=1, where=angles)
+            inside = inside.all(axis=1) & there & (jnp.abs(values) < LARGEST_PHI).all(axis=1, where=angles)
             if calibration is None or spread is None:
                 return log10, jnp.full_like(log10, jnp.nan), inside, finite, standard
             learned = jax.vmap(spread)(standard).astype(jnp.float64)

@@ -32,6 +32,11 @@ def all_processes() -> dict[str, Process]:
     return dict(_REGISTRY)
 
 
+def known_columns() -> tuple[str, ...]:
+    """The default columns of all processes on the menu, each once: what `column_names` may be of."""
+    return tuple(dict.fromkeys(column for process in _REGISTRY.values() for column in process.columns))
+
+
 for _module in pkgutil.iter_modules(__path__):
     for _value in vars(import_module(f"{__name__}.{_module.name}")).values():
         if isinstance(_value, Process):

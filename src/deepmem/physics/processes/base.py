@@ -7,7 +7,8 @@ that defines it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from functools import cached_property, partial
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
@@ -40,7 +41,11 @@ MISSING_COLUMNS = ("MET", "MET_Phi")
 
 @dataclass(frozen=True, eq=False)
 class Process:
-    """One hypothesis: an amplitude, what is seen of it, and how its weight is integrated by default."""
+    """One hypothesis: an amplitude, what is seen of it, and how its weight is integrated by default.
+
+    Processes are equal where all that is said of them is, and a copy from a pickle is the one on the menu if
+    that is equal to it: compiled code is kept by process.
+    """
 
     name: str
     title: str
@@ -74,10 +79,26 @@ class Process:
     """Names of selectable subsets of diagrams."""
     resonance: tuple[str, str] | None = None
     """Parameters (mass, width) of an s-channel resonance that is narrower than the responses."""
+    wide_resonance: tuple[str, str] | None = None
+    """Parameters (mass, width) of one that is usually wider, and is treated alike where it is made narrow."""
     block: Block | None = None
     """Where particles escape: the variables that take the place of their momenta."""
     assignments: tuple[int, ...] = (0,)
     """Which of the two ways to assign b jets to quarks are averaged: 0, jet 1 is the b quark; 1, jet 2 is."""
+
+    @cached_property
+    def _value(self) -> Any:
+        return _comparable(tuple(getattr(self, entry.name) for entry in fields(self)))
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, Process) and self._value == other._value)
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.outgoing, self.matrix_elements))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        said = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        return _restored, (said | {"responses": dict(self.responses)},)
 
     @property
     def legs(self) -> int:
@@ -143,6 +164,28 @@ class Process:
             "subsets": self.subsets,
             "reference": self.reference,
         }
+
+
+def _restored(said: dict[str, Any]) -> Process:
+    """The process on the menu that is just this, else a new one."""
+    from deepmem.physics.processes import all_processes
+
+    new = Process(**said | {"responses": MappingProxyType(said["responses"])})
+    known = all_processes().get(new.name)
+    return known if known is not None and known == new else new
+
+
+def _comparable(value: Any) -> Any:
+    """What is equal where two values say the same: mappings and partial functions are taken apart."""
+    if isinstance(value, Mapping):
+        return frozenset((key, _comparable(each)) for key, each in value.items())
+    if isinstance(value, tuple):
+        return tuple(_comparable(each) for each in value)
+    if isinstance(value, Block):
+        return tuple(_comparable(getattr(value, entry.name)) for entry in fields(value))
+    if isinstance(value, partial):
+        return value.func, value.args, _comparable(value.keywords)
+    return value
 
 
 def lepton_columns(number: int, flavour: bool = False) -> tuple[str, ...]:

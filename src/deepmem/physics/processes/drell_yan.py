@@ -61,4 +61,5 @@ DRELL_YAN = Process(
     matrix_elements=matrix_elements,
     scale="MZ",
     dimensions=2,
+    wide_resonance=("MZ", "WZ"),
 )

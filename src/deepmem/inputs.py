@@ -1,0 +1,118 @@
+"""What an event must bring to have a weight: one check, for Python and the command line alike.
+
+An event that fails it has status 3, and a `Reason` that can be counted: no number is made of a sentinel, of
+degrees, or of a charge of 0. What a whole column looks like, degrees or MeV, is found by `columns.Ranges`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import IntEnum
+
+import numpy as np
+
+from deepmem.columns import LARGEST_PHI, Quantity, recognise
+
+LARGEST_ETA = 10.0
+"""No detector measures from here on, and what is written where nothing was measured often lies beyond."""
+
+# A jet's mass that is negative by rounding of E² − p²: as a part of its energy, at most.
+_ROUNDING = 2e-3
+
+
+class Reason(IntEnum):
+    """Why an event has no weight, or one that is not good: the first that applies."""
+
+    NONE = 0
+    NOT_FINITE = 1
+    PT = 2
+    ETA = 3
+    PHI = 4
+    MISSING_PT = 5
+    JET_MASS = 6
+    CHARGE = 7
+    CONTRADICTION = 8
+    LACKING = 9
+    OVERFLOW = 10
+    NO_POINT = 11
+    NEGATIVE_DENSITY = 12
+
+    @property
+    def meaning(self) -> str:
+        return _MEANING[self]
+
+
+_MEANING = {
+    Reason.NONE: "nothing is wrong with the event",
+    Reason.NOT_FINITE: "a value is missing, NaN or infinite",
+    Reason.PT: "a pT is not positive",
+    Reason.ETA: f"an |η| is {LARGEST_ETA:g} or more",
+    Reason.PHI: "an angle φ is beyond ±2π: no measurement, or degrees",
+    Reason.MISSING_PT: "the missing pT is negative",
+    Reason.JET_MASS: "the mass of a jet is negative",
+    Reason.CHARGE: "a charge is neither +1 nor −1",
+    Reason.CONTRADICTION: "a charge contradicts the PDG code",
+    Reason.LACKING: "a lepton of the charge or flavour of the process is lacking",
+    Reason.OVERFLOW: "an energy is beyond what a number can hold",
+    Reason.NO_POINT: "the integrand is finite nowhere, as for leptons of one direction",
+    Reason.NEGATIVE_DENSITY: "the parton density is negative there",
+}
+
+
+def first(reasons: Mapping[Reason, np.ndarray], count: int) -> np.ndarray:
+    """The first reason of each of `count` events, int32, of which events each one applies to."""
+    found = np.zeros(count, dtype=np.int32)
+    for reason in Reason:
+        if reason in reasons:
+            found[(found == Reason.NONE) & reasons[reason]] = reason
+    return found
+
+
+def implausible(columns: Mapping[str, np.ndarray], ignored: Sequence[str] = ()) -> dict[Reason, np.ndarray]:
+    """Which events have a value that makes no sense, by reason; what a column holds is read off its name.
+
+    **Arguments:** `columns`, name → values `[events]` in GeV and radians; `ignored`, columns that count for
+    nothing as long as they are finite.
+    """
+    held = {name: recognise(name) for name in columns}
+    used = [(column.object, column.quantity, columns[n]) for n, column in held.items() if n not in ignored]
+    of = {(owner, quantity): values for owner, quantity, values in used}
+    count = len(next(iter(columns.values()), ()))
+    bad: dict[Reason, np.ndarray] = {}
+    bad |= {reason: np.zeros(count, dtype=bool) for reason in Reason if reason is not Reason.NONE}
+    for values in columns.values():
+        bad[Reason.NOT_FINITE] |= ~np.isfinite(values)
+    for owner, quantity, values in used:
+        match quantity:
+            case Quantity.PT if (owner, Quantity.ETA) in of:
+                bad[Reason.PT] |= values <= 0
+            case Quantity.PT:
+                bad[Reason.MISSING_PT] |= values < 0
+            case Quantity.ETA:
+                bad[Reason.ETA] |= np.abs(values) >= LARGEST_ETA
+            case Quantity.PHI:
+                bad[Reason.PHI] |= np.abs(values) > LARGEST_PHI
+            case Quantity.MASS:
+                bad[Reason.JET_MASS] |= _negative_mass(values, of, owner)
+            case Quantity.CHARGE:
+                bad[Reason.CHARGE] |= np.abs(values) != 1
+                if (code := of.get((owner, Quantity.PDG))) is not None:
+                    charged = np.isin(np.abs(code), (11, 13, 15))
+                    bad[Reason.CONTRADICTION] |= charged & (np.sign(values) != -np.sign(code))
+    return bad
+
+
+def _negative_mass(mass: np.ndarray, of: Mapping[tuple[str, Quantity], np.ndarray], owner: str) -> np.ndarray:
+    """A mass below 0 by more than rounding: what was a jet without one stays one."""
+    pt, eta = (of.get((owner, quantity), np.zeros(len(mass))) for quantity in (Quantity.PT, Quantity.ETA))
+    with np.errstate(over="ignore", invalid="ignore"):
+        return -mass > _ROUNDING * np.abs(pt) * np.cosh(eta)
+
+
+def count_reasons(reasons: np.ndarray | None) -> dict[str, int]:
+    """How many events have which reason, by its meaning, the most frequent first."""
+    if reasons is None:
+        return {}
+    numbers = np.bincount(reasons, minlength=len(Reason))
+    found = [reason for reason in Reason if reason and numbers[reason]]
+    return {r.meaning: int(numbers[r]) for r in sorted(found, key=lambda r: -numbers[r])}
