@@ -806,6 +806,8 @@ def _print_predicted(result: dict[str, Any]) -> None:
     for name, counts in result["status"].items():
         for meaning, number in counts.items():
             typer.echo(f"  {name}: {number:,} with status {meaning}")
+        for reason, number in result.get("reasons", {}).get(name, {}).items():
+            typer.echo(f"    {number:,}: {reason}")
 
 
 def _same_mode(command: str, mode: str) -> None:

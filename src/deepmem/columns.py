@@ -262,10 +262,3 @@ class _Momenta:
 
 def _percent(part: int, whole: int) -> str:
     return f"{100 * part / whole:.2g} %"
-
-
-def check_units(table: np.ndarray, columns: Sequence[str]) -> list[str]:
-    """Sentences about columns that look like degrees or MeV, of rows already in GeV: see `Ranges`."""
-    ranges = Ranges(columns)
-    ranges.add(table)
-    return ranges.problems()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields
@@ -20,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from deepmem.columns import check_units, recognise
+from deepmem.columns import Ranges, check_column_names, recognise
 from deepmem.config import Config
 from deepmem.data.files import check_writable, make_folder, owned, whole_file, write_text
 from deepmem.data.identity import EventHashes, joined
@@ -39,8 +40,9 @@ from deepmem.data.root import (
 from deepmem.data.table import as_table
 from deepmem.errors import DeepMEMError, UsageError
 from deepmem.event import Weight, by_status, count_statuses
+from deepmem.inputs import count_reasons
 from deepmem.physics import weight as engine
-from deepmem.physics.processes import find_process
+from deepmem.physics.processes import find_process, known_columns
 from deepmem.reporter import Reporter
 
 # Entries per part: some seconds of work, so that little is lost to a kill and files stay few.
@@ -159,14 +161,16 @@ def compute_files(
     `config`, for paths, tree, unit, `column_names` and `response`; `entries`, the part [A, B) of the run of
     entries to compute (a farm: see `merge`); `keep`, branches to copy along; the rest as for `compute`.
 
-    **Returns** counts by status, and the path.
+    **Returns** counts by status and by reason, and the path.
 
-    **Raises** `UsageError` where a file, a name or a column is wrong, or the output cannot be written.
+    **Raises** `UsageError` where a file, a name or a column is wrong, angles are in degrees, or the output
+    cannot be written.
     """
     reporter = reporter or Reporter()
     settings = Config.load(config or {}, need=())
     alphas = hypotheses(process, parameters, pdf=pdf, response=settings.response)
     columns = columns_of(alphas)
+    check_column_names(settings.column_names, known_columns())
     branches = [settings.column_names.get(column, column) for column in columns]
     source = Source(events or settings.input_paths or _no_events(), settings.input_tree, branches, keep)
     source.refuse_as_output(output)
@@ -186,6 +190,7 @@ def compute_files(
     names = [name for alpha in alphas for name in alpha.names]
     bounds = [(at, min(at + CHUNK, stop)) for at in range(start, stop, CHUNK)]
     counts: dict[str, Any] = dict.fromkeys(names, 0)
+    reasons: dict[str, Counter[str]] = {name: Counter() for name in names}
     with owned(output, _doing("compute", process, parameters)):
         about = made | {
             "inputs": source.provenance(),
@@ -217,6 +222,7 @@ def compute_files(
                 writer.append(weights, source.read_kept(begin, end))
                 for name, weight in weights.items():
                     counts[name] = counts[name] + count_statuses(weight.status)
+                    reasons[name].update(count_reasons(weight.reason))
         source.refuse_changes()
         parts.remove()
         if others := parts.others():
@@ -227,6 +233,7 @@ def compute_files(
         "events": stop - start,
         "output": str(output),
         "status": {name: by_status(each) for name, each in counts.items()},
+        "reasons": {name: dict(each.most_common()) for name, each in reasons.items()},
     }
 
 
@@ -238,13 +245,15 @@ def _doing(command: str, process: Sequence[str], parameters: Mapping[str, Any]) 
 def _looked_at(
     source: Source, start: int, stop: int, columns: Sequence[str], unit: np.ndarray, reporter: Reporter
 ) -> dict[str, Any]:
-    """The identity of the events; what looks wrong in them is said before the work."""
-    hashes = EventHashes(source.columns)
-    for i, (low, high) in enumerate(source.boundaries(start, stop, _LOOKED_AT)):
+    """The identity of the events; what looks wrong in all of them is said, or refused, before the work."""
+    hashes, ranges = EventHashes(source.columns), Ranges(columns)
+    for low, high in source.boundaries(start, stop, _LOOKED_AT):
         table = source.read(low, high)
         hashes.add(table)
-        for text in check_units(table * unit, columns) if i == 0 else ():
-            reporter.warning(text)
+        ranges.add(table * unit)
+    ranges.refuse()
+    for text in ranges.problems():
+        reporter.warning(text)
     return hashes.to_dict()
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from deepmem import exact
-from deepmem.columns import check_units
+from deepmem.columns import Ranges, check_column_names
 from deepmem.config import Config
 from deepmem.data.files import check_writable, make_folder, whole_file, write_text
 from deepmem.data.identity import hashes_of
@@ -30,6 +30,7 @@ from deepmem.evaluation import metrics, sums
 from deepmem.evaluation.report import calibration
 from deepmem.event import Status, Weight, by_status, count_statuses
 from deepmem.physics import weight as engine
+from deepmem.physics.processes import known_columns
 from deepmem.reporter import Reporter, Step
 from deepmem.surrogate.model import Surrogate, energy_unit
 from deepmem.surrogate.preparation import unit_factors
@@ -336,6 +337,7 @@ class _Sample:
                 f"the model was trained on {self.unit}, and the configuration says {settings.unit}: the "
                 "events can be in one unit only"
             )
+        check_column_names(settings.column_names, known_columns())
         own = [settings.column_names.get(column, column) for column in alpha.process.columns]
         branches = list(dict.fromkeys([*surrogate.columns, *own]))
         paths = events or settings.input_paths
@@ -353,17 +355,19 @@ class _Sample:
     def predict(self, reporter: Reporter) -> tuple[Weight, np.ndarray]:
         """The learned weights of all events, and which of them can be computed at all."""
         found, computable = [], []
-        tables = ahead((start, self.source.read(start, stop)) for start, stop in self._bounds)
+        ranges = Ranges(self.alpha.process.columns)
+        tables = ahead(self.source.read(start, stop) for start, stop in self._bounds)
         with reporter.progress("predicting", self.source.num_entries) as step:
-            for start, table in tables:
+            for table in tables:
                 particles = self._particles(table)
-                if start == 0:
-                    for text in check_units(particles, self.alpha.process.columns):
-                        reporter.warning(text)
+                ranges.add(particles)
                 found.append(self.surrogate.predict(table[:, self._of_model])[self.name])
                 columns = dict(zip(self.alpha.process.columns, particles.T, strict=True))
                 computable.append(engine.visible(self.alpha, columns)[1])
                 step(len(table))
+        ranges.refuse()
+        for text in ranges.problems():
+            reporter.warning(text)
         value, error, status = (
             np.concatenate([getattr(each, key) for each in found]) for key in ("value", "error", "status")
         )

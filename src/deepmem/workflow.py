@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from deepmem.columns import check_units
+from deepmem.columns import Ranges
 from deepmem.config import Config
 from deepmem.data.files import check_writable, make_folder, owned, sha256, write_text
 from deepmem.data.identity import EventHashes, refuse_other_events, refuse_other_labels
@@ -34,6 +34,7 @@ from deepmem.evaluation.report import read_history, report, write_evidence
 from deepmem.event import Status, Weight, by_status, count_statuses
 from deepmem.exact import compute_files
 from deepmem.generate import generate
+from deepmem.inputs import count_reasons
 from deepmem.physics.pdf import PdfNotFoundError
 from deepmem.physics.processes import all_processes, find_process
 from deepmem.reporter import Reporter
@@ -388,13 +389,15 @@ def _hypotheses_of(path: str) -> list[dict[str, Any]]:
 
 
 def _noticing(rows: Iterator[Rows], config: Config, reporter: Reporter) -> Iterator[Rows]:
-    """The same rows; the first chunk is looked at for degrees and MeV."""
-    unit = unit_factors(config.columns, energy_unit(config.unit))
-    for i, chunk in enumerate(rows):
-        if i == 0:
-            for text in check_units(chunk.inputs * unit, config.columns):
-                reporter.warning(text)
+    """The same rows; what looks like degrees or MeV in any of them is said, or refused, at their end."""
+    unit, ranges = unit_factors(config.columns, energy_unit(config.unit)), Ranges(config.columns)
+    for chunk in rows:
+        ranges.add(chunk.inputs * unit)
         yield chunk
+    if config.features == "physics":  # relative angles and invariants would be nonsense
+        ranges.refuse()
+    for text in ranges.problems():
+        reporter.warning(text)
 
 
 def _note(record: Record) -> str:
@@ -617,33 +620,36 @@ def predict(
         source.refuse_as_output(output)
         check_writable(output)
         provenance = surrogate.provenance("predict") | {"inputs": source.provenance()}
-        hashes = EventHashes(surrogate.columns)
+        hashes, ranges = EventHashes(surrogate.columns), Ranges(surrogate.columns)
         unit = unit_factors(surrogate.columns, energy_unit(surrogate.unit))
         names = surrogate.weights if at is None else tuple(surrogate.at({}, at))
         counts: dict[str, Any] = dict.fromkeys(names, 0)
+        reasons: dict[str, Counter[str]] = {name: Counter() for name in names}
         bounds = source.boundaries(0, source.num_entries, chunk_entries)
         test = surrogate.sample_test()
         with (
             write_weights(output, names, provenance, kept=source.kept_types) as writer,
             reporter.progress("predicting", source.num_entries) as step,
         ):
-            for start, table, kept in ahead(_with_kept(source, bounds)):
-                if start == 0:
-                    for text in check_units(table * unit, surrogate.columns):
-                        reporter.warning(text)
+            for table, kept in ahead(_with_kept(source, bounds)):
+                ranges.add(table * unit)
                 hashes.add(table)
                 weights = surrogate.predict_and_test(table, test)
                 weights = weights if at is None else surrogate.at(weights, at)
                 writer.append(weights, kept)
                 for name, weight in weights.items():
                     counts[name] = counts[name] + count_statuses(weight.status)
+                    reasons[name].update(count_reasons(weight.reason))
                 step(len(table))
+            for text in ranges.problems():
+                reporter.warning(text)
             source.refuse_changes()
             provenance["events"] = hashes.to_dict()
     return {
         "events": source.num_entries,
         "output": str(output),
         "status": {name: by_status(numbers) for name, numbers in counts.items()},
+        "reasons": {name: dict(each.most_common()) for name, each in reasons.items()},
         "sample": None if test is None else _say_sample(test.result(), reporter),
     }
 
@@ -663,9 +669,9 @@ def _say_sample(found: Comparison, reporter: Reporter) -> dict[str, Any]:
 
 def _with_kept(
     source: Source, bounds: Sequence[tuple[int, int]]
-) -> Iterator[tuple[int, np.ndarray, dict[str, np.ndarray]]]:
+) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
     for start, stop in bounds:
-        yield start, source.read(start, stop), source.read_kept(start, stop)
+        yield source.read(start, stop), source.read_kept(start, stop)
 
 
 def compare(

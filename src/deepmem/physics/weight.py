@@ -200,7 +200,7 @@ class Hypothesis:
             "MH_from_event": self.mass_from_event,
             "Q": self.scale,
             "pdf": self.density_name,
-            "pdf_sha256": _density(self.density_name).sha256,
+            "pdf_sha256": pdf.current(self.density_name).sha256,
             "flavours": self.flavours,
             "responses": {name: response.to_dict() for name, response in self.responses.items()},
             **{name: getattr(self, name) for name in self.process.choices},
@@ -226,15 +226,16 @@ class Hypothesis:
         settings |= {name: entry[name] for name in ("Q", "flavours", *process.choices) if name in entry}
         if entry["MH_from_event"]:
             settings["MH"] = "event"
-        kinds = dict(entry["responses"])
-        if any("function" in region for each in kinds.values() for region in _regions(each)):
-            raise UsageError(
-                f"{process.name} has a response that is a function: give it in the configuration"
-            )
-        if "missing" in entry:
-            kinds["met"] = entry["missing"]
-        made = hypothesis(process.name, subset=entry["subset"], pdf=entry["pdf"], response=kinds, **settings)
-        if _density(made.density_name).sha256 != entry["pdf_sha256"]:
+        if response is None:
+            response = entry["responses"] | ({"met": entry["missing"]} if "missing" in entry else {})
+            if any("function" in region for each in response.values() for region in _regions(each)):
+                raise UsageError(
+                    f"{process.name} has a response that is a function: give the configuration that names it"
+                )
+        made = hypothesis(
+            process.name, subset=entry["subset"], pdf=entry["pdf"], response=response, **settings
+        )
+        if made.to_dict()["pdf_sha256"] != entry["pdf_sha256"]:
             raise UsageError(f"the density {made.density_name} found here has other values than the one used")
         return made
 
@@ -418,8 +419,8 @@ def _refuse_unresolved(alpha: Hypothesis) -> None:
     if process.invisible:
         if "WZ" in process.parameters and (least := np.min(alpha.parameters.WZ)) < _NARROWEST_Z:
             raise ParameterError(
-                f"WZ = {least:g} GeV is too narrow for {process.name}, {_NARROWEST_Z:g} GeV at least: a Z that "
-                "decays to both Ws has no map, and points between neutrinos' momenta miss a narrow one"
+                f"WZ = {least:g} GeV is too narrow for {process.name}, {_NARROWEST_Z:g} GeV at least: a Z "
+                "that decays to both Ws has no map, and points between neutrinos' momenta miss a narrow one"
             )
         return
     if not alpha.dimensions:
@@ -435,7 +436,8 @@ def _refuse_unresolved(alpha: Hypothesis) -> None:
             raise ParameterError(
                 f"{width} = {np.min(getattr(alpha.parameters, width)):g} GeV is too narrow for "
                 f"{process.name} with these responses, {least:.2g} GeV at least: points that follow the "
-                "responses miss a resonance that is much narrower than they are; widen it, or measure perfectly (r_lepton=0)"
+                "responses miss a resonance that is much narrower than they are; widen it, or measure "
+                "perfectly (r_lepton=0)"
             )
 
 
