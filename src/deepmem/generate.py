@@ -50,7 +50,7 @@ from deepmem.errors import DeepMEMError, UsageError, nearest
 from deepmem.physics.constants import Parameters, electroweak
 from deepmem.physics.constants import parameters as checked_parameters
 from deepmem.physics.errors import unknown_name
-from deepmem.physics.leading_order import columns_of, jet_order, lepton_order, polar, polar_mass
+from deepmem.physics.event_columns import columns_of, jet_order, lepton_order, polar, polar_mass
 from deepmem.physics.precision import double_precision
 from deepmem.physics.processes import find_process
 from deepmem.physics.processes.base import Process

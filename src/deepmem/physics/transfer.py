@@ -113,6 +113,11 @@ class Response(eqx.Module):
     def scale(self, energy: Values) -> Array:
         """The width of the response's core at an energy, in GeV."""
 
+    def reaches(self, rec: Values, gen: Values, mass: Values = 0.0) -> Array:
+        """Whether E_gen lies in the support of E_rec, outside of which no weight is integrated."""
+        low, high = self.support(rec, mass)
+        return (gen >= low) & (gen <= high)
+
     def linear(self, u: Values, rec: Values, mass: Values = 0.0) -> Point:
         """E_gen linear in u over the support, and T · dE_gen/du."""
         low, high = self.support(rec, mass)
@@ -267,7 +272,11 @@ class CrystalBall(Response):
         return gen + self.resolution.sigma(gen) * self._quantile(u)
 
     def support(self, rec: Values, mass: Values = 0.0) -> tuple[Array, Array]:
-        lowest = jnp.maximum(self._quantile(self.loss / 2), -0.9 / self.resolution.a)
+        # where E_gen is 10 E_rec; E_gen is infinite at z = −1/a
+        a = jnp.asarray(self.resolution.a, dtype=float)
+        without = -9 * rec / self.resolution.sigma(10 * rec)
+        furthest = jnp.where(a > 0, -0.9 / jnp.where(a > 0, a, 1.0), without)
+        lowest = jnp.maximum(self._quantile(self.loss / 2), furthest)
         low = self.resolution.energy(rec, self._quantile(1 - self.loss / 2))
         return _range(low, self.resolution.energy(rec, lowest), rec, mass)
 
@@ -414,6 +423,10 @@ class Delta(Response):
 
     def support(self, rec: Values, mass: Values = 0.0) -> tuple[Array, Array]:
         return jnp.asarray(rec), jnp.asarray(rec)
+
+    def reaches(self, rec: Values, gen: Values, mass: Values = 0.0) -> Array:
+        # not a comparison: rounding must not lose a point
+        return jnp.asarray(True)
 
     def linear(self, u: Values, rec: Values, mass: Values = 0.0) -> Point:
         return jnp.asarray(rec), jnp.ones_like(rec)
