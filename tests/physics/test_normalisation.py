@@ -2,20 +2,67 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
+import uproot
 
 from deepmem.errors import DeepMEMError
+from deepmem.physics import weight
 from deepmem.physics.adaptation import Grid, Pilot
 from deepmem.physics.constants import Parameters
-from deepmem.physics.leading_order import BATCH, LeadingOrder, cross_section, default_masses, draw_events
+from deepmem.physics.leading_order import (
+    BATCH,
+    Disc,
+    LeadingOrder,
+    cross_section,
+    default_masses,
+    draw_events,
+)
+from deepmem.physics.precision import double_precision
 from deepmem.physics.processes import find_process
+from deepmem.physics.transfer import Binned, ByEta
 from deepmem.selection import mass
 
 LEPTONS = {"lepton_pt": [20, 10, 5], "lepton_eta": 2.5}
 PAIRS = {"lepton_pt": [20, 10], "lepton_eta": 2.5}
+
+
+def laplace(rec, gen):
+    """A user's own density, within 0.9 to 1.1 times E_gen."""
+    return jnp.exp(-jnp.abs(rec - gen) / (0.04 * gen)) / (0.08 * gen * (1 - jnp.exp(-2.5)))
+
+
+GAUSSIAN = {"kind": "gaussian", "r": 0.25}
+SHAPES = {
+    "gaussian": GAUSSIAN,
+    "half a gaussian": {"kind": "gaussian", "r": 0.2, "reach": 1.0},
+    "with noise": {"kind": "gaussian", "a": 0.05, "b": 1.0, "c": 3.0, "reach": 2.0},
+    "double gaussian": {"kind": "double_gaussian", "fraction": 0.2, "core": {"r": 0.1}, "tail": {"r": 0.28}},
+    "crystal ball": {"kind": "crystal_ball", "r": 0.1, "alpha": 1.0, "n": 1.5, "loss": 0.05},
+    "crystal ball without a": {"kind": "crystal_ball", "b": 0.5, "alpha": 1.0, "n": 2.0, "loss": 0.05},
+    "binned": {"kind": "binned"},
+    "function": {"kind": "function", "function": f"{__name__}:laplace", "low": 0.9, "high": 1.1},
+    "regions": [{"kind": "gaussian", "r": 0.02, "eta_max": 1.5}, GAUSSIAN],
+    "regions of other shapes": [
+        GAUSSIAN | {"eta_max": 1.5},
+        {"kind": "crystal_ball", "r": 0.1, "alpha": 1.0, "n": 1.5, "loss": 0.05},
+    ],
+    "perfect": 0,
+}
+
+
+def kept(response: ByEta, eta: float, energies: np.ndarray) -> np.ndarray:
+    """∫ T dE_rec over the E_rec whose support has E_gen, for each E_gen, by the trapezium rule."""
+    here, found = response.at(eta), []
+    for gen in energies:
+        rec = np.linspace(1e-3, 6 * gen + 60, 30_001)
+        inside = np.where(here.reaches(rec, gen), here.density(rec, gen), 0.0)
+        found.append(np.trapezoid(inside, rec))
+    return np.array(found)
 
 
 def agree(one: float, error: float, other: float, other_error: float) -> None:
@@ -61,8 +108,7 @@ def test_sigma_vis_of_four_leptons_has_the_z_and_pairs_of_zs():
     edges = (0, 80, 100, 180, 13_000)
     base = {**LEPTONS, "pair_mass": 12}
     parts = [
-        cross_section("zz_4l", {**base, "mass": list(slice_)}, precision=0.02)
-        for slice_ in pairwise(edges)
+        cross_section("zz_4l", {**base, "mass": list(slice_)}, precision=0.02) for slice_ in pairwise(edges)
     ]
     whole = cross_section("zz_4l", base, precision=0.02)
     total = sum(part.visible for part in parts)
@@ -77,21 +123,23 @@ def test_sigma_vis_of_leptons_follows_a_light_z():
     found = cross_section("drell_yan", {**PAIRS, "mass": [65, 95]}, precision=5e-3, MZ=80.0)
     by_hand = cross_section("drell_yan", {**PAIRS, "mass": [65, 95]}, precision=5e-3, mass=(30, 300), MZ=80.0)
     agree(found.visible, found.visible_error, by_hand.visible, by_hand.visible_error)
-    assert found.value > 1200
 
 
 def test_a_window_of_pairs_has_the_true_pairs_below_it():
-    """A cut at 4 GeV: with a response of 20 % many of the pairs above it are truly lighter."""
+    """A cut at 4 GeV: with a response of 10 % a few per cent of the pairs above it are truly lighter."""
     cuts = {**LEPTONS, "pair_mass": 4, "mass": [105, 140]}
     response = {"lepton": 0.1}
-    found = cross_section("zz_4l", cuts, precision=0.02, response=response)
-    lower = cross_section("zz_4l", cuts, precision=0.02, seed=2, response=response, pair_mass=1.0)
-    cut = cross_section("zz_4l", cuts, precision=0.02, response=response, pair_mass=4.0)
+    found = cross_section("zz_4l", cuts, points=BATCH, response=response)
     assert (found.pair_mass, found.sampled_pair_mass) == (4.0, pytest.approx(2.0))
-    agree(found.visible, found.visible_error, lower.visible, lower.visible_error)
-    assert cut.visible < found.visible - 3 * found.visible_error
     assert found.light == 0
-    assert cut.light > 0.01
+    assert cross_section("zz_4l", cuts, points=BATCH, response=response, pair_mass=4.0).light > 0.01
+    model = LeadingOrder("zz_4l", cuts, response=response, pair_mass=1.0)
+    batches = model.batches(np.random.default_rng(1), model.region(visible=True))
+    drawn = [next(batches) for _ in range(8)]
+    pairs = np.concatenate([b.pair for b in drawn])
+    weight = np.concatenate([b.weight * model.passes(b) for b in drawn])
+    assert weight[pairs < 2].sum() == 0
+    assert weight[pairs < 4].sum() > 0.005 * weight.sum()
 
 
 def test_what_a_selection_lets_in_and_is_not_sampled_is_said():
@@ -159,10 +207,81 @@ def test_a_learned_density_leaves_integrals_as_they_are(skew):
     # a density: it integrates to 1, and is nowhere less than its uniform part
     _, _, jacobian = pilot.grid.draw(*rng.random((2, 100_000)))
     assert jacobian.mean() == pytest.approx(1, abs=0.02)
-    assert jacobian.max() <= 1 / 0.15
+    assert jacobian.max() <= 1 / 0.3
 
 
 def test_parameters_of_a_provenance_may_be_named_at_their_defaults():
     """A file of weights says all of them; one without effect is refused only where it is changed."""
     one, two = (cross_section("drell_yan", points=BATCH, **named) for named in ({}, Parameters()._asdict()))
     assert one == two
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_sigma_vis_loses_what_supports_leave_out(name, tmp_path):
+    """Without cuts σ_vis/σ is the mean of Π ∫T dE_rec over the E_rec whose support has E_gen.
+
+    That is what weights integrate to: their integrals end where supports do.
+    """
+    entry = SHAPES[name]
+    if name == "binned":
+        # a column that reaches further down than any E_rec is high
+        with uproot.recreate(tmp_path / "tf.root") as file:
+            file["t"] = np.array([[1.0, 3, 1], [1, 2, 2]]), np.array([0.0, 40, 400]), np.linspace(-30, 30, 4)
+        entry = {"kind": "binned", "file": f"{tmp_path}/tf.root:t"}
+    model = LeadingOrder("drell_yan", recoil=0, response={"lepton": entry})
+    batches = model.batches(np.random.default_rng(4), model.region(visible=True))
+    drawn = [next(batches) for _ in range(6)]
+    true, sigma = np.concatenate([b.true for b in drawn]), np.concatenate([b.sigma for b in drawn])
+    seen = np.concatenate([model.passes(b) for b in drawn])
+    if name == "perfect":
+        assert seen.all()
+        return
+    # beside jumps, interpolation and the trapezium rule are good to a few times 1e-4
+    jumps = name in ("binned", "function")
+    energies, share = np.geomspace(10, 7000, 400 if jumps else 50), np.ones(len(true))
+    with double_precision():
+        by_region = [kept(model.responses["lepton"], eta, energies) for eta in (0.0, 2.0)]
+    for leg in range(2):
+        e, pz = true[:, leg, 0], true[:, leg, 3]
+        central = np.abs(np.arctanh(np.clip(pz / e, -1 + 1e-15, 1 - 1e-15))) < 1.5
+        regions = [np.interp(np.log(e), np.log(energies), values) for values in by_region]
+        share *= np.where(central, *regions)
+    difference = sigma * (seen - share)
+    allowed = 4 * difference.std() / np.sqrt(len(sigma)) + (5e-4 if jumps else 1e-5) * sigma.mean()
+    assert abs(difference.mean()) < allowed
+    if name != "function":
+        assert np.average(share, weights=sigma) < 0.995
+
+
+def test_weights_integrate_to_sigma_vis_where_much_is_lost():
+    """⟨W_B/W_A⟩ over events of A is σ_B/σ_A (statement 5), r = 0.25 against r = 0.2, to a fraction of the loss."""
+    cuts = {"lepton_pt": 20, "lepton_eta": 2.5, "mass": [70, 110], "total_pt": [0, 20]}
+    recoil = Disc(60.0)
+    events = draw_events("drell_yan", 2_500, 3, cuts, recoil=recoil, r_lepton=0.25)
+    computed = [
+        weight.compute(weight.hypothesis("drell_yan", r_lepton=r), events.columns, precision=0.01)[
+            "drell_yan"
+        ]
+        for r in (0.25, 0.15)
+    ]
+    ratio = computed[1].value / computed[0].value
+    a, b = (cross_section("drell_yan", cuts, precision=3e-3, recoil=recoil, r_lepton=r) for r in (0.25, 0.15))
+    expected = b.visible / a.visible
+    spread = expected * np.hypot(a.visible_error / a.visible, b.visible_error / b.visible)
+    average = np.average(ratio, weights=events.weight)
+    agree(average, ratio.std() / np.sqrt(len(ratio)), expected, spread)
+
+
+def test_a_histogram_with_one_bin_makes_weights():
+    """One filled bin between empty ones is the same function as two halves of it."""
+    found = []
+    events = draw_events("higgs_4l", 8, 3, LEPTONS, recoil=0, response={"lepton": 0.01})
+    for edges in ([-9.0, -3, 3, 9], [-9.0, -3, 0, 3, 9]):
+        filled = np.array([[0.0, *np.diff(edges)[1:-1], 0.0]])
+        shape = Binned.from_counts(filled, np.array([0.0, 1000]), np.array(edges))
+        alpha = weight.hypothesis("higgs_4l")
+        alpha = replace(alpha, responses={"lepton": ByEta(np.array([]), (shape,))})
+        found.append(weight.compute(alpha, events.columns, precision=0.02)["higgs_4l"])
+    one, two = found
+    assert (one.value > 0).all()
+    np.testing.assert_allclose(one.value, two.value, rtol=0.12)

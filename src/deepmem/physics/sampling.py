@@ -269,14 +269,7 @@ class LeadingOrder:
 
     def reach(self) -> tuple[float, float]:
         """Bounds of E_gen/E_rec that the responses allow, at any energy that the selection does."""
-        least = min((cut for cut in self.selection.lepton_pt if cut > 0), default=0.5)
-        energies = np.geomspace(least, float(self.parameters.sqrt_s) / 2, 64)
-        parts = [each for by_eta in self.responses.values() for each in by_eta.responses]
-        with double_precision():
-            ratios = [
-                np.asarray(limit) / energies for each in parts for limit in jax.vmap(each.support)(energies)
-            ]
-        return float(np.min(ratios)), float(np.max(ratios))
+        return reach(self.responses, self.selection, float(self.parameters.sqrt_s))
 
     def pilot(self, rng: np.random.Generator, region: Region, sigma: bool) -> Grid:
         """Where the integrands of σ_vis and, if asked for, of σ are large; its points are not counted."""
@@ -331,6 +324,18 @@ class LeadingOrder:
                 np.stack(found.missing, axis=-1) if self.process.invisible else None,
                 (u[0], u[1], jacobian),
             )
+
+
+def reach(by_class: Mapping[str, ByEta], selection: Selection, sqrt_s: float) -> tuple[float, float]:
+    """Bounds of E_gen/E_rec, and so of true over measured masses, that responses allow within a selection."""
+    least = min((cut for cut in selection.lepton_pt if cut > 0), default=0.5)
+    energies = np.geomspace(least, sqrt_s / 2, 64)
+    parts = [each for by_eta in by_class.values() for each in by_eta.responses]
+    with double_precision():
+        ratios = [
+            np.asarray(limit) / energies for each in parts for limit in jax.vmap(each.support)(energies)
+        ]
+    return float(np.min(ratios)), float(np.max(ratios))
 
 
 _ARGUMENTS = ("pdf", "subset", "mass", "pair_mass", "top_window", "recoil", "response")
