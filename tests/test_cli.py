@@ -372,6 +372,37 @@ def test_generate_and_cross_section(run: Run, tmp_path: Path) -> None:
     assert "σ_vis" in run("cross-section", "drell_yan", "--precision", 0.02).out
 
 
+def test_an_empty_selection_is_no_selection(run: Run, tmp_path: Path) -> None:
+    """`--selection '{}'` takes the place of the configuration's cuts, and of a generator's own."""
+    (tmp_path / "input.json").write_text(json.dumps({"selection": {"lepton_pt": 30, "mass": [70, 110]}}))
+    call = (
+        "cross-section",
+        "drell_yan",
+        "--inputfile",
+        tmp_path / "input.json",
+        "--precision",
+        0.02,
+        "--json",
+    )
+    cut, free = (json.loads(run(*call, *more).out) for more in ((), ("--selection", "{}")))
+    assert cut["visible"] < 0.6 * free["visible"]
+    assert free["sampled"] == free["mass"] == [60, 120]
+    output = tmp_path / "e.root"
+    made = run(
+        "generate", "drell_yan", "--events", 300, "--selection", "{}", "--output", output,
+        "--inputfile", tmp_path / "input.json", "--json",
+    )  # fmt: skip
+    assert json.loads(made.out)["tried"] == 300
+
+
+def test_cross_section_says_what_is_not_covered(run: Run) -> None:
+    cuts = ("--selection", '{"lepton_pt": [20, 10, 5], "lepton_eta": 2.5}')
+    said = run("cross-section", "zz_4l", *cuts, "--mass", "105:140", "--precision", 0.05).out
+    assert "True masses outside 105 to 140 GeV would add" in said
+    cuts = ("--selection", '{"lepton_pt": 20, "lepton_eta": 2.5, "mass": [70, 110]}')
+    assert "would add" not in run("cross-section", "drell_yan", *cuts, "--precision", 0.05).out
+
+
 def test_generate_top_pairs(run: Run, tmp_path: Path) -> None:
     made = run(
         "generate", "ttbar_2l", "--events", 5, "--set", "MT=170", "--output", tmp_path / "t.root", "--json"

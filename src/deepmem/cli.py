@@ -429,7 +429,7 @@ def generate(
             events,
             seed,
             output,
-            selection=_cuts(selection) or config.selection,
+            selection=config.selection if selection is None else _cuts(selection),
             response=config.response,
             dressed=dressed,
             progress=progress,
@@ -484,9 +484,11 @@ def cross_section(
         extra["mass"] = _window(mass)
     if top_window is not None:
         extra["top_window"] = top_window
-    found = integrate(process, _cuts(selection) or config.selection, precision, seed, **extra)
+    cuts = config.selection if selection is None else _cuts(selection)
+    found = integrate(process, cuts, precision, seed, **extra)
     if as_json:
-        _print_json(asdict(found) | {"efficiency": found.efficiency})
+        derived = {"efficiency": found.efficiency, "uncovered": found.uncovered, "remarks": found.remarks()}
+        _print_json(asdict(found) | derived)
         return
     typer.echo(
         f"σ      {found.value:.6g} ± {found.error:.2g} pb   "
@@ -494,8 +496,11 @@ def cross_section(
         f"{'' if top_window is None else f', tops within {top_window:g} widths'})"
     )
     typer.echo(
-        f"σ_vis  {found.visible:.6g} ± {found.visible_error:.2g} pb   (with recoil, response and cuts)"
+        f"σ_vis  {found.visible:.6g} ± {found.visible_error:.2g} pb   (with recoil, response and cuts; "
+        f"true masses {found.sampled[0]:.4g} to {found.sampled[1]:.6g} GeV)"
     )
+    for remark in found.remarks():
+        typer.echo(remark)
 
 
 @app.command()

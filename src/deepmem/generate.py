@@ -50,10 +50,11 @@ from deepmem.errors import DeepMEMError, UsageError, nearest
 from deepmem.physics.constants import Parameters, electroweak
 from deepmem.physics.constants import parameters as checked_parameters
 from deepmem.physics.errors import unknown_name
-from deepmem.physics.leading_order import columns_of, jet_order, lepton_order, polar, polar_mass
+from deepmem.physics.event_columns import columns_of, jet_order, lepton_order, polar, polar_mass
 from deepmem.physics.precision import double_precision
 from deepmem.physics.processes import find_process
 from deepmem.physics.processes.base import Process
+from deepmem.physics.sampling import default_masses, reach
 from deepmem.physics.transfer import ByEta, MissingMomentum, missing_momentum, responses
 from deepmem.selection import CHARGED_LEPTONS, JETS, NEUTRINOS, Selection, angles, delta_r, of_kind
 
@@ -191,7 +192,8 @@ def generate(
     **Arguments:**
     - `process`: one of `RECIPES`; `events`: how many to keep; `seed`: 0 or more.
     - `output`: a ROOT file, float32 as the example data; or None for arrays (float32, PDG int32).
-    - `selection`: cuts on what is measured, a `Selection` or a dict; None: the recipe's own.
+    - `selection`: cuts on what is measured, a `Selection` or a dict; {}: none; None: the recipe's own, with
+      the mass window of four leptons around the Higgs boson's mass.
     - `response`: per particle class as in the configuration, e.g. {"lepton": 0.05}, and {"met": {"c": 8}}
       for the noise of missing pT; by default the process's own.
     - `dressed`: leptons with the photons within ΔR < 0.1.
@@ -212,11 +214,11 @@ def generate(
     theory = checked_parameters(**parameters)
     with double_precision():
         theory = theory._replace(MW=float(electroweak(theory).MW))
-    cuts = recipe.selection if selection is None else Selection.of(selection)
-    detector = Detector.of(entry, recipe, response)
+    cuts = _usual_selection(entry, recipe, theory) if selection is None else Selection.of(selection)
+    detector = Detector.of(entry, recipe, response, theory)
     if output is not None:
         check_writable(output)
-    pythia, hook = _pythia(_settings(entry, recipe, cuts, theory, seed), entry)
+    pythia, hook = _pythia(_settings(entry, recipe, cuts, detector, theory, seed), entry)
     source = _Source(pythia, hook, entry, cuts, detector, dressed, seed)
 
     if output is None:
@@ -255,8 +257,23 @@ def _recipe(process: str) -> Recipe:
     return RECIPES[process]
 
 
-def _settings(process: Process, recipe: Recipe, selection: Selection, p: Parameters, seed: int) -> list[str]:
+def _usual_selection(process: Process, recipe: Recipe, p: Parameters) -> Selection:
+    """The recipe's cuts; the mass window of four leptons is that of σ, so it follows the Higgs boson's."""
+    if len(process.outgoing) == 4 and not process.invisible:
+        return replace(recipe.selection, mass=default_masses(process, p))
+    return recipe.selection
+
+
+def _settings(
+    process: Process,
+    recipe: Recipe,
+    selection: Selection,
+    detector: Detector,
+    p: Parameters,
+    seed: int,
+) -> list[str]:
     """Pythia's settings, one a line; by PDG code, 23 is the Z and 24 the W."""
+    narrow, wide = reach(detector.by_class, selection, float(p.sqrt_s))
     leptons = [code for code in process.outgoing if abs(code) in CHARGED_LEPTONS]
     flavours = sorted({abs(code) for code in leptons})
     low, high = selection.mass
@@ -265,15 +282,15 @@ def _settings(process: Process, recipe: Recipe, selection: Selection, p: Paramet
         *recipe.settings,
         f"Random:seed = {1 + seed % _SEEDS}",
         *(f"{PARAMETERS[name]} = {getattr(p, name)}" for name in recipe.parameters),
-        # a response may raise a mass into the window, but not by a fifth; below 20 GeV there is no Z model
-        f"PhaseSpace:mHatMin = {max(0.8 * low, 20.0)}",
+        # what a response may move into the window; below 20 GeV there is no Z model
+        f"PhaseSpace:mHatMin = {max(min(0.8, narrow) * low, 20.0)}",
     ]
     if process.invisible:
         settings += [f"24:on{'Neg' if code > 0 else 'Pos'}IfAny = {abs(code)}" for code in leptons]
     else:
         settings.append(f"23:onIfAny = {' '.join(map(str, flavours))}")
     if recipe.heaviest and np.isfinite(high):
-        settings.append(f"PhaseSpace:mHatMax = {2 * high}")
+        settings.append(f"PhaseSpace:mHatMax = {min(max(2.0, wide) * high, float(p.sqrt_s))}")
     return settings
 
 
@@ -321,18 +338,25 @@ class Detector:
 
     by_class: dict[str, ByEta]
     missing: MissingMomentum | None
+    b_mass: float = Parameters().MB
+    """Of the parton that weights take to be behind a jet, GeV."""
 
     @classmethod
-    def of(cls, process: Process, recipe: Recipe, response: Mapping[str, Any] | None) -> Detector:
+    def of(
+        cls, process: Process, recipe: Recipe, response: Mapping[str, Any] | None, p: Parameters
+    ) -> Detector:
         """The process's own responses, but for those given."""
         given = dict(response or {})
         noise = given.pop("met", None if recipe.missing_pt is None else {"c": recipe.missing_pt})
         classes = sorted({name for name in process.classes if name != "invisible"})
         by_class = responses({**process.responses, **given}, classes)
-        return cls(by_class, None if noise is None else missing_momentum(noise))
+        return cls(by_class, None if noise is None else missing_momentum(noise), float(p.MB))
 
     def measure(self, true: np.ndarray, classes: tuple[str, ...], u: np.ndarray) -> np.ndarray:
         """Measured momenta: energies drawn from the responses, directions and velocities kept.
+
+        NaN where the true energy lies outside of its response's support of the measured one: no weight's
+        integral reaches there, so σ_vis has no such events, and no selection keeps them.
 
         **Arguments:** `true`, `[events, legs, 4]` in GeV, `u` `[events, legs]` in (0, 1). Neutrinos stay.
         """
@@ -340,7 +364,8 @@ class Detector:
         for leg, name in enumerate(classes):
             if name != "invisible":
                 p = true[:, leg]
-                measured[:, leg] *= (_draw(self.by_class[name], p, u[:, leg]) / p[:, 0])[:, None]
+                mass = self.b_mass if name == "bjet" else 0.0
+                measured[:, leg] *= (_draw(self.by_class[name], p, u[:, leg], mass) / p[:, 0])[:, None]
         return measured
 
     def miss(
@@ -365,8 +390,8 @@ class Detector:
             return np.stack([np.asarray(component) for component in drawn], axis=1)
 
 
-def _draw(response: ByEta, p: np.ndarray, u: np.ndarray) -> np.ndarray:
-    """Measured energies, in batches of one size so that the response is compiled once."""
+def _draw(response: ByEta, p: np.ndarray, u: np.ndarray, mass: float) -> np.ndarray:
+    """Measured energies or NaN, in batches of one size so that the response is compiled once."""
     eta, _ = angles(p)
     rows = len(p)
     padded = np.ones((3, -(-rows // _CHUNK) * _CHUNK))
@@ -374,15 +399,22 @@ def _draw(response: ByEta, p: np.ndarray, u: np.ndarray) -> np.ndarray:
     padded[2, rows:] = 0.5
     with double_precision():
         drawn = [
-            np.asarray(_respond(response, *(jnp.asarray(row) for row in padded[:, start : start + _CHUNK])))
+            np.asarray(
+                _respond(response, *(jnp.asarray(row) for row in padded[:, start : start + _CHUNK]), mass)
+            )
             for start in range(0, padded.shape[1], _CHUNK)
         ]
     return np.concatenate(drawn)[:rows]
 
 
 @jax.jit
-def _respond(response: ByEta, eta: jax.Array, energy: jax.Array, u: jax.Array) -> jax.Array:
-    return jax.vmap(lambda at, gen, v: response.at(at).draw(gen, v))(eta, energy, u)
+def _respond(response: ByEta, eta: jax.Array, energy: jax.Array, u: jax.Array, mass: float) -> jax.Array:
+    def one(at: jax.Array, gen: jax.Array, v: jax.Array) -> jax.Array:
+        here = response.at(at)
+        rec = here.draw(gen, v)
+        return jnp.where(here.reaches(rec, gen, mass), rec, jnp.nan)
+
+    return jax.vmap(one)(eta, energy, u)
 
 
 # --- events

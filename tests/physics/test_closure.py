@@ -15,8 +15,8 @@ from known_densities import integral
 
 from deepmem.physics import weight
 from deepmem.physics.constants import GEV_2_TO_PB, Parameters
-from deepmem.physics.leading_order import DEFAULT_REGIONS, Disc, cross_section, draw_events
-from deepmem.physics.phasespace import DIMENSIONS, sampler
+from deepmem.physics.leading_order import Disc, cross_section, default_masses, draw_events
+from deepmem.physics.phasespace import DIMENSIONS, Region, sampler
 from deepmem.physics.precision import double_precision
 from deepmem.physics.processes import find_process
 
@@ -46,7 +46,7 @@ def test_statement_1_a_perfect_measurement_integrates_to_the_cross_section(name)
     """∫ W δ²(Σp_T) dx = ∫ dŝ dY dΦ/s · (s/2) (2π)⁻⁴ W / Π [E sinθ/(2(2π)³)] = σ."""
     process, points = find_process(name), 1 << 16
     legs = len(process.outgoing)
-    region = DEFAULT_REGIONS[legs]
+    region = Region(*default_masses(process, Parameters()), 4.0)
     u = np.random.default_rng(1).random((DIMENSIONS[legs], points))
     with double_precision():
         to_point = sampler(process)

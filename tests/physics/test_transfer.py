@@ -255,6 +255,34 @@ def test_histogram_from_root(tmp_path):
         Binned.from_counts(np.array([[1.0], [0.0]]), np.array([0.0, 1, 2]), np.array([-1.0, 1]))
 
 
+def test_a_histogram_needs_edges_that_increase():
+    for edges in ([0.0, 2, 1], [0.0, 1, np.nan], [0.0, 1, np.inf]):
+        with pytest.raises(TransferError, match="must be finite and increase"):
+            Binned.from_counts(np.ones((2, 1)), np.array(edges), np.array([-1.0, 1]))
+        with pytest.raises(TransferError, match="must be finite and increase"):
+            Binned.from_counts(np.ones((1, 2)), np.array([0.0, 1]), np.array(edges))
+
+
+@pytest.mark.parametrize("terms", [{"b": 0.2}, {"c": 0.5}, {"b": 0.2, "c": 0.5}, {"a": 1e-9, "c": 0.5}])
+def test_a_crystal_ball_without_a_constant_term(terms):
+    """Its support has all but the stated loss, and ends at E_gen = 10 E_rec at the latest."""
+    shape = response({"kind": "crystal_ball", "alpha": 1.5, "n": 6, **terms}).at(0.0)
+    low, high = (float(limit) for limit in shape.support(50.0))
+    assert 0 < low < 50 < high < 501
+    rec = np.linspace(1, 80, 200_001)
+    inside = np.trapezoid(np.where(shape.reaches(rec, 50.0), shape.density(rec, 50.0), 0), rec)
+    assert inside == pytest.approx(1, abs=2e-4)
+
+
+def test_a_histogram_with_one_bin_in_each_column_has_a_width():
+    one = Binned.from_counts(np.ones((1, 1)), np.array([0.0, 100]), np.array([-3.0, 3]))
+    three = Binned.from_counts(
+        np.array([[0.0, 7, 0]]), np.array([0.0, 100]), np.array([-9.1, -3.1, 2.9, 8.9])
+    )
+    for shape in (one, three):
+        assert shape.scale(50.0) == pytest.approx(6 / np.sqrt(12))
+
+
 def test_configuration():
     assert isinstance(response(0.02), ByEta)
     assert isinstance(response(0).at(0.0), Delta)
@@ -276,11 +304,24 @@ def test_configuration():
         ({"kind": "gaussian", "R": 0.1}, r"lepton.R: unknown key \(did you mean 'r'\?\)"),
         ({"r": 0.1}, "'kind' is missing"),
         ({"kind": "gaussian", "r": -0.1}, "≥ 0"),
-        ({"kind": "gaussian", "r": "wide"}, "lepton: could not convert"),
+        ({"kind": "gaussian", "r": "wide"}, "lepton.r: expected a finite number"),
         ({"kind": "crystal_ball", "r": 0.1, "alpha": 1, "n": 1}, "n > 1"),
         ({"kind": "double_gaussian", "fraction": 0.1, "core": {"r": 0.05}}, "lepton.tail"),
         ({"kind": "function", "function": "nowhere:f", "low": 0.5, "high": 2}, "no function 'nowhere:f'"),
         ("gaussian", "expected a number"),
+        *((r, "expected a finite number") for r in (float("nan"), float("inf"))),
+        ({"kind": "gaussian", "b": float("nan")}, r"lepton.b: expected a finite number"),
+        ({"kind": "gaussian", "r": 0.1, "reach": 0}, "lepton.reach"),
+        ({"kind": "gaussian", "r": 0.1, "reach": float("inf")}, "lepton.reach: expected a finite"),
+        ({"kind": "gaussian", "r": 0.1, "eta_max": float("nan")}, "lepton.eta_max"),
+        ({"kind": "crystal_ball", "r": 0.1, "alpha": float("nan"), "n": 3}, "lepton.alpha"),
+        ({"kind": "crystal_ball", "r": 0.1, "alpha": 1, "n": float("inf")}, "lepton.n: expected a finite"),
+        ({"kind": "crystal_ball", "r": 0.1, "alpha": 1, "n": 3, "loss": 0}, "lepton.loss"),
+        (
+            {"kind": "double_gaussian", "fraction": 0.1, "core": {"r": 0.1}, "tail": {"r": 0.1, "bias": -1}},
+            "lepton.tail.bias",
+        ),
+        ({"kind": "function", "function": f"{__name__}:laplace", "low": 0.5, "high": float("inf")}, "high"),
         ([], "one at least"),
         ([{"kind": "delta", "eta_max": 1}, {"kind": "gaussian", "r": 0.1}], "can't be mixed"),
         (

@@ -27,12 +27,14 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 import jax.numpy as jnp
+import numpy as np
 
 from deepmem.errors import UsageError
 from deepmem.kinematics import FourVector, Scalar, add, dot
 from deepmem.physics.constants import Parameters, electroweak
 from deepmem.physics.processes.base import Process
 from deepmem.physics.processes.lepton_pairs import DIRECT, EXCHANGED, Pairing
+from deepmem.physics.settings import resonances
 from deepmem.selection import CHARGED_LEPTONS, NEUTRINOS
 
 TwoBody: TypeAlias = tuple[FourVector, FourVector]
@@ -190,19 +192,30 @@ def _from_gluons(process: Process) -> bool:
     return (21, 21) in process.initial_states
 
 
+def strata(process: Process, p: Parameters) -> tuple[np.ndarray, int]:
+    """Which numbers of a point choose ŝ: rows of u[0] `[rows + 1]`, and how many equal cells of u[1] in each.
+
+    Rows are the maps of ŝ where it is drawn first; else u[0] alone decides.
+    """
+    if process.invisible and process.resonance is None:
+        return np.linspace(0.0, 1.0, 65), 1
+    shares = np.array([share for share, _ in _whole_mass(process, p).parts])
+    return np.append(0.0, np.cumsum(shares) / shares.sum()), 128
+
+
 def _whole_mass(process: Process, p: Parameters) -> Mixture:
-    """The map of ŝ: the resonance if there is one, and luminosity times 1/ŝ, which fall together like
-    ŝ^−2."""
+    """The map of ŝ: every resonance that there can be, and what is even in log ŝ."""
     if process.resonance is not None:
         mass, width = (getattr(p, name) for name in process.resonance)
         if process.invisible:
             # W bosons that both are on their shells, above 2 MW, are a tenth of all
             return Mixture(((0.7, Pole(mass, width)), (0.3, Power(2.0, 4 * electroweak(p).MW ** 2))))
-        return Mixture(((0.85, Pole(mass, width)), (0.15, Power(1.5))))
-    if len(process.outgoing) == 2:
-        return Mixture(((0.6, Pole(p.MZ, p.WZ)), (0.4, Power(2.0))))
-    # four leptons: singly resonant diagrams peak at the Z
-    return Mixture(((0.2, Pole(p.MZ, p.WZ)), (0.8, Power(2.0))))
+        return Mixture(((0.85, Pole(mass, width)), (0.15, Power(1.0))))
+    # of four leptons, singly resonant diagrams peak at the Z
+    share = 0.6 if len(process.outgoing) == 2 else 0.2
+    names = resonances(process)
+    poles = [(share / len(names), Pole(getattr(p, m), getattr(p, w))) for m, w in names]
+    return Mixture((*poles, (1.0 - share if poles else 1.0, Power(1.0))))
 
 
 def _direction(u: Scalar, v: Scalar) -> tuple[Scalar, Scalar, Scalar]:

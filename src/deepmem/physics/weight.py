@@ -68,6 +68,7 @@ from deepmem.physics.processes.base import (
     MatrixElements,
     Process,
 )
+from deepmem.physics.settings import check_names, checked_flavours, checked_scale, response_entries
 
 # Gaussian quantiles are spread by this much, and more where energies have to rise, see `_prepared`.
 _STRETCH = 1.1
@@ -272,14 +273,8 @@ def hypothesis(
     chosen = find_process(process)
     if subset is not None and subset not in chosen.subsets:
         raise unknown_name("subset", subset, chosen.subsets)
-    known = ["sqrt_s", *chosen.parameters, "Q", "flavours", *(f"r_{kind}" for kind in chosen.responses)]
-    known += [*chosen.choices]
-    for name in settings:
-        if name not in known:
-            raise unknown_name(f"parameter of {process}", name, known)
-    flavours = settings.pop("flavours", DEFAULT_FLAVOURS)
-    if flavours not in (4, 5):
-        raise ParameterError(f"flavours must be 4 or 5, got {flavours!r}")
+    check_names(chosen, settings, chosen.choices)
+    flavours = checked_flavours(settings.pop("flavours", DEFAULT_FLAVOURS))
     words = {name: settings.pop(name, allowed[0]) for name, allowed in chosen.choices.items()}
     for name, word in words.items():
         if word not in chosen.choices[name]:
@@ -288,13 +283,7 @@ def hypothesis(
     met_response = kinds.pop("met", None) if chosen.invisible else None
     if met_response is not None and words["met"] == "balance":
         raise ParameterError("met=balance takes no response of missing pT: leave one of the two out")
-    for kind, default in chosen.responses.items():
-        r = settings.pop(f"r_{kind}", None)
-        if r is not None and kind in kinds:
-            raise ParameterError(f"r_{kind} and a response for {kind} are both given: leave one out")
-        if r is not None and not (isinstance(r, int | float) and 0 <= r < 0.3):
-            raise ParameterError(f"r_{kind} must be a relative resolution between 0 and 0.3, got {r!r}")
-        kinds.setdefault(kind, default if r is None else r)
+    kinds = response_entries(chosen, settings, kinds)
     scale = settings.pop("Q", None)
     mass_from_event = settings.get("MH") == "event"
     if mass_from_event:
@@ -313,17 +302,13 @@ def hypothesis(
         for value in values:
             parameters(**{**settings, name: value})  # each one checked by itself
         plain = plain._replace(**{name: np.array(values)})
-    if scale is None and isinstance(chosen.scale, str):
-        scale = getattr(Parameters() if chosen.scale in scans else plain, chosen.scale)
-    elif scale is None:
-        scale = chosen.scale
-    if not (isinstance(scale, int | float) and np.isfinite(scale) and scale > 0):
-        raise ParameterError(f"Q must be a positive scale in GeV, got {scale!r}")
+    scanned_scale = scale is None and chosen.scale in scans
+    scale = checked_scale(chosen, Parameters() if scanned_scale else plain, scale)
     alpha = Hypothesis(
         chosen,
         plain,
         tuple(scans.items()),
-        float(scale),
+        scale,
         str(pdf),
         flavours,
         subset,

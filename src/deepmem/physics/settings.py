@@ -1,0 +1,81 @@
+"""What may be set of a hypothesis, by name: checked here for weights and for cross-sections alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from deepmem.physics.constants import Parameters
+from deepmem.physics.errors import ParameterError, unknown_name
+from deepmem.physics.processes.base import Process
+
+LARGEST_R = 0.3
+"""Relative resolutions `r_<class>` are below this."""
+
+
+def check_names(process: Process, names: Iterable[str], more: Iterable[str] = ()) -> None:
+    """Refuse a name that has no effect on the process; `more` names are known beside its own.
+
+    **Raises** `UnknownNameError` with the nearest known name.
+    """
+    known = ["sqrt_s", *process.parameters, "Q", "flavours", *(f"r_{kind}" for kind in process.responses)]
+    known += more
+    for name in names:
+        if name not in known:
+            raise unknown_name(f"parameter of {process.name}", name, known)
+
+
+def checked_flavours(flavours: Any) -> int:
+    """The number of quark flavours in the proton: 4, or 5 with b quarks."""
+    if isinstance(flavours, bool) or flavours not in (4, 5):
+        raise ParameterError(f"flavours must be 4 or 5, got {flavours!r}")
+    return int(flavours)
+
+
+def response_entries(
+    process: Process, settings: dict[str, Any], response: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """The response of each class as configured, by `r_<class>` (taken out of `settings`), or by default."""
+    entries = dict(response or {})
+    for kind, default in process.responses.items():
+        r = settings.pop(f"r_{kind}", None)
+        if r is not None and kind in entries:
+            raise ParameterError(f"r_{kind} and a response for {kind} are both given: leave one out")
+        if r is not None and not (isinstance(r, int | float) and 0 <= r < LARGEST_R):
+            raise ParameterError(
+                f"r_{kind} must be a relative resolution between 0 and {LARGEST_R:g}, got {r!r}"
+            )
+        entries.setdefault(kind, default if r is None else r)
+    return entries
+
+
+def checked_scale(process: Process, parameters: Parameters, Q: Any = None) -> float:
+    """The factorisation scale in GeV; None: the process's own, at these parameters."""
+    scale = process.scale if Q is None else Q
+    if Q is None and isinstance(scale, str):
+        scale = getattr(parameters, scale)
+    try:
+        value = float(scale)
+    except (TypeError, ValueError):
+        value = float("nan")
+    if not (np.isfinite(value) and value > 0):
+        raise ParameterError(f"the scale Q must be in GeV, finite and positive, got {scale!r}")
+    return value
+
+
+def resonances(process: Process) -> list[tuple[str, str]]:
+    """The parameters (mass, width) of every particle that a process gives a width: M… beside its W…."""
+    names = [name for name in process.parameters if name.startswith("W")]
+    return [(mass, width) for width in names if (mass := f"M{width[1:]}") in Parameters._fields]
+
+
+def check_widths(process: Process, parameters: Parameters) -> None:
+    """Refuse a width of 0 among the process's parameters."""
+    for _, width in resonances(process):
+        if getattr(parameters, width) == 0:
+            raise ParameterError(
+                f"{width} = 0: a resonance without a width has no cross-section; give it a width, which may "
+                "be small"
+            )
