@@ -23,6 +23,7 @@ from deepmem.data.root import read_provenance, read_weights
 from deepmem.errors import UsageError
 from deepmem.physics import pdf, transfer
 from deepmem.physics.constants import Parameters
+from deepmem.physics.processes import find_process
 from deepmem.physics.weight import Hypothesis, hypothesis
 
 LEPTONS = [f"lep{i}_{key}" for i in (1, 2) for key in ("PT", "Eta", "Phi", "Charge")]
@@ -180,6 +181,19 @@ def test_every_parameter_changes_the_dict() -> None:
             plain, parameters=plain.parameters._replace(**{name: (value or 80.0) * 1.001})
         )
         assert other.to_dict() != plain.to_dict(), name
+
+
+def test_the_code_of_an_own_process_is_part_of_it() -> None:
+    """A user's amplitude that was changed is another one; DeepMEM's own go with its version."""
+    plain = find_process("drell_yan")
+    assert "code" not in hypothesis("drell_yan").to_dict()
+    described = []
+    for factor in (1.0, 2.0):
+        names: dict[str, Any] = {"plain": plain}
+        exec(f"def squared(*x): return [{factor} * m for m in plain.matrix_elements(*x)]", names)
+        mine = dataclasses.replace(plain, name="mine", matrix_elements=names["squared"])
+        described.append(dataclasses.replace(hypothesis("drell_yan"), process=mine).to_dict()["code"])
+    assert described[0] != described[1]
 
 
 def other_grid(folder: Path, factor: float = 1.001) -> Path:

@@ -196,6 +196,7 @@ class Hypothesis:
         values = {name: value for name, value in self.parameters._asdict().items() if value is not None}
         return {
             "process": self.process.name,
+            **({} if self.process.code is None else {"code": self.process.code}),
             "subset": self.subset,
             "parameters": {name: np.asarray(value).tolist() for name, value in values.items()},
             "MH_from_event": self.mass_from_event,

@@ -6,10 +6,12 @@ that defines it.
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property, partial
-from types import MappingProxyType
+from types import CodeType, MappingProxyType
 from typing import Any, Literal, TypeAlias
 
 from deepmem.kinematics import FourVector, Scalar
@@ -85,6 +87,21 @@ class Process:
     """Where particles escape: the variables that take the place of their momenta."""
     assignments: tuple[int, ...] = (0,)
     """Which of the two ways to assign b jets to quarks are averaged: 0, jet 1 is the b quark; 1, jet 2 is."""
+
+    @cached_property
+    def code(self) -> str | None:
+        """What identifies the amplitude of a user's own process: the SHA-256 of the source that it stands in.
+
+        None for DeepMEM's own, which the version identifies.
+        """
+        module = inspect.getmodule(self.matrix_elements)
+        if module is not None and module.__name__.split(".")[0] == __name__.split(".")[0]:
+            return None
+        try:
+            text = inspect.getsource(self.matrix_elements if module is None else module)
+        except (OSError, TypeError):  # typed into an interpreter
+            text = repr(_instructions(getattr(self.matrix_elements, "__code__", None)))
+        return hashlib.sha256(text.encode()).hexdigest()
 
     @cached_property
     def _value(self) -> Any:
@@ -164,6 +181,13 @@ class Process:
             "subsets": self.subsets,
             "reference": self.reference,
         }
+
+
+def _instructions(code: Any) -> Any:
+    """What a function does, and the functions in it, without where it stands in memory."""
+    if not isinstance(code, CodeType):
+        return code
+    return code.co_code, [_instructions(each) for each in code.co_consts], code.co_names
 
 
 def _restored(said: dict[str, Any]) -> Process:
