@@ -328,6 +328,18 @@ def test_weights_learned_at_several_values_of_a_parameter_are_given_at_any(
     (between,) = model.at(exact, {"MZ": 91.0}).values()
     (truth,) = deepmem.compute(events, "drell_yan", precision=1e-3, MZ=91.0).values()
     assert np.quantile(np.abs(between.value / truth.value - 1), 0.95) < 0.01
+    # the worst of the statuses that it is made of, not the largest
+    for given, expected in (
+        ([4, 1, 0, 0, 0], 1),
+        ([0, 4, 0, 0, 0], 4),
+        ([0, 3, 4, 5, 0], 3),
+        ([5, 4, 0, 0, 1], 5),
+    ):
+        some = {
+            name: dataclasses.replace(weight[:1], status=np.array([status], dtype=np.int32))
+            for (name, weight), status in zip(exact.items(), given, strict=True)
+        }
+        assert model.at(some, {"MZ": 91.0})["drell_yan_MZ_91"].status.tolist() == [expected]
     (learned,) = model(events, MZ=91.2).values()
     np.testing.assert_allclose(learned.value, model(events)["drell_yan_MZ_91p2"].value)
     for wrong, message in ({"MZ": 95.0}, "outside what was learned"), ({"WZ": 2.5}, "a scan of MZ"):

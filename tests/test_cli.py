@@ -464,3 +464,24 @@ def test_options_are_never_dropped(run: Run, small: Path, tmp_path: Path) -> Non
     _is_one_clear_sentence(run("test", "--mode=train", "--inputfile", config), "contradict each other")
     (tmp_path / "exact.json").write_text(json.dumps({"input_paths": ["events.root"]}))
     assert run("config", "--check", tmp_path / "exact.json").status == 0
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        ({"lep1_pt": "lep1_PT"}, "no column 'lep1_pt' (did you mean 'lep1_PT'?)"),
+        ({"lep1_PT": "lep1_Eta"}, "looks like eta"),
+        ({"lep1_PT": "pt", "lep2_PT": "pt"}, "both read from 'pt'"),
+    ],
+)
+def test_a_check_of_an_input_file_looks_at_its_column_names(
+    run: Run, tmp_path: Path, names: dict[str, str], says: str
+) -> None:
+    (tmp_path / "input.json").write_text(json.dumps({"column_names": names}))
+    result = run("config", "--check", tmp_path / "input.json")
+    assert result.status == 2
+    assert says in result.err
+    (tmp_path / "input.json").write_text(
+        json.dumps({"column_names": {"lep1_PT": "mu_pt", "j2_M": "jet_mass"}})
+    )
+    assert run("config", "--check", tmp_path / "input.json").status == 0

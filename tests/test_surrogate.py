@@ -13,7 +13,9 @@ from conftest import COLUMNS, configuration, write_tree
 import deepmem
 from deepmem import Surrogate, UsageError
 from deepmem.data.loaders import Rows
+from deepmem.inputs import Reason
 from deepmem.surrogate.features import FeatureMap
+from deepmem.surrogate.guide import Guide
 from deepmem.surrogate.network import build
 from deepmem.surrogate.preparation import Counts, Preparation, Scaler
 
@@ -257,6 +259,14 @@ def test_statuses_of_a_prediction(trained: tuple[dict[str, Any], Path], table: n
     turned = table[:50].copy()
     turned[:, [2, 6, 9]] *= 180 / np.pi
     assert (model(turned)["weight_DY"].status == 4).mean() > 0.99  # degrees
+    for column, value, reason in ((2, -999.0, Reason.PHI), (9, -99.0, Reason.PHI), (1, -99.0, Reason.ETA)):
+        nothing = table[:3].copy()
+        nothing[1, column] = value
+        weight = model(nothing)["weight_DY"]
+        assert weight.status.tolist() == [0, 3, 0]
+        assert weight.reason is not None
+        assert weight.reason.tolist() == [0, reason, 0]
+        assert np.isnan(weight.value[1])
 
 
 def test_noise_free_function_is_learned_with_two_weights_and_errors(tmp_path: Path) -> None:
@@ -284,3 +294,9 @@ def test_header_carries_what_a_reader_needs(trained: tuple[dict[str, Any], Path]
     header = json.loads(json.loads(raw[8 : 8 + length])["__metadata__"]["deepmem_model"])
     assert header["columns"] == list(COLUMNS)
     assert header["about"]["training_rows"]["used"] == 1600
+
+
+@pytest.mark.parametrize("names", [{"lep1_pt": "lep1_PT"}, {"lep1_PT": "lep1_Eta"}, {"lep2_PT": "lep1_PT"}])
+def test_a_guide_refuses_column_names_that_cannot_be_meant(names: dict[str, str]) -> None:
+    with pytest.raises(UsageError, match="'column_names'"):
+        Guide({"process": "drell_yan", "column_names": names}, COLUMNS)

@@ -403,27 +403,24 @@ def _refuse_unresolved(alpha: Hypothesis) -> None:
     """**Raises** `ParameterError` where a resonance is too narrow for the points that are to find it."""
     process = alpha.process
     if process.invisible:
-        if "WZ" in process.parameters and (least := np.min(alpha.parameters.WZ)) < _NARROWEST_Z:
+        if "WZ" in process.parameters and (narrowest := np.min(alpha.parameters.WZ)) < _NARROWEST_Z:
             raise ParameterError(
-                f"WZ = {least:g} GeV is too narrow for {process.name}, {_NARROWEST_Z:g} GeV at least: a Z "
-                "that decays to both Ws has no map, and points between neutrinos' momenta miss a narrow one"
+                f"WZ = {narrowest:g} GeV is too narrow for {process.name}, {_NARROWEST_Z:g} GeV at least: a "
+                "Z that decays to both Ws has no map, and points of the neutrinos' momenta miss a narrow one"
             )
-        return
-    if not alpha.dimensions:
         return
     mapped = mapped_resonance(alpha)
     for mass, width in (("MZ", "WZ"), ("MT", "WT"), ("MH", "WH")):
-        inside = {mass, width} <= {*process.parameters} and (mass, width) != mapped
-        if not inside or (alpha.mass_from_event and mass == "MH"):
+        there = {mass, width} <= {*process.parameters} and (mass, width) != mapped
+        dropped = alpha.mass_from_event and mass == "MH"
+        if not there or dropped or not alpha.dimensions:
             continue
-        narrow = _narrowness(alpha, mass, width)
+        narrow, narrowest = _narrowness(alpha, mass, width), np.min(getattr(alpha.parameters, width))
         if narrow < _NARROWEST:
-            least = np.min(getattr(alpha.parameters, width)) * _NARROWEST / narrow
             raise ParameterError(
-                f"{width} = {np.min(getattr(alpha.parameters, width)):g} GeV is too narrow for "
-                f"{process.name} with these responses, {least:.2g} GeV at least: points that follow the "
-                "responses miss a resonance that is much narrower than they are; widen it, or measure "
-                "perfectly (r_lepton=0)"
+                f"{width} = {narrowest:g} GeV is too narrow for {process.name} with these responses, "
+                f"{narrowest * _NARROWEST / narrow:.2g} GeV at least: points that follow responses miss a "
+                "resonance that is much narrower than they are; widen it, or measure perfectly (r_lepton=0)"
             )
 
 
@@ -489,7 +486,7 @@ def _integrand(
     subset: str | None,
     mass_from_event: bool,
     point: _Map,
-    signed: bool,
+    signed: bool = False,
 ) -> integrator.Integrand:
     def f(shared: dict[str, Any], event: dict[str, Any], u: jax.Array) -> tuple[jax.Array, ...]:
         require_double("the integrand of a weight")
@@ -516,8 +513,8 @@ def _with_neutrinos(
     subset: str | None,
     frame: str,
     to_momenta: tuple[Step, ...],
-    neutrinos: bool,
-    signed: bool,
+    neutrinos: bool = False,
+    signed: bool = False,
 ) -> integrator.Staged:
     """The same where particles escape: |M|² and densities only at points that have a solution.
 

@@ -161,8 +161,9 @@ class Surrogate:
         relative = np.stack([w.error / w.value for w in ordered])
         between = interp1d(values, relative, axis=0)(value)
         status = worst(*(w.status for w in ordered))
-        # without an input that is bad, nothing is known where a weight has no logarithm
-        status[~good & (status == Status.GOOD)] = Status.BAD_INPUT
+        # where a weight has no logarithm nothing is known, for which there are these
+        unknown = np.isin(status, (Status.BAD_INPUT, Status.BELOW_GRID, Status.OUTSIDE_TRAINING))
+        status[~good & ~unknown] = Status.BAD_INPUT
         return {name: Weight(found, found * between, status, reason=ordered[0].reason)}
 
     def predict(self, table: np.ndarray) -> dict[str, Weight]:
