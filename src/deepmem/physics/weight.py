@@ -394,7 +394,7 @@ def _narrowness(alpha: Hypothesis, mass: str, width: str) -> float:
     each = [
         response for kind in {*alpha.process.visible_classes} for response in alpha.responses[kind].responses
     ]
-    with double_precision():
+    with double_precision(), jax.ensure_compile_time_eval():
         worst_known = max(float(np.max(np.asarray(r.scale(m / 2)) / (m / 2))) for r in each)
     return float(np.min(gamma / m)) * np.sqrt(2) / worst_known if worst_known > 0 else np.inf
 
