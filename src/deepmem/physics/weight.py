@@ -289,7 +289,7 @@ def hypothesis(
     mass_from_event = settings.get("MH") == "event"
     if mass_from_event:
         settings.pop("MH")
-    scans = {name: tuple(map(float, v)) for name, v in settings.items() if np.ndim(v) == 1}
+    scans = {name: _scan(name, v) for name, v in settings.items() if np.ndim(v) == 1}
     for name in scans.keys() & {"sqrt_s", "MB"} if chosen.invisible else scans.keys() & {"sqrt_s"}:
         raise ParameterError(f"{name} changes the phase space and can't be scanned: compute value by value")
     if len(scans) > 1:
@@ -320,6 +320,13 @@ def hypothesis(
     )
     refuse_nonsense(alpha)
     return alpha
+
+
+def _scan(name: str, values: Sequence[Any]) -> tuple[float, ...]:
+    try:
+        return tuple(float(value) for value in values)
+    except (TypeError, ValueError):
+        raise ParameterError(f"the values of {name} to scan must be numbers, got {list(values)}") from None
 
 
 _at_scale = jax.jit(pdf.PartonDensity.at_scale)  # one call to compile in place of forty
