@@ -15,12 +15,12 @@ from typing import Annotated, Any
 import typer
 
 from deepmem.errors import DeepMEMError, DeepMEMWarning, UsageError
+from deepmem.usage import command
 
 app = typer.Typer(
-    add_completion=False,
     no_args_is_help=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+    rich_markup_mode="rich",
     help="The Matrix Element Method, exact and learned. Without a command: the interface of DeepMEM 0.0.1.",
 )
 
@@ -921,19 +921,21 @@ def main() -> None:
     _prepare_jax()
     _say_warnings()
     try:
-        app()
+        status = command(app)(standalone_mode=False)
     except UsageError as error:
         _fail(error, 2)
     except DeepMEMError as error:
         _fail(error, 1)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         _interrupted()
-    except SystemExit as stop:
-        if stop.code == 130:  # typer has caught the interrupt, and says nothing
-            _interrupted()
-        raise
     except Exception as error:
+        # what the parser of the command line raises; its class moves between versions of typer
+        if (said := getattr(error, "format_message", None)) is not None:
+            _fail(error, 2, f"{said()} ('deepmem --help' and 'deepmem COMMAND --help' say more)")
         _fail(error, 1, f"{type(error).__name__}: {error} (--debug shows where)")
+    if status == 130:
+        _interrupted()
+    sys.exit(status if isinstance(status, int) else 0)
 
 
 def _interrupted() -> None:

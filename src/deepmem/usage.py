@@ -1,0 +1,52 @@
+"""What `--help` adds to the commands: options in groups, and an example each."""
+
+from __future__ import annotations
+
+import typer
+from typer.core import TyperGroup
+
+_GROUPS = {
+    "Files": (
+        "inputfile", "output", "output_model", "model", "weight", "keep", "entries", "learned", "label",
+        "truth_name", "predicted_name", "schema", "check",
+    ),
+    "Physics": (
+        "process", "settings", "pdf", "selection", "mass", "top_window", "dressed", "signal", "background",
+        "kappa", "neutrinos", "sigma_signal", "sigma_background", "parameter", "without_sigma", "true",
+    ),
+    "Precision": ("events", "precision", "calls", "seed", "tolerance", "budget", "audit", "samples"),
+    "Learning": ("loader", "epochs", "mode", "resume", "learn", "compare_random"),
+    "Running": ("device", "threads", "force", "flagged", "as_json", "debug", "version"),
+}  # fmt: skip
+
+EXAMPLES = {
+    "train": "deepmem train --inputfile my.json --epochs 200",
+    "test": "deepmem test --inputfile my.json",
+    "predict": "deepmem predict 'more/*.root' --model my.model --output weights.root",
+    "compute": "deepmem compute tops.root --process ttbar_2l --set MT=172.5 --output exact.root",
+    "refine": "deepmem refine e.root --process higgs_4l --model h.model --tolerance 0.01 --output w.root",
+    "merge": "deepmem merge part1.root part2.root --output exact.root",
+    "processes": "deepmem processes --json",
+    "generate": "deepmem generate ttbar_2l --events 10000 --output tops.root",
+    "cross-section": "deepmem cross-section higgs_4l --selection '{\"lepton_pt\": [20, 10, 5]}'",
+    "compare": "deepmem compare exact.root weights.root --truth drell_yan",
+    "discriminate": "deepmem discriminate h.root zz.root --signal higgs_4l --background zz_4l",
+    "likelihood": "deepmem likelihood scan.root --parameter MZ --samples 50",
+    "report": "deepmem report my.model.run",
+    "config": "deepmem config --check my.json",
+    "demo": "deepmem demo --output demo",
+}
+
+
+def command(app: typer.Typer) -> TyperGroup:
+    """The command line of an app, with its options in groups and an example for each command."""
+    whole = typer.main.get_command(app)
+    assert isinstance(whole, TyperGroup)
+    group_of = {option: group for group, options in _GROUPS.items() for option in options}
+    for name, each in {"": whole, **whole.commands}.items():
+        if name in EXAMPLES:
+            each.epilog = f"Example: {EXAMPLES[name]}"
+        for option in each.params:
+            if option.param_type_name == "option":
+                option.rich_help_panel = group_of.get(option.name or "")  # type: ignore[attr-defined]
+    return whole
