@@ -129,10 +129,10 @@ def test_statement_5_ratios_of_weights(one, other, changes, cuts, count, largest
 def test_statement_5_with_neutrinos(name, parameter, values):
     """The same, of a scan: both weights from the same points.
 
-    That makes the ratio of an event so precise that 100 of them are enough.
+    That makes the ratio of an event so precise that 130 of them are enough.
     """
     cuts = {"lepton_pt": 10, "lepton_eta": 2.5, "recoil_pt": [0, 15]}
-    events = draw_events(name, 100, 3, cuts, recoil=DISC)
+    events = draw_events(name, 130, 3, cuts, recoil=DISC)
     alpha = weight.hypothesis(name, **{parameter: values})
     one, other = weight.compute(alpha, events.columns, precision=0.05, calls=1 << 15).values()
     # the cross sections share points as well: it is the spread of their ratio that counts

@@ -272,8 +272,8 @@ class CrystalBall(Response):
     """A Gaussian in z = (E_rec − E_gen)/σ(E_gen) with a power law below z = −α.
 
     T ∝ exp(−z²/2) for z > −α and (n/α)ⁿ exp(−α²/2) (n/α − α − z)⁻ⁿ below (J. E. Gaiser, SLAC-R-255, appendix
-    F), normalised over all z, n > 1. The support leaves `loss`/2 on each side; where the tail would ask for
-    more than E_gen = 10 E_rec it is cut there, and loses what lies beyond.
+    F), normalised over all z, n > 1. The support leaves `loss`/2 on each side; where with σ = aE the tail
+    would ask for more than E_gen = 10 E_rec it is cut there, and loses what lies beyond.
     """
 
     resolution: Resolution
@@ -295,10 +295,8 @@ class CrystalBall(Response):
         return gen + self.resolution.sigma(gen) * self._quantile(u)
 
     def support(self, rec: Values, mass: Values = 0.0) -> tuple[Array, Array]:
-        # where E_gen is 10 E_rec; E_gen is infinite at z = −1/a
-        a = jnp.asarray(self.resolution.a, dtype=float)
-        without = -9 * rec / self.resolution.sigma(10 * rec)
-        furthest = jnp.where(a > 0, -0.9 / jnp.where(a > 0, a, 1.0), without)
+        # E_gen is infinite at z = −1/a, and nowhere without a
+        furthest = -0.9 / jnp.asarray(self.resolution.a, dtype=float)
         lowest = jnp.maximum(self._quantile(self.loss / 2), furthest)
         low = self.resolution.energy(rec, self._quantile(1 - self.loss / 2))
         return _range(low, self.resolution.energy(rec, lowest), rec, mass)
