@@ -22,7 +22,10 @@ from deepmem.errors import DeepMEMError, UsageError, nearest
 from deepmem.evaluation import plots
 from deepmem.evaluation.sums import log_weight
 from deepmem.event import Status, Weight, by_status, count_statuses, worst
+from deepmem.physics.constants import Parameters, parameters
 from deepmem.physics.leading_order import BATCH, cross_section
+from deepmem.physics.processes import find_process
+from deepmem.physics.sampling import default_masses
 from deepmem.physics.weight import Hypothesis, hypothesis
 
 _BOOTSTRAP = 400
@@ -101,6 +104,7 @@ def discriminate(
         name: _sigma(files[0], name, value, cuts, settings.response)
         for name, value in zip(names, given, strict=True)
     }
+    remarks += [text.rstrip(".") for each in sigma.values() for text in each.get("remarks", ())]
     scale = {name: sigma[name]["pb"] / k for name, k in zip(names, (1.0, *factors), strict=True)}
     is_signal = _classes(files, label, [len(each[signal]) for each in exact])
     found = {"exact": _discriminant(exact, names, scale)}
@@ -398,7 +402,8 @@ def _sigma(
     except DeepMEMError as error:
         raise UsageError(f"{error}. Give σ_vis of {name} in pb yourself") from None
     found = cross_section(process, selection, **settings)
-    return {"pb": found.visible, "error_pb": found.visible_error, "from": f"computed for {process}"}
+    said = {"remarks": [f"σ_vis of {name}: {text}" for text in found.remarks()]}
+    return {"pb": found.visible, "error_pb": found.visible_error, "from": f"computed for {process}"} | said
 
 
 def _said(path: str, name: str, response: Mapping[str, Any] | None) -> tuple[str, dict[str, Any]]:
@@ -493,10 +498,14 @@ def likelihood(
     log_sigma, sigma = np.zeros(len(values)), None
     if normalise:
         _, arguments = _said(path, name, settings.response)
+        if not cuts:  # one range for all values: what is selected does not depend on the hypothesis
+            arguments["mass"] = _common_masses(name, arguments, parameter, values)
         found = [
             cross_section(name, cuts, seed=1, points=points, **arguments, **{parameter: float(v)})
             for v in values
         ]
+        said = dict.fromkeys(text for each in found for text in each.remarks())
+        remarks += [f"σ_vis: {text.rstrip('.')}" for text in said]
         raw = np.log([each.visible for each in found])
         x = values - values.mean()
         log_sigma = np.polyval(np.polyfit(x, raw, 2), x)
@@ -541,6 +550,18 @@ def likelihood(
     result["output"] = str(folder)
     write_text(folder / "likelihood.json", json.dumps(result, indent=2, ensure_ascii=False) + "\n")
     return result
+
+
+def _common_masses(
+    process: str, arguments: Mapping[str, Any], parameter: str, values: np.ndarray
+) -> tuple[float, float]:
+    """The true masses that the σ of all values of a parameter are of."""
+    known = {key: value for key, value in arguments.items() if key in Parameters._fields}
+    ranges = [
+        default_masses(find_process(process), parameters(**known | {parameter: float(value)}))
+        for value in values
+    ]
+    return min(low for low, _ in ranges), max(high for _, high in ranges)
 
 
 def _scanned(path: str, parameter: str, process: str | None) -> tuple[str, np.ndarray]:

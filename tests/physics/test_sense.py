@@ -36,7 +36,7 @@ def pairs() -> dict[str, np.ndarray]:
 @pytest.mark.parametrize(
     ("process", "settings", "says"),
     [
-        ("drell_yan", {"WZ": 0.0}, "WZ = 0: a resonance of no width"),
+        ("drell_yan", {"WZ": 0.0}, "WZ = 0: a resonance without a width"),
         ("drell_yan", {"WZ": 0.0, "r_lepton": 0}, "WZ = 0"),
         ("drell_yan", {"WZ": [0.0, 2.4]}, "WZ = 0"),
         ("higgs_4l", {"WH": 0.0}, "WH = 0"),
@@ -362,3 +362,13 @@ def test_columns_of_the_menu():
     known = known_columns()
     assert len(known) == len(set(known))
     assert {"lep1_PT", "lep4_PDG", "j2_M", "MET", "MET_Phi"} <= set(known)
+
+
+@pytest.mark.parametrize("name", ["higgs_4l", "higgs_ww_2l"])
+def test_a_higgs_boson_too_heavy_for_its_effective_couplings_is_said(name: str) -> None:
+    with pytest.warns(DeepMEMWarning, match=r"MH = 500 GeV: the effective couplings .* 2 MW = 160.8"):
+        weight.hypothesis(name, MH=500.0, WH=60.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        weight.hypothesis(name, MH=150.0)
+        weight.hypothesis("zz_4l")

@@ -36,6 +36,7 @@ from deepmem.physics.settings import (
     checked_scale,
     resonances,
     response_entries,
+    warn_of_expansions,
 )
 from deepmem.physics.transfer import ByEta, MissingMomentum, missing_momentum, responses
 from deepmem.selection import Selection, opposite_pairs
@@ -138,6 +139,7 @@ class LeadingOrder:
         check_names(self.process, named, _ARGUMENTS)
         found = checked_parameters(**{k: v for k, v in values.items() if k in usual})
         check_widths(self.process, found)
+        warn_of_expansions(self.process, found)
         return found
 
     def _checked_mass(self, mass: Sequence[float]) -> tuple[float, float]:

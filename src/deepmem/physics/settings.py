@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from deepmem.physics.constants import Parameters
+from deepmem.errors import DeepMEMWarning
+from deepmem.physics.constants import Parameters, electroweak
 from deepmem.physics.errors import ParameterError, unknown_name
 from deepmem.physics.processes.base import Process
 
@@ -72,10 +74,30 @@ def resonances(process: Process) -> list[tuple[str, str]]:
 
 
 def check_widths(process: Process, parameters: Parameters) -> None:
-    """Refuse a width of 0 among the process's parameters."""
+    """Refuse a width of 0 among the process's parameters, which may be arrays.
+
+    **Raises** `ParameterError`.
+    """
     for _, width in resonances(process):
-        if getattr(parameters, width) == 0:
+        if np.min(getattr(parameters, width)) == 0:
             raise ParameterError(
-                f"{width} = 0: a resonance without a width has no cross-section; give it a width, which may "
-                "be small"
+                f"{width} = 0: a resonance without a width has no cross-section, and no point of an integral "
+                "meets it; give it a width, which may be small"
             )
+
+
+def warn_of_expansions(process: Process, parameters: Parameters) -> None:
+    """Say where the effective couplings of a Higgs boson leave what they were expanded for.
+
+    They are series in MH²/4MW² (photons) and MH²/4MT² (gluons), of the W's and the top's loops.
+    """
+    if "MH" not in process.parameters:
+        return
+    mass, lightest = float(np.max(parameters.MH)), 2 * float(np.min(electroweak(parameters).MW))
+    if mass > lightest:
+        warnings.warn(
+            f"MH = {mass:g} GeV: the effective couplings of the Higgs boson to gluons and photons are series "
+            f"for masses well below 2 MW = {lightest:.4g} GeV and 2 MT; they, and σ, mean nothing there",
+            DeepMEMWarning,
+            stacklevel=3,
+        )

@@ -68,7 +68,14 @@ from deepmem.physics.processes.base import (
     MatrixElements,
     Process,
 )
-from deepmem.physics.settings import check_names, checked_flavours, checked_scale, response_entries
+from deepmem.physics.settings import (
+    check_names,
+    check_widths,
+    checked_flavours,
+    checked_scale,
+    response_entries,
+    warn_of_expansions,
+)
 
 # Gaussian quantiles are spread by this much, and more where energies have to rise, see `_prepared`.
 _STRETCH = 1.1
@@ -439,12 +446,8 @@ def refuse_nonsense(alpha: Hypothesis) -> None:
             f"MH=event has no meaning for {process.name}: m_H is measured where all of a Higgs boson's decay "
             "is seen, as by higgs_4l; give MH a number"
         )
-    for name in process.parameters:
-        if name.startswith("W") and np.min(getattr(alpha.parameters, name)) == 0:
-            raise ParameterError(
-                f"{name} = 0: a resonance of no width is a δ function, which no point of an integral meets; "
-                "give it a small width"
-            )
+    check_widths(process, alpha.parameters)
+    warn_of_expansions(process, alpha.parameters)
     _refuse_unresolved(alpha)
     for (name, values), *_ in [alpha.scan] if alpha.scan else []:
         called: dict[str, float] = {}
