@@ -25,6 +25,7 @@ from deepmem.physics import pdf, transfer
 from deepmem.physics.constants import Parameters
 from deepmem.physics.processes import find_process
 from deepmem.physics.weight import Hypothesis, hypothesis
+from deepmem.surrogate.guide import Guide
 
 LEPTONS = [f"lep{i}_{key}" for i in (1, 2) for key in ("PT", "Eta", "Phi", "Charge")]
 
@@ -400,3 +401,33 @@ def test_a_density_changed_under_the_work_stops_it(
         exact.compute_files([events], tmp_path / "w.root", ["drell_yan"], pdf=str(grid))
     assert not (tmp_path / "w.root").exists()
     assert not list((tmp_path / ".w.root.parts").glob("*.npz"))
+
+
+def test_a_guide_keeps_what_it_depends_on(tmp_path: Path, drell_yan: dict[str, np.ndarray]) -> None:
+    """A TH2 that is replaced afterwards changes nothing, and a density with other values is refused."""
+    table = np.stack([drell_yan[name][:20] for name in LEPTONS], axis=1).astype(np.float64)
+    where, grid = histogram(tmp_path / "th2.root", 1.0), other_grid(tmp_path)
+    settings = {"process": "drell_yan", "points": 256, "pdf": str(grid)}
+    guide = Guide(settings | {"response": {"lepton": {"kind": "binned", "file": where}}}, LEPTONS)
+    before = guide(table)
+    kept = json.loads(json.dumps(guide.settings))
+    histogram(tmp_path / "th2.root", 2.0)
+    np.testing.assert_array_equal(Guide(kept, LEPTONS)(table), before)
+    other_grid(tmp_path, 1.1)
+    with pytest.raises(UsageError, match="other values of the density"):
+        Guide(kept, LEPTONS)
+
+
+@pytest.mark.parametrize("place", ["folder", "under a file", "long", "nul", "proc"])
+def test_an_output_in_a_place_that_cannot_be_gets_a_sentence(place: str, events: str, tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "file").write_text("")
+    paths = {
+        "folder": str(tmp_path / "here"),
+        "under a file": str(tmp_path / "file" / "w.root"),
+        "long": str(tmp_path / ("w" * 300)),
+        "nul": str(tmp_path / "a\0b" / "w.root"),
+        "proc": "/proc/none/w.root",
+    }
+    with pytest.raises(UsageError, match="cannot write"):
+        exact.compute_files([events], paths[place], ["drell_yan"])

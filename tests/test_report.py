@@ -274,3 +274,11 @@ def test_without_a_test_there_is_no_report(
         cli.main()
     assert not stop.value.code
     assert json.loads(capsys.readouterr().out)["verdict"]["DY"]
+
+
+def test_errors_of_labels_on_a_wrong_scale_give_a_page(tmp_path: Path) -> None:
+    """Errors 1e300 times the weights: their noise floor is no power of ten that a number can hold."""
+    truth, predicted = weights(quoted=0.6)
+    wrong = Weight(truth.value, truth.value * 1e300, truth.status)
+    result = report(run_folder(tmp_path / "run", {"DY": (wrong, predicted)}))
+    assert result["verdict"]["DY"]

@@ -23,7 +23,7 @@ import numpy as np
 import uproot
 
 from deepmem.columns import split_index
-from deepmem.data.files import sha256, whole_file
+from deepmem.data.files import explained, sha256, whole_file
 from deepmem.errors import DeepMEMError, UsageError, nearest
 from deepmem.event import Weight
 
@@ -299,8 +299,10 @@ class Source:
 
     def refuse_as_output(self, output: str | Path) -> None:
         """See that writing `output` destroys no input. **Raises** `UsageError` where it is one of them."""
+        with explained(Path(output)):
+            there = Path(output).exists()
         for file in self.files:
-            if "://" not in file.path and Path(output).exists() and Path(output).samefile(file.path):
+            if there and "://" not in file.path and Path(output).samefile(file.path):
                 raise UsageError(f"the output {output} is one of the input files: choose another name")
 
     def read_kept(self, start: int, stop: int) -> dict[str, np.ndarray]:

@@ -153,9 +153,9 @@ def honesty(truth: Weight, predicted: Weight) -> dict[str, Any]:
 def pulls(truth: Weight, predicted: Weight) -> np.ndarray:
     """z = (w_true − w_pred)/√(error² + truth_error²), `[events]`; NaN where the prediction has no error."""
     # a truth without an error is exact; two errors of 0 leave nothing to divide by
-    variance = predicted.error**2 + np.nan_to_num(truth.error) ** 2
+    spread = np.hypot(predicted.error, np.nan_to_num(truth.error))
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(variance > 0, (truth.value - predicted.value) / np.sqrt(variance), np.nan)
+        return np.where(spread > 0, (truth.value - predicted.value) / spread, np.nan)
 
 
 def _pull_figures(z: np.ndarray) -> dict[str, float] | None:
