@@ -14,6 +14,7 @@ import deepmem
 from deepmem import UsageError, exact
 from deepmem.data.root import read_provenance, read_weights, write_weights
 from deepmem.event import Status, Weight
+from deepmem.physics.leading_order import Disc, draw_events
 from deepmem.physics.weight import hypothesis
 from deepmem.reporter import Reporter
 
@@ -218,3 +219,118 @@ def test_bad_weights_of_the_whole_file_are_counted(small: Path, tmp_path: Path, 
     assert "training part: 1,599 of 1,600 rows used; left out: 1 weight_DY: NaN" in said
     expected = "1 weight_DY: NaN, 1 weight_DY: negative, 1 weight_DY: zero"
     assert f"all 2,000 entries: left out by their weights: {expected}" in said
+
+
+def test_events_outside_the_selection_are_left_out(tmp_path: Path) -> None:
+    """σ_vis is of the selection, so is the likelihood: a narrower one gives the same mass, not another one."""
+    wide: dict[str, Any] = {"lepton_pt": [25, 20], "lepton_eta": 2.4, "mass": [70, 110], "total_pt": [0, 40]}
+    events = draw_events("drell_yan", 1500, 21, wide, recoil=Disc(60.0), MZ=92.0).columns
+    path = write_tree(tmp_path / "events.root", events)
+    scan = tmp_path / "scan.root"
+    exact.compute_files([str(path)], scan, ["drell_yan"], precision=0.01, MZ=[91.2, 91.6, 92.0, 92.4, 92.8])
+    narrow = wide | {"mass": [85, 95]}
+    fits = [
+        deepmem.likelihood(scan, "MZ", selection=cuts, output=tmp_path / "post") for cuts in (wide, narrow)
+    ]
+    assert fits[0]["outside_selection"] == 0
+    assert 50 < fits[1]["outside_selection"] < 800
+    assert "outside the selection" in " ".join(fits[1]["summary"])
+    for fit in fits:
+        interval = fit["interval_68"]["exact"]
+        half = (interval["high"] - interval["low"]) / 2
+        assert interval["best"] == pytest.approx(92.0, abs=4 * half)
+        assert half < 0.15
+    path.unlink()
+    unknown = deepmem.likelihood(scan, "MZ", selection=narrow, output=tmp_path / "post")
+    assert "whether the events are within the selection is not known" in unknown["remarks"][0]
+
+
+def test_signal_and_background_in_the_wrong_order_are_said(tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    files = []
+    for name, shift in (("s.root", 1.0), ("b.root", -1.0)):
+        values = [np.exp(sign * rng.normal(shift, 1, 300)) for sign in (1, -1)]
+        with write_weights(tmp_path / name, ["s", "b"], {}) as writer:
+            each = [Weight(v, 0.01 * v, np.zeros(300, np.int32)) for v in values]
+            writer.append(dict(zip("sb", each, strict=True)))
+        files.append(str(tmp_path / name))
+    right, wrong = (
+        deepmem.discriminate(f, "s", "b", **GIVEN, output=tmp_path / "post") for f in (files, files[::-1])
+    )
+    assert not any("right order" in text for text in right["remarks"])
+    assert any("right order" in text for text in wrong["remarks"])
+
+
+def test_compare_says_other_hypotheses_and_refuses_what_is_no_weight(
+    weights: Callable[..., str], tmp_path: Path
+) -> None:
+    one, other = weights(0, "one.w.root"), weights(0, "two.w.root", MZ=90.0)
+    found = deepmem.compare(one, other, tmp_path / "post")
+    assert found["remarks"] == [
+        "the two weights are of different hypotheses: MZ 91.188, not 90.0; Q 91.188, not 90.0"
+    ]
+    with pytest.raises(UsageError, match="'drell_yan_error' is the error of the weight 'drell_yan'"):
+        deepmem.compare(
+            one, other, tmp_path / "post", truth_name="drell_yan_error", predicted_name="drell_yan"
+        )
+
+
+def test_configurations_that_contradict_their_files_are_refused(
+    weights: Callable[..., str], samples: tuple[str, str], tmp_path: Path
+) -> None:
+    base = configuration(
+        tmp_path,
+        tmp_path,
+        input_paths=[samples[0]],
+        output_paths=[weights(0, "w.root")],
+        weights=["drell_yan"],
+        epochs=1,
+    )
+    cases = {
+        r"'process' is 'higgs_4l', and .*w.root has weights of 'drell_yan'": {"process": "higgs_4l"},
+        "'drell_yan_status' is the status of the weight": {"weights": ["drell_yan_status"]},
+        "'weight_errors' must name errors": {"weight_errors": ["drell_yan_status"]},
+        "other 'column_names'": {"column_names": {"lep1_PT": "lep2_PT", "lep2_PT": "lep1_PT"}},
+    }
+    for says, change in cases.items():
+        with pytest.raises(UsageError, match=says):
+            deepmem.train(base | change)
+
+
+def test_no_command_writes_over_what_it_reads(
+    trained: tuple[dict[str, Any], Path], samples: tuple[str, str], tmp_path: Path
+) -> None:
+    model = tmp_path / "m.model"
+    model.write_bytes(Path(trained[0]["save_lowest_loss_model_at"]).read_bytes())
+    config = tmp_path / "c.json"
+    config.write_text('{"unit": "GeV"}')
+    events = [samples[0]]
+    before = model.read_bytes(), config.read_text()
+    with pytest.raises(UsageError, match="is one of the input files"):
+        deepmem.predict(events, model, model=model)
+    with pytest.raises(UsageError, match="is one of the input files"):
+        deepmem.refine(events, model, "drell_yan", model, budget=5)
+    with pytest.raises(UsageError, match="is one of the input files"):
+        deepmem.refine(events, config, "drell_yan", model, budget=5, config=config)
+    with pytest.raises(UsageError, match="is one of the input files"):
+        exact.compute_files(events, config, ["drell_yan"], config=config)
+    assert (model.read_bytes(), config.read_text()) == before
+
+
+def test_a_model_file_whose_content_was_changed_is_damaged(
+    trained: tuple[dict[str, Any], Path], tmp_path: Path
+) -> None:
+    data = bytearray(Path(trained[0]["save_lowest_loss_model_at"]).read_bytes())
+    data[len(data) // 2] ^= 1  # among the networks' numbers
+    (tmp_path / "m.model").write_bytes(data)
+    with pytest.raises(UsageError, match="damaged model file"):
+        deepmem.Surrogate.load(tmp_path / "m.model")
+
+
+def test_two_models_in_one_run_folder_are_told_apart(small: Path, tmp_path: Path) -> None:
+    config = configuration(tmp_path, small, epochs=1, members=1)
+    deepmem.train(config)
+    deepmem.test(config)
+    deepmem.train(config | {"save_lowest_loss_model_at": str(tmp_path / "other.model"), "seed": 1})
+    with pytest.raises(UsageError, match=r"of an earlier model.*loss"):
+        deepmem.report(tmp_path / "run")

@@ -66,6 +66,7 @@ ENTRIES: dict[str, Any] = {
         {"kind": "crystal_ball", "r": 0.03, "alpha": 1.0, "n": 2.5, "eta_max": 2.1},
         {"kind": "gaussian", "r": 0.04},
     ],
+    "limited": {"kind": "gaussian", "r": 0.02, "eta_max": 2.5},
 }
 
 
@@ -127,7 +128,8 @@ def test_every_leaf_of_every_shape_is_in_its_dict() -> None:
         for i, leaf in enumerate(leaves):
             if np.size(leaf) == 0:  # one region has no bounds
                 continue
-            other = tree.unflatten([*leaves[:i], np.asarray(leaf) * 1.001 + 1e-6, *leaves[i + 1 :]])
+            changed = np.where(np.isinf(leaf), 9.0, np.asarray(leaf) * 1.001 + 1e-6)  # no limit is ∞
+            other = tree.unflatten([*leaves[:i], changed, *leaves[i + 1 :]])
             assert other.to_dict() != made.to_dict(), (type(made.responses[0]), i)
 
 

@@ -131,6 +131,25 @@ def test_the_audit_measures_what_is_there(
     assert report(out) == report(result["folder"]) == result["report"]
 
 
+def test_what_is_not_given_is_as_the_model_learned_it(path: str, model: str, tmp_path: Path) -> None:
+    """Also of a point of a scan, whose Q is that of the scan."""
+    entry = json.loads(
+        json.dumps(engine.hypothesis("drell_yan", MZ=[91.0, 92.0], Q=90.0, r_lepton=0.03).describe())
+    )
+    loaded = Surrogate.load(model)
+    told = dataclasses.replace(loaded, weights=("drell_yan_MZ_92",), about={"hypotheses": [entry]})
+    told.save(tmp_path / "told.model")
+    arguments: dict[str, Any] = {"budget": 5, "audit": 0}
+    deepmem.refine([path], tmp_path / "w.root", "drell_yan", tmp_path / "told.model", **arguments)
+    (made,) = read_provenance(tmp_path / "w.root")["hypotheses"]
+    assert (made["parameters"]["MZ"], made["Q"]) == (92.0, 90.0)
+    assert made["responses"]["lepton"]["a"] == 0.03
+    with pytest.raises(UsageError, match=r"MZ 92.0, not 91.0"):
+        deepmem.refine(
+            [path], tmp_path / "x.root", "drell_yan", tmp_path / "told.model", MZ=91.0, **arguments
+        )
+
+
 class _Listening(Reporter):
     def __init__(self) -> None:
         self.said: list[str] = []
@@ -159,7 +178,10 @@ def test_another_hypothesis_is_refused(known: str, path: str, model: str, tmp_pa
         [path], tmp_path / "w.root", "drell_yan", told, force=True, reporter=listening, **arguments
     )
     assert says[known] in listening.said[0]
-    assert listening.said[1:] == result["warnings"]
+    assert says[known] in result["forced"]
+    assert result["forced"] in result["warnings"][-1]
+    assert result["forced"] in read_provenance(tmp_path / "w.root")["forced"]
+    assert "mixed, by --force" in result["verdict"][0]["text"]
 
 
 def test_a_failed_audit_flags_what_stays_learned(path: str, model: str, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from deepmem.config import Config
-from deepmem.data.files import check_writable, owned, sha256
+from deepmem.data.files import check_writable, owned, refuse_input_as_output, sha256
 from deepmem.data.loaders import Loader
 from deepmem.data.root import Source, read_weights, write_weights
 from deepmem.errors import UsageError
@@ -71,6 +71,8 @@ def refine(
          "device": device, **settings},
         {"--learn": learn, "--compare-random": compare_random},
     )  # fmt: skip
+    for path in filter(None, (output, output_model)):
+        refuse_input_as_output(path, [config, model])
     config, old = Config.load(config or {}, need=(), device=device), Surrogate.load(model)
     target = Path(output_model or f"{model}.learned.model")
     training = _training_again(config, old, model, target) if learn else None

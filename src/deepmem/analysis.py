@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from scipy.interpolate import CubicSpline
 
+from deepmem.columns import recognise
 from deepmem.config import Config
-from deepmem.data.files import make_folder, write_text
+from deepmem.data.files import make_folder, sha256, write_text
 from deepmem.data.identity import Events, refuse_other_events
 from deepmem.data.provenance import described, differences, scanned
 from deepmem.data.root import Source, Weights, read_provenance, read_weights, scan_name, weight_names
@@ -26,9 +27,11 @@ from deepmem.physics.constants import Parameters, parameters
 from deepmem.physics.leading_order import BATCH, cross_section
 from deepmem.physics.processes import find_process
 from deepmem.physics.sampling import default_masses
-from deepmem.physics.weight import Hypothesis, hypothesis
+from deepmem.physics.weight import Hypothesis, hypothesis, measured
+from deepmem.selection import Selection
 
 _BOOTSTRAP = 400
+_SURELY = 5.0  # standard errors
 # How events of each status enter; flagged ones are left out unless they are asked for.
 _TREATMENT = {
     Status.GOOD: "used",
@@ -110,11 +113,13 @@ def discriminate(
     found = {"exact": _discriminant(exact, names, scale)}
     if guessed:
         found["learned"] = _discriminant(guessed, names, scale)
+    selected, unchecked = _selected(files, signal, cuts, len(found["exact"]))
+    remarks += unchecked
     values = {
         source: weight.value if flagged else np.where(_flagged(parts, names), np.nan, weight.value)
         for (source, weight), parts in zip(found.items(), (exact, guessed), strict=False)
     }
-    usable = np.logical_and.reduce([np.isfinite(d) for d in values.values()])
+    usable = np.logical_and.reduce([selected, *(np.isfinite(d) for d in values.values())])
     result: dict[str, Any] = {
         "title": f"{signal} against {' + '.join(backgrounds)}",
         "signal": signal,
@@ -123,7 +128,8 @@ def discriminate(
         "sigma_vis": sigma,
         "selection": cuts,
         "events": len(usable),
-        "without_discriminant": int((~usable).sum()),
+        "outside_selection": int((~selected).sum()),
+        "without_discriminant": int((~usable & selected).sum()),
         "both_weights_zero": sum(_all_zero(each, names) for each in exact),
         "statuses": {
             source: {name: _counts(part[name] for part in parts) for name in names}
@@ -153,6 +159,12 @@ def discriminate(
             curves[source] = (
                 *_roc(d, classes),
                 f"{source}: AUC {auc['value']:.4f} ± {auc['error']:.4f}",
+            )
+    for source, area in result.get("auc", {}).items():
+        if area["value"] + _SURELY * area["error"] < 0.5:
+            remarks.append(
+                f"the {source} weights call background what is called signal: are the files (or labels) of "
+                "signal and background in the right order?"
             )
     result["summary"] = [*_say(result), *_say_statuses(result["statuses"], flagged), *_sentences(remarks)]
     folder = Path(output)
@@ -371,6 +383,8 @@ def _say(result: Mapping[str, Any]) -> list[str]:
         f"{result['events']:,} events, {result['without_discriminant']:,} of them without a discriminant "
         f"({result['both_weights_zero']:,} because all weights are 0)."
     ]
+    if result["outside_selection"]:
+        sentences.append(f"{result['outside_selection']:,} events outside the selection are left out.")
     if "auc" not in result:
         return [*sentences, result["remark"][0].upper() + result["remark"][1:] + "."]
     found = ", ".join(f"{k} {v['value']:.4f} ± {v['error']:.4f}" for k, v in result["auc"].items())
@@ -380,6 +394,58 @@ def _say(result: Mapping[str, Any]) -> list[str]:
             f"AUC exact − learned on the same events: {difference['value']:+.5f} ± {difference['error']:.5f}."
         )
     return sentences
+
+
+# the selection
+
+
+def _selected(
+    files: Sequence[str], name: str, cuts: Mapping[str, Any] | None, events: int
+) -> tuple[np.ndarray, list[str]]:
+    """Which events of weight files are within the cuts that σ_vis is of, read from the files they came from.
+
+    **Returns** all of them where that cannot be told, and a remark that says so.
+    """
+    if not cuts:
+        return np.full(events, True), []
+    parts = []
+    for path in files:
+        try:
+            parts.append(_within(path, name, cuts))
+        except DeepMEMError as error:
+            return np.full(events, True), [
+                f"whether the events are within the selection is not known ({error})"
+            ]
+    return np.concatenate(parts), []
+
+
+def _within(path: str, name: str, cuts: Mapping[str, Any]) -> np.ndarray:
+    """The same of one file. **Raises** `DeepMEMError` where its events are not to be had."""
+    about = read_provenance(path)
+    whole = {entry["process"]: entry for entry in about.get("hypotheses", ())}
+    entry = (described(about) | whole).get(name)
+    if entry is None or "inputs" not in about:
+        raise UsageError(f"{path} does not say which events it is of")
+    for file in about["inputs"]:
+        if (
+            not file.get("sha256")
+            or not Path(file["path"]).is_file()
+            or sha256(file["path"]) != file["sha256"]
+        ):
+            raise UsageError(f"{file['path']} is not there as it was")
+    alpha = hypothesis(entry["process"])
+    columns, names = alpha.process.columns, about.get("column_names", {})
+    unit = 1e-3 if about.get("unit") == "MeV" else 1.0
+    factors = [unit if recognise(column).quantity.has_energy_unit else 1.0 for column in columns]
+    inputs = [file["path"] for file in about["inputs"]]
+    source = Source(inputs, about["inputs"][0]["tree"], [names.get(column, column) for column in columns])
+    start, stop = about.get("entries") or (0, source.num_entries)
+    kept = []
+    for low, high in source.boundaries(start, stop, 100_000):
+        table = source.read(low, high) * factors
+        momenta, missing = measured(alpha, dict(zip(columns, table.T, strict=True)))
+        kept.append(Selection.of(cuts).passes(momenta, alpha.process.visible, missing))
+    return np.concatenate(kept)
 
 
 # σ_vis
@@ -495,6 +561,10 @@ def likelihood(
     if not usable.any():
         raise UsageError(f"no event has a positive weight for every value of {parameter}")
     cuts = selection if selection is not None else settings.selection
+    selected, unchecked = _selected([path], names[0], cuts, len(usable))
+    usable, remarks = usable & selected, remarks + unchecked
+    if not usable.any():
+        raise UsageError(f"no event within the selection {cuts} has a positive weight for each {parameter}")
     log_sigma, sigma = np.zeros(len(values)), None
     if normalise:
         _, arguments = _said(path, name, settings.response)
@@ -522,7 +592,8 @@ def likelihood(
         "process": name,
         "values": values.tolist(),
         "events": int(usable.sum()),
-        "left_out": int((~usable).sum()),
+        "outside_selection": int((~selected).sum()),
+        "left_out": int((~usable & selected).sum()),
         "selection": cuts,
         "sigma_vis": sigma,
         "minus_2_delta_log_L": {source: fit.points.tolist() for source, fit in fits.items()},
@@ -675,6 +746,8 @@ def _interval(fit: Mapping[str, Any]) -> str:
 
 def _say_likelihood(result: Mapping[str, Any]) -> list[str]:
     sentences = [f"{result['events']:,} events; {result['left_out']:,} without all weights are left out."]
+    if result["outside_selection"]:
+        sentences.append(f"{result['outside_selection']:,} outside the selection are left out, too.")
     for source, fit in result["interval_68"].items():
         edge = "" if fit["minimum_inside"] else " The minimum lies at the edge: scan further."
         sentences.append(f"{result['parameter']}, {source}: {_interval(fit)} (68 %).{edge}")

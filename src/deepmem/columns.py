@@ -233,7 +233,7 @@ class _Angles:
         start = f"{name} reaches {self.largest:.4g}, and {_percent(self.beyond, self.finite)} of its values "
         if self.degrees:
             return [start + "are beyond ±2π: an angle in degrees? radians are expected"]
-        return [start + "are beyond ±2π: radians are expected, and these events get status 3"]
+        return [start + "are beyond ±2π: radians are expected, and these events are flagged"]
 
 
 class _Momenta:
@@ -261,4 +261,4 @@ class _Momenta:
 
 
 def _percent(part: int, whole: int) -> str:
-    return f"{100 * part / whole:.2g} %"
+    return f"{100 * part / whole:.3g} %"

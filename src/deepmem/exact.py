@@ -173,7 +173,7 @@ def compute_files(
     check_column_names(settings.column_names, known_columns())
     branches = [settings.column_names.get(column, column) for column in columns]
     source = Source(events or settings.input_paths or _no_events(), settings.input_tree, branches, keep)
-    source.refuse_as_output(output)
+    source.refuse_as_output(output, config, pdf, *histograms(settings.response))
     start, stop = entries or (0, source.num_entries)
     if not 0 <= start < stop <= source.num_entries:
         raise UsageError(
@@ -235,6 +235,13 @@ def compute_files(
         "status": {name: by_status(each) for name, each in counts.items()},
         "reasons": {name: dict(each.most_common()) for name, each in reasons.items()},
     }
+
+
+def histograms(response: Mapping[str, Any] | None) -> list[str]:
+    """The files of histograms that a response names."""
+    kinds = (response or {}).values()
+    entries = [each for kind in kinds for each in (kind if isinstance(kind, list) else [kind])]
+    return [str(e["file"]).rpartition(":")[0] for e in entries if isinstance(e, Mapping) and "file" in e]
 
 
 def _doing(command: str, process: Sequence[str], parameters: Mapping[str, Any]) -> str:

@@ -412,7 +412,8 @@ def _respond(response: ByEta, eta: jax.Array, energy: jax.Array, u: jax.Array, m
     def one(at: jax.Array, gen: jax.Array, v: jax.Array) -> jax.Array:
         here = response.at(at)
         rec = here.draw(gen, v)
-        return jnp.where(here.reaches(rec, gen, mass), rec, jnp.nan)
+        reached = here.reaches(rec, gen, mass) & (jnp.abs(at) < response.limit)
+        return jnp.where(reached, rec, jnp.nan)
 
     return jax.vmap(one)(eta, energy, u)
 

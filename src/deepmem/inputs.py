@@ -36,6 +36,7 @@ class Reason(IntEnum):
     OVERFLOW = 10
     NO_POINT = 11
     NEGATIVE_DENSITY = 12
+    NO_RESPONSE = 13
 
     @property
     def meaning(self) -> str:
@@ -56,6 +57,7 @@ _MEANING = {
     Reason.OVERFLOW: "an energy is beyond what a number can hold",
     Reason.NO_POINT: "the integrand is finite nowhere, as for leptons of one direction",
     Reason.NEGATIVE_DENSITY: "the parton density is negative there",
+    Reason.NO_RESPONSE: "a particle is beyond the |η| up to which its response is known",
 }
 
 

@@ -30,7 +30,7 @@ from deepmem.evaluation import metrics, sums
 from deepmem.evaluation.report import calibration
 from deepmem.event import Status, Weight, by_status, count_statuses
 from deepmem.physics import weight as engine
-from deepmem.physics.processes import known_columns
+from deepmem.physics.processes import find_process, known_columns
 from deepmem.reporter import Reporter, Step
 from deepmem.surrogate.model import Surrogate, energy_unit
 from deepmem.surrogate.preparation import unit_factors
@@ -142,16 +142,18 @@ def refine(
     settings = Config.load(config or {}, need=())
     surrogate = Surrogate.load(model)
     name = _which(surrogate, weight, process, model)
-    alphas = exact.hypotheses(process, parameters, pdf=pdf, response=settings.response)
+    known = _learned_hypothesis(surrogate, name)
+    alphas = [_as_learned(known, process, parameters, pdf, settings.response)]
     alpha = alphas[0]
     if len(alpha.names) != 1:
         raise UsageError("a scan has several weights, and a model's weight is one: give one value with --set")
     sample = _Sample(events, settings, surrogate, name, alpha, keep)
-    sample.source.refuse_as_output(output)
+    sample.source.refuse_as_output(output, model, config, pdf, *exact.histograms(settings.response))
     engine.shared_by_events(alpha)  # a missing grid is said before the work, not after
     check_writable(output)
-    for text in _refuse_another(surrogate, name, alpha, force):
-        reporter.warning(text)
+    forced = _refuse_another(surrogate, name, alpha, dict(settings.column_names), force)
+    if forced is not None:
+        reporter.warning(forced)
 
     learned, computable = sample.predict(reporter)
     spread = _spread(learned)
@@ -173,6 +175,7 @@ def refine(
         "unit": sample.unit,
         "column_names": dict(settings.column_names),
         "weight": name,
+        **({} if forced is None else {"forced": forced}),
         **{key: value for key, value in asdict(limit).items() if value is not None},
         "audit": audit,
     }
@@ -229,6 +232,7 @@ def refine(
         "population": len(population),
         "audit": {**judged, "entries": audited.tolist()},
         "failed": failed,
+        "forced": forced,
         "work": _saved(work, int(computable.sum())),
         "sum_of_logs": total,
         "status": {name: by_status(count_statuses(final.status))},
@@ -237,9 +241,10 @@ def refine(
         "folder": f"{output}.refine",
     }
     result["warnings"] = [failed] if failed is not None else _alarms(result["audit"])
+    result["warnings"] += [] if forced is None else [f"FORCED: {forced}"]
     result["summary"] = _say(result)
     result["verdict"] = _verdict(result)
-    for text in result["warnings"]:
+    for text in result["warnings"][: 1 if forced is None else -1]:
         reporter.warning(text)
     sample.source.refuse_changes()
     sample.write(output, final, about)
@@ -268,27 +273,60 @@ def _which(surrogate: Surrogate, weight: str | None, process: str, model: str | 
     )
 
 
-def _refuse_another(surrogate: Surrogate, name: str, alpha: engine.Hypothesis, force: bool) -> Iterator[str]:
+def _learned_hypothesis(surrogate: Surrogate, name: str) -> dict[str, Any] | None:
+    """What the model says of the hypothesis of one of its weights; None where it says nothing."""
+    known = described(surrogate.about)
+    if name not in known and len(known) == len(surrogate.weights) == 1:
+        return next(iter(known.values()))
+    return known.get(name)
+
+
+def _as_learned(
+    known: Mapping[str, Any] | None,
+    process: str,
+    parameters: Mapping[str, Any],
+    pdf: str | None,
+    response: Mapping[str, Any] | None,
+) -> engine.Hypothesis:
+    """The hypothesis to be computed: what is not given is as the model learned it."""
+    if known is None or known["process"] != process or not isinstance(known["responses"], dict):
+        return exact.hypotheses(process, parameters, pdf=pdf, response=response)[0]
+    chosen, theory = find_process(process), known["parameters"]
+    usual = {key: theory[key] for key in ("sqrt_s", *chosen.parameters) if key in theory}
+    others = ("Q", "flavours", "subset", *chosen.choices)
+    usual |= {key: known[key] for key in others if known.get(key) is not None}
+    if known["MH_from_event"]:
+        usual["MH"] = "event"
+    resolutions = {f"r_{kind}" for kind in chosen.responses}
+    if response is None and not resolutions & parameters.keys():
+        response = known["responses"] | ({"met": known["missing"]} if "missing" in known else {})
+    return exact.hypotheses(process, usual | dict(parameters), pdf=pdf or known["pdf"], response=response)[0]
+
+
+def _refuse_another(
+    surrogate: Surrogate, name: str, alpha: engine.Hypothesis, column_names: Mapping[str, str], force: bool
+) -> str | None:
     """See that the weight learned is of the hypothesis that is computed, as far as the model says it.
 
-    **Raises** `UsageError` where the two differ, which is returned with `force`.
+    **Returns** in what the two differ, with `force`; None where they do not. **Raises** `UsageError`.
     """
-    known = described(surrogate.about)
-    entry = known.get(name, next(iter(known.values())) if len(known) == len(surrogate.weights) == 1 else None)
-    process = surrogate.about.get("process")
+    entry, process = _learned_hypothesis(surrogate, name), surrogate.about.get("process")
     if entry is not None:
         differ = differences(entry, json.loads(json.dumps(alpha.describe())))
     else:
         differ = [] if process is None else differences({"process": process}, {"process": alpha.process.name})
+    learned_names = surrogate.about.get("column_names")
+    if learned_names is not None and learned_names != column_names:
+        differ.append(f"column_names {learned_names}, not {dict(column_names)}")
     if not differ:
-        return
+        return None
     text = (
         f"the model's weight {name} was learned for another hypothesis than the one to be computed: "
         f"{'; '.join(differ)}"
     )
     if not force:
         raise UsageError(f"{text} (--force mixes them all the same)")
-    yield text
+    return text
 
 
 def _spread(learned: Weight) -> np.ndarray:
@@ -561,13 +599,19 @@ def _verdict(result: Mapping[str, Any]) -> list[dict[str, str]]:
     left = result["flagged_still_learned"]
     said = result["summary"][0]
     made = {
-        "exact and learned": ("care", f"{said} {_still_flagged(left)}") if left else ("good", said),
+        "exact and learned": _mixture(result, f"{said} {_still_flagged(left)}" if left else said),
         "bias of what stays learned": _bias(result),
         "errors of what stays learned": result["audit"]["calibration"] or _not_audited(result),
     }
     return [
         {"about": about, "judgement": judgement, "text": text} for about, (judgement, text) in made.items()
     ]
+
+
+def _mixture(result: Mapping[str, Any], said: str) -> tuple[str, str]:
+    if result["forced"] is not None:
+        return "bad", f"Two hypotheses are mixed, by --force: {result['forced']}. {said}"
+    return ("care" if result["flagged_still_learned"] else "good"), said
 
 
 def _still_flagged(number: int) -> str:

@@ -23,11 +23,18 @@ import numpy as np
 
 from deepmem.columns import Ranges
 from deepmem.config import Config
-from deepmem.data.files import check_writable, make_folder, owned, sha256, write_text
+from deepmem.data.files import check_writable, make_folder, owned, refuse_input_as_output, sha256, write_text
 from deepmem.data.identity import EventHashes, refuse_other_events, refuse_other_labels
 from deepmem.data.loaders import LOADERS, Loader, Paired, Rows, ahead
 from deepmem.data.provenance import described, differences
-from deepmem.data.root import Source, read_provenance, read_weights, write_weights
+from deepmem.data.root import (
+    Source,
+    expand,
+    read_provenance,
+    read_weights,
+    refuse_other_than_weight,
+    write_weights,
+)
 from deepmem.errors import DeepMEMError, UsageError
 from deepmem.evaluation import metrics
 from deepmem.evaluation.report import read_history, report, write_evidence
@@ -75,15 +82,20 @@ def on_device(number: int | None) -> AbstractContextManager[Any]:
     return jax.default_device(gpus[number])
 
 
-def paired(config: Config, force: bool = False) -> Paired:
+def paired(config: Config, force: bool = False, reporter: Reporter | None = None) -> Paired:
     """The events and weights that a configuration names, entry by entry.
 
     **Raises** `UsageError` where weights say that they are of other events than those they are paired with,
     or are of several hypotheses under one name, but for `force`.
     """
+    reporter = reporter or Reporter()
     if not config.output_paths:
         raise UsageError("'output_paths' is missing: the files with the weights of the events")
     there = _weight_branches(config)
+    refuse_other_than_weight(config.weights, there)
+    wrong = [name for name in config.weight_errors or () if name.endswith(("_status", "_source"))]
+    if wrong or set(config.weight_errors or ()) & set(config.weights):
+        raise UsageError(f"'weight_errors' must name errors, got {', '.join(config.weight_errors or ())}")
     status = tuple(f"{name}_status" for name in config.weights)
     status = status if there.issuperset(status) else ()
     errors = config.weight_errors or ()
@@ -97,23 +109,33 @@ def paired(config: Config, force: bool = False) -> Paired:
         bool(errors),
         bool(status),
     )
-    for events, weights in zip(data.inputs.files, data.weights.files, strict=True):
-        refuse_other_labels(events, weights.path, force)
-    if not force:
-        _refuse_several_hypotheses(data, config.weights)
+    for text in _contradictions(data, config, force):
+        if not force:
+            raise UsageError(f"{text} (--force learns all the same)")
+        reporter.warning(text)
     return data
 
 
-def _refuse_several_hypotheses(data: Paired, names: Sequence[str]) -> None:
+def _contradictions(data: Paired, config: Config, force: bool) -> Iterator[str]:
+    """What files of weights say that does not fit their events, one another, or the configuration."""
     known: dict[str, tuple[str, dict[str, Any]]] = {}
-    for file in data.weights.files:
-        for name, entry in described({"hypotheses": _hypotheses_of(file.path)}).items():
+    for events, file in zip(data.inputs.files, data.weights.files, strict=True):
+        yield from refuse_other_labels(events, file.path, force)
+        about = _said(file.path)
+        for name, entry in described({"hypotheses": about.get("hypotheses", [])}).items():
             first, other = known.setdefault(name, (file.path, entry))
-            if name in names and (differ := differences(other, entry)):
-                raise UsageError(
+            if name not in config.weights:
+                continue
+            if differ := differences(other, entry):
+                yield (
                     f"{name} is not the weight of one hypothesis: {first} and {file.path} differ in "
-                    f"{'; '.join(differ)} (--force learns from both)"
+                    f"{'; '.join(differ)}"
                 )
+            if config.process not in (None, entry["process"]):
+                yield f"'process' is {config.process!r}, and {file.path} has weights of {entry['process']!r}"
+        names = about.get("column_names")
+        if names is not None and config.column_names and dict(config.column_names) != names:
+            yield f"{file.path} was computed with other 'column_names' than the configuration has: {names}"
 
 
 def _weight_branches(config: Config) -> frozenset[str]:
@@ -146,12 +168,14 @@ def train(
     diverges.
     """
     reporter = reporter or Reporter()
+    given = config
     config = Config.load(config, loader=loader, epochs=epochs, device=device, seed=seed)
     if config.dir_name_processing:
         reporter.warning(
             "'dir_name_processing' is deprecated: write the whole branch names in prefixes and suffixes"
         )
     for path in filter(None, (config.save_lowest_loss_model_at, config.save_scaler_at)):
+        refuse_input_as_output(path, [given])
         check_writable(path)
     model, log = config.save_lowest_loss_model_at, config.folder / "metrics.jsonl"
     with owned(model, f"train {model}"), owned(log, f"train {model}"), on_device(config.device):
@@ -159,7 +183,11 @@ def train(
 
 
 def _train(config: Config, resume: bool, force: bool, reporter: Reporter) -> Surrogate:
-    data = paired(config, force)
+    data = paired(config, force, reporter)
+    if config.column_names and config.guide is None:
+        reporter.message(
+            "'column_names' is for exact weights: learned from are the columns of 'prefixes', 'suffixes'"
+        )
     for path in filter(None, (config.save_lowest_loss_model_at, config.save_scaler_at)):
         data.inputs.refuse_as_output(path)
         data.weights.refuse_as_output(path)
@@ -229,6 +257,8 @@ def _train(config: Config, resume: bool, force: bool, reporter: Reporter) -> Sur
             "process": config.process,
             "weight_unit": config.weight_unit,
             "hypotheses": _hypotheses(data),
+            "column_names": _said(data.weights.files[0].path).get("column_names"),
+            "forced": force,
             "epoch": training.best_epoch,
             "loss": training.best_loss,
             "training_rows": counts.as_dict(),
@@ -378,14 +408,15 @@ def _with_rate(model: Surrogate, rows: Loader, honest: Honest) -> Surrogate:
 
 def _hypotheses(data: Paired) -> list[dict[str, Any]]:
     """What the labels are the weights of, where the first of their files that says anything says it."""
-    return next(filter(None, (_hypotheses_of(file.path) for file in data.weights.files)), [])
+    return next(filter(None, (_said(file.path).get("hypotheses") for file in data.weights.files)), [])
 
 
-def _hypotheses_of(path: str) -> list[dict[str, Any]]:
+def _said(path: str) -> dict[str, Any]:
+    """The provenance of a file; nothing where it is of another program."""
     try:
-        return read_provenance(path).get("hypotheses", [])
-    except DeepMEMError:  # a file of another program
-        return []
+        return read_provenance(path)
+    except DeepMEMError:
+        return {}
 
 
 def _noticing(rows: Iterator[Rows], config: Config, reporter: Reporter) -> Iterator[Rows]:
@@ -481,7 +512,7 @@ def test(
     with on_device(config.device):
         model = _model_of(config)
         # whichever loader trains, a part is read in file order, chunk by chunk
-        rows = Loader(paired(config, force), config.split, config.chunk_entries)
+        rows = Loader(paired(config, force, reporter), config.split, config.chunk_entries)
         total = rows.size("test")
         if total == 0:
             raise UsageError(f"split {list(config.split)} leaves no test part to test on")
@@ -606,8 +637,10 @@ def predict(
         raise UsageError(
             "predict needs either a model (--model) or a configuration (--inputfile), and not both"
         )
+    given = config
     if config is not None:
         config = Config.load(config, device=device)
+        model = config.model_to_load
         device = config.device
         tree = tree or config.input_tree
         chunk_entries = config.chunk_entries
@@ -617,7 +650,7 @@ def predict(
     with on_device(device):
         surrogate = _model_of(config) if isinstance(config, Config) else Surrogate.load(str(model))
         source = Source(events, tree, surrogate.columns, keep)
-        source.refuse_as_output(output)
+        source.refuse_as_output(output, model, given)
         check_writable(output)
         provenance = surrogate.provenance("predict") | {"inputs": source.provenance()}
         hashes, ranges = EventHashes(surrogate.columns), Ranges(surrogate.columns)
@@ -698,6 +731,7 @@ def compare(
             f"{truth} has {len(t)} entries and {predicted} {len(p)}: they must be of the same events"
         )
     remarks = refuse_other_events([truth, predicted], force)
+    remarks += _other_hypotheses((truth, truth_name), (predicted, predicted_name or truth_name))
     left = np.zeros(len(t), dtype=bool)
     if not flagged:
         left = (t.status == Status.OUTSIDE_TRAINING) | (p.status == Status.OUTSIDE_TRAINING)
@@ -718,6 +752,18 @@ def compare(
     result["figure"] = str(folder / "compare.png")
     write_text(folder / "compare.json", json.dumps(result, indent=2) + "\n")
     return result
+
+
+def _other_hypotheses(one: tuple[str, str | None], other: tuple[str, str | None]) -> list[str]:
+    """In what the hypotheses of two weights differ, where their files say it."""
+    entries = []
+    for address, name in (one, other):
+        known = described(_said(expand([address])[0][0]))
+        only = next(iter(known.values())) if len(known) == 1 and name is None else {}
+        entries.append(known.get(name or "", only))
+    if not all(entries) or not (differ := differences(*entries)):
+        return []
+    return [f"the two weights are of different hypotheses: {'; '.join(differ)}"]
 
 
 def example(name: str) -> str:

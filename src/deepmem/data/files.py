@@ -8,7 +8,7 @@ import json
 import os
 import secrets
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -95,6 +95,20 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def refuse_input_as_output(output: str | Path, inputs: Iterable[Any]) -> None:
+    """See that writing `output` destroys nothing that is read; of `inputs`, what is no local path counts not.
+
+    **Raises** `UsageError` where it is one of them.
+    """
+    with explained(Path(output)):
+        there = Path(output).exists()
+    for each in inputs if there else ():
+        if isinstance(each, str | Path) and "://" not in str(each):
+            path = Path(each)
+            if path.exists() and path.samefile(output):
+                raise UsageError(f"the output {output} is one of the input files: choose another name")
+
+
 def check_writable(path: str | Path) -> None:
     """See, before hours of work, that a file can be written there. **Raises** `UsageError` where not."""
     path = Path(path)
@@ -104,6 +118,8 @@ def check_writable(path: str | Path) -> None:
     with explained(path):
         try:
             probe.write_bytes(b"\0")
+        except FileNotFoundError:  # a folder such as /proc/self, in which nothing can be made
+            raise UsageError(f"cannot write {path}: no file can be made there") from None
         finally:
             probe.unlink(missing_ok=True)
 

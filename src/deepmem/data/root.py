@@ -9,7 +9,7 @@ from __future__ import annotations
 import glob
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ import numpy as np
 import uproot
 
 from deepmem.columns import split_index
-from deepmem.data.files import explained, sha256, whole_file
+from deepmem.data.files import refuse_input_as_output, sha256, whole_file
 from deepmem.errors import DeepMEMError, UsageError, nearest
 from deepmem.event import Weight
 
@@ -297,13 +297,12 @@ class Source:
         single = all(_is_single(file.tree[branch].typename) for file, branch in names)
         return np.dtype(np.float32 if single else np.float64)
 
-    def refuse_as_output(self, output: str | Path) -> None:
-        """See that writing `output` destroys no input. **Raises** `UsageError` where it is one of them."""
-        with explained(Path(output)):
-            there = Path(output).exists()
-        for file in self.files:
-            if there and "://" not in file.path and Path(output).samefile(file.path):
-                raise UsageError(f"the output {output} is one of the input files: choose another name")
+    def refuse_as_output(self, output: str | Path, *others: Any) -> None:
+        """See that writing `output` destroys no input, nor one of `others` that are paths.
+
+        **Raises** `UsageError` where it is one of them.
+        """
+        refuse_input_as_output(output, [*(file.path for file in self.files), *others])
 
     def read_kept(self, start: int, stop: int) -> dict[str, np.ndarray]:
         """The branches to keep of entries [start, stop), in their own types."""
@@ -467,6 +466,7 @@ def read_weights(path: str | Path, name: str | None = None, tree: str | None = N
         if len(names) != 1:
             raise UsageError(f"{file.address} has several weights ({', '.join(names)}): say which one")
         name = names[0]
+    refuse_other_than_weight([name], branches)
     error = next((e for e in (f"{name}_error", f"{name}_err") if e in branches), None)
     wanted = [name] + [b for b in (error, f"{name}_status", f"{name}_source") if b in branches]
     table = open_tree(located, own or tree, wanted).read(0, file.num_entries).astype(np.float64)
@@ -480,6 +480,15 @@ def read_weights(path: str | Path, name: str | None = None, tree: str | None = N
         np.where(np.isfinite(value), 0, 3).astype(np.int32) if status is None else status.astype(np.int32),
         None if source is None else source.astype(np.int32),
     )
+
+
+def refuse_other_than_weight(names: Sequence[str], branches: Collection[str]) -> None:
+    """**Raises** `UsageError` where a name is that of an error, a status or a source beside its weight."""
+    for name in names:
+        for suffix, what in (("_error", "the error"), ("_status", "the status"), ("_source", "the source")):
+            weight = name.removesuffix(suffix)
+            if weight != name and weight in branches and f"{weight}_status" in branches:
+                raise UsageError(f"the branch {name!r} is {what} of the weight {weight!r}, not a weight")
 
 
 def branch_names(path: str | Path) -> list[str]:

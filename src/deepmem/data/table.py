@@ -71,6 +71,8 @@ def _numbers(values: Any) -> np.ndarray:
         values = np.ma.array(values)
     if isinstance(values, np.ma.MaskedArray):
         return np.ma.filled(values.astype(np.float64), np.nan)
+    if np.iscomplexobj(values):
+        raise TypeError("its numbers are complex")
     return np.asarray(values, dtype=np.float64)
 
 

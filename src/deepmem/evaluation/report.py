@@ -131,8 +131,8 @@ def _outdated(test: Mapping[str, Any], history: list[dict[str, Any]]) -> str | N
     path, tested = Path(test.get("model", "")), test.get("model_file_sha256")
     if tested is None:
         return None
-    if path.is_file():
-        return None if sha256(path) == tested else f"{path} has changed since"
+    if path.is_file() and sha256(path) != tested:
+        return f"{path} has changed since"
     kept, loss = _training(history).get("lowest_loss"), test.get("model_card", {}).get("loss")
     if kept is None or loss is None or np.isclose(kept, loss, rtol=1e-6):
         return None

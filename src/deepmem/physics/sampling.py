@@ -52,7 +52,8 @@ def default_masses(process: Process, p: Parameters) -> tuple[float, float]:
     """The true masses in GeV that σ is of: all of them where neutrinos escape; else around the resonance.
 
     That is 105 to 140 GeV of a Higgs boson of 125, 60 to 120 GeV of a Z of 91.188, in proportion to their
-    masses, and 10 widths on both sides at least. Four leptons without a resonance: 105 to 140 GeV.
+    masses, and 10 widths on both sides at least, but never so low that a pair is lighter than `LEAST_PAIR`.
+    Four leptons without a resonance: 105 to 140 GeV.
     """
     if process.invisible:
         return 0.0, np.inf
@@ -65,7 +66,8 @@ def default_masses(process: Process, p: Parameters) -> tuple[float, float]:
         return low, high
     mass, width = (float(getattr(p, name)) for name in names)
     share = mass / float(getattr(usual, at))
-    return max(min(low * share, mass - _WIDTHS * width), 0.0), max(high * share, mass + _WIDTHS * width)
+    least = min(low * share, LEAST_PAIR * len(process.outgoing) / 2)
+    return max(min(low * share, mass - _WIDTHS * width), least), max(high * share, mass + _WIDTHS * width)
 
 
 class Drawn(NamedTuple):
@@ -457,4 +459,5 @@ def _respond(leg: FourVector, response: ByEta, u: Scalar, mass: Scalar) -> tuple
     here = response.at(eta)
     seen = here.draw(energy, u)
     stretch = jnp.sqrt(jnp.maximum(seen**2 - mass**2, 0.0)) / length
-    return (seen, px * stretch, py * stretch, pz * stretch), here.reaches(seen, energy, mass)
+    reached = here.reaches(seen, energy, mass) & (jnp.abs(eta) < response.limit)
+    return (seen, px * stretch, py * stretch, pz * stretch), reached

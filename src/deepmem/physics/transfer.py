@@ -569,13 +569,15 @@ def custom(function: Callable[[Any, Any], Any], low: float, high: float) -> Cust
 
 
 class ByEta(eqx.Module):
-    """Responses by region of |η|: region i ends where region i + 1 begins, and the last one has no end.
+    """Responses by region of |η|: region i ends where region i + 1 begins, and the last one at `limit`.
 
-    `bounds` are the upper ends in |η| of all regions but the last, increasing.
+    `bounds` are the upper ends in |η| of all regions but the last, increasing. Beyond `limit` no response is
+    known: a particle there has no weight, and σ_vis does not count it.
     """
 
     bounds: Values
     responses: tuple[Response, ...]
+    limit: Values = np.inf
 
     @property
     def dimensions(self) -> int:
@@ -585,10 +587,9 @@ class ByEta(eqx.Module):
     def to_dict(self) -> dict[str, Any] | list[dict[str, Any]]:
         """The entry of a configuration that makes these responses, for `response`."""
         entries = [each.to_dict() for each in self.responses]
-        if len(entries) == 1:
-            return entries[0]
-        ends = [{"eta_max": float(bound)} for bound in np.asarray(self.bounds)]
-        return [entry | end for entry, end in zip(entries, [*ends, {}], strict=True)]
+        for entry, end in zip(entries, [*np.asarray(self.bounds), self.limit], strict=True):
+            entry |= {} if np.isinf(end) else {"eta_max": float(end)}
+        return entries[0] if len(entries) == 1 else entries
 
     def at(self, eta: Values) -> Response:
         """The response of the region that `eta` lies in (a number; batch from outside)."""
@@ -841,8 +842,8 @@ def response(entry: Any, where: str = "response") -> ByEta:
     """The response of one class of particles, from its entry in a configuration.
 
     **Arguments:** `entry`: a number r (a Gaussian with σ = rE; 0 for a perfect measurement), a dict with a
-    `kind` and that kind's parameters, or a list of such dicts with an `eta_max` each, increasing (the last
-    one may lack it, and extends to any |η|). `where`: the path of the entry, for messages.
+    `kind` and that kind's parameters, or a list of such dicts with an `eta_max` each, increasing (where the
+    last one lacks it, it extends to any |η|). `where`: the path of the entry, for messages.
 
     **Raises** `TransferError` with the path of the offending key, the nearest known name, or what was
     expected.
@@ -881,7 +882,7 @@ def response(entry: Any, where: str = "response") -> ByEta:
         raise TransferError(
             f"{where}: a perfect measurement can't be mixed with others in regions of one class"
         )
-    return ByEta(np.array(bounds[:-1]), tuple(responses))
+    return ByEta(np.array(bounds[:-1]), tuple(responses), bounds[-1])
 
 
 def responses(configuration: Mapping[str, Any], classes: Sequence[str]) -> dict[str, ByEta]:
@@ -891,7 +892,11 @@ def responses(configuration: Mapping[str, Any], classes: Sequence[str]) -> dict[
 
 
 def missing_momentum(entry: Mapping[str, Any], where: str = "response.met") -> MissingMomentum:
-    """The response of missing pT from {"b": …, "c": …}: σ² = c² + b² H."""
+    """The response of missing pT from {"b": …, "c": …}: σ² = c² + b² H; a number is c."""
+    if isinstance(entry, int | float) and not isinstance(entry, bool):
+        entry = {"c": entry}
+    if not isinstance(entry, Mapping):
+        raise TransferError(f"{where}: expected a number of GeV, or {{'b': …, 'c': …}}, got {entry!r}")
     _known_keys(entry, {"b", "c"}, where)
     b, c = (_number(entry, name, where, 0.0) for name in "bc")
     if b < 0 or c <= 0:

@@ -54,7 +54,7 @@ from deepmem.data.table import as_table
 from deepmem.errors import DeepMEMWarning, UsageError
 from deepmem.event import Status, Weight, worst
 from deepmem.inputs import Reason
-from deepmem.kinematics import FourVector, add, boost
+from deepmem.kinematics import FourVector, add, boost, from_pt_eta_phi_mass
 from deepmem.physics import integrator, pdf, transfer, trials
 from deepmem.physics.constants import Parameters, parameters
 from deepmem.physics.errors import ParameterError, unknown_name
@@ -765,6 +765,8 @@ def examined(alpha: Hypothesis, events: Any) -> tuple[dict[str, np.ndarray], np.
     with np.errstate(over="ignore", invalid="ignore"):
         legs["energy"] = np.hypot(legs["pt"] * np.cosh(legs["eta"]), legs.pop("own mass"))
     bad[Reason.OVERFLOW] = ~np.isfinite(legs["energy"]).all(axis=1)
+    limits = [float(alpha.responses[kind].limit) for kind in process.visible_classes]
+    bad[Reason.NO_RESPONSE] = (np.abs(legs["eta"]) >= limits).any(axis=1)
     pt = legs.pop("pt")
     count, block = len(table), process.block
     if block is None:
@@ -779,6 +781,25 @@ def examined(alpha: Hypothesis, events: Any) -> tuple[dict[str, np.ndarray], np.
         if block.guided:
             legs["table"] = np.tile(even_table(*trials.CELLS), (count, 1, 1))
     return legs, inputs.first(bad, count)
+
+
+def measured(alpha: Hypothesis, events: Any) -> tuple[np.ndarray, np.ndarray | None]:
+    """What was measured of the visible legs, in the process's order, for cuts: (E, px, py, pz) in GeV.
+
+    **Arguments:** `events` as for `compute`. **Returns** `[events, legs, 4]`, NaN where an event can't be
+    computed, and the missing (p_x, p_y) `[events, 2]`; None where nothing escapes.
+    """
+    table = as_table(events, alpha.process.columns)
+    at = {name: table[:, i] for i, name in enumerate(alpha.process.columns)}
+    legs, _ = _legs(alpha, at, len(table))
+    with double_precision(), np.errstate(over="ignore", invalid="ignore"):
+        parts = from_pt_eta_phi_mass(*(legs[key] for key in ("pt", "eta", "phi", "own mass")))
+    momenta = np.stack([np.asarray(part) for part in parts], axis=-1)
+    momenta[examined(alpha, events)[1] != Reason.NONE] = np.nan
+    if not alpha.process.invisible:
+        return momenta, None
+    size, phi = (at[name] for name in MISSING_COLUMNS)
+    return momenta, np.stack([size * np.cos(phi), size * np.sin(phi)], axis=-1)
 
 
 def _legs(
@@ -996,10 +1017,12 @@ def compute(
     **Raises** `UsageError` for missing columns, angles in degrees, a grid that is not found, or a precision
     that is not positive.
     """
-    if not (np.isfinite(precision) and precision > 0):
+    if not (isinstance(precision, int | float | np.number) and np.isfinite(precision) and precision > 0):
         raise UsageError(f"precision must be a positive relative error such as 0.01, got {precision}")
     if calls is not None and calls < 1:
         raise UsageError(f"calls must be a positive number of evaluations per event, got {calls}")
+    if not isinstance(seed, int | np.integer) or seed < 0:
+        raise UsageError(f"seed must be a whole number, 0 or more, got {seed!r}")
     if neutrinos and not alpha.process.invisible:
         raise UsageError(f"{alpha.process.name} has no neutrinos, whose momenta are asked for")
     if entries is None:

@@ -146,7 +146,9 @@ class Surrogate:
             )
         process, parameter, values = self.scan
         value = at[parameter]
-        if not (np.ndim(value) == 0 and values[0] <= value <= values[-1]):
+        if not isinstance(value, int | float | np.number):
+            raise UsageError(f"{parameter}={value}: expected one number, such as {parameter}={values[0]:g}")
+        if not values[0] <= value <= values[-1]:
             raise UsageError(
                 f"{parameter}={value} is outside what was learned, {values[0]:g} to {values[-1]:g}"
             )
@@ -307,8 +309,9 @@ class Surrogate:
     def save(self, path: str | Path) -> None:
         """Write the model file, whole or not at all. **Raises** `UsageError` where that is not possible."""
         arrays, header = self._contents
+        text = json.dumps(header | {"sha256": self.sha256})
         with whole_file(path) as temporary:
-            save_file(arrays, temporary, metadata={"deepmem_model": json.dumps(header)})
+            save_file(arrays, temporary, metadata={"deepmem_model": text})
 
     @classmethod
     def load(cls, path: str | Path) -> Surrogate:
@@ -350,6 +353,8 @@ class Surrogate:
             model = cls(scaler=scaler, parameters=network, about=header["about"], **about, **more)
             if len(model.feature_names) != inputs:
                 raise KeyError("its features are not those of this version")
+            if header.get("sha256") not in (None, model.sha256):
+                raise KeyError("its content is not what was written")
         except (KeyError, TypeError) as error:
             raise UsageError(f"{path} is a damaged model file: {error}") from None
         return model
