@@ -125,11 +125,8 @@ def momemta() -> None:
     for frame in ("lab", "pt0"):
         ours = Measured("ttbar_2l", events, {"frame": frame}).one
         pull = (ours.value - theirs) / np.hypot(ours.error, their_error)
-        say(
-            f"tt, {len(results)} of MoMEMta's events, frame={frame}: mean pull",
-            f"{pull.mean():+.2f}",
-            "0 ± 0.2",
-        )
+        say(f"tt, {len(results)} of MoMEMta's events, frame={frame}:")
+        say("  mean pull", f"{pull.mean():+.2f}", "0 ± 0.2")
         say("  width of the pulls", f"{pull.std():.2f}", "1 ± 0.15")
         say("  largest |pull|", f"{np.abs(pull).max():.1f}", "≤ 5")
     say("the same events, frame=pt0, against weights of 0.1 %:")
