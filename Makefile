@@ -3,11 +3,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+NEEDS := $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "deepmem needs Python 3.11 or newer, this is " + sys.version.split()[0] + ": say make PYTHON=python3.11")'
 
 .PHONY: demo test check docs bench clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "deepmem needs Python 3.11 or newer, this is " + sys.version.split()[0] + ": say make PYTHON=python3.11")'
+	$(NEEDS)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[generate,test]'
 	touch $@
@@ -25,7 +26,8 @@ test: check
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # the site, in site/: a broken link, an undocumented public name or a notebook that fails stops it
-$(VENV)/docs-installed: $(VENV)/installed
+$(VENV)/docs-installed: pyproject.toml constraints.txt
+	$(NEEDS)
 	$(PYTHON) -m venv $(VENV)/docs
 	$(VENV)/docs/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[generate,docs]'
 	touch $@
