@@ -39,4 +39,4 @@ bench: $(VENV)/installed
 	for script in exact neutrinos surrogate trust; do $(BIN)/python benchmarks/$$script.py || exit 1; done
 
 clean:
-	rm -rf $(VENV) demo models post site
+	rm -rf $(VENV) demo models post site .cache
