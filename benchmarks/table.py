@@ -99,7 +99,8 @@ def render(command: str, rows: list[Row], commit: str, machine: str) -> str:
         name = what.strip().rstrip(":").replace("|", "\\|")
         below = what.startswith(" ")
         group = group if below else name
-        lines.append(f"| {'… ' * below}{name} | {value} | {target} |")
+        shown = f"… {name}" if below else name if value else f"**{name}**"
+        lines.append(f"| {shown} | {value} | {target} |")
         if misses(value, target):
             full = f"{group}, {name}" if below else name
             missed.append(f"**Missed:** {full}: it is {value}, and {target} was aimed at.")
