@@ -1,4 +1,4 @@
-"""The pages of the site that live at the top of the repository, with links that fit."""
+"""The pages of the site that live at the top of the repository, and links to them."""
 
 from __future__ import annotations
 
@@ -18,3 +18,10 @@ def on_files(files: Files, config: Any) -> Files:
             text = text.replace(f"]({other})", f"]({page})")
         files.append(File.generated(config, target, content=text))
     return files
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Links that lead to these pages where the repository is browsed, too."""
+    for source, target in PAGES.items():
+        markdown = markdown.replace(f"](../{source})", f"]({target})")
+    return markdown
