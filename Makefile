@@ -1,12 +1,14 @@
 # make demo: set up and run the whole workflow on built-in data.   make test: set up and check everything.
+# make docs: build the site.   make bench: run all benchmarks, which takes hours.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+NEEDS := $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "deepmem needs Python 3.11 or newer, this is " + sys.version.split()[0] + ": say make PYTHON=python3.11")'
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check docs bench clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "deepmem needs Python 3.11 or newer, this is " + sys.version.split()[0] + ": say make PYTHON=python3.11")'
+	$(NEEDS)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[generate,test]'
 	touch $@
@@ -23,8 +25,18 @@ check: $(VENV)/installed
 test: check
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
+# the site, in site/: a broken link, an undocumented public name or a notebook that fails stops it
+$(VENV)/docs-installed: pyproject.toml constraints.txt
+	$(NEEDS)
+	$(PYTHON) -m venv $(VENV)/docs
+	$(VENV)/docs/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[generate,docs]'
+	touch $@
+
+docs: $(VENV)/docs-installed
+	$(VENV)/docs/bin/python -m mkdocs build --strict
+
 bench: $(VENV)/installed
-	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+	for script in exact neutrinos surrogate trust; do $(BIN)/python benchmarks/$$script.py || exit 1; done
 
 clean:
-	rm -rf $(VENV) demo models post
+	rm -rf $(VENV) demo models post site .cache

@@ -1,6 +1,6 @@
 """Accuracy and speed of exact weights: Drell-Yan and four leptons.
 
-    python benchmarks/exact.py [memory] [startup] [drell_yan] [refused] [amplitude] [four_leptons] [closure] [honesty] [roc]
+    python benchmarks/exact.py [memory] [startup] [drell_yan] [refused] [amplitude] [four_leptons] [closure] [honesty] [roc] [--write]
 
 Without arguments everything is measured, which takes about ten minutes on one core. Start-up (compiling, reading the density) is
 left out of times per event. Times depend on the machine: read them as ratios. `roc` generates events with Pythia 8 (the
@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import uproot
+from table import run, say, say_coverage
 
 import deepmem
 from deepmem.event import Status, Weight
@@ -39,10 +40,6 @@ MADGRAPH_CALLS = 0.053e6
 PAIRS = {"lepton_pt": 20, "lepton_eta": 2.5, "mass": [70, 110], "total_pt": [0, 20]}
 QUARTETS = {"lepton_pt": 5, "lepton_eta": 2.5, "pair_mass": 8, "mass": [122, 128], "total_pt": [0, 20]}
 WIDE = {"lepton_pt": 5, "lepton_eta": 2.5, "mass": [105, 140]}
-
-
-def say(what: str, value: str, target: str = "") -> None:
-    print(f"{what:<66} {value:>24}   {target}", flush=True)
 
 
 def computed(name: str, columns: dict[str, np.ndarray], **settings: Any) -> Weight:
@@ -82,7 +79,7 @@ def drell_yan() -> None:
     results = [r for r in known["results"] if r["config"] == "dy_tf2" and r["status"] == 0]
     found = computed("drell_yan", of_momemta([r["event"] for r in results], known["events"]), precision=1e-4)
     off = np.abs(found.value / np.array([r["weight"] for r in results]) - 1)
-    say(f"Drell-Yan, {len(results)} events: largest |w/MoMEMta - 1|", f"{off.max():.1e}", "<= 3e-4")
+    say(f"Drell-Yan, {len(results)} events: largest |w/MoMEMta - 1|", f"{off.max():.1e}", "≤ 3e-4")
     with uproot.open(f"{REFERENCE / 'drell_yan' / 'events_60k.root'}:events") as tree:
         events = tree.arrays(library="np", entry_stop=8192)
     with uproot.open(f"{REFERENCE / 'drell_yan' / 'weights_60k.root'}:weights") as tree:
@@ -90,17 +87,14 @@ def drell_yan() -> None:
     found, seconds = timed(lambda: computed("drell_yan", events, precision=1e-4))
     exact = computed("drell_yan", events, precision=1e-8)
     true = np.abs(found.value / exact.value - 1)
-    say(
-        "Drell-Yan, 8192 events: true error of 95 %, largest",
-        f"{np.quantile(true, 0.95):.1e}, {true.max():.1e}",
-        "<= 1e-4",
-    )
-    say("  largest |w/independent quadrature - 1|", f"{np.abs(found.value / other - 1).max():.1e}", "<= 1e-4")
+    say("Drell-Yan, 8192 events: true error of 95 %", f"{np.quantile(true, 0.95):.1e}", "≤ 1e-4")
+    say("  largest true error", f"{true.max():.1e}")
+    say("  largest |w/independent quadrature - 1|", f"{np.abs(found.value / other - 1).max():.1e}", "≤ 1e-4")
     covered = (true * exact.value <= found.error + exact.error).mean()
-    say("  quoted error exceeds the true one", f"{100 * covered:.2f} % of events", ">= 95 %")
+    say("  quoted error exceeds the true one", f"{100 * covered:.2f} % of events", "≥ 95 %")
     per_event = seconds / len(found)
-    say("  CPU per event", f"{1e3 * per_event:.4f} ms", "<= 0.135 ms")
-    say("  times faster than MoMEMta", f"{MOMEMTA_SECONDS / per_event:.0f}", ">= 1000")
+    say("  CPU per event", f"{1e3 * per_event:.4f} ms", "≤ 0.135 ms")
+    say("  times faster than MoMEMta", f"{MOMEMTA_SECONDS / per_event:.0f}", "≥ 1000")
 
 
 def refused() -> None:
@@ -136,9 +130,9 @@ def amplitude() -> None:
     say(
         "u ubar -> 4l: |M|^2 calls per second of one core",
         f"{rate / 1e6:.2f} million",
-        f">= {10 * MADGRAPH_CALLS / 1e6:.2f} million",
+        f"≥ {10 * MADGRAPH_CALLS / 1e6:.2f} million",
     )
-    say("  times MadGraph's Fortran", f"{rate / MADGRAPH_CALLS:.0f}", ">= 10")
+    say("  times MadGraph's Fortran", f"{rate / MADGRAPH_CALLS:.0f}", "≥ 10")
 
 
 def four_leptons() -> None:
@@ -146,7 +140,7 @@ def four_leptons() -> None:
     for name in ("zz_4l", "higgs_4l"):
         extra = {"MH": "event"} if name == "higgs_4l" else {}
         found, seconds = timed(lambda name=name, extra=extra: computed(name, events, r_lepton=0, **extra))
-        say(f"{name}, perfect measurement: events/s of one core", f"{len(found) / seconds:.0f}", ">= 50000")
+        say(f"{name}, perfect measurement: events/s of one core", f"{len(found) / seconds:.0f}", "≥ 50000")
     few = first(events, 1000)
     signal = first(draw_events("higgs_4l", 1000, 3, WIDE, recoil=20.0).columns, 1000)
     for name, source, columns in (
@@ -159,7 +153,7 @@ def four_leptons() -> None:
         say(
             f"{name} at 1 % on {source} events (status 0: {100 * good:.1f} %): CPU per event",
             f"{1e3 * seconds / len(found):.2f} ms",
-            "<= 5 ms",
+            "≤ 5 ms",
         )
 
 
@@ -171,8 +165,9 @@ def _mean(values: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
 def _closure(what: str, found: float, error: float, expected: float, expected_error: float) -> None:
     pull = (found - expected) / np.hypot(error, expected_error)
     say(f"closure {what}: ratio", f"{found / expected:.4f}", "1")
-    errors = f"{100 * error / found:.2f} %, {100 * expected_error / expected:.2f} %"
-    say("  difference in combined errors; each error", f"{pull:+.2f}; {errors}", "<= 3; < 1 %")
+    say("  difference in combined errors", f"{pull:+.2f}", "≤ 3")
+    say("  error of what was found", f"{100 * error / found:.2f} %", "≤ 1 %")
+    say("  error of what was expected", f"{100 * expected_error / expected:.2f} %", "≤ 1 %")
 
 
 def closure() -> None:
@@ -239,19 +234,13 @@ def honesty() -> None:
     say(
         f"higgs_4l, {len(chosen)} events 4-6 sigma off: width of pulls between seeds",
         f"{pulls.std():.2f}",
-        "1 +- 0.1",
+        "1 ± 0.1",
     )
     pulls = (value - truth.value) / np.hypot(error, truth.error)
-    say(
-        "  pulls against a weight of 0.1 %: mean, width, lowest",
-        f"{pulls.mean():+.2f}, {pulls.std():.2f}, {pulls.min():+.1f}",
-        "none low",
-    )
-    say(
-        "  intervals of 68 and 95 % cover",
-        f"{100 * (np.abs(pulls) < 1).mean():.0f} and {100 * (np.abs(pulls) < 1.96).mean():.0f} %",
-        ">= 68 and 95 %",
-    )
+    say("  pulls against weights of 0.1 %: mean", f"{pulls.mean():+.2f}", "0 ± 0.1")
+    say("  pulls against weights of 0.1 %: width", f"{pulls.std():.2f}", "1 ± 0.1")
+    say("  pulls against weights of 0.1 %: lowest", f"{pulls.min():+.1f}")
+    say_coverage((np.abs(pulls) < 1).mean(), (np.abs(pulls) < 1.96).mean(), ("≥ 68 %", "≥ 95 %"), digits=0)
     say("  CPU per event at 1 %", f"{1e3 * seconds / 8 / len(chosen):.2f} ms")
 
 
@@ -279,7 +268,7 @@ def roc() -> None:
     axes.plot(*kept)
     axes.plot([0, 1], [0, 1], linestyle=":")
     figure.savefig("roc_higgs_4l.png", dpi=150)
-    say(f"AUC of higgs_4l against zz_4l, {count} generated events of each", f"{area:.4f}", "roc_higgs_4l.png")
+    say(f"AUC of higgs_4l against zz_4l, {count} generated events of each", f"{area:.4f}")
 
 
 def deepmem_generate(name: str, count: int, seed: int) -> dict[str, np.ndarray]:
@@ -296,11 +285,8 @@ def memory() -> None:
         for _ in range(pieces):
             computed("drell_yan", piece, precision=1e-3)
         peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-    say(
-        "peak memory after 20,000 and 200,000 Drell-Yan events",
-        f"{peaks[0]:.0f} and {peaks[1]:.0f} MB",
-        "flat",
-    )
+    say("peak memory after 20,000 Drell-Yan events", f"{peaks[0]:.0f} MB")
+    say("peak memory after 200,000 Drell-Yan events", f"{peaks[1]:.0f} MB", f"≤ {1.1 * peaks[0]:.0f} MB")
 
 
 def startup() -> None:
@@ -321,8 +307,8 @@ def startup() -> None:
                     capture_output=True,
                 )
                 seconds.append(time.perf_counter() - begin)
-        say(f"{name}: first weight, cold start", f"{seconds[0]:.1f} s", "<= 20 s")
-        say("  another call (median of 3)", f"{np.median(seconds[1:]):.1f} s", "<= 5 s")
+        say(f"{name}: first weight, cold start", f"{seconds[0]:.1f} s", "≤ 20 s")
+        say("  another call (median of 3)", f"{np.median(seconds[1:]):.1f} s", "≤ 5 s")
 
 
 PARTS = {
@@ -331,14 +317,5 @@ PARTS = {
 }
 
 
-def main() -> None:
-    chosen = sys.argv[1:] or list(PARTS)
-    unknown = set(chosen) - set(PARTS)
-    if unknown:
-        sys.exit(f"unknown part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
-    for name in chosen:
-        PARTS[name]()
-
-
 if __name__ == "__main__":
-    main()
+    run(PARTS)

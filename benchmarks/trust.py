@@ -1,6 +1,6 @@
 """When to trust learned weights: what is claimed about errors, sums and the way back to exact weights.
 
-    python benchmarks/trust.py [sums] [calibration] [shift] [noise] [members] [roc] [scan] [refine] [active] [tops]
+    python benchmarks/trust.py [sums] [calibration] [shift] [noise] [members] [roc] [scan] [refine] [active] [tops] [--write]
 
 Without arguments everything is measured, which takes about two hours on two cores. `calibration` and `shift` generate
 events with Pythia 8 (extra `generate`); `roc` writes discriminate.png to the folder post_roc, `active` its report to post_active.
@@ -12,10 +12,8 @@ Times depend on the machine: read them as ratios. A figure that misses its targe
 
 from __future__ import annotations
 
-import inspect
 import json
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -24,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import uproot
+from table import run, say, say_coverage
 
 import deepmem
 from deepmem import exact
@@ -31,10 +30,6 @@ from deepmem.evaluation import metrics, sums
 from deepmem.evaluation.metrics import pulls
 from deepmem.event import Weight
 from deepmem.physics.leading_order import draw_events
-
-
-def say(what: str, value: str, target: str = "") -> None:
-    print(f"{what:<78} {value:>24}   {target}", flush=True)
 
 
 def _learned_and_exact(
@@ -49,11 +44,7 @@ def _learned_and_exact(
 
 def sums_over_events(events: int = 100_000, exact: int = 500, experiments: int = 1000) -> None:
     """Σ log W from learned weights and exact ones on a random subsample, over pseudo-experiments."""
-    say(
-        f"Σ log W of {events:,} synthetic events, {exact} of them exact, {experiments} pseudo-experiments",
-        "",
-        "",
-    )
+    say(f"Σ log W of {events:,} synthetic events, {exact} of them exact, {experiments} pseudo-experiments:")
     for spread, noise in ((0.02, 0.0), (0.02, 0.01), (0.2, 0.01), (0.2, 0.1)):
         for stratified in (False, True):
             rng = np.random.default_rng(1)
@@ -72,19 +63,14 @@ def sums_over_events(events: int = 100_000, exact: int = 500, experiments: int =
                 error.append(found.error)
             how = "strata" if stratified else "simple"
             say(
-                f"learned {spread:.0%}, exact {noise:.0%}, {how}: pulls, mean and width",
-                f"{np.mean(pulls):+.3f}, {np.std(pulls):.3f}",
-                "0, 1 ± 0.1",
+                f"learned to {spread:.0%}, exact to {noise:.0%}, {how}: mean pull",
+                f"{np.mean(pulls):+.3f}",
+                "0 ± 0.1",
             )
-            say(
-                "  error of the sum; learned weights alone are off by",
-                f"{np.mean(error):.1f}; {learned.sum() - truth.sum():.0f}",
-            )
-            say(
-                "  exact weights alone would need, for the same error, times as many",
-                f"{np.median(saved):.0f}",
-                ">= 20",
-            )
+            say("  width of the pulls", f"{np.std(pulls):.3f}", "1 ± 0.1")
+            say("  error of the sum", f"{np.mean(error):.1f}")
+            say("  learned weights alone are off by", f"{learned.sum() - truth.sum():.0f}")
+            say("  times as many exact weights alone for the same error", f"{np.median(saved):.0f}", "≥ 20")
 
 
 # process → events to learn from and to refine, their cuts, the labels' precision, epochs
@@ -126,7 +112,7 @@ def back_to_exact() -> None:
             f"{process}: {new:,} new events to 1 %, {found['flagged']:,} flagged: exact weights",
             f"{work['exact_events']:,}",
         )
-        say("  times fewer than for everything", f"{work['fewer_events']:.1f}", ">= 20")
+        say("  times fewer than for everything", f"{work['fewer_events']:.1f}", "≥ 20")
         say(
             "  tolerance at which it would be 20 times fewer",
             f"{found['learned_relative_errors']['q95']:.2%}",
@@ -136,11 +122,11 @@ def back_to_exact() -> None:
                 say(
                     f"  bias of {audit['judged']} audited learned weights, {what}",
                     f"{audit[key]['value']:+.3%} ± {audit[key]['error']:.3%}",
-                    "<= 0.2 %",
+                    "≤ 0.2 %",
                 )
         if audit["coverage"]:
             within = [audit["coverage"][key]["covered"] for key in ("within_1", "within_1.96")]
-            say("  68 and 95 % intervals cover", f"{within[0]:.1%}, {within[1]:.1%}", "68, 95 %")
+            say_coverage(*within)
 
 
 DATA = Path(__file__).parent.parent / "tests" / "reference" / "drell_yan"
@@ -195,17 +181,18 @@ def generated(process: str, events: int, seed: int, folder: Path) -> Columns:
         return {name: tree[name].array(library="np").astype(float) for name in names}
 
 
-def say_coverage(what: str, learned: Weight, exact_weight: Weight, target: str) -> None:
+def say_trust(
+    learned: Weight, exact_weight: Weight, targets: tuple[str, str] = ("", ""), flags: str = ""
+) -> None:
+    """Flags, and what the intervals of unflagged weights cover."""
     good = (learned.status == 0) & (exact_weight.status == 0)
     z = np.abs(pulls(exact_weight, learned))[good]
     flagged = learned.status == 4
     known = np.mean(flagged[exact_weight.status == 0])
-    say(f"{what}: flagged; of those with a good exact weight", f"{np.mean(flagged):.2%}; {known:.2%}")
-    say(
-        f"  68 and 95 % intervals of {good.sum():,} unflagged events cover",
-        f"{np.mean(z < 1):.2%}, {np.mean(z < 1.96):.2%}",
-        target,
-    )
+    say("  flagged", f"{np.mean(flagged):.2%}", flags)
+    say("  flagged of those with a good exact weight", f"{known:.2%}")
+    say("  unflagged", f"{good.sum():,}")
+    say_coverage(np.mean(z < 1), np.mean(z < 1.96), targets, digits=2)
 
 
 def calibrated(folder: Path) -> None:
@@ -239,20 +226,25 @@ def _calibrated(
     truth = deepmem.compute(further, "drell_yan", precision=1e-5)["drell_yan"]
     learned = model(further)["weight_DY"]
     figures = metrics.compare(truth.value, learned.value)
-    say(f"Drell-Yan, {kind}, 100 epochs, calibration included: time", f"{seconds:.0f} s", "<= 240 s")
-    say("  |Δ| of 68 % of further events", f"{figures['q68']:.5f}", "<= 0.001")
-    say_coverage("  further events", learned, truth, "68 ± 1, 95 ± 0.5 %")
+    say(f"Drell-Yan, {kind}, 60,000 further events:")
+    say("  time of 100 epochs, calibration included", f"{seconds:.0f} s", "≤ 240 s")
+    say("  |Δ| of 68 % of events", f"{figures['q68']:.5f}", "≤ 0.001")
+    say_trust(learned, truth, ("68 ± 1 %", "95 ± 0.5 %"), "≤ 0.5 %")
     bins = metrics.honesty(truth, learned)["bins_of_minus_log10_predicted"]
     known = split[1] / 10  # what calibration itself can know
     for key in metrics.INTERVALS:
         off = [each[key]["deviation"] for each in bins]
         both = [d / np.sqrt(1 + each["events"] / known) for d, each in zip(off, bins, strict=True)]
+        level = {"within_1": "68 %", "within_1.96": "95 %"}[key]
         say(
-            f"  {key}, ten bins of weight: largest deviation",
-            f"{max(map(abs, off)):.1f} standard errors",
-            "3",
+            f"  {level}, ten bins of weight: largest deviation, in standard errors",
+            f"{max(map(abs, off)):.1f}",
         )
-        say("    with the counting error of the calibration", f"{max(map(abs, both)):.1f}", "within 3")
+        say(
+            f"  {level}, ten bins: with the counting error of the calibration",
+            f"{max(map(abs, both)):.1f}",
+            "≤ 3",
+        )
     table = np.stack([further[name] for name in model.columns], axis=1)
     alarms = []
     for at in range(0, len(table), 2000):
@@ -263,7 +255,6 @@ def _calibrated(
     say(
         "  samples of 2,000 further events that differ from the training part",
         f"{sum(alarms)} of {len(alarms)}",
-        "<= 1 %",
     )
 
 
@@ -275,7 +266,7 @@ def shifted(folder: Path) -> None:
     harder = some | {name: some[name] * 1.3 for name in ("lep1_PT", "lep2_PT")}
     swapped = some | {"lep1_Eta": some["lep1_Phi"], "lep1_Phi": some["lep1_Eta"]}
     degrees = some | {name: np.degrees(some[name]) for name in ("lep1_Phi", "lep2_Phi", "MET_Phi")}
-    say("φ in degrees: flagged", f"{np.mean(model(degrees)['weight_DY'].status == 4):.1%}", ">= 99 %")
+    say("φ in degrees: flagged", f"{np.mean(model(degrees)['weight_DY'].status == 4):.1%}", "≥ 99 %")
     for what, sample in (("pT scaled by 1.3", harder), ("η and φ of one lepton swapped", swapped)):
         _judge(what, model, "weight_DY", sample, "drell_yan", 1e-4)
     mass = np.sqrt(
@@ -305,7 +296,8 @@ def _judge(
     what: str, model: deepmem.Surrogate, name: str, sample: Columns, process: str, precision: float
 ) -> None:
     truth = deepmem.compute(sample, process, precision=precision)[process]
-    say_coverage(what, model(sample)[name], truth, "95 %: >= 90 %")
+    say(f"{what}:")
+    say_trust(model(sample)[name], truth, ("", "≥ 90 %"))
     test = model.sample_test()
     model.predict_and_test(np.stack([sample[column][:2000] for column in model.columns], axis=1), test)
     assert test is not None
@@ -338,16 +330,16 @@ def noisy(folder: Path) -> None:
         error = ratio.std() / np.sqrt(len(ratio))
         say(
             f"labels with {noise:.0%} noise: bias of w",
-            f"{ratio.mean() - 1:+.3%} +- {error:.3%}",
-            f"<= {target}",
+            f"{ratio.mean() - 1:+.3%} ± {error:.3%}",
+            f"≤ {target}",
         )
         say(
-            "  |w/w_true − 1| of 68 %: learned, labels",
-            f"{np.quantile(np.abs(ratio - 1), 0.68):.3%}, {noise:.0%}",
-            "learned lower",
+            "  |w/w_true − 1| of 68 % of events",
+            f"{np.quantile(np.abs(ratio - 1), 0.68):.3%}",
+            f"≤ {100 * noise:g} %",
         )
         inside = np.abs(learned.value - true)[learned.status == 0] / learned.error[learned.status == 0]
-        say("  68 and 95 % intervals cover", f"{np.mean(inside < 1):.1%}, {np.mean(inside < 1.96):.1%}")
+        say_coverage(np.mean(inside < 1), np.mean(inside < 1.96))
 
 
 def side_by_side(folder: Path) -> None:
@@ -358,7 +350,7 @@ def side_by_side(folder: Path) -> None:
         learn(folder, events, {"weight_DY": weights}, 22, members=members)
         lines = (folder / "w.model.run" / "metrics.jsonl").read_text().splitlines()
         seconds[members] = float(np.median([json.loads(line)["seconds"] for line in lines[2:]]))
-    say("five members against one: time of an epoch", f"{seconds[5] / seconds[1]:.1f}", "<= 3")
+    say("five members against one: time of an epoch", f"{seconds[5] / seconds[1]:.1f}", "≤ 3")
     model = deepmem.Surrogate.load(folder / "w.model")
     many = np.tile(np.stack(list(events.values()), axis=1), (5, 1))
     model.predict(many[:10_000])
@@ -367,7 +359,7 @@ def side_by_side(folder: Path) -> None:
     say(
         "  predict with five, in memory",
         f"{len(many) / (time.perf_counter() - begin):,.0f} events/s",
-        ">= 60,000",
+        "≥ 60,000",
     )
 
 
@@ -398,9 +390,9 @@ def roc(folder: Path) -> None:
         sigma_background=[1.0],
     )
     for kind, auc in found["auc"].items():
-        say(f"higgs_4l against zz_4l, 105-140 GeV, AUC: {kind}", f"{auc['value']:.5f} +- {auc['error']:.5f}")
+        say(f"higgs_4l against zz_4l, 105-140 GeV, AUC: {kind}", f"{auc['value']:.5f} ± {auc['error']:.5f}")
     apart = found["auc_exact_minus_learned"]
-    say("  exact - learned, the same events", f"{apart['value']:+.5f} +- {apart['error']:.5f}", "<= 0.002")
+    say("  exact - learned, the same events", f"{apart['value']:+.5f} ± {apart['error']:.5f}", "≤ 0.002")
 
 
 def scan(folder: Path) -> None:
@@ -419,18 +411,16 @@ def scan(folder: Path) -> None:
     )  # fmt: skip
     for kind, interval in found["interval_68"].items():
         low, best, high = (interval[key] for key in ("low", "best", "high"))
-        say(
-            f"M_Z of {found['events']:,} events, {kind}",
-            f"{best:.4f} -{best - low:.4f} +{high - best:.4f}",
-            "91.1876",
-        )
+        say(f"M_Z of {found['events']:,} events drawn at 91.1876 GeV, {kind}", f"{best:.4f} GeV")
+        say("  down to", f"{best - low:.4f} GeV lower")
+        say("  up to", f"{high - best:.4f} GeV higher")
     samples = found["pseudo_experiments"]
     for kind in ("exact", "learned"):
         each = samples[kind]
-        say(f"  40 samples, {kind}: bias", f"{each['bias']:+.4f} +- {each['bias_error']:.4f}", "0")
-        say("    pull width", f"{each['pull_width']:.2f} +- {each['pull_width_error']:.2f}", "1")
+        say(f"  40 samples, {kind}: bias", f"{each['bias']:+.4f} ± {each['bias_error']:.4f}")
+        say("  pull width", f"{each['pull_width']:.2f} ± {each['pull_width_error']:.2f}")
     apart = samples["learned_minus_exact"]
-    say("    learned - exact", f"{apart['value']:+.5f} +- {apart['error']:.5f}", "0")
+    say("  learned - exact", f"{apart['value']:+.5f} ± {apart['error']:.5f}")
 
 
 def worst_first_or_random(folder: Path) -> None:
@@ -452,14 +442,12 @@ def worst_first_or_random(folder: Path) -> None:
         learn=True,
         compare_random=True,
     )
-    say("Drell-Yan, 4,000 events learned, 20,000 new: |Δ| of 68 and 95 % of all, of the 1,000 worst", "")
     for point in found["learn"]["curve"]:
-        figures = [
-            f"{point[part][key]['value']:.2g} ± {point[part][key]['error']:.1g}"
-            for part in ("all", "refined_held_out")
-            for key in ("q68", "q95")
-        ]
-        say(f"  {point['exact']:,} exact weights added, {point['choice']}", "; ".join(figures))
+        say(f"Drell-Yan, 4,000 events learned, {point['exact']:,} exact weights added, {point['choice']}:")
+        for part, events_of in (("all", "all events"), ("refined_held_out", "the 1,000 worst")):
+            for key, level in (("q68", "68 %"), ("q95", "95 %")):
+                figure = point[part][key]
+                say(f"  |Δ| of {level} of {events_of}", f"{figure['value']:.2g} ± {figure['error']:.1g}")
     shutil.copytree(folder / "refined.root.refine", "post_active", dirs_exist_ok=True)
 
 
@@ -499,13 +487,12 @@ def tops(folder: Path) -> None:
             spent = (time.process_time() - begin) / JUDGED
             good = (truth.status == 0) & (learned.status == 0)
             delta = np.abs(np.log10(learned.value / truth.value))[good]
-            say(
-                f"tt, {count:,} events learned, {'with' if guide else 'without'} a guide: |Δ| of 68, 95 %",
-                f"{np.quantile(delta, 0.68):.4f}, {np.quantile(delta, 0.95):.4f}",
-                "<= 0.02",
-            )
-            say("  training; CPU per predicted event", f"{seconds:.0f} s; {1e3 * spent:.2f} ms")
-            say_coverage(" ", learned, truth, "68, 95 %")
+            say(f"tt, {count:,} events learned, {'with' if guide else 'without'} a guide:")
+            say("  |Δ| of 68 % of events", f"{np.quantile(delta, 0.68):.4f}", "≤ 0.02")
+            say("  |Δ| of 95 % of events", f"{np.quantile(delta, 0.95):.4f}")
+            say("  training", f"{seconds:.0f} s")
+            say("  CPU per predicted event", f"{1e3 * spent:.2f} ms")
+            say_trust(learned, truth)
 
 
 PARTS: dict[str, Callable[..., None]] = {
@@ -522,18 +509,5 @@ PARTS: dict[str, Callable[..., None]] = {
 }
 
 
-def main() -> None:
-    chosen = sys.argv[1:] or list(PARTS)
-    unknown = set(chosen) - set(PARTS)
-    if unknown:
-        sys.exit(f"unknown part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
-    for name in chosen:
-        if "folder" in inspect.signature(PARTS[name]).parameters:
-            with tempfile.TemporaryDirectory() as temporary:
-                PARTS[name](Path(temporary))
-        else:
-            PARTS[name]()
-
-
 if __name__ == "__main__":
-    main()
+    run(PARTS)

@@ -66,6 +66,7 @@ def discriminate(
     Weights that missed their precision (status 1) enter with their errors, which the bootstrap varies.
 
     **Arguments:**
+
     - `weights`: weight files with all the names; without `label` the first is of signal events and further
       ones are of background events, and one alone has no ROC.
     - `signal`, `background`: names of weights; `kappa`: κ of each background (1).
@@ -527,6 +528,7 @@ def likelihood(
     same random points for all θ, and log σ_vis is smoothed by a parabola.
 
     **Arguments:**
+
     - `weights`: a file of `deepmem compute --set PARAMETER=FIRST:LAST:STEP`; `process`, where it has several;
       `learned`: learned weights of the same events under the same names; `flagged`, `force`, as for
       `discriminate`.

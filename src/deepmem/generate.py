@@ -190,6 +190,7 @@ def generate(
     The same seed gives the same arrays, bit for bit, and fewer events are the first ones of more.
 
     **Arguments:**
+
     - `process`: one of `RECIPES`; `events`: how many to keep; `seed`: 0 or more.
     - `output`: a ROOT file, float32 as the example data; or None for arrays (float32, PDG int32).
     - `selection`: cuts on what is measured, a `Selection` or a dict; {}: none; None: the recipe's own, with

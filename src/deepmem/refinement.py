@@ -106,6 +106,7 @@ def refine(
     relative errors.
 
     **Arguments:**
+
     - `events`: files, globs, `path:tree` or addresses (none: the configuration's `input_paths`).
     - `process`, `precision` (0.01, or the tolerance where it is lower), `calls`, `seed`, `pdf`, `config`,
       `keep`, `parameters`: of the exact weights, which are those that `exact.compute_files` gives.

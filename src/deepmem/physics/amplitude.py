@@ -35,6 +35,7 @@ def matrix_element(
     """|M|², averaged over initial, summed over final spins and colours, with identical-particle factors.
 
     **Arguments:**
+
     - `process`: a name of the menu, see `processes`.
     - `incoming`: PDG codes of the two incoming partons, e.g. `(2, -2)` or `(21, 21)`.
     - `momenta`: `[..., legs, 4]`, (E, px, py, pz) in GeV, the two incoming first (physical, positive energy),

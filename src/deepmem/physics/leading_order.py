@@ -143,6 +143,7 @@ def cross_section(
     """σ = ∫ dx1 dx2 dΦ Σ f f |M|²/2ŝ, and σ_vis within cuts on measured quantities.
 
     **Arguments:**
+
     - `process`: a name of the menu.
     - `selection`: a `Selection` or a dict of cuts; None or {}: none.
     - `precision`: the relative error to reach on both; `points`: or else how many points to draw (rounded up
