@@ -71,11 +71,11 @@ def refine(
          "device": device, **settings},
         {"--learn": learn, "--compare-random": compare_random},
     )  # fmt: skip
-    for path in filter(None, (output, output_model)):
+    for path in (output, *([] if output_model is None else [output_model])):
         refuse_input_as_output(path, [config, model])
     config, old = Config.load(config or {}, need=(), device=device), Surrogate.load(model)
     target = Path(output_model or f"{model}.learned.model")
-    training = _training_again(config, old, model, target) if learn else None
+    training = _training_again(config, old, target) if learn else None
     check_writable(output)
     with owned(output, command), on_device(config.device):
         result = refine_files(
@@ -110,11 +110,9 @@ def _refine_command(words: Sequence[Any], options: Mapping[str, Any], switches: 
     return shlex.join([*map(str, words), *(switch for switch, on in switches.items() if on)])
 
 
-def _training_again(config: Config, old: Surrogate, model: str | Path, target: Path) -> Config:
+def _training_again(config: Config, old: Surrogate, target: Path) -> Config:
     """The configuration of a training that takes the place of a model's, checked against it."""
     training = Config.load(config)
-    if target.exists() and target.samefile(model):
-        raise UsageError(f"--output-model {target}: the model itself is not overwritten; choose another name")
     if training.weights != old.weights or training.columns != old.columns or len(old.weights) != 1:
         raise UsageError(
             f"--learn: the input file learns {listed(training.weights)} from {listed(training.columns)}, "
