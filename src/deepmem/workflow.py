@@ -420,13 +420,11 @@ def _said(path: str) -> dict[str, Any]:
 
 
 def _noticing(rows: Iterator[Rows], config: Config, reporter: Reporter) -> Iterator[Rows]:
-    """The same rows; what looks like degrees or MeV in any of them is said, or refused, at their end."""
+    """The same rows; what looks like degrees or MeV in any of them is said at their end."""
     unit, ranges = unit_factors(config.columns, energy_unit(config.unit)), Ranges(config.columns)
     for chunk in rows:
         ranges.add(chunk.inputs * unit)
         yield chunk
-    if config.features == "physics":  # relative angles and invariants would be nonsense
-        ranges.refuse()
     for text in ranges.problems():
         reporter.warning(text)
 

@@ -10,7 +10,7 @@ import hashlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from functools import cached_property, partial
+from functools import cache, partial
 from types import CodeType, MappingProxyType
 from typing import Any, Literal, TypeAlias
 
@@ -88,22 +88,15 @@ class Process:
     assignments: tuple[int, ...] = (0,)
     """Which of the two ways to assign b jets to quarks are averaged: 0, jet 1 is the b quark; 1, jet 2 is."""
 
-    @cached_property
+    @property
     def code(self) -> str | None:
         """What identifies the amplitude of a user's own process: the SHA-256 of the source that it stands in.
 
         None for DeepMEM's own, which the version identifies.
         """
-        module = inspect.getmodule(self.matrix_elements)
-        if module is not None and module.__name__.split(".")[0] == __name__.split(".")[0]:
-            return None
-        try:
-            text = inspect.getsource(self.matrix_elements if module is None else module)
-        except (OSError, TypeError):  # typed into an interpreter
-            text = repr(_instructions(getattr(self.matrix_elements, "__code__", None)))
-        return hashlib.sha256(text.encode()).hexdigest()
+        return _code(self.matrix_elements)
 
-    @cached_property
+    @property
     def _value(self) -> Any:
         return _comparable(tuple(getattr(self, entry.name) for entry in fields(self)))
 
@@ -181,6 +174,18 @@ class Process:
             "subsets": self.subsets,
             "reference": self.reference,
         }
+
+
+@cache
+def _code(function: Callable[..., Any]) -> str | None:
+    module = inspect.getmodule(function)
+    if module is not None and module.__name__.split(".")[0] == __name__.split(".")[0]:
+        return None
+    try:
+        text = inspect.getsource(function if module is None else module)
+    except (OSError, TypeError):  # typed into an interpreter
+        text = repr(_instructions(getattr(function, "__code__", None)))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _instructions(code: Any) -> Any:
