@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
-# One cache of compiled programs for all workers and the commands that tests start, gone at the end. JAX reads
-# this when it is imported; workers inherit it.
-if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-    _cache = tempfile.TemporaryDirectory(prefix="deepmem-xla-")
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = _cache.name
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+# One cache of compiled programs for all workers, the commands that tests start, and the next run: JAX keeps a
+# program under a hash of its code. JAX reads this when it is imported; workers inherit it.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parent.parent / ".cache" / "xla"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
 import jax
 import numpy as np

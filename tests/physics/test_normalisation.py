@@ -74,7 +74,7 @@ def agree(one: float, error: float, other: float, other_error: float) -> None:
     [
         ("higgs_4l", {}, (105, 140)),
         ("higgs_4l", {"MH": 150.0}, (126, 168)),
-        ("higgs_4l", {"WH": 20.0}, (0, 325)),
+        ("higgs_4l", {"WH": 20.0}, (8, 325)),
         ("drell_yan", {}, (60, 120)),
         ("drell_yan", {"MZ": 182.376}, (120, 240)),
         ("zz_4l", {}, (105, 140)),
