@@ -4,14 +4,15 @@ A hash per column, of the values in their order as single-precision numbers,
 
     h = Σ_i mix(x_i) r^(n−1−i)  mod 2⁶⁴,   h(A then B) = h(A) r^len(B) + h(B),
 
-so that it is gathered chunk by chunk, and parts of a farm join. `mix` is the finaliser of MurmurHash3 (A.
-Appleby). It tells samples apart that differ by accident; it is no protection against malice.
+so that it is gathered chunk by chunk, and parts of a farm join. `mix` is a step of MurmurHash3's finaliser
+(A. Appleby). It tells samples apart that differ by accident; it is no protection against malice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +42,8 @@ class EventHashes:
         with np.errstate(over="ignore", invalid="ignore"):
             single = np.asarray(table).astype(np.float32) + np.float32(0.0)  # −0 is 0
             bits = np.where(np.isnan(single), np.float32(np.nan), single).view(np.uint32)
-            powers = np.full(len(table), _RATIO, dtype=np.uint64)
-            powers[0] = 1
-            powers = np.multiply.accumulate(powers)[::-1]
-            sums = [int((_mixed(column) * powers).sum()) for column in bits.T]
+            powers = _powers(len(table))
+            sums = [int(np.dot(_mixed(column), powers)) for column in bits.T]
         step = pow(_RATIO, len(table), _MODULUS)
         self._hashes = [(h * step + more) % _MODULUS for h, more in zip(self._hashes, sums, strict=True)]
         self._entries += len(table)
@@ -55,11 +54,20 @@ class EventHashes:
         return {"entries": self._entries, "columns": dict(zip(self._columns, digits, strict=True))}
 
 
+@lru_cache(maxsize=8)
+def _powers(count: int) -> np.ndarray:
+    """r^(n−1), …, r, 1."""
+    powers = np.full(count, _RATIO, dtype=np.uint64)
+    powers[:1] = 1
+    return np.multiply.accumulate(powers)[::-1].copy()
+
+
 def _mixed(bits: np.ndarray) -> np.ndarray:
-    state = bits.astype(np.uint64) + np.uint64(1)
-    for factor in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
-        state = (state ^ (state >> np.uint64(33))) * np.uint64(factor)
-    return state ^ (state >> np.uint64(33))
+    state = bits.astype(np.uint64)
+    state += np.uint64(1)
+    state *= np.uint64(0xFF51AFD7ED558CCD)
+    state ^= state >> np.uint64(33)
+    return state
 
 
 def joined(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
