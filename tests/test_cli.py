@@ -485,3 +485,29 @@ def test_a_check_of_an_input_file_looks_at_its_column_names(
         json.dumps({"column_names": {"lep1_PT": "mu_pt", "j2_M": "jet_mass"}})
     )
     assert run("config", "--check", tmp_path / "input.json").status == 0
+
+
+@pytest.mark.parametrize("setting", ["pdf=NNPDF23_lo_as_0130_qed", "precision=0.5", "seed=3", "neutrinos=1"])
+def test_an_option_is_no_parameter(run: Run, small: Path, tmp_path: Path, setting: str) -> None:
+    words = ("--process", "drell_yan", "--set", setting, "--output", tmp_path / "w.root")
+    result = run("compute", small / "events.root", *words)
+    assert result.status == 2
+    assert f"see the option --{setting.split('=')[0]}" in result.err
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("response", {"lepton": {"kind": "zzz"}}, "no response 'zzz'"),
+        ("response", {"leptons": 0.02}, "did you mean 'lepton'"),
+        ("response", {"met": {"c": -1}}, "response.met"),
+        ("selection", {"lepton_ptt": 20}, "did you mean 'lepton_pt'"),
+    ],
+)
+def test_a_check_of_a_configuration_looks_at_its_physics(
+    run: Run, tmp_path: Path, key: str, value: Any, says: str
+) -> None:
+    (tmp_path / "c.json").write_text(json.dumps({key: value}))
+    result = run("config", "--check", tmp_path / "c.json")
+    assert result.status == 2
+    assert says in result.err

@@ -349,6 +349,8 @@ def test_with_a_guide_a_network_learns_what_is_missing_to_it(
         "guide variance 0",
     )
     np.testing.assert_array_equal(again(events)["weight_DY"].value, learned.value)
+    with pytest.raises(UsageError, match="disagree on the guide"):
+        deepmem.test(config | {"guide": guide | {"MZ": 80.0}})
     # an event that the guide gives nothing for is to be computed exactly, and one without inputs is bad
     events["lep1_PT"] = np.where(np.arange(200) == 3, 9000.0, events["lep1_PT"])
     events["lep2_Eta"] = np.where(np.arange(200) == 4, np.nan, events["lep2_Eta"])

@@ -687,6 +687,7 @@ def config(
         from deepmem.physics.processes import known_columns
 
         check_column_names(settings.column_names, known_columns())
+    _check_physics(settings.response, settings.selection)
     columns = settings.columns if settings.prefixes else ()  # an input file for exact weights has none
     _print_json(settings.model_dump() | {"columns": columns})
 
@@ -715,6 +716,22 @@ def demo(
         f"\nLook at {result['figure']}: exact and learned weights of events that the network never saw."
     )
     typer.echo(f"Everything else is in {output}/; input.json there is a configuration to start from.")
+
+
+def _check_physics(response: dict[str, Any] | None, selection: dict[str, Any] | None) -> None:
+    """**Raises** `UsageError` where no command could use a configuration's responses or cuts."""
+    from deepmem.selection import Selection
+
+    Selection.of(selection)
+    for name, entry in (response or {}).items():
+        from deepmem.physics.processes import all_processes
+        from deepmem.physics.transfer import missing_momentum, responses
+
+        classes = sorted({kind for process in all_processes().values() for kind in process.visible_classes})
+        if name == "met":
+            missing_momentum(entry)
+        else:
+            responses({name: entry}, classes)
 
 
 def _console() -> Any:
@@ -858,6 +875,10 @@ def _cuts(text: str | None) -> dict[str, Any] | None:
     return cuts
 
 
+# Names of options that a user may take for a parameter.
+_OPTIONS = ("pdf", "precision", "calls", "seed", "neutrinos", "entries", "keep", "selection", "mass")
+
+
 def _settings(texts: list[str] | None) -> dict[str, Any]:
     """`NAME=VALUE` pairs: numbers as numbers, `A:B:STEP` as the values of a scan (B included), other words as
     they are."""
@@ -868,6 +889,8 @@ def _settings(texts: list[str] | None) -> dict[str, Any]:
             raise UsageError(f"--set {text}: expected NAME=VALUE, such as MZ=91.0 or MZ=90:92:0.5")
         if name in settings:
             raise UsageError(f"--set gives {name} twice")
+        if name in _OPTIONS:
+            raise UsageError(f"--set {text}: {name} is no parameter of a process; see the option --{name}")
         settings[name] = _scan(text, value) if ":" in value else _number(value)
     return settings
 

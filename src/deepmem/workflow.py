@@ -473,6 +473,12 @@ def _model_of(config: Config) -> Surrogate:
                 f"the model has {listed(in_model)}, "
                 f"the configuration {listed(in_config)}"
             )
+    guide = _guide(config)
+    if (None if guide is None else json.loads(json.dumps(guide.settings))) != model.guide:
+        raise UsageError(
+            f"{config.model_to_load} and the configuration disagree on the guide, with its response and "
+            "column_names: the model was trained with another one (--model MODEL alone uses the model's own)"
+        )
     if config.load_scaler_from and not load_scaler(config.load_scaler_from).same_as(model.scaler):
         raise UsageError(
             f"the scaler {config.load_scaler_from} does not belong to the model {config.model_to_load}: "
