@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import uproot
@@ -21,8 +22,12 @@ from deepmem.data.files import owned
 from deepmem.data.identity import EventHashes, difference, joined
 from deepmem.data.root import read_provenance, read_weights
 from deepmem.errors import UsageError
-from deepmem.physics import pdf, transfer
+from deepmem.physics import pdf
 from deepmem.physics.constants import Parameters
+from deepmem.physics.detector.custom import Custom, custom
+from deepmem.physics.detector.detector import ByEta
+from deepmem.physics.detector.entries import detector, response
+from deepmem.physics.detector.response import Response
 from deepmem.physics.processes import find_process
 from deepmem.physics.weight import Hypothesis, hypothesis
 from deepmem.surrogate.guide import Guide
@@ -32,7 +37,7 @@ LEPTONS = [f"lep{i}_{key}" for i in (1, 2) for key in ("PT", "Eta", "Phi", "Char
 
 def box(rec: Any, gen: Any) -> Any:
     """A response that is constant between 0.8 and 1.2 of the energy."""
-    return 2.5 / gen * np.ones_like(rec)
+    return 2.5 / gen * jnp.ones_like(rec)
 
 
 ENTRIES: dict[str, Any] = {
@@ -92,8 +97,8 @@ def changes(entry: Any, path: str = "") -> list[tuple[str, Any]]:
 @pytest.mark.parametrize("kind", ENTRIES)
 def test_a_response_is_what_its_dict_says(kind: str) -> None:
     """Made again from its dict it is the same to the last bit, after a trip through JSON as well."""
-    made = transfer.response(ENTRIES[kind])
-    again = transfer.response(json.loads(json.dumps(made.to_dict())))
+    made = response(ENTRIES[kind])
+    again = response(json.loads(json.dumps(made.to_dict())))
     assert again.to_dict() == made.to_dict()
     for one, other in zip(jax.tree.leaves(made), jax.tree.leaves(again), strict=True):
         np.testing.assert_array_equal(one, other)
@@ -101,29 +106,27 @@ def test_a_response_is_what_its_dict_says(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ENTRIES)
 def test_every_number_of_a_response_changes_its_dict(kind: str) -> None:
-    made = transfer.response(ENTRIES[kind]).to_dict()
+    made = response(ENTRIES[kind]).to_dict()
     for where, changed in changes(made):
         if not where.endswith("values"):
             assert build(changed).to_dict() != made, where
 
 
-def build(entry: Any) -> transfer.ByEta:
+def build(entry: Any) -> ByEta:
     """The response, where a histogram's column may need its norm again."""
     if isinstance(entry, dict) and entry["kind"] == "function":
         entry = {key: value for key, value in entry.items() if key != "values"}
-        return transfer.ByEta(
-            np.empty(0), (transfer.Custom(jax.tree_util.Partial(box), entry["low"], entry["high"]),)
-        )
-    return transfer.response(entry)
+        return ByEta(np.empty(0), (Custom(jax.tree_util.Partial(box), entry["low"], entry["high"]),))
+    return response(entry)
 
 
 def test_every_leaf_of_every_shape_is_in_its_dict() -> None:
     """A shape that gets a further number must say it: walks all subclasses, and all their leaves."""
-    shapes = {type(one) for entry in ENTRIES.values() for one in transfer.response(entry).responses}
-    concrete = {cls for cls in transfer.Response.__subclasses__() if not cls.__name__.startswith("_")}
+    shapes = {type(one) for entry in ENTRIES.values() for one in response(entry).responses}
+    concrete = {cls for cls in Response.__subclasses__() if not cls.__name__.startswith("_")}
     assert shapes == concrete
     for entry in ENTRIES.values():
-        made = transfer.response(entry)
+        made = response(entry)
         leaves, tree = jax.tree.flatten(made)
         for i, leaf in enumerate(leaves):
             if np.size(leaf) == 0:  # one region has no bounds
@@ -133,13 +136,28 @@ def test_every_leaf_of_every_shape_is_in_its_dict() -> None:
             assert other.to_dict() != made.to_dict(), (type(made.responses[0]), i)
 
 
+def test_every_leaf_of_a_detector_is_in_its_dict() -> None:
+    """Of classes with several shapes and regions, and of missing pT; and its dict makes it again."""
+    entries = {"lepton": ENTRIES["gaussian"], "bjet": ENTRIES["double_gaussian"], "met": {"b": 0.5, "c": 9.0}}
+    seen = detector(entries, ["lepton", "bjet"], missing=True)
+    assert detector(json.loads(json.dumps(seen.to_dict())), ["lepton", "bjet"], missing=True).to_dict() == (
+        seen.to_dict()
+    )
+    assert set(seen.to_dict()) == set(entries)
+    leaves, tree = jax.tree.flatten(seen)
+    for i, leaf in enumerate(leaves):
+        if np.size(leaf):
+            changed = np.where(np.isinf(leaf), 9.0, np.asarray(leaf) * 1.001 + 1e-6)
+            assert tree.unflatten([*leaves[:i], changed, *leaves[i + 1 :]]).to_dict() != seen.to_dict(), i
+
+
 def test_a_function_is_identified_by_what_it_gives() -> None:
-    made = transfer.custom(box, 0.8, 1.2)
-    other = transfer.custom(lambda rec, gen: box(rec, gen) * (1 + 1e-5), 0.8, 1.2)
+    made = custom(box, 0.8, 1.2)
+    other = custom(lambda rec, gen: box(rec, gen) * (1 + 1e-5), 0.8, 1.2)
     assert made.to_dict()["values"] != other.to_dict()["values"]
     entry = made.to_dict() | {"values": other.to_dict()["values"]}
     with pytest.raises(UsageError, match="gives other values than when this was written"):
-        transfer.response(entry)
+        response(entry)
 
 
 HYPOTHESES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -149,10 +167,9 @@ HYPOTHESES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "scale": ({}, {"Q": 90.0}),
     "flavours": ({}, {"flavours": 5}),
     "subset": ({"process": "zz_4l"}, {"process": "zz_4l", "subset": "zz"}),
-    "responses": ({}, {"r_lepton": 0.021}),
+    "detector": ({}, {"r_lepton": 0.021}),
     "mass_from_event": ({"process": "higgs_4l"}, {"process": "higgs_4l", "MH": "event"}),
     "met": ({"process": "ww_2l"}, {"process": "ww_2l", "met": "balance"}),
-    "missing": ({"process": "ww_2l"}, {"process": "ww_2l", "response": {"met": {"c": 10.0}}}),
     "frame": ({"process": "ttbar_2l"}, {"process": "ttbar_2l", "frame": "lab"}),
     "b_mass": ({"process": "ttbar_2l"}, {"process": "ttbar_2l", "b_mass": "jet"}),
 }

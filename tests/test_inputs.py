@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from deepmem.data.table import as_table
@@ -53,6 +55,7 @@ CASES = [
     ("ttbar_2l", TOPS, {"j1_M": -999.0}, Reason.JET_MASS),
     ("ttbar_2l", TOPS, {"j2_M": -1.0}, Reason.JET_MASS),
     ("ttbar_2l", TOPS, {"j1_M": -1e-2}, Reason.NONE),
+    ("ttbar_2l", TOPS, {"j1_M": 7000.0}, Reason.JET_MASS),  # MeV
     ("ttbar_2l", TOPS, {"j2_Phi": 181.0}, Reason.PHI),
     ("ttbar_2l", TOPS, {"j2_Eta": -10.5}, Reason.ETA),
     ("ttbar_2l", TOPS, {"j2_PT": -1.0}, Reason.PT),
@@ -73,6 +76,32 @@ def test_each_fault_has_its_reason(process: str, event: dict, change: dict, reas
     assert Reason(found[0]) is reason
     _, good = weight.visible(alpha, of(event, change))
     assert good[0] == (reason is Reason.NONE)
+
+
+def test_rows_of_pandas_belong_together_by_their_index() -> None:
+    """Columns in another order of rows would be paired with other events."""
+    frame = pd.DataFrame({name: np.repeat(value, 3) for name, value in PAIR.items()})
+    frame["lep1_PT"] = [40.0, 60.0, 50.0]
+    mixed = {name: frame[name] for name in frame} | {"lep1_PT": frame["lep1_PT"].sort_values()}
+    with pytest.raises(UsageError, match="different indices"):
+        as_table(mixed, tuple(PAIR))
+    in_order = {name: frame.sort_values("lep1_PT")[name] for name in frame}
+    assert as_table(in_order, ("lep1_PT",))[:, 0].tolist() == [40.0, 50.0, 60.0]
+
+
+@pytest.mark.parametrize(
+    ("events", "says"),
+    [
+        (pd.DataFrame(np.ones((2, 8))), "one text each as their name"),
+        (pd.DataFrame({("lep1", "PT"): [1.0]}), "one text each as their name"),
+        (PAIR | {"lep1_PT": [40.0 + 1j]}, "complex"),
+        (pd.DataFrame({"lep1_PT": [40.0 + 1j]}), "complex"),
+        (PAIR | {"lep1_PT": np.array(["2026-01-01"], dtype="datetime64[ns]")}, "times"),
+    ],
+)
+def test_columns_that_are_no_numbers_are_refused(events: Any, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        as_table(events, ("lep1_PT",))
 
 
 def test_what_is_not_used_is_not_looked_at() -> None:

@@ -18,7 +18,7 @@ import deepmem
 from deepmem import Surrogate, UsageError, workflow
 from deepmem.data.root import read_provenance, read_weights
 from deepmem.event import Weight
-from deepmem.physics import transfer
+from deepmem.physics.detector.entries import response
 
 
 def _arrays(path: str | Path) -> dict[str, np.ndarray]:
@@ -341,7 +341,7 @@ def test_with_a_guide_a_network_learns_what_is_missing_to_it(
     again = Surrogate.load(config["save_lowest_loss_model_at"])
     assert again.guide is not None
     assert guide.items() <= again.guide.items()
-    assert again.guide["response"] == {"lepton": transfer.response(0.02).to_dict()}  # what it depends on
+    assert again.guide["response"] == {"lepton": response(0.02).to_dict()}  # what it depends on
     assert again.feature_names[-4:] == (
         "log guide",
         "log error of guide",

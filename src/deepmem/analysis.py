@@ -497,7 +497,7 @@ def _said(path: str, name: str, response: Mapping[str, Any] | None) -> tuple[str
     settings |= {"Q": alpha.scale, "flavours": alpha.flavours, "pdf": alpha.density_name}
     if alpha.subset is not None:
         settings["subset"] = alpha.subset
-    return alpha.process.name, settings | {"response": alpha.response_settings}
+    return alpha.process.name, settings | {"response": alpha.detector.to_dict()}
 
 
 # Likelihood

@@ -724,14 +724,14 @@ def _check_physics(response: dict[str, Any] | None, selection: dict[str, Any] | 
 
     Selection.of(selection)
     for name, entry in (response or {}).items():
+        from deepmem.physics.detector.entries import detector, missing_momentum
         from deepmem.physics.processes import all_processes
-        from deepmem.physics.transfer import missing_momentum, responses
 
         classes = sorted({kind for process in all_processes().values() for kind in process.visible_classes})
         if name == "met":
             missing_momentum(entry)
         else:
-            responses({name: entry}, classes)
+            detector({name: entry}, classes, missing=False)
 
 
 def _console() -> Any:

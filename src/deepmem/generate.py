@@ -36,6 +36,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -49,13 +50,14 @@ from deepmem.data.files import check_writable, whole_file
 from deepmem.errors import DeepMEMError, UsageError, nearest
 from deepmem.physics.constants import Parameters, electroweak
 from deepmem.physics.constants import parameters as checked_parameters
+from deepmem.physics.detector.detector import Detector
+from deepmem.physics.detector.entries import detector as detector_of
 from deepmem.physics.errors import unknown_name
 from deepmem.physics.event_columns import columns_of, jet_order, lepton_order, polar, polar_mass
 from deepmem.physics.precision import double_precision
 from deepmem.physics.processes import find_process
 from deepmem.physics.processes.base import Process
 from deepmem.physics.sampling import default_masses, reach
-from deepmem.physics.transfer import ByEta, MissingMomentum, missing_momentum, responses
 from deepmem.selection import CHARGED_LEPTONS, JETS, NEUTRINOS, Selection, angles, delta_r, of_kind
 
 TREE = "events"
@@ -216,11 +218,11 @@ def generate(
     with double_precision():
         theory = theory._replace(MW=float(electroweak(theory).MW))
     cuts = _usual_selection(entry, recipe, theory) if selection is None else Selection.of(selection)
-    detector = Detector.of(entry, recipe, response, theory)
+    detector = _detector(entry, recipe, response)
     if output is not None:
         check_writable(output)
     pythia, hook = _pythia(_settings(entry, recipe, cuts, detector, theory, seed), entry)
-    source = _Source(pythia, hook, entry, cuts, detector, dressed, seed)
+    source = _Source(pythia, hook, entry, cuts, detector, float(theory.MB), dressed, seed)
 
     if output is None:
         chunks = list(source.chunks(events, progress))
@@ -234,7 +236,7 @@ def generate(
                 "seed": seed,
                 "events": events,
                 "selection": repr(cuts),
-                "response": repr(detector),
+                "response": detector.to_dict(),
                 "dressed": dressed,
                 "parameters": {name: getattr(theory, name) for name in recipe.parameters},
                 "deepmem": version("deepmem"),
@@ -274,7 +276,7 @@ def _settings(
     seed: int,
 ) -> list[str]:
     """Pythia's settings, one a line; by PDG code, 23 is the Z and 24 the W."""
-    narrow, wide = reach(detector.by_class, selection, float(p.sqrt_s))
+    narrow, wide = reach(detector, selection, float(p.sqrt_s))
     leptons = [code for code in process.outgoing if abs(code) in CHARGED_LEPTONS]
     flavours = sorted({abs(code) for code in leptons})
     low, high = selection.mass
@@ -333,65 +335,56 @@ def _pythia(settings: list[str], process: Process) -> tuple[Any, Any]:
 # -------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Detector:
-    """Responses of the visible particles, by class, and of missing pT."""
-
-    by_class: dict[str, ByEta]
-    missing: MissingMomentum | None
-    b_mass: float = Parameters().MB
-    """Of the parton that weights take to be behind a jet, GeV."""
-
-    @classmethod
-    def of(
-        cls, process: Process, recipe: Recipe, response: Mapping[str, Any] | None, p: Parameters
-    ) -> Detector:
-        """The process's own responses, but for those given."""
-        given = dict(response or {})
-        noise = given.pop("met", None if recipe.missing_pt is None else {"c": recipe.missing_pt})
-        classes = sorted({name for name in process.classes if name != "invisible"})
-        by_class = responses({**process.responses, **given}, classes)
-        return cls(by_class, None if noise is None else missing_momentum(noise), float(p.MB))
-
-    def measure(self, true: np.ndarray, classes: tuple[str, ...], u: np.ndarray) -> np.ndarray:
-        """Measured momenta: energies drawn from the responses, directions and velocities kept.
-
-        NaN where the true energy lies outside of its response's support of the measured one: no weight's
-        integral reaches there, so σ_vis has no such events, and no selection keeps them.
-
-        **Arguments:** `true`, `[events, legs, 4]` in GeV, `u` `[events, legs]` in (0, 1). Neutrinos stay.
-        """
-        measured = true.copy()
-        for leg, name in enumerate(classes):
-            if name != "invisible":
-                p = true[:, leg]
-                mass = self.b_mass if name == "bjet" else 0.0
-                measured[:, leg] *= (_draw(self.by_class[name], p, u[:, leg], mass) / p[:, 0])[:, None]
-        return measured
-
-    def miss(
-        self, true: np.ndarray, measured: np.ndarray, codes: tuple[int, ...], u: np.ndarray
-    ) -> np.ndarray | None:
-        """Missing (p_x, p_y) in GeV, `[events, 2]`; None where nothing is missing but what is mismeasured.
-
-        **Arguments:** momenta `[events, legs, 4]` in GeV, `u` `[events, 2]` in (0, 1).
-        """
-        neutrinos = of_kind(codes, NEUTRINOS)
-        if neutrinos:
-            missing = true[:, neutrinos, 1:3].sum(axis=1)
-        elif self.missing is not None:
-            # leptons that are measured too high leave pT missing on the other side
-            missing = (true - measured)[..., 1:3].sum(axis=1)
-        if self.missing is None:
-            return missing if neutrinos else None
-        seen = measured[:, of_kind(codes, CHARGED_LEPTONS + JETS)]
-        activity = np.hypot(seen[..., 1], seen[..., 2]).sum(axis=1)
-        with double_precision():
-            drawn = self.missing.draw((missing[:, 0], missing[:, 1]), (u[:, 0], u[:, 1]), activity)
-            return np.stack([np.asarray(component) for component in drawn], axis=1)
+def _detector(process: Process, recipe: Recipe, response: Mapping[str, Any] | None) -> Detector:
+    """The process's own responses, but for those given; missing pT is measured of every process."""
+    noise = {} if recipe.missing_pt is None else {"met": {"c": recipe.missing_pt}}
+    classes = sorted(set(process.visible_classes))
+    return detector_of({**process.responses, **noise, **(response or {})}, classes, missing=True)
 
 
-def _draw(response: ByEta, p: np.ndarray, u: np.ndarray, mass: float) -> np.ndarray:
+def _measured(
+    true: np.ndarray, classes: tuple[str, ...], detector: Detector, b_mass: float, u: np.ndarray
+) -> np.ndarray:
+    """Measured momenta: energies drawn from the responses, directions and velocities kept.
+
+    NaN where the true energy lies outside of its response's support of the measured one: no weight's
+    integral reaches there, so σ_vis has no such events, and no selection keeps them.
+
+    **Arguments:** `true`, `[events, legs, 4]` in GeV; `b_mass`, of the parton that weights take to be
+    behind a jet, GeV; `u` `[events, legs]` in (0, 1). Neutrinos stay.
+    """
+    measured = true.copy()
+    for leg, kind in enumerate(classes):
+        if kind != "invisible":
+            mass = b_mass if kind == "bjet" else 0.0
+            energy = _measured_energy(detector, kind, true[:, leg], u[:, leg], mass)
+            measured[:, leg] *= (energy / true[:, leg, 0])[:, None]
+    return measured
+
+
+def _missing(
+    true: np.ndarray, measured: np.ndarray, codes: tuple[int, ...], detector: Detector, u: np.ndarray
+) -> np.ndarray | None:
+    """Missing (p_x, p_y) in GeV, `[events, 2]`; None where nothing is missing but what is mismeasured.
+
+    **Arguments:** momenta `[events, legs, 4]` in GeV, `u` `[events, 2]` in (0, 1).
+    """
+    neutrinos = of_kind(codes, NEUTRINOS)
+    if neutrinos:
+        missing = true[:, neutrinos, 1:3].sum(axis=1)
+    elif detector.missing is not None:
+        # leptons that are measured too high leave pT missing on the other side
+        missing = (true - measured)[..., 1:3].sum(axis=1)
+    if detector.missing is None:
+        return missing if neutrinos else None
+    seen = measured[:, of_kind(codes, CHARGED_LEPTONS + JETS)]
+    activity = np.hypot(seen[..., 1], seen[..., 2]).sum(axis=1)
+    with double_precision():
+        drawn = detector.missing.draw((missing[:, 0], missing[:, 1]), (u[:, 0], u[:, 1]), activity)
+        return np.stack([np.asarray(component) for component in drawn], axis=1)
+
+
+def _measured_energy(detector: Detector, kind: str, p: np.ndarray, u: np.ndarray, mass: float) -> np.ndarray:
     """Measured energies or NaN, in batches of one size so that the response is compiled once."""
     eta, _ = angles(p)
     rows = len(p)
@@ -399,21 +392,19 @@ def _draw(response: ByEta, p: np.ndarray, u: np.ndarray, mass: float) -> np.ndar
     padded[:, :rows] = eta, p[:, 0], u
     padded[2, rows:] = 0.5
     with double_precision():
-        drawn = [
-            np.asarray(
-                _respond(response, *(jnp.asarray(row) for row in padded[:, start : start + _CHUNK]), mass)
-            )
-            for start in range(0, padded.shape[1], _CHUNK)
+        parts = [
+            np.asarray(_draw_energies(detector, kind, *map(jnp.asarray, padded[:, k : k + _CHUNK]), mass))
+            for k in range(0, padded.shape[1], _CHUNK)
         ]
-    return np.concatenate(drawn)[:rows]
+    return np.concatenate(parts)[:rows]
 
 
-@jax.jit
-def _respond(response: ByEta, eta: jax.Array, energy: jax.Array, u: jax.Array, mass: float) -> jax.Array:
-    def one(at: jax.Array, gen: jax.Array, v: jax.Array) -> jax.Array:
-        here = response.at(at)
-        rec = here.draw(gen, v)
-        reached = here.reaches(rec, gen, mass) & (jnp.abs(at) < response.limit)
+@partial(jax.jit, static_argnums=1)
+def _draw_energies(
+    detector: Detector, kind: str, eta: jax.Array, energy: jax.Array, u: jax.Array, mass: float
+) -> jax.Array:
+    def one(at: jax.Array, true: jax.Array, v: jax.Array) -> jax.Array:
+        rec, reached = detector.draw(kind, at, true, v, mass)
         return jnp.where(reached, rec, jnp.nan)
 
     return jax.vmap(one)(eta, energy, u)
@@ -433,12 +424,13 @@ class _Source:
         process: Process,
         selection: Selection,
         detector: Detector,
+        b_mass: float,
         dressed: bool,
         seed: int,
     ) -> None:
         self._pythia, self._hook = pythia, hook
         self._process, self._dressed = process, dressed
-        self._selection, self._detector = selection, detector
+        self._selection, self._detector, self._b_mass = selection, detector, b_mass
         self._jets = _jet_finder() if "bjet" in process.classes else None
         # streams of their own, row by row: chunk sizes then change nothing
         self._energies, self._noise = (
@@ -489,9 +481,9 @@ class _Source:
         rows = [self._next() for _ in range(number)]
         born, true = (np.stack(parts) for parts in zip(*rows, strict=True))
         u = np.maximum(self._energies.random((number, legs)), 2.0**-54)
-        measured = self._detector.measure(true, self._process.classes, u)
+        measured = _measured(true, self._process.classes, self._detector, self._b_mass, u)
         noise = np.maximum(self._noise.random((number, 2)), 2.0**-54)
-        missing = self._detector.miss(true, measured, codes, noise)
+        missing = _missing(true, measured, codes, self._detector, noise)
         passed = np.flatnonzero(self._selection.passes(measured, codes, missing))
         if len(passed) > most:
             passed = passed[:most]

@@ -50,14 +50,14 @@ _MEANING = {
     Reason.ETA: f"an |η| is {LARGEST_ETA:g} or more",
     Reason.PHI: "an angle φ is beyond ±2π: no measurement, or degrees",
     Reason.MISSING_PT: "the missing pT is negative",
-    Reason.JET_MASS: "the mass of a jet is negative",
+    Reason.JET_MASS: "the mass of a jet is negative, or larger than its momentum",
     Reason.CHARGE: "a charge is neither +1 nor −1",
     Reason.CONTRADICTION: "a charge contradicts the PDG code",
     Reason.LACKING: "a lepton of the charge or flavour of the process is lacking",
     Reason.OVERFLOW: "an energy is beyond what a number can hold",
     Reason.NO_POINT: "the integrand is finite nowhere, as for leptons of one direction",
     Reason.NEGATIVE_DENSITY: "the parton density is negative there",
-    Reason.NO_RESPONSE: "a particle is beyond the |η| up to which its response is known",
+    Reason.NO_RESPONSE: "a particle is beyond the |η| or the energies for which its response is known",
 }
 
 
@@ -95,7 +95,7 @@ def implausible(columns: Mapping[str, np.ndarray], ignored: Sequence[str] = ()) 
             case Quantity.PHI:
                 bad[Reason.PHI] |= np.abs(values) > LARGEST_PHI
             case Quantity.MASS:
-                bad[Reason.JET_MASS] |= _negative_mass(values, of, owner)
+                bad[Reason.JET_MASS] |= _impossible_mass(values, of, owner)
             case Quantity.CHARGE:
                 bad[Reason.CHARGE] |= np.abs(values) != 1
                 if (code := of.get((owner, Quantity.PDG))) is not None:
@@ -104,11 +104,19 @@ def implausible(columns: Mapping[str, np.ndarray], ignored: Sequence[str] = ()) 
     return bad
 
 
-def _negative_mass(mass: np.ndarray, of: Mapping[tuple[str, Quantity], np.ndarray], owner: str) -> np.ndarray:
-    """A mass below 0 by more than rounding: what was a jet without one stays one."""
-    pt, eta = (of.get((owner, quantity), np.zeros(len(mass))) for quantity in (Quantity.PT, Quantity.ETA))
+def _impossible_mass(
+    mass: np.ndarray, of: Mapping[tuple[str, Quantity], np.ndarray], owner: str
+) -> np.ndarray:
+    """A mass below 0 by more than rounding (what was a jet without one stays one), or in MeV.
+
+    A jet whose mass is its momentum is as wide as a hemisphere.
+    """
+    pt, eta = (of.get((owner, quantity)) for quantity in (Quantity.PT, Quantity.ETA))
+    if pt is None or eta is None:
+        return mass < 0
     with np.errstate(over="ignore", invalid="ignore"):
-        return -mass > _ROUNDING * np.abs(pt) * np.cosh(eta)
+        momentum = np.abs(pt) * np.cosh(eta)
+        return (-mass > _ROUNDING * momentum) | (mass > momentum)
 
 
 def count_reasons(reasons: np.ndarray | None) -> dict[str, int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import Any
 
 import numpy as np
@@ -75,6 +75,10 @@ class Selection:
                 values[key] = _numbers(value, path, 1)[0]
             elif key in ("lepton_pt", "jet_pt"):
                 values[key] = _numbers(value, path)
+                if any(second > first for first, second in pairwise(values[key])):
+                    raise UsageError(
+                        f"{path}: the least pT of the leading one comes first, so they fall; got {value!r}"
+                    )
             else:
                 values[key] = _window(value, path)
         return cls(**values)
@@ -84,7 +88,11 @@ class Selection:
         """A selection as it is, from a dict, or the one that all events pass."""
         if cuts is None:
             return cls()
-        return cuts if isinstance(cuts, Selection) else cls.from_dict(cuts)
+        if isinstance(cuts, Selection):
+            return cuts
+        if not isinstance(cuts, Mapping):
+            raise UsageError(f'a selection is a dict of cuts such as {{"lepton_pt": [20, 10]}}, got {cuts!r}')
+        return cls.from_dict(cuts)
 
     def passes(
         self, momenta: np.ndarray, codes: Sequence[int], missing: np.ndarray | None = None

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 import pytest
 
+from deepmem.errors import DeepMEMWarning
 from deepmem.physics.amplitude import LARGEST_BATCH, matrix_element, processes
 from deepmem.physics.constants import Parameters, electroweak, parameters
 from deepmem.physics.errors import InitialStateError, MomentaError, ParameterError, UnknownNameError
@@ -391,6 +392,7 @@ def test_every_process_keeps_the_interface(process):
         ({"GF": 1e-6}, ParameterError, "admit no W mass"),
         ({"momenta": np.ones((3, 6, 4))}, MomentaError, r"\[..., 4, 4\]"),
         ({"momenta": "abc"}, MomentaError, "array of numbers"),
+        ({"momenta": np.ones((4, 4)) * 1j}, MomentaError, "complex"),
         ({"momenta": -np.ones((4, 4))}, MomentaError, "positive energy"),
     ],
 )
@@ -399,3 +401,14 @@ def test_wrong_calls_say_what_is_wrong(call, error, message):
     with pytest.raises(error, match=message) as caught:
         matrix_element(**arguments)
     assert isinstance(caught.value, ValueError)
+
+
+def test_masked_momenta_give_nothing_and_partons_beyond_the_beam_are_said():
+    good = points("uux_epem")[:2]
+    masked = np.ma.array(good, mask=np.zeros(good.shape, dtype=bool))
+    masked[1, 2, 1] = np.ma.masked
+    value = matrix_element("drell_yan", (2, -2), masked)
+    assert value[0] == matrix_element("drell_yan", (2, -2), good)[0]
+    assert np.isnan(value[1])
+    with pytest.warns(DeepMEMWarning, match="in MeV"):
+        matrix_element("drell_yan", (2, -2), 1000 * good)

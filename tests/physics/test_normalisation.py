@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import uproot
 
-from deepmem.errors import DeepMEMError
+from deepmem.errors import DeepMEMError, UsageError
 from deepmem.physics import weight
 from deepmem.physics.adaptation import Grid, Pilot
 from deepmem.physics.constants import Parameters
+from deepmem.physics.detector.binned import Binned
+from deepmem.physics.detector.detector import ByEta
 from deepmem.physics.leading_order import (
     BATCH,
     Disc,
@@ -24,7 +26,6 @@ from deepmem.physics.leading_order import (
 )
 from deepmem.physics.precision import double_precision
 from deepmem.physics.processes import find_process
-from deepmem.physics.transfer import Binned, ByEta
 from deepmem.selection import mass
 
 LEPTONS = {"lepton_pt": [20, 10, 5], "lepton_eta": 2.5}
@@ -153,6 +154,11 @@ def test_what_a_selection_lets_in_and_is_not_sampled_is_said():
     # what the selection excludes by itself is no loss
     assert cross_section("drell_yan", {**PAIRS, "mass": [70, 110]}, precision=0.02).remarks() == []
     assert cross_section("drell_yan", PAIRS, precision=0.02).light > 0.1
+    # and the range of masses that is the default says no more of itself when it is given
+    usual, given = (cross_section("drell_yan", precision=0.05, **at) for at in ({}, {"mass": (60, 120)}))
+    assert given.beyond == pytest.approx(usual.beyond, rel=0.2)
+    with pytest.raises(UsageError, match="thresholds for more"):
+        cross_section("drell_yan", {"lepton_pt": [20, 10, 5]})
 
 
 def test_without_a_selection_sigma_vis_keeps_to_the_masses_of_sigma():
@@ -240,7 +246,7 @@ def test_sigma_vis_loses_what_supports_leave_out(name, tmp_path):
     jumps = name in ("binned", "function")
     energies, share = np.geomspace(10, 7000, 400 if jumps else 50), np.ones(len(true))
     with double_precision():
-        by_region = [kept(model.responses["lepton"], eta, energies) for eta in (0.0, 2.0)]
+        by_region = [kept(model.detector.by_class["lepton"], eta, energies) for eta in (0.0, 2.0)]
     for leg in range(2):
         e, pz = true[:, leg, 0], true[:, leg, 3]
         central = np.abs(np.arctanh(np.clip(pz / e, -1 + 1e-15, 1 - 1e-15))) < 1.5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import awkward as ak
@@ -39,7 +40,27 @@ def _names(events: Any) -> list[str] | None:
         return list(events.fields)
     if isinstance(events, np.ndarray):
         return list(events.dtype.names) if events.dtype.names else None
-    return list(events.keys()) if hasattr(events, "keys") else None
+    if not hasattr(events, "keys"):
+        return None
+    names = list(events.keys())
+    if strange := [name for name in names if not isinstance(name, str)]:
+        raise UsageError(
+            f"columns of events need one text each as their name, got {strange[0]!r}: rename them, or "
+            "turn the table over"
+        )
+    _refuse_other_rows({name: getattr(events[name], "index", None) for name in names})
+    return names
+
+
+def _refuse_other_rows(indices: dict[str, Any]) -> None:
+    """**Raises** `UsageError` where columns from pandas have other rows, or the same in another order."""
+    labelled = {name: index for name, index in indices.items() if hasattr(index, "equals")}
+    for (first, index), (name, other) in pairwise(labelled.items()):
+        if not index.equals(other):
+            raise UsageError(
+                f"the columns {first!r} and {name!r} have different indices, so their rows are of "
+                "different events: give one DataFrame, or columns of one index"
+            )
 
 
 def _one(events: Any, name: str, names: list[str]) -> np.ndarray:
@@ -66,13 +87,14 @@ def _numbers(values: Any) -> np.ndarray:
     if isinstance(values, ak.Array):
         values = ak.to_numpy(values)
     elif hasattr(values, "isna") and hasattr(values, "to_numpy"):
-        values = values.to_numpy(dtype=np.float64, na_value=np.nan)  # pandas, whose NA is no number
+        if values.dtype.kind not in "cmM":
+            values = values.to_numpy(dtype=np.float64, na_value=np.nan)  # pandas, whose NA is no number
     elif isinstance(values, list | tuple) and any(isinstance(v, np.ma.MaskedArray) for v in values):
         values = np.ma.array(values)
     if isinstance(values, np.ma.MaskedArray):
         return np.ma.filled(values.astype(np.float64), np.nan)
-    if np.iscomplexobj(values):
-        raise TypeError("its numbers are complex")
+    if (kind := np.asarray(values).dtype.kind) in "cmM":
+        raise TypeError("its numbers are complex" if kind == "c" else "its values are times")
     return np.asarray(values, dtype=np.float64)
 
 

@@ -43,10 +43,11 @@ def matrix_element(
     - `subset`: of the diagrams, e.g. `"zz"`.
     - `parameters`: any of `Parameters`, e.g. `MZ=91.0`.
 
-    **Returns** float64 `[...]`, in GeV^(4 − 2n) with n outgoing legs; NaN where a momentum is NaN.
+    **Returns** float64 `[...]`, in GeV^(4 − 2n) with n outgoing legs; NaN where a momentum is NaN or masked.
 
     **Warns** (`DeepMEMWarning`) of points off the mass shell, or whose momentum is not conserved, by more
-    than 1e-6 of their energy: |M|² is not defined there.
+    than 1e-6 of their energy: |M|² is not defined there; and of partons with more energy than a proton has
+    at `sqrt_s`.
 
     **Raises** `UnknownNameError`, `ParameterError`, `InitialStateError` or `MomentaError`, all of them
     ValueErrors.
@@ -85,6 +86,10 @@ def _compiled(process: Process, channel: int, subset: str | None) -> Callable:
 def _check_momenta(momenta: ArrayLike, process: Process) -> np.ndarray:
     """The momenta as float64, their shape and the sign of the incoming energies checked."""
     try:
+        if np.iscomplexobj(momenta):
+            raise TypeError("they are complex")
+        if isinstance(momenta, np.ma.MaskedArray):
+            momenta = np.ma.filled(momenta.astype(np.float64), np.nan)
         points = np.asarray(momenta, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise MomentaError(f"momenta must be an array of numbers [..., {process.legs}, 4]: {error}") from None
@@ -111,6 +116,12 @@ def _off_shell(points: np.ndarray, process: Process, theory: Parameters) -> list
         lost = np.abs(lost).max(axis=1) / np.abs(energy[:, :2]).sum(axis=1)
     off, lost = np.nan_to_num(off, posinf=0.0), np.nan_to_num(lost, posinf=0.0)
     texts = []
+    largest = float(np.max(np.nan_to_num(energy[:, :2]), initial=0.0))
+    if largest > float(theory.sqrt_s) / 2 * (1 + _OFF):
+        texts.append(
+            f"an incoming parton has {largest:.6g} GeV, more than half of sqrt_s = {theory.sqrt_s:g} GeV: "
+            "are the momenta in MeV?"
+        )
     if (off > _OFF).any():
         worst, leg = np.unravel_index(off.argmax(), off.shape)
         texts.append(

@@ -22,6 +22,7 @@ from deepmem.kinematics import FourVector, Scalar, dot
 from deepmem.physics.adaptation import Grid, Pilot
 from deepmem.physics.constants import GEV_2_TO_PB, Parameters
 from deepmem.physics.constants import parameters as checked_parameters
+from deepmem.physics.detector.detector import Detector
 from deepmem.physics.errors import unknown_name
 from deepmem.physics.pdf import DensityAtScale, load
 from deepmem.physics.phasespace import DIMENSIONS, Region, from_rest_frame, sampler, strata
@@ -32,13 +33,12 @@ from deepmem.physics.recoil import USUAL_RECOIL, Recoil, checked_recoil
 from deepmem.physics.settings import (
     check_names,
     check_widths,
+    checked_detector,
     checked_flavours,
     checked_scale,
     resonances,
-    response_entries,
     warn_of_expansions,
 )
-from deepmem.physics.transfer import ByEta, MissingMomentum, missing_momentum, responses
 from deepmem.selection import Selection, opposite_pairs
 
 BATCH = 16384
@@ -117,12 +117,15 @@ class LeadingOrder:
         if subset is not None and subset not in self.process.subsets:
             raise unknown_name(f"subset of {process}", subset, self.process.subsets)
         self.selection = Selection.of(selection)
+        for name, kind in (("lepton_pt", "lepton"), ("jet_pt", "bjet")):
+            if len(getattr(self.selection, name)) > (number := self.process.classes.count(kind)):
+                raise UsageError(
+                    f"selection.{name}: {process} has {number} of these, and "
+                    f"{getattr(self.selection, name)} are thresholds for more"
+                )
         self.recoil = checked_recoil(recoil)
         self.parameters = self._checked(parameters)
-        by_class = response_entries(self.process, parameters, response)
-        noise = by_class.pop("met", None) if self.process.invisible else None
-        self.missing = None if noise is None else missing_momentum(noise)
-        self.responses = responses(by_class, sorted(set(self.process.visible_classes)))
+        self.detector = checked_detector(self.process, parameters, response)
         self.states = _states(self.process, checked_flavours(flavours))
         self.density = _density(pdf, self.states, checked_scale(self.process, self.parameters, Q))
         self._given = mass is not None, pair_mass is not None
@@ -229,7 +232,7 @@ class LeadingOrder:
         """The least true mass of a pair, for σ_vis: lower than that of σ where the selection's is lower."""
         if self._given[1]:
             return self.pair_mass
-        usual = self.pair_mass if self._given[0] else LEAST_PAIR
+        usual = min(LEAST_PAIR, self.mass[0] / self._pairs) if self._given[0] else LEAST_PAIR
         imposed = self._imposed_pair()
         return min(usual, imposed * narrow) if imposed > 0 else usual
 
@@ -273,7 +276,7 @@ class LeadingOrder:
 
     def reach(self) -> tuple[float, float]:
         """Bounds of E_gen/E_rec that the responses allow, at any energy that the selection does."""
-        return reach(self.responses, self.selection, float(self.parameters.sqrt_s))
+        return reach(self.detector, self.selection, float(self.parameters.sqrt_s))
 
     def pilot(self, rng: np.random.Generator, region: Region, sigma: bool) -> Grid:
         """Where the integrands of σ_vis and, if asked for, of σ are large; its points are not counted."""
@@ -308,13 +311,11 @@ class LeadingOrder:
             size = self.recoil.draw(rng.random(BATCH))
             angle = 2 * np.pi * rng.random(BATCH)
             # ndtri(0) is −∞, and random() may return 0
-            more = 0 if self.missing is None else 2
+            more = 0 if self.detector.missing is None else 2
             noise = np.maximum(rng.random((legs + more, BATCH)), 2.0**-54)
             with double_precision():
                 kick = size * np.cos(angle), size * np.sin(angle)
-                out = self._draw(
-                    u, kick, noise, self.parameters, region, self.density, self.responses, self.missing
-                )
+                out = self._draw(u, kick, noise, self.parameters, region, self.density, self.detector)
                 found = jax.tree.map(np.asarray, out)
             sigma = found.sigma * jacobian
             yield Drawn(
@@ -330,16 +331,11 @@ class LeadingOrder:
             )
 
 
-def reach(by_class: Mapping[str, ByEta], selection: Selection, sqrt_s: float) -> tuple[float, float]:
-    """Bounds of E_gen/E_rec, and so of true over measured masses, that responses allow within a selection."""
+def reach(detector: Detector, selection: Selection, sqrt_s: float) -> tuple[float, float]:
+    """Bounds of E_gen/E_rec, and so of true over measured masses, that a detector allows within a
+    selection."""
     least = min((cut for cut in selection.lepton_pt if cut > 0), default=0.5)
-    energies = np.geomspace(least, sqrt_s / 2, 64)
-    parts = [each for by_eta in by_class.values() for each in by_eta.responses]
-    with double_precision():
-        ratios = [
-            np.asarray(limit) / energies for each in parts for limit in jax.vmap(each.support)(energies)
-        ]
-    return float(np.min(ratios)), float(np.max(ratios))
+    return detector.reach(np.geomspace(least, sqrt_s / 2, 64))
 
 
 _ARGUMENTS = ("pdf", "subset", "mass", "pair_mass", "top_window", "recoil", "response")
@@ -395,8 +391,7 @@ def _compiled(
         p: Parameters,
         region: Region,
         density: DensityAtScale,
-        by_class: Mapping[str, ByEta],
-        met: MissingMomentum | None,
+        detector: Detector,
     ) -> _Points:
         point = to_point(u, p, region)
         root = jnp.sqrt(point.s / p.sqrt_s**2)
@@ -417,20 +412,20 @@ def _compiled(
         measured, reached = [], jnp.asarray(True)
         for i, (leg, name) in enumerate(legs):
             if name != "invisible":
-                leg, inside = _respond(leg, by_class[name], noise[i], masses[name])
+                leg, inside = _measured(leg, detector, name, noise[i], masses[name])
                 reached &= inside
             measured.append(leg)
         seen = [leg for leg, name in zip(measured, process.classes, strict=True) if name != "invisible"]
         escaped = [leg for leg, name in legs if name == "invisible"]
         missing = sum(leg[1] for leg in escaped), sum(leg[2] for leg in escaped)
-        if met is not None:
+        if detector.missing is not None:
             activity = sum(jnp.hypot(leg[1], leg[2]) for leg in seen)
-            missing = met.draw(missing, (noise[-2], noise[-1]), activity)
+            missing = detector.missing.draw(missing, (noise[-2], noise[-1]), activity)
         out = point.legs[2:]
         pair = jnp.asarray([2 * dot(out[i], out[j]) for i, j in pairs] + [jnp.inf]).min()
         return _Points(sigma, share, true, tuple(measured), point.s, pair, reached, missing)
 
-    return jax.jit(jax.vmap(one, in_axes=(1, 0, 1, None, None, None, None, None)))
+    return jax.jit(jax.vmap(one, in_axes=(1, 0, 1, None, None, None, None)))
 
 
 def _recoiling(
@@ -449,15 +444,14 @@ def _recoiling(
     return moved, energy / boosted
 
 
-def _respond(leg: FourVector, response: ByEta, u: Scalar, mass: Scalar) -> tuple[FourVector, Scalar]:
+def _measured(
+    leg: FourVector, detector: Detector, kind: str, u: Scalar, mass: Scalar
+) -> tuple[FourVector, Scalar]:
     """The measured momentum, another energy with the same direction and mass; and whether the true energy is
     in the support of that one."""
     _, px, py, pz = leg
     length = jnp.sqrt(px**2 + py**2 + pz**2)
     eta = jnp.arcsinh(pz / jnp.hypot(px, py))
-    energy = jnp.hypot(length, mass)
-    here = response.at(eta)
-    seen = here.draw(energy, u)
+    seen, reached = detector.draw(kind, eta, jnp.hypot(length, mass), u, mass)
     stretch = jnp.sqrt(jnp.maximum(seen**2 - mass**2, 0.0)) / length
-    reached = here.reaches(seen, energy, mass) & (jnp.abs(eta) < response.limit)
     return (seen, px * stretch, py * stretch, pz * stretch), reached

@@ -10,6 +10,8 @@ import numpy as np
 
 from deepmem.errors import DeepMEMWarning
 from deepmem.physics.constants import Parameters, electroweak
+from deepmem.physics.detector.detector import Detector
+from deepmem.physics.detector.entries import detector
 from deepmem.physics.errors import ParameterError, unknown_name
 from deepmem.physics.processes.base import Process
 
@@ -36,10 +38,17 @@ def checked_flavours(flavours: Any) -> int:
     return int(flavours)
 
 
-def response_entries(
+def checked_detector(
     process: Process, settings: dict[str, Any], response: Mapping[str, Any] | None
-) -> dict[str, Any]:
-    """The response of each class as configured, by `r_<class>` (taken out of `settings`), or by default."""
+) -> Detector:
+    """The detector that sees a process: each class as configured, by `r_<class>`, or by default.
+
+    **Arguments:** `settings`, of which each `r_<class>` is taken out; `response`, a configuration's key,
+    with `met` for processes with neutrinos.
+
+    **Raises** `ParameterError` for a class that is given twice, or a resolution beyond `LARGEST_R`;
+    `TransferError` where an entry is wrong.
+    """
     entries = dict(response or {})
     for kind, default in process.responses.items():
         r = settings.pop(f"r_{kind}", None)
@@ -50,7 +59,7 @@ def response_entries(
                 f"r_{kind} must be a relative resolution between 0 and {LARGEST_R:g}, got {r!r}"
             )
         entries.setdefault(kind, default if r is None else r)
-    return entries
+    return detector(entries, tuple(dict.fromkeys(process.visible_classes)), process.invisible)
 
 
 def checked_scale(process: Process, parameters: Parameters, Q: Any = None) -> float:

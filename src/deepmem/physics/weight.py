@@ -55,8 +55,10 @@ from deepmem.errors import DeepMEMWarning, UsageError
 from deepmem.event import Status, Weight, worst
 from deepmem.inputs import Reason
 from deepmem.kinematics import FourVector, add, boost, from_pt_eta_phi_mass
-from deepmem.physics import integrator, pdf, transfer, trials
+from deepmem.physics import integrator, pdf, trials
 from deepmem.physics.constants import Parameters, parameters
+from deepmem.physics.detector.detector import ByEta, Detector
+from deepmem.physics.detector.response import Response
 from deepmem.physics.errors import ParameterError, unknown_name
 from deepmem.physics.neutrinos import Step, even_table
 from deepmem.physics.precision import double_precision, require_double
@@ -71,9 +73,9 @@ from deepmem.physics.processes.base import (
 from deepmem.physics.settings import (
     check_names,
     check_widths,
+    checked_detector,
     checked_flavours,
     checked_scale,
-    response_entries,
     warn_of_expansions,
 )
 
@@ -135,12 +137,10 @@ class Hypothesis:
     density_name: str
     flavours: int
     subset: str | None
-    responses: Mapping[str, transfer.ByEta]
+    detector: Detector
     mass_from_event: bool
     met: str = "event"
     """Missing pT from the event, or the `balance` of the visible partons."""
-    missing: transfer.MissingMomentum | None = None
-    """Its response; none: it is measured perfectly."""
     frame: str = "pt0"
     """Where |M|² is evaluated: total pT = 0, or the `lab`oratory, with incoming partons boosted back."""
     b_mass: str = "mb"
@@ -157,9 +157,9 @@ class Hypothesis:
     @property
     def dimensions(self) -> int:
         """Of the integral: a perfectly measured particle needs none."""
-        energies = sum(self.responses[kind].dimensions for kind in self.process.visible_classes)
+        energies = self.detector.dimensions(self.process.visible_classes)
         block = self.process.block
-        return energies + (0 if block is None else block.hidden) + (0 if self.missing is None else 2)
+        return energies + (0 if block is None else block.hidden) + (0 if self.detector.missing is None else 2)
 
     @property
     def resonant(self) -> bool:
@@ -172,19 +172,13 @@ class Hypothesis:
     def by_angle(self) -> bool:
         """Whether neutrinos come from the map by angle: missing pT is given, and energies are free."""
         block = self.process.block
-        wide = all(self.responses[kind].dimensions for kind in self.process.visible_classes)
+        wide = self.detector.dimensions(self.process.visible_classes) == len(self.process.visible)
         return block is not None and bool(block.by_angle) and self.met == "event" and wide
-
-    @property
-    def gaussian(self) -> bool:
-        """Whether all responses are Gaussians, or perfect."""
-        kinds = transfer.Gaussian | transfer.Delta
-        return all(isinstance(one, kinds) for each in self.responses.values() for one in each.responses)
 
     @property
     def smooth(self) -> bool:
         """Whether a product quadrature does: few dimensions, smooth responses, no resonance."""
-        return 1 <= self.dimensions <= 2 and self.gaussian and not self.resonant
+        return 1 <= self.dimensions <= 2 and self.detector.gaussian and not self.resonant
 
     @property
     def unit(self) -> str:
@@ -201,6 +195,8 @@ class Hypothesis:
         **Raises** `UsageError` where the density is not found.
         """
         values = {name: value for name, value in self.parameters._asdict().items() if value is not None}
+        responses = self.detector.to_dict()
+        missing = {"missing": responses.pop("met")} if "met" in responses else {}
         return {
             "process": self.process.name,
             **({} if self.process.code is None else {"code": self.process.code}),
@@ -211,16 +207,10 @@ class Hypothesis:
             "pdf": self.density_name,
             "pdf_sha256": pdf.current(self.density_name).sha256,
             "flavours": self.flavours,
-            "responses": {name: response.to_dict() for name, response in self.responses.items()},
+            "responses": responses,
             **{name: getattr(self, name) for name in self.process.choices},
-            **({} if self.missing is None else {"missing": self.missing.to_dict()}),
+            **missing,
         }
-
-    @property
-    def response_settings(self) -> dict[str, Any]:
-        """The key `response` of a configuration that says the same."""
-        kinds: dict[str, Any] = {name: response.to_dict() for name, response in self.responses.items()}
-        return kinds if self.missing is None else kinds | {"met": self.missing.to_dict()}
 
     @classmethod
     def from_dict(cls, entry: Mapping[str, Any], response: Mapping[str, Any] | None = None) -> Hypothesis:
@@ -287,11 +277,9 @@ def hypothesis(
     for name, word in words.items():
         if word not in chosen.choices[name]:
             raise ParameterError(f"{name} must be {' or '.join(chosen.choices[name])}, got {word!r}")
-    kinds = dict(response or {})
-    met_response = kinds.pop("met", None) if chosen.invisible else None
-    if met_response is not None and words["met"] == "balance":
+    detector = checked_detector(chosen, settings, response)
+    if detector.missing is not None and words["met"] == "balance":
         raise ParameterError("met=balance takes no response of missing pT: leave one of the two out")
-    kinds = response_entries(chosen, settings, kinds)
     scale = settings.pop("Q", None)
     mass_from_event = settings.get("MH") == "event"
     if mass_from_event:
@@ -320,9 +308,8 @@ def hypothesis(
         str(pdf),
         flavours,
         subset,
-        transfer.responses(kinds, tuple(dict.fromkeys(chosen.visible_classes))),
+        detector,
         mass_from_event,
-        missing=None if met_response is None else transfer.missing_momentum(met_response),
         **words,
     )
     refuse_nonsense(alpha)
@@ -362,12 +349,12 @@ def shared_by_events(alpha: Hypothesis) -> dict[str, Any]:
         if (text := chosen.outside(alpha.scale)) is not None:
             warnings.warn(text, DeepMEMWarning, stacklevel=2)
         density = _at_scale(chosen, np.asarray(alpha.scale))
-        shared = {"parameters": p, "density": density, "responses": dict(alpha.responses)}
+        shared = {"parameters": p, "density": density, "responses": alpha.detector.by_class}
         if (names := mapped_resonance(alpha)) is not None:
             mass, width = names
             shared["resonance"] = (getattr(p, mass), getattr(p, width))
         if alpha.process.block is not None:
-            shared["met"] = alpha.missing
+            shared["met"] = alpha.detector.missing
     return shared
 
 
@@ -405,11 +392,10 @@ def mapped_resonance(alpha: Hypothesis) -> tuple[str, str] | None:
 def _narrowness(alpha: Hypothesis, mass: str, width: str) -> float:
     """The least width of a resonance, in standard deviations of its mass measured from two leptons."""
     m, gamma = (np.ravel(getattr(alpha.parameters, name)) for name in (mass, width))
-    each = [
-        response for kind in {*alpha.process.visible_classes} for response in alpha.responses[kind].responses
-    ]
     with double_precision(), jax.ensure_compile_time_eval():
-        worst_known = max(float(np.max(np.asarray(r.scale(m / 2)) / (m / 2))) for r in each)
+        worst_known = max(
+            float(np.max(np.asarray(r.scale(m / 2)) / (m / 2))) for r in alpha.detector.responses
+        )
     return float(np.min(gamma / m)) * np.sqrt(2) / worst_known if worst_known > 0 else np.inf
 
 
@@ -477,7 +463,7 @@ def integrand(alpha: Hypothesis, neutrinos: bool = False) -> integrator.Integran
             alpha.process, alpha.flavours, alpha.subset, alpha.frame, to_momenta, neutrinos, signed
         )
     if mapped_resonance(alpha) is not None:
-        point: _Map = _resonant_energies if alpha.gaussian else _tailed_energies
+        point: _Map = _resonant_energies if alpha.detector.gaussian else _tailed_energies
     else:
         point = _stretched_energies if alpha.smooth else _flat_energies
     return _integrand(alpha.process, alpha.flavours, alpha.subset, alpha.mass_from_event, point, signed)
@@ -626,7 +612,7 @@ def _flat_energies(
     """Energies that follow their own transfer functions, and Π T dE/du."""
     energies, density, used = [], jnp.asarray(1.0), 0
     for i, kind in enumerate(process.classes):
-        by_eta: transfer.ByEta = shared["responses"][kind]
+        by_eta: ByEta = shared["responses"][kind]
         response = by_eta.at(event["eta"][i])
         # a perfect measurement takes no random number
         at = u[used] if by_eta.dimensions else jnp.asarray(0.5)
@@ -765,8 +751,8 @@ def examined(alpha: Hypothesis, events: Any) -> tuple[dict[str, np.ndarray], np.
     with np.errstate(over="ignore", invalid="ignore"):
         legs["energy"] = np.hypot(legs["pt"] * np.cosh(legs["eta"]), legs.pop("own mass"))
     bad[Reason.OVERFLOW] = ~np.isfinite(legs["energy"]).all(axis=1)
-    limits = [float(alpha.responses[kind].limit) for kind in process.visible_classes]
-    bad[Reason.NO_RESPONSE] = (np.abs(legs["eta"]) >= limits).any(axis=1)
+    covered = alpha.detector.covers(process.visible_classes, legs["eta"], legs["energy"])
+    bad[Reason.NO_RESPONSE] = ~np.all(covered, axis=1)
     pt = legs.pop("pt")
     count, block = len(table), process.block
     if block is None:
@@ -891,7 +877,7 @@ def _off_resonance(
     alpha: _Settings,
     shared: dict[str, Any],
     event: dict[str, jax.Array],
-    responses: Sequence[transfer.Response],
+    responses: Sequence[Response],
     gradient: jax.Array,
     sigma: jax.Array,
 ) -> dict[str, jax.Array]:
@@ -1104,7 +1090,7 @@ def _estimate(
         return integrator.quadrature(
             f, shared, events, dimensions, precision=precision, calls=calls or 1 << 16, steering=steering
         )
-    tabulated = mapped and alpha.gaussian
+    tabulated = mapped and alpha.detector.gaussian
     return integrator.lattice(
         f,
         shared,
@@ -1112,7 +1098,7 @@ def _estimate(
         dimensions,
         precision=precision,
         calls=calls or 1 << 19,
-        minimum=_MINIMUM if alpha.gaussian else _TAILED_MINIMUM,
+        minimum=_MINIMUM if alpha.detector.gaussian else _TAILED_MINIMUM,
         seed=seed,
         indices=indices,
         steering=steering,

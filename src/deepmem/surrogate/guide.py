@@ -66,7 +66,7 @@ class Guide:
             raise UsageError(
                 f"the guide was made with other values of the density {made['pdf']} than are found here"
             )
-        content = {"response": self._alpha.response_settings, "pdf_sha256": made["pdf_sha256"]}
+        content = {"response": self._alpha.detector.to_dict(), "pdf_sha256": made["pdf_sha256"]}
         plain = {f"r_{kind}" for kind in self._alpha.process.responses}
         self.settings: dict[str, Any] = {k: v for k, v in settings.items() if k not in plain} | content
         self.names = (

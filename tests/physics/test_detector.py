@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import equinox as eqx
+import hist
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,21 +12,14 @@ import uproot
 from scipy.integrate import quad
 from scipy.stats import kstest, norm
 
-from deepmem.physics import transfer
-from deepmem.physics.precision import PrecisionError
-from deepmem.physics.transfer import (
-    Binned,
-    ByEta,
-    CrystalBall,
-    Delta,
-    DoubleGaussian,
-    Gaussian,
-    MissingMomentum,
-    Resolution,
-    TransferError,
-    custom,
-    response,
-)
+from deepmem.errors import DeepMEMWarning
+from deepmem.physics.detector.binned import Binned
+from deepmem.physics.detector.custom import custom
+from deepmem.physics.detector.detector import ByEta, MissingMomentum
+from deepmem.physics.detector.entries import detector, response
+from deepmem.physics.detector.gaussians import CrystalBall, DoubleGaussian, Gaussian, Resolution
+from deepmem.physics.detector.response import Delta, TransferError
+from deepmem.physics.precision import PrecisionError, double_precision
 
 R = Resolution
 
@@ -293,8 +287,14 @@ def test_configuration():
     assert isinstance(double.at(0.0), DoubleGaussian)
     own = response({"kind": "function", "function": f"{__name__}:laplace", "low": 0.6, "high": 1.4})
     assert own.at(0.0).density(50.0, 50.0) == pytest.approx(0.25)
-    assert set(transfer.responses({"lepton": 0.02, "bjet": 0.1}, ["lepton", "bjet"])) == {"lepton", "bjet"}
-    assert transfer.missing_momentum({"c": 20.0}).sigma() == 20.0
+    seen = detector({"lepton": 0.02, "bjet": 0.1, "met": {"c": 20.0}}, ["lepton", "bjet"], missing=True)
+    assert set(seen.by_class) == {"lepton", "bjet"}
+    assert seen.missing is not None
+    assert seen.missing.sigma() == 20.0
+    again = detector(seen.to_dict(), ["lepton", "bjet"], missing=True)
+    assert again.to_dict() == seen.to_dict()
+    with pytest.raises(TransferError, match="met"):
+        detector({"lepton": 0.02, "met": 20.0}, ["lepton"], missing=False)
 
 
 @pytest.mark.parametrize(
@@ -345,3 +345,88 @@ def test_custom_is_checked():
 def test_single_precision_is_refused():
     with jax.enable_x64(False), pytest.raises(PrecisionError, match="enable_x64"):
         Gaussian(R(0.02)).flatten(0.3, 45.0)
+
+
+GEN, DIFFERENCE = [0.0, 50.0, 100.0], [-10.0, -5.0, 0.0, 5.0, 10.0]
+COLUMN = [0.0, 0.1, 0.1, 0.0]
+
+
+def of_energy(rec, gen):
+    """Twice too large between 60 and 80 GeV."""
+    return laplace(rec, gen) * jnp.where((gen > 60) & (gen < 80), 2.0, 1.0)
+
+
+def negative(rec, gen):
+    """Normalised, and negative on one side."""
+    x = (rec - gen) / (0.04 * gen)
+    return laplace(rec, gen) * (1 + x)
+
+
+def numpys(rec, gen):
+    return np.exp(-np.abs(rec - gen) / (0.04 * gen)) / (0.08 * gen)
+
+
+@pytest.mark.parametrize(
+    ("entry", "says"),
+    [
+        ({"gen_edges": GEN, "difference_edges": [0.9, 0.95, 1, 1.05, 1.1]}, "is it a ratio"),
+        ({"gen_edges": [-20, 0, 20], "difference_edges": [-50, 0, 50, 60, 70]}, "axes in the other order"),
+        (
+            {"gen_edges": GEN, "difference_edges": [-10, -1, 0, 1, 10], "density": [[1, 9, 9, 1]] * 2},
+            "widths",
+        ),
+        ({"gen_edges": GEN, "density": [COLUMN, [0.1, -0.1, 0.1, 0.1]]}, "column 1, 50 to 100 GeV"),
+        ({"function": of_energy}, r"E_gen = [67]\d"),
+        ({"function": negative}, "must not be negative"),
+        ({"function": numpys}, "jax.numpy"),
+        ({"r": 2}, "fraction and no percent"),
+        ({"c": 200}, "c in GeV"),
+    ],
+)
+def test_a_response_that_is_none_is_refused(entry, says):
+    """Ratios for differences, exchanged axes, counts for densities, percents, MeV: none of them passes for GeV."""
+    if "gen_edges" in entry:
+        entry = {"kind": "binned", "difference_edges": DIFFERENCE, "density": [COLUMN] * 2} | entry
+    elif "function" in entry:
+        name = f"{__name__}:{entry['function'].__name__}"
+        entry = {"kind": "function", "function": name, "low": 0.6, "high": 1.4}
+    else:
+        entry = {"kind": "gaussian"} | entry
+    with pytest.raises(TransferError, match=says):
+        response(entry)
+
+
+@pytest.mark.parametrize(
+    ("entry", "says"),
+    [
+        ({"density": [[0.05] * 4] * 2}, "100 % of its peak"),
+        ({"difference_edges": [-0.1, -0.05, 0, 0.05, 0.1]}, "relative"),
+    ],
+)
+def test_a_histogram_that_looks_odd_is_warned_of(entry, says):
+    plain = {"kind": "binned", "gen_edges": GEN, "difference_edges": DIFFERENCE, "density": [COLUMN] * 2}
+    with pytest.warns(DeepMEMWarning, match=says):
+        response(plain | entry)
+
+
+def test_a_histogram_that_lost_much_is_refused(tmp_path):
+    counts = np.zeros((4, 6))  # with flow
+    counts[1:-1] = [5, 10, 20, 20, 10, 0]
+    histogram = hist.Hist(hist.axis.Regular(2, 0, 100), hist.axis.Regular(4, -10, 10))
+    histogram.view(flow=True)[...] = counts
+    with uproot.recreate(tmp_path / "tf.root") as file:
+        file["t"] = histogram
+    with pytest.raises(TransferError, match=r"7\.7 % of its contents"):
+        Binned.from_root(f"{tmp_path}/tf.root:t")
+
+
+def test_energies_beyond_a_histogram_have_no_response():
+    entry = {"kind": "binned", "gen_edges": GEN, "difference_edges": DIFFERENCE, "density": [COLUMN] * 2}
+    seen = detector(
+        {"lepton": [entry | {"eta_max": 1.0}, {"kind": "gaussian", "r": 0.02}]}, ["lepton"], missing=False
+    )
+    eta, energy = np.array([[0.5], [0.5], [2.0]]), np.array([[99.0], [101.0], [101.0]])
+    assert seen.covers(["lepton"], eta, energy)[:, 0].tolist() == [True, False, True]
+    with double_precision():
+        _, reached = seen.draw("lepton", 0.5, 99.0, 0.9)  # E_rec is above 100 GeV
+    assert not reached

@@ -1,0 +1,209 @@
+"""What a detector measures: a response for each class of particles, by |η|, and that of missing pT."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import ndtri
+from jaxtyping import Array
+
+from deepmem.physics.detector.gaussians import Gaussian
+from deepmem.physics.detector.response import (
+    Delta,
+    Point,
+    Response,
+    TransferError,
+    Values,
+    standard_normal,
+)
+from deepmem.physics.precision import double_precision
+
+
+class ByEta(eqx.Module):
+    """Responses by region of |η|: region i ends where region i + 1 begins, and the last one at `limit`.
+
+    `bounds` are the upper ends in |η| of all regions but the last, increasing. Beyond `limit` no response is
+    known: a particle there has no weight, and σ_vis does not count it.
+    """
+
+    bounds: Values
+    responses: tuple[Response, ...]
+    limit: Values = np.inf
+
+    @property
+    def dimensions(self) -> int:
+        """Integrations per particle."""
+        return self.responses[0].dimensions
+
+    def to_dict(self) -> dict[str, Any] | list[dict[str, Any]]:
+        """The entry of a configuration that makes these responses, for `response`."""
+        entries = [each.to_dict() for each in self.responses]
+        for entry, end in zip(entries, [*np.asarray(self.bounds), self.limit], strict=True):
+            entry |= {} if np.isinf(end) else {"eta_max": float(end)}
+        return entries[0] if len(entries) == 1 else entries
+
+    def at(self, eta: Values) -> Response:
+        """The response of the region that `eta` lies in (a number; batch from outside)."""
+        if len(self.responses) == 1:
+            return self.responses[0]
+        index = jnp.searchsorted(jnp.asarray(self.bounds), jnp.abs(eta), side="right")
+        flat = [jax.tree.flatten(response) for response in self.responses]
+        alike = len({(str(tree), str([np.shape(leaf) for leaf in leaves])) for leaves, tree in flat}) == 1
+        if alike:
+            return jax.tree.map(lambda *leaves: jnp.stack(leaves)[index], *self.responses)
+        return _Chosen(index, self.responses)
+
+
+class _Chosen(Response):
+    """One of several responses of different shapes: all are computed, one is taken."""
+
+    index: Array
+    responses: tuple[Response, ...]
+    dimensions: ClassVar[int] = 1
+
+    def density(self, rec: Values, gen: Values) -> Array:
+        return self._take([response.density(rec, gen) for response in self.responses])
+
+    def draw(self, gen: Values, u: Values) -> Array:
+        return self._take([response.draw(gen, u) for response in self.responses])
+
+    def support(self, rec: Values, mass: Values = 0.0) -> tuple[Array, Array]:
+        low, high = zip(*(response.support(rec, mass) for response in self.responses), strict=True)
+        return self._take(low), self._take(high)
+
+    def flatten(self, u: Values, rec: Values, mass: Values = 0.0, stretch: Values = 1.0) -> Point:
+        gen, weight = zip(*(r.flatten(u, rec, mass, stretch) for r in self.responses), strict=True)
+        return self._take(gen), self._take(weight)
+
+    def flatten_below(self, u: Values, rec: Values, limit: Values) -> Point:
+        gen, weight = zip(*(r.flatten_below(u, rec, limit) for r in self.responses), strict=True)
+        return self._take(gen), self._take(weight)
+
+    def scale(self, energy: Values) -> Array:
+        return self._take([response.scale(energy) for response in self.responses])
+
+    def covers(self, rec: Values) -> Array:
+        return self._take([response.covers(rec) for response in self.responses])
+
+    def to_dict(self) -> dict[str, Any]:
+        raise TransferError("one of several responses is described by all of them, see ByEta")
+
+    def _take(self, values: Sequence[Values]) -> Array:
+        return jnp.stack(jnp.broadcast_arrays(*values))[self.index]
+
+
+class MissingMomentum(eqx.Module):
+    """The response of missing pT: a Gaussian in each component, σ² = c² + b² H.
+
+    H is what the event's calorimeter activity is measured by (a scalar sum of pT in GeV); b in √GeV, c in
+    GeV.
+    """
+
+    b: Values = 0.0
+    c: Values = 0.0
+
+    def to_dict(self) -> dict[str, float]:
+        """The entry of a configuration that makes this response."""
+        return {"b": float(self.b), "c": float(self.c)}
+
+    def sigma(self, activity: Values = 0.0) -> Array:
+        """σ of one component in GeV."""
+        return jnp.sqrt(self.c**2 + self.b**2 * activity)
+
+    def density(
+        self, rec: tuple[Values, Values], gen: tuple[Values, Values], activity: Values = 0.0
+    ) -> Array:
+        """T in GeV⁻², for (p_x, p_y) in GeV."""
+        sigma = self.sigma(activity)
+        return (
+            standard_normal((rec[0] - gen[0]) / sigma) * standard_normal((rec[1] - gen[1]) / sigma) / sigma**2
+        )
+
+    def draw(
+        self, gen: tuple[Values, Values], u: tuple[Values, Values], activity: Values = 0.0
+    ) -> tuple[Array, Array]:
+        """Reconstructed (p_x, p_y) from the true ones and two uniform numbers."""
+        sigma = self.sigma(activity)
+        return gen[0] + sigma * ndtri(u[0]), gen[1] + sigma * ndtri(u[1])
+
+    def flatten(
+        self, u: tuple[Values, Values], rec: tuple[Values, Values], activity: Values = 0.0
+    ) -> tuple[tuple[Array, Array], Array]:
+        """True (p_x, p_y) by Gaussian quantiles, and T d²p/d²u, which is 1; nothing is cut."""
+        sigma = self.sigma(activity)
+        return (rec[0] + sigma * ndtri(u[0]), rec[1] + sigma * ndtri(u[1])), jnp.ones_like(sigma)
+
+
+class Detector(eqx.Module):
+    """What is seen of an event: each class of particles with its response, and missing pT with its own.
+
+    One detector serves weights, cross-sections and events. `missing` is None where missing pT is measured
+    perfectly, or not used. Make it with `entries.detector`, of which `to_dict` is the inverse.
+    """
+
+    by_class: dict[str, ByEta]
+    missing: MissingMomentum | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The key `response` of a configuration that makes this detector, all its numbers in it."""
+        entries: dict[str, Any] = {name: response.to_dict() for name, response in self.by_class.items()}
+        return entries if self.missing is None else entries | {"met": self.missing.to_dict()}
+
+    def dimensions(self, classes: Iterable[str]) -> int:
+        """Energies to integrate over, of particles of these classes: one measured perfectly has none."""
+        return sum(self.by_class[kind].dimensions for kind in classes)
+
+    def covers(self, classes: Sequence[str], eta: np.ndarray, energy: np.ndarray) -> np.ndarray:
+        """Which measured particles have a response: within the last region of |η|, and the tables' energies.
+
+        **Arguments:** `classes` of the legs; `eta` and `energy` (GeV), NumPy arrays `[events, legs]`.
+        """
+        covered = []
+        with double_precision():
+            for leg, kind in enumerate(classes):
+                by_eta = self.by_class[kind]
+                region = np.searchsorted(np.asarray(by_eta.bounds), np.abs(eta[:, leg]), side="right")
+                each = [np.asarray(response.covers(energy[:, leg])) for response in by_eta.responses]
+                known = np.choose(np.minimum(region, len(each) - 1), each)
+                covered.append(known & (np.abs(eta[:, leg]) < by_eta.limit))
+        return np.stack(covered, axis=1)
+
+    @property
+    def gaussian(self) -> bool:
+        """Whether all responses are Gaussians, or perfect."""
+        return all(isinstance(response, Gaussian | Delta) for response in self.responses)
+
+    @property
+    def responses(self) -> list[Response]:
+        """All of its responses of energies, whatever their class and region."""
+        return [response for by_eta in self.by_class.values() for response in by_eta.responses]
+
+    def draw(
+        self, kind: str, eta: Values, energy: Values, u: Values, mass: Values = 0.0
+    ) -> tuple[Array, Array]:
+        """The measured energy of one particle, and whether a weight's integral reaches its true energy.
+
+        It does not where the true energy lies outside of the support of the measured one, or η beyond the
+        last region: such an event counts neither in a weight nor in σ_vis.
+
+        **Arguments:** `kind`, its class; `eta`; `energy` and `mass` in GeV; `u`, a uniform number in (0, 1).
+        """
+        response = self.by_class[kind]
+        here = response.at(eta)
+        rec = here.draw(energy, u)
+        return rec, here.reaches(rec, energy, mass) & (jnp.abs(eta) < response.limit)
+
+    def reach(self, energies: np.ndarray) -> tuple[float, float]:
+        """Bounds of E_gen/E_rec that the responses allow at measured energies `[energies]` in GeV."""
+        with double_precision():
+            ratios = [
+                np.asarray(limit) / energies
+                for response in self.responses
+                for limit in jax.vmap(response.support)(energies)
+            ]
+        return float(np.min(ratios)), float(np.max(ratios))
