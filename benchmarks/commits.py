@@ -53,7 +53,7 @@ CASES: dict[str, tuple[str, float, dict[str, Any]]] = {
 
 def draw(path: Path, events: int) -> None:
     """Leading-order events of every process, by case."""
-    from deepmem.physics.leading_order import draw_events
+    from deepmem.physics.weights.leading_order import draw_events
 
     columns = {}
     for label, (process, share, _) in CASES.items():

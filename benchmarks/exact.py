@@ -28,10 +28,11 @@ from table import run, say, say_coverage
 
 import deepmem
 from deepmem.event import Status, Weight
-from deepmem.physics import weight
-from deepmem.physics.leading_order import Disc, LeadingOrder, cross_section, draw_events
 from deepmem.physics.precision import double_precision
 from deepmem.physics.processes import find_process
+from deepmem.physics.weights import engine, visible
+from deepmem.physics.weights.hypothesis import hypothesis
+from deepmem.physics.weights.leading_order import Disc, LeadingOrder, cross_section, draw_events
 
 REFERENCE = Path(__file__).parent.parent / "tests" / "reference"
 EXAMPLES = Path(deepmem.__file__).parent / "examples" / "drell_yan"
@@ -44,7 +45,7 @@ WIDE = {"lepton_pt": 5, "lepton_eta": 2.5, "mass": [105, 140]}
 
 def computed(name: str, columns: dict[str, np.ndarray], **settings: Any) -> Weight:
     call = {key: settings.pop(key) for key in ("precision", "seed", "calls") if key in settings}
-    (found,) = weight.compute(weight.hypothesis(name, **settings), columns, **call).values()
+    (found,) = engine.compute(hypothesis(name, **settings), columns, **call).values()
     return found
 
 
@@ -208,8 +209,8 @@ def closure() -> None:
 def honesty() -> None:
     """higgs_4l on background events measured 4 to 6 sigma from 125 GeV; sigma from the change of 1 % in each energy."""
     events = draw_events("zz_4l", 4500, 141421, WIDE, recoil=20.0).columns
-    alpha = weight.hypothesis("higgs_4l")
-    particles, _ = weight.visible(alpha, events)
+    alpha = hypothesis("higgs_4l")
+    particles, _ = visible.visible(alpha, events)
 
     def s(energy: np.ndarray) -> np.ndarray:
         p = (

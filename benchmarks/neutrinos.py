@@ -27,9 +27,15 @@ import uproot
 from table import run, say, say_coverage
 
 from deepmem.event import Status, Weight
-from deepmem.physics import blocks, integrator, neutrinos, weight
-from deepmem.physics.leading_order import Disc, cross_section, draw_events
+from deepmem.physics import blocks, integrator, neutrinos
 from deepmem.physics.precision import double_precision
+from deepmem.physics.weights import engine, visible
+from deepmem.physics.weights.hypothesis import hypothesis
+from deepmem.physics.weights.integrand import of_escaping
+from deepmem.physics.weights.leading_order import Disc, cross_section, draw_events
+from deepmem.physics.weights.partonic import Partonic, shared_by_events
+from deepmem.physics.weights.plan import plan_for
+from deepmem.physics.weights.preparation import prepare
 
 TESTS = Path(__file__).parent.parent / "tests"
 sys.path.insert(0, str(TESTS / "physics"))
@@ -73,7 +79,7 @@ class Measured:
     def __init__(
         self, process: str, events: dict[str, np.ndarray], settings: dict[str, Any] | None = None, **call: Any
     ):
-        alpha = weight.hypothesis(process, **(settings or {}))
+        alpha = hypothesis(process, **(settings or {}))
         spent: list[np.ndarray] = []
         original = integrator.lattice
 
@@ -83,11 +89,11 @@ class Measured:
             return estimate
 
         few = {name: values[:4] for name, values in events.items()}
-        weight.compute(alpha, few, **call | {"precision": 0.3})
+        engine.compute(alpha, few, **call | {"precision": 0.3})
         integrator.lattice = counting
         try:
             begin = time.process_time()
-            self.weights = weight.compute(alpha, events, **call)
+            self.weights = engine.compute(alpha, events, **call)
             self.seconds = time.process_time() - begin
         finally:
             integrator.lattice = original
@@ -250,10 +256,10 @@ def vegas(seeds: int = 2) -> None:
     results = _comparable()
     count, names = len(results), [r["event"] for r in results]
     theirs, their_error = (np.array([r[key] for r in results]) for key in ("weight", "error"))
-    alpha = weight.hypothesis("ttbar_2l", frame="lab")
-    shared = weight.shared_by_events(alpha)
-    known = weight._prepare(alpha, shared, weight.visible(alpha, of_momemta(names))[0])
-    staged = weight._with_neutrinos(alpha.process, alpha.flavours, None, "lab", (_as_momemta,))
+    alpha = hypothesis("ttbar_2l", frame="lab")
+    shared = shared_by_events(alpha)
+    known = prepare(alpha, plan_for(alpha), shared, visible.visible(alpha, of_momemta(names))[0])
+    staged = of_escaping(Partonic.of(alpha), (_as_momemta,))
     slots = integrator.slots_per_call()
 
     def of(i: int, broad: float = 0.0) -> Callable[[np.ndarray], np.ndarray]:
@@ -490,8 +496,8 @@ def closure() -> None:
         events = draw_events(process, count, 13, near, recoil=Disc(largest))
         # a scan shares points, and with them most of the errors
         scanned: dict[str, Any] = {name: values}
-        alpha = weight.hypothesis(process, **scanned)
-        one, other = weight.compute(alpha, events.columns, precision=0.03, calls=1 << 19).values()
+        alpha = hypothesis(process, **scanned)
+        one, other = engine.compute(alpha, events.columns, precision=0.03, calls=1 << 19).values()
         ratio = other.value / one.value
         mean = np.average(ratio, weights=events.weight)
         error = np.sqrt((events.weight**2 * (ratio - mean) ** 2).sum()) / events.weight.sum()

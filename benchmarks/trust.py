@@ -29,7 +29,7 @@ from deepmem import exact
 from deepmem.evaluation import metrics, sums
 from deepmem.evaluation.metrics import pulls
 from deepmem.event import Weight
-from deepmem.physics.leading_order import draw_events
+from deepmem.physics.weights.leading_order import draw_events
 
 
 def _learned_and_exact(

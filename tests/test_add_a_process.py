@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from deepmem.event import Status
-from deepmem.physics import processes, weight
+from deepmem.physics import processes
 from deepmem.physics.amplitude import matrix_element
-from deepmem.physics.leading_order import Disc, draw_events
+from deepmem.physics.weights import engine
+from deepmem.physics.weights.hypothesis import hypothesis
+from deepmem.physics.weights.leading_order import Disc, draw_events
 
 PAGE = Path(__file__).parent.parent / "docs" / "add-a-process.md"
 
@@ -47,7 +49,7 @@ def test_the_example_has_weights_and_events(photon):
     photons = draw_events("photon_2l", 2_000, 4, cuts, recoil=Disc(30.0))
     weights = {}
     for name in ("photon_2l", "drell_yan"):
-        weights[name] = weight.compute(weight.hypothesis(name), events.columns, precision=1e-3)[name]
+        weights[name] = engine.compute(hypothesis(name), events.columns, precision=1e-3)[name]
         assert (weights[name].status == Status.GOOD).all()
     ratio = weights["photon_2l"].value / weights["drell_yan"].value
     error = ratio.std() / np.sqrt(len(ratio))

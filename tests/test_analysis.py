@@ -12,7 +12,7 @@ from conftest import write_tree
 import deepmem
 from deepmem import UsageError, Weight, Weights, cli
 from deepmem.data.root import read_weights
-from deepmem.physics.weight import hypothesis
+from deepmem.physics.weights.hypothesis import hypothesis
 
 
 def write(path: Path, values: dict[str, np.ndarray], error: float = 0.0, **about: Any) -> str:

@@ -14,8 +14,8 @@ import deepmem
 from deepmem import UsageError, exact
 from deepmem.data.root import read_provenance, read_weights, write_weights
 from deepmem.event import Status, Weight
-from deepmem.physics.leading_order import Disc, draw_events
-from deepmem.physics.weight import hypothesis
+from deepmem.physics.weights.hypothesis import hypothesis
+from deepmem.physics.weights.leading_order import Disc, draw_events
 from deepmem.reporter import Reporter
 
 GIVEN = {"sigma_signal": 1.0, "sigma_background": [1.0]}

@@ -29,7 +29,7 @@ from deepmem.physics.detector.detector import ByEta
 from deepmem.physics.detector.entries import detector, response
 from deepmem.physics.detector.response import Response
 from deepmem.physics.processes import find_process
-from deepmem.physics.weight import Hypothesis, hypothesis
+from deepmem.physics.weights.hypothesis import Hypothesis, hypothesis
 from deepmem.surrogate.guide import Guide
 
 LEPTONS = [f"lep{i}_{key}" for i in (1, 2) for key in ("PT", "Eta", "Phi", "Charge")]

@@ -13,7 +13,9 @@ from deepmem.data.table import as_table
 from deepmem.errors import DeepMEMWarning, UsageError
 from deepmem.event import Status, Weight
 from deepmem.inputs import Reason, count_reasons
-from deepmem.physics import weight
+from deepmem.physics.weights import engine, visible
+from deepmem.physics.weights.hypothesis import hypothesis
+from deepmem.physics.weights.visible import examined
 
 PAIR = {
     "lep1_PT": 40.0, "lep1_Eta": 0.5, "lep1_Phi": 0.1, "lep1_Charge": -1.0,
@@ -71,10 +73,10 @@ def of(event: dict, change: dict) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize(("process", "event", "change", "reason"), CASES)
 def test_each_fault_has_its_reason(process: str, event: dict, change: dict, reason: Reason) -> None:
-    alpha = weight.hypothesis(process)
-    _, found = weight.examined(alpha, of(event, change))
+    alpha = hypothesis(process)
+    _, found = examined(alpha, of(event, change))
     assert Reason(found[0]) is reason
-    _, good = weight.visible(alpha, of(event, change))
+    _, good = visible.visible(alpha, of(event, change))
     assert good[0] == (reason is Reason.NONE)
 
 
@@ -105,8 +107,8 @@ def test_columns_that_are_no_numbers_are_refused(events: Any, says: str) -> None
 
 
 def test_what_is_not_used_is_not_looked_at() -> None:
-    alpha = weight.hypothesis("ttbar_2l", met="balance")
-    assert weight.visible(alpha, of(TOPS, {"MET": -999.0, "MET_Phi": -999.0}))[1].all()
+    alpha = hypothesis("ttbar_2l", met="balance")
+    assert visible.visible(alpha, of(TOPS, {"MET": -999.0, "MET_Phi": -999.0}))[1].all()
 
 
 def test_reasons_come_with_weights_and_are_counted() -> None:
@@ -114,12 +116,12 @@ def test_reasons_come_with_weights_and_are_counted() -> None:
     reasons = [reason for process, _, _, reason in CASES if process == "drell_yan"]
     together = {name: np.array([{**PAIR, **c}[name] for c in changes], dtype=float) for name in PAIR}
     with pytest.warns(DeepMEMWarning, match="lep2_Phi reaches 172"):
-        found = weight.compute(weight.hypothesis("drell_yan"), together)["drell_yan"]
+        found = engine.compute(hypothesis("drell_yan"), together)["drell_yan"]
     assert found.reason is not None
     assert found.reason.tolist() == reasons
     np.testing.assert_array_equal(found.status == Status.BAD_INPUT, found.reason != 0)
     np.testing.assert_array_equal(np.isnan(found.value), found.reason != 0)
-    alone = weight.compute(weight.hypothesis("drell_yan"), of(PAIR, {}))["drell_yan"]
+    alone = engine.compute(hypothesis("drell_yan"), of(PAIR, {}))["drell_yan"]
     assert found.value[0] == alone.value[0] > 0
     counted = count_reasons(found.reason)
     assert counted[Reason.CHARGE.meaning] == 3
@@ -136,14 +138,14 @@ def test_reasons_come_with_weights_and_are_counted() -> None:
 
 def test_a_weight_that_is_finite_nowhere_says_so() -> None:
     same = {"lep2_Eta": PAIR["lep1_Eta"], "lep2_Phi": PAIR["lep1_Phi"]}
-    found = weight.compute(weight.hypothesis("drell_yan", r_lepton=0), of(PAIR, same))["drell_yan"]
+    found = engine.compute(hypothesis("drell_yan", r_lepton=0), of(PAIR, same))["drell_yan"]
     assert found.status.tolist() == [Status.BAD_INPUT]
     assert count_reasons(found.reason) == {Reason.NO_POINT.meaning: 1}
 
 
 def test_a_jet_that_is_massless_by_rounding_keeps_its_bits() -> None:
-    alpha = weight.hypothesis("ttbar_2l")
-    plus, minus = (weight.visible(alpha, of(TOPS, {"j1_M": mass}))[0]["energy"] for mass in (1e-2, -1e-2))
+    alpha = hypothesis("ttbar_2l")
+    plus, minus = (visible.visible(alpha, of(TOPS, {"j1_M": mass}))[0]["energy"] for mass in (1e-2, -1e-2))
     np.testing.assert_array_equal(plus, minus)
 
 
@@ -151,12 +153,12 @@ def test_degrees_refuse_the_call_and_a_chunk_of_a_file_does_not() -> None:
     rng = np.random.default_rng(1)
     events = {name: np.full(40, value) for name, value in PAIR.items()}
     events["lep2_Phi"] = rng.uniform(-180, 180, 40)
-    alpha = weight.hypothesis("drell_yan")
+    alpha = hypothesis("drell_yan")
     with pytest.raises(UsageError, match=r"lep2_Phi reaches .*9[0-9.]+ % .*degrees\? radians are expected"):
-        weight.compute(alpha, events)
+        engine.compute(alpha, events)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = weight.compute(alpha, events, entries=np.arange(40))["drell_yan"]
+        found = engine.compute(alpha, events, entries=np.arange(40))["drell_yan"]
     np.testing.assert_array_equal(found.status == Status.BAD_INPUT, np.abs(events["lep2_Phi"]) > 6.4)
 
 
@@ -204,6 +206,6 @@ def test_a_masked_event_has_no_weight() -> None:
     events = {
         name: np.ma.array([value, value], mask=[False, name == "lep1_PT"]) for name, value in PAIR.items()
     }
-    found = weight.compute(weight.hypothesis("drell_yan"), events)["drell_yan"]
+    found = engine.compute(hypothesis("drell_yan"), events)["drell_yan"]
     assert found.status.tolist() == [Status.GOOD, Status.BAD_INPUT]
     assert count_reasons(found.reason) == {Reason.NOT_FINITE.meaning: 1}

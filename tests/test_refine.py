@@ -17,7 +17,8 @@ import deepmem
 from deepmem import Surrogate, UsageError, active, exact, refinement
 from deepmem.data.root import read_provenance, read_weights
 from deepmem.evaluation.report import report
-from deepmem.physics import weight as engine
+from deepmem.physics.weights import engine
+from deepmem.physics.weights.hypothesis import hypothesis
 from deepmem.reporter import Reporter, Step
 
 EVENTS = 300
@@ -51,7 +52,7 @@ def _before(model: str, events: dict[str, np.ndarray]) -> tuple[deepmem.Weight, 
 
 def test_entries_anywhere_have_the_weights_of_the_whole_run(events: dict[str, np.ndarray]) -> None:
     tailed = {"lepton": {"kind": "crystal_ball", "r": 0.02, "alpha": 1.5, "n": 3}}  # random points
-    alpha = engine.hypothesis("drell_yan", response=tailed)
+    alpha = hypothesis("drell_yan", response=tailed)
     pairs = {name: values[10:22] for name, values in events.items()}
     everything = engine.compute(alpha, pairs, precision=0.1)["drell_yan"]
     some = np.array([2, 3, 7, 11])
@@ -133,9 +134,7 @@ def test_the_audit_measures_what_is_there(
 
 def test_what_is_not_given_is_as_the_model_learned_it(path: str, model: str, tmp_path: Path) -> None:
     """Also of a point of a scan, whose Q is that of the scan."""
-    entry = json.loads(
-        json.dumps(engine.hypothesis("drell_yan", MZ=[91.0, 92.0], Q=90.0, r_lepton=0.03).describe())
-    )
+    entry = json.loads(json.dumps(hypothesis("drell_yan", MZ=[91.0, 92.0], Q=90.0, r_lepton=0.03).describe()))
     loaded = Surrogate.load(model)
     told = dataclasses.replace(loaded, weights=("drell_yan_MZ_92",), about={"hypotheses": [entry]})
     told.save(tmp_path / "told.model")
@@ -161,7 +160,7 @@ class _Listening(Reporter):
 @pytest.mark.parametrize("known", ["process", "hypothesis"])
 def test_another_hypothesis_is_refused(known: str, path: str, model: str, tmp_path: Path) -> None:
     """By what the model itself says of its labels, in whichever folder; forced, the audit finds it."""
-    entry = json.loads(json.dumps(engine.hypothesis("drell_yan").describe()))
+    entry = json.loads(json.dumps(hypothesis("drell_yan").describe()))
     about = {"process": {"process": "zz_4l"}, "hypothesis": {"hypotheses": [entry]}}[known]
     told = tmp_path / "told.model"
     dataclasses.replace(Surrogate.load(model), about=about).save(told)

@@ -24,10 +24,11 @@ from deepmem.evaluation import plots
 from deepmem.evaluation.sums import log_weight
 from deepmem.event import Status, Weight, by_status, count_statuses, worst
 from deepmem.physics.constants import Parameters, parameters
-from deepmem.physics.leading_order import BATCH, cross_section
 from deepmem.physics.processes import find_process
-from deepmem.physics.sampling import default_masses
-from deepmem.physics.weight import Hypothesis, hypothesis, measured
+from deepmem.physics.weights.hypothesis import Hypothesis, hypothesis
+from deepmem.physics.weights.leading_order import BATCH, cross_section
+from deepmem.physics.weights.sampling import default_masses
+from deepmem.physics.weights.visible import measured
 from deepmem.selection import Selection
 
 _BOOTSTRAP = 400

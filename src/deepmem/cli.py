@@ -472,7 +472,7 @@ def cross_section(
     from dataclasses import asdict
 
     from deepmem.config import Config
-    from deepmem.physics.leading_order import cross_section as integrate
+    from deepmem.physics.weights.leading_order import cross_section as integrate
 
     config = Config.load(inputfile or {}, need=())
     extra: dict[str, Any] = _settings(settings)

@@ -41,8 +41,10 @@ from deepmem.data.table import as_table
 from deepmem.errors import DeepMEMError, UsageError
 from deepmem.event import Weight, by_status, count_statuses
 from deepmem.inputs import count_reasons
-from deepmem.physics import weight as engine
 from deepmem.physics.processes import find_process, known_columns
+from deepmem.physics.weights import engine
+from deepmem.physics.weights.hypothesis import Hypothesis, hypothesis
+from deepmem.physics.weights.partonic import shared_by_events
 from deepmem.reporter import Reporter
 
 # Entries per part: some seconds of work, so that little is lost to a kill and files stay few.
@@ -56,10 +58,10 @@ def hypotheses(
     *,
     pdf: str | None = None,
     response: Mapping[str, Any] | None = None,
-) -> list[engine.Hypothesis]:
+) -> list[Hypothesis]:
     """One hypothesis per process; a setting goes to the processes that know it.
 
-    **Raises** `UsageError` for a setting that none of them knows, and as `engine.hypothesis` does.
+    **Raises** `UsageError` for a setting that none of them knows, and as `hypothesis` does.
     """
     names = [process] if isinstance(process, str) else list(process)
     if not names or len(set(names)) != len(names):
@@ -72,7 +74,7 @@ def hypotheses(
             k: v for k, v in settings.items() if k in known[name] or (i == 0 and not _any_knows(k, known))
         }
         extra = {} if pdf is None else {"pdf": pdf}
-        made.append(engine.hypothesis(name, response=response, **extra, **mine))
+        made.append(hypothesis(name, response=response, **extra, **mine))
     return made
 
 
@@ -115,18 +117,18 @@ def compute(
     return Weights(weights, description(alphas, precision, calls, seed) | {"events": hashes.to_dict()})
 
 
-def columns_of(alphas: Sequence[engine.Hypothesis]) -> tuple[str, ...]:
+def columns_of(alphas: Sequence[Hypothesis]) -> tuple[str, ...]:
     """The default columns that some hypotheses want, each once."""
     return tuple(dict.fromkeys(column for alpha in alphas for column in alpha.process.columns))
 
 
-def _wants_neutrinos(alpha: engine.Hypothesis, asked: bool, alphas: Sequence[engine.Hypothesis]) -> bool:
+def _wants_neutrinos(alpha: Hypothesis, asked: bool, alphas: Sequence[Hypothesis]) -> bool:
     """Whether to ask this one for its neutrinos: the error for asking is left to where none has any."""
     return asked and (alpha.process.invisible or not any(each.process.invisible for each in alphas))
 
 
 def description(
-    alphas: Sequence[engine.Hypothesis], precision: float, calls: int | None, seed: int
+    alphas: Sequence[Hypothesis], precision: float, calls: int | None, seed: int
 ) -> dict[str, Any]:
     """How exact weights were made, for the file that carries them."""
     return {
@@ -180,7 +182,7 @@ def compute_files(
             f"--entries {start}:{stop}: expected a part of the {source.num_entries} entries there are"
         )
     for alpha in alphas:
-        engine.shared_by_events(alpha)  # a missing grid is said before the work, not after
+        shared_by_events(alpha)  # a missing grid is said before the work, not after
     check_writable(output)
     asked = [_wants_neutrinos(alpha, neutrinos, alphas) for alpha in alphas]
     made = description(alphas, precision, calls, seed)
@@ -269,7 +271,7 @@ def _no_events() -> Sequence[str]:
 
 
 def compute_chunk(
-    alphas: Sequence[engine.Hypothesis],
+    alphas: Sequence[Hypothesis],
     neutrinos: Sequence[bool],
     columns: Sequence[str],
     table: np.ndarray,

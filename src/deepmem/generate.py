@@ -53,11 +53,11 @@ from deepmem.physics.constants import parameters as checked_parameters
 from deepmem.physics.detector.detector import Detector
 from deepmem.physics.detector.entries import detector as detector_of
 from deepmem.physics.errors import unknown_name
-from deepmem.physics.event_columns import columns_of, jet_order, lepton_order, polar, polar_mass
 from deepmem.physics.precision import double_precision
 from deepmem.physics.processes import find_process
 from deepmem.physics.processes.base import Process
-from deepmem.physics.sampling import default_masses, reach
+from deepmem.physics.weights.event_columns import columns_of, jet_order, lepton_order, polar, polar_mass
+from deepmem.physics.weights.sampling import default_masses, reach
 from deepmem.selection import CHARGED_LEPTONS, JETS, NEUTRINOS, Selection, angles, delta_r, of_kind
 
 TREE = "events"

@@ -29,8 +29,10 @@ from deepmem.errors import UsageError, nearest
 from deepmem.evaluation import metrics, sums
 from deepmem.evaluation.report import calibration
 from deepmem.event import Status, Weight, by_status, count_statuses
-from deepmem.physics import weight as engine
 from deepmem.physics.processes import find_process, known_columns
+from deepmem.physics.weights import visible
+from deepmem.physics.weights.hypothesis import Hypothesis
+from deepmem.physics.weights.partonic import shared_by_events
 from deepmem.reporter import Reporter, Step
 from deepmem.surrogate.model import Surrogate, energy_unit
 from deepmem.surrogate.preparation import unit_factors
@@ -150,7 +152,7 @@ def refine(
         raise UsageError("a scan has several weights, and a model's weight is one: give one value with --set")
     sample = _Sample(events, settings, surrogate, name, alpha, keep)
     sample.source.refuse_as_output(output, model, config, pdf, *exact.histograms(settings.response))
-    engine.shared_by_events(alpha)  # a missing grid is said before the work, not after
+    shared_by_events(alpha)  # a missing grid is said before the work, not after
     check_writable(output)
     forced = _refuse_another(surrogate, name, alpha, dict(settings.column_names), force)
     if forced is not None:
@@ -288,7 +290,7 @@ def _as_learned(
     parameters: Mapping[str, Any],
     pdf: str | None,
     response: Mapping[str, Any] | None,
-) -> engine.Hypothesis:
+) -> Hypothesis:
     """The hypothesis to be computed: what is not given is as the model learned it."""
     if known is None or known["process"] != process or not isinstance(known["responses"], dict):
         return exact.hypotheses(process, parameters, pdf=pdf, response=response)[0]
@@ -305,7 +307,7 @@ def _as_learned(
 
 
 def _refuse_another(
-    surrogate: Surrogate, name: str, alpha: engine.Hypothesis, column_names: Mapping[str, str], force: bool
+    surrogate: Surrogate, name: str, alpha: Hypothesis, column_names: Mapping[str, str], force: bool
 ) -> str | None:
     """See that the weight learned is of the hypothesis that is computed, as far as the model says it.
 
@@ -366,7 +368,7 @@ class _Sample:
         settings: Config,
         surrogate: Surrogate,
         name: str,
-        alpha: engine.Hypothesis,
+        alpha: Hypothesis,
         keep: Sequence[str],
     ):
         self.surrogate, self.name, self.alpha = surrogate, name, alpha
@@ -402,7 +404,7 @@ class _Sample:
                 ranges.add(particles)
                 found.append(self.surrogate.predict(table[:, self._of_model])[self.name])
                 columns = dict(zip(self.alpha.process.columns, particles.T, strict=True))
-                computable.append(engine.visible(self.alpha, columns)[1])
+                computable.append(visible.visible(self.alpha, columns)[1])
                 step(len(table))
         ranges.refuse()
         for text in ranges.problems():

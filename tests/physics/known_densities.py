@@ -17,11 +17,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from deepmem.kinematics import FourVector, Scalar, dot, from_pt_eta_phi_mass
-from deepmem.physics import weight
 from deepmem.physics.constants import GEV_2_TO_PB, Parameters
-from deepmem.physics.leading_order import Disc, Events, columns_of, draw_events
 from deepmem.physics.phasespace import from_rest_frame, kallen
 from deepmem.physics.precision import double_precision
+from deepmem.physics.weights import engine
+from deepmem.physics.weights.hypothesis import hypothesis
+from deepmem.physics.weights.leading_order import Disc, Events, columns_of, draw_events
 from deepmem.selection import Selection, mass
 
 LEPTONS: dict[str, Any] = {"lepton_pt": 10, "lepton_eta": 2.5}
@@ -43,7 +44,7 @@ def integral(process: str, met: str, points: int, seed: int, kernels: int = 20_0
 
     With the event's missing pT, that is uniform within a disc around what balances the visible particles, and
     the result is over the disc's area. **Arguments:** `points`, of which those in R have their weights
-    computed; `kernels`, how many leading-order events; `call`, for `weight.compute`.
+    computed; `kernels`, how many leading-order events; `call`, for `engine.compute`.
     """
     kind = Tops if process == "ttbar_2l" else Leptons
     cuts, recoil, balance = kind.cuts, Disc(kind.recoil), met == "balance"
@@ -60,7 +61,7 @@ def integral(process: str, met: str, points: int, seed: int, kernels: int = 20_0
         missing += (size * np.stack([np.cos(angle), np.sin(angle)])).T
     inside = Selection.of(cuts).passes(momenta, known.codes, missing) & known.contains(momenta, density)
     columns = columns_of(momenta[inside], known.codes, missing[inside])
-    (found,) = weight.compute(weight.hypothesis(process, met=met), columns, **call).values()
+    (found,) = engine.compute(hypothesis(process, met=met), columns, **call).values()
     ratio = np.zeros(points)
     ratio[inside] = GEV_2_TO_PB * found.value / density[inside]
     expected = events.visible * known.share

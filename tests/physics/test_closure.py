@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 from known_densities import integral
 
-from deepmem.physics import weight
 from deepmem.physics.constants import GEV_2_TO_PB, Parameters
-from deepmem.physics.leading_order import Disc, cross_section, default_masses, draw_events
 from deepmem.physics.phasespace import DIMENSIONS, Region, sampler
 from deepmem.physics.precision import double_precision
 from deepmem.physics.processes import find_process
+from deepmem.physics.weights import engine
+from deepmem.physics.weights.hypothesis import hypothesis
+from deepmem.physics.weights.leading_order import Disc, cross_section, default_masses, draw_events
 
 PAIRS = {"lepton_pt": 20, "lepton_eta": 2.5, "mass": [70, 110], "total_pt": [0, 20]}
 QUARTETS = {"lepton_pt": 5, "lepton_eta": 2.5, "pair_mass": 8, "mass": [122, 128], "total_pt": [0, 20]}
@@ -26,7 +27,7 @@ DISC = Disc(30.0)
 
 
 def computed(name: str, columns: dict[str, np.ndarray], **settings: Any) -> np.ndarray:
-    (found,) = weight.compute(weight.hypothesis(name, **settings), columns, precision=0.02).values()
+    (found,) = engine.compute(hypothesis(name, **settings), columns, precision=0.02).values()
     assert np.isfinite(found.value).all()
     return found.value
 
@@ -60,7 +61,7 @@ def test_statement_1_a_perfect_measurement_integrates_to_the_cross_section(name)
         kind |= {"Charge": np.full(points, -np.sign(code)), "PDG": np.full(points, code)}
         columns |= {f"lep{i}_{key}": values for key, values in kind.items()}
         density *= pt / (2 * (2 * np.pi) ** 3)
-    (found,) = weight.compute(weight.hypothesis(name, r_lepton=0), columns).values()
+    (found,) = engine.compute(hypothesis(name, r_lepton=0), columns).values()
     # below the density's lowest x, weights are unknown: 1e-4 of σ at the most
     values = GEV_2_TO_PB * np.nan_to_num(found.value) * measure / (2 * density)
     reference = cross_section(name, precision=4e-3, recoil=0)
@@ -133,8 +134,8 @@ def test_statement_5_with_neutrinos(name, parameter, values):
     """
     cuts = {"lepton_pt": 10, "lepton_eta": 2.5, "recoil_pt": [0, 15]}
     events = draw_events(name, 130, 3, cuts, recoil=DISC)
-    alpha = weight.hypothesis(name, **{parameter: values})
-    one, other = weight.compute(alpha, events.columns, precision=0.05, calls=1 << 15).values()
+    alpha = hypothesis(name, **{parameter: values})
+    one, other = engine.compute(alpha, events.columns, precision=0.05, calls=1 << 15).values()
     # the cross sections share points as well: it is the spread of their ratio that counts
     visible = np.array(
         [

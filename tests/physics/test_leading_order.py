@@ -8,19 +8,20 @@ import numpy as np
 import pytest
 
 from deepmem.errors import DeepMEMError, UsageError
-from deepmem.physics import weight
 from deepmem.physics.constants import GEV_2_TO_PB, Parameters, charged_lepton, electroweak
-from deepmem.physics.event_columns import lepton_columns_of
-from deepmem.physics.leading_order import (
+from deepmem.physics.precision import double_precision
+from deepmem.physics.processes import find_process
+from deepmem.physics.processes.higgs_4l import gluon_vertex
+from deepmem.physics.weights import engine
+from deepmem.physics.weights.event_columns import lepton_columns_of
+from deepmem.physics.weights.hypothesis import hypothesis
+from deepmem.physics.weights.leading_order import (
     Disc,
     LeadingOrder,
     Spectrum,
     cross_section,
     draw_events,
 )
-from deepmem.physics.precision import double_precision
-from deepmem.physics.processes import find_process
-from deepmem.physics.processes.higgs_4l import gluon_vertex
 from deepmem.selection import Selection, mass
 
 CLOSURE = {"lepton_pt": 20, "lepton_eta": 2.5, "mass": [70, 110], "total_pt": [0, 20]}
@@ -241,7 +242,7 @@ def test_wrong_arguments_are_named(call, said):
 
 
 def test_a_selection_that_nothing_passes(monkeypatch):
-    monkeypatch.setattr("deepmem.physics.leading_order.LARGEST_NUMBER_OF_POINTS", 50_000)
+    monkeypatch.setattr("deepmem.physics.weights.leading_order.LARGEST_NUMBER_OF_POINTS", 50_000)
     cuts = {"lepton_pt": 20_000}
     with pytest.raises(DeepMEMError, match="none of"):
         cross_section("drell_yan", cuts)
@@ -271,7 +272,5 @@ def test_events_with_neutrinos(process):
     pairs = events.true[:, leptons] + events.true[:, escaping]
     mass = np.sqrt(pairs[..., 0] ** 2 - (pairs[..., 1:] ** 2).sum(axis=-1))
     assert abs(np.median(mass.max(axis=1)) - 80.4) < 2
-    found = weight.compute(
-        weight.hypothesis(process), {k: v[:4] for k, v in events.columns.items()}, precision=0.1
-    )
+    found = engine.compute(hypothesis(process), {k: v[:4] for k, v in events.columns.items()}, precision=0.1)
     assert np.all(found[process].value > 0)

@@ -15,9 +15,15 @@ import uproot
 from deepmem import exact
 from deepmem.event import Status
 from deepmem.kinematics import dot
-from deepmem.physics import integrator, neutrinos, trials, weight
+from deepmem.physics import integrator, neutrinos, trials
 from deepmem.physics.errors import ParameterError
-from deepmem.physics.leading_order import draw_events
+from deepmem.physics.weights import engine, rough, visible
+from deepmem.physics.weights.hypothesis import Hypothesis, hypothesis
+from deepmem.physics.weights.integrand import of_escaping
+from deepmem.physics.weights.leading_order import draw_events
+from deepmem.physics.weights.partonic import Partonic, shared_by_events
+from deepmem.physics.weights.plan import plan_for
+from deepmem.physics.weights.preparation import prepare
 
 MOMEMTA = json.loads((Path(__file__).parents[1] / "reference" / "momemta.json").read_text())
 TWO_PI_3 = (2 * np.pi) ** 3
@@ -52,7 +58,7 @@ def leptons_alone(events: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 def computed(process: str, events: dict[str, np.ndarray], **settings):
     call = {key: settings.pop(key) for key in ("precision", "seed", "calls", "neutrinos") if key in settings}
-    found = weight.compute(weight.hypothesis(process, **settings), events, **{"precision": 0.02} | call)
+    found = engine.compute(hypothesis(process, **settings), events, **{"precision": 0.02} | call)
     return next(iter(found.values())) if len(found) == 1 else found
 
 
@@ -66,10 +72,10 @@ def tops():
 
 
 def prepared(alpha, events):
-    particles, good = weight.visible(alpha, events)
+    particles, good = visible.visible(alpha, events)
     assert good.all()
-    shared = weight.shared_by_events(alpha)
-    rows = weight._prepare(alpha, shared, particles)
+    shared = shared_by_events(alpha)
+    rows = prepare(alpha, plan_for(alpha), shared, particles)
     return shared, rows | {"second_first": np.zeros(len(good), dtype=bool)}
 
 
@@ -93,7 +99,7 @@ def test_density_is_the_jacobian(case, monkeypatch):
     monkeypatch.setattr(neutrinos, "_OUT_OF_REACH", 1e-12)
     monkeypatch.setattr(neutrinos, "_to_single", lambda values: jax.tree.map(jnp.asarray, values))
     process, steps = MAPS[case]
-    alpha = weight.hypothesis(process)
+    alpha = hypothesis(process)
     events = columns("gen0000")
     shared, rows = prepared(alpha, events if "tt" in case else leptons_alone(events))
     event = {key: values[0] for key, values in rows.items()} | {"broad": 1e-12}
@@ -147,7 +153,7 @@ def test_density_is_the_jacobian(case, monkeypatch):
 def test_where_two_solutions_of_w_pairs_merge_the_density_is_bounded(case, mass):
     """Times the W's shape, along its mass's variable: with J ∝ 1/√distance its largest value would grow with √points."""
     process, steps = MAPS[case]
-    alpha = weight.hypothesis(process)
+    alpha = hypothesis(process)
     shared, rows = prepared(alpha, leptons_alone(columns("gen0000")))
     event = {key: values[0] for key, values in rows.items()}
     lines, coarse, fine = 300, 1000, 8000
@@ -193,12 +199,12 @@ def test_a_table_of_w_pairs_changes_no_weight(met):
 def test_both_maps_and_both_sides_give_one_weight(tops):
     """Energies solved for, or all drawn; either top first."""
     events = columns("gen0000", "gen0016")
-    with patch.object(weight.Hypothesis, "by_angle", property(lambda _: False)):
+    with patch.object(Hypothesis, "by_angle", property(lambda _: False)):
         other = computed("ttbar_2l", events, precision=0.03, calls=1 << 17)
     assert_agree(tops[np.array([0, 3])], other)
-    alpha = weight.hypothesis("ttbar_2l_assignment_0")
+    alpha = hypothesis("ttbar_2l_assignment_0")
     shared, rows = prepared(alpha, columns(*EVENTS))
-    f = weight.integrand(alpha)
+    f = plan_for(alpha).integrand(Partonic.of(alpha), False)
     turned = {
         k: v if k in ("missing", "activity", "broad") else np.roll(v, 2, axis=1)
         for k, v in rows.items()
@@ -215,10 +221,12 @@ def test_both_maps_and_both_sides_give_one_weight(tops):
 def test_higgs_to_w_pair_agrees_with_the_map_of_w_pairs(met, steps):
     """With a Higgs boson 20 GeV wide its own map is not needed."""
     events = leptons_alone(columns("gen0002", "gen0008"))
-    alpha = weight.hypothesis("higgs_ww_2l", WH=20.0, met=met)
+    alpha = hypothesis("higgs_ww_2l", WH=20.0, met=met)
     shared, rows = prepared(alpha, events)
-    own = integrator.lattice(weight.integrand(alpha), shared, rows, 6, precision=0.01, calls=1 << 18)
-    plain = weight._with_neutrinos(alpha.process, 4, None, "pt0", steps)
+    own = integrator.lattice(
+        plan_for(alpha).integrand(Partonic.of(alpha), False), shared, rows, 6, precision=0.01, calls=1 << 18
+    )
+    plain = of_escaping(Partonic.of(alpha), steps)
     other = integrator.lattice(
         plain,
         shared,
@@ -256,12 +264,12 @@ def test_the_average_is_that_of_both_assignments(tops):
 
 def test_a_rough_weight_comes_close(tops):
     events = columns(*EVENTS)
-    found = weight.rough(weight.hypothesis("ttbar_2l"), events)
+    found = rough.rough(hypothesis("ttbar_2l"), events)
     assert np.median(np.abs(np.log10(found.value / tops.value))) < 0.03
     # what is said of the assignments: their shares, which are those of the assignments alone
     shares = 10 ** found.details[:, [0, 3]]
     np.testing.assert_allclose(shares.sum(axis=1), 1, atol=2e-3)
-    alone = weight.rough(weight.hypothesis("ttbar_2l_assignment_1"), events)
+    alone = rough.rough(hypothesis("ttbar_2l_assignment_1"), events)
     np.testing.assert_allclose(2 * shares[:, 1], np.maximum(alone.value / found.value, 2e-3), rtol=1e-6)
 
 
@@ -312,14 +320,14 @@ def test_settings():
     perfect = computed("ttbar_2l", events, r_lepton=0, precision=0.05, calls=1 << 16)
     for found in (balanced, noisy, perfect):
         assert found.value[0] > 0
-    assert weight.hypothesis("ttbar_2l", response={"met": {"c": 5.0}}).dimensions == 10
-    assert weight.hypothesis("ttbar_2l", r_lepton=0).dimensions == 6
+    assert hypothesis("ttbar_2l", response={"met": {"c": 5.0}}).dimensions == 10
+    assert hypothesis("ttbar_2l", r_lepton=0).dimensions == 6
     with pytest.raises(ParameterError, match="met must be event or balance"):
-        weight.hypothesis("ttbar_2l", met="measured")
+        hypothesis("ttbar_2l", met="measured")
     with pytest.raises(ParameterError, match="changes the phase space"):
-        weight.hypothesis("ttbar_2l", MB=[4.7, 4.8])
+        hypothesis("ttbar_2l", MB=[4.7, 4.8])
     with pytest.raises(ParameterError, match="takes no response"):
-        weight.hypothesis("ttbar_2l", met="balance", response={"met": {"c": 5.0}})
+        hypothesis("ttbar_2l", met="balance", response={"met": {"c": 5.0}})
     # a response of nothing is none
     narrow = computed("ttbar_2l", events, response={"met": {"c": 0.05}})
     assert_agree(narrow, computed("ttbar_2l", events))
@@ -351,8 +359,8 @@ def test_a_scan_shares_points_and_agrees_with_single_values():
 
 def test_differences_within_a_scan_are_known_to_two_per_cent():
     """Where each value is: what a likelihood is made of."""
-    events, alpha = columns(*EVENTS), weight.hypothesis("ttbar_2l", MT=[168.0, 173.0, 178.0])
-    runs = [list(weight.compute(alpha, events, precision=0.02, seed=seed).values()) for seed in range(4)]
+    events, alpha = columns(*EVENTS), hypothesis("ttbar_2l", MT=[168.0, 173.0, 178.0])
+    runs = [list(engine.compute(alpha, events, precision=0.02, seed=seed).values()) for seed in range(4)]
     logs = np.log([[w.value for w in run] for run in runs])
     difference = (logs - logs[:, 1:2]).std(axis=0, ddof=1)[[0, 2]]
     assert np.sqrt((difference**2).mean()) < 0.02
@@ -373,7 +381,7 @@ def test_a_jets_own_mass():
     events = columns("gen0000") | {"j1_M": np.array([12.0])}
     size = events["j1_PT"] * np.cosh(events["j1_Eta"])
     for b_mass, mass in (("mb", 4.7), ("jet", 12.0)):
-        found, _ = weight.visible(weight.hypothesis("ttbar_2l", b_mass=b_mass), events)
+        found, _ = visible.visible(hypothesis("ttbar_2l", b_mass=b_mass), events)
         assert found["energy"][0, 1] == np.hypot(size, 12.0)[0]
         assert found["mass"][0, 1] == mass
     config = "tt_nnpdf23lo_on_repo_and_tutorial_events"

@@ -11,12 +11,15 @@ import pytest
 import uproot
 
 from deepmem.errors import DeepMEMError, UsageError
-from deepmem.physics import weight
-from deepmem.physics.adaptation import Grid, Pilot
 from deepmem.physics.constants import Parameters
 from deepmem.physics.detector.binned import Binned
 from deepmem.physics.detector.detector import ByEta
-from deepmem.physics.leading_order import (
+from deepmem.physics.precision import double_precision
+from deepmem.physics.processes import find_process
+from deepmem.physics.weights import engine
+from deepmem.physics.weights.adaptation import Grid, Pilot
+from deepmem.physics.weights.hypothesis import hypothesis
+from deepmem.physics.weights.leading_order import (
     BATCH,
     Disc,
     LeadingOrder,
@@ -24,8 +27,6 @@ from deepmem.physics.leading_order import (
     default_masses,
     draw_events,
 )
-from deepmem.physics.precision import double_precision
-from deepmem.physics.processes import find_process
 from deepmem.selection import mass
 
 LEPTONS = {"lepton_pt": [20, 10, 5], "lepton_eta": 2.5}
@@ -265,9 +266,7 @@ def test_weights_integrate_to_sigma_vis_where_much_is_lost():
     recoil = Disc(60.0)
     events = draw_events("drell_yan", 2_500, 3, cuts, recoil=recoil, r_lepton=0.25)
     computed = [
-        weight.compute(weight.hypothesis("drell_yan", r_lepton=r), events.columns, precision=0.01)[
-            "drell_yan"
-        ]
+        engine.compute(hypothesis("drell_yan", r_lepton=r), events.columns, precision=0.01)["drell_yan"]
         for r in (0.25, 0.15)
     ]
     ratio = computed[1].value / computed[0].value
@@ -285,9 +284,9 @@ def test_a_histogram_with_one_bin_makes_weights():
     for edges in ([-9.0, -3, 3, 9], [-9.0, -3, 0, 3, 9]):
         filled = np.array([[0.0, *np.diff(edges)[1:-1], 0.0]])
         shape = Binned.from_counts(filled, np.array([0.0, 1000]), np.array(edges))
-        alpha = weight.hypothesis("higgs_4l")
+        alpha = hypothesis("higgs_4l")
         alpha = replace(alpha, responses={"lepton": ByEta(np.array([]), (shape,))})
-        found.append(weight.compute(alpha, events.columns, precision=0.02)["higgs_4l"])
+        found.append(engine.compute(alpha, events.columns, precision=0.02)["higgs_4l"])
     one, two = found
     assert (one.value > 0).all()
     np.testing.assert_allclose(one.value, two.value, rtol=0.12)

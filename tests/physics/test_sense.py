@@ -13,12 +13,18 @@ import pytest
 from deepmem.errors import DeepMEMWarning
 from deepmem.event import Status
 from deepmem.inputs import Reason, count_reasons
-from deepmem.physics import pdf, processes, trials, weight
+from deepmem.physics import pdf, processes, trials
 from deepmem.physics.amplitude import matrix_element
 from deepmem.physics.errors import ParameterError
-from deepmem.physics.leading_order import draw_events
 from deepmem.physics.precision import double_precision
 from deepmem.physics.processes import all_processes, find_process, known_columns
+from deepmem.physics.weights import engine, visible
+from deepmem.physics.weights.hypothesis import Hypothesis, hypothesis
+from deepmem.physics.weights.leading_order import draw_events
+from deepmem.physics.weights.partonic import Partonic, shared_by_events
+from deepmem.physics.weights.plan import plan_for
+from deepmem.physics.weights.resolution import mapped_resonance
+from deepmem.physics.weights.visible import examined
 
 NAME = "NNPDF23_lo_as_0130_qed"
 
@@ -62,7 +68,7 @@ def pairs() -> dict[str, np.ndarray]:
 )
 def test_hypotheses_that_make_no_sense(process, settings, says):
     with pytest.raises(ParameterError, match=says):
-        weight.hypothesis(process, **settings)
+        hypothesis(process, **settings)
 
 
 @pytest.mark.parametrize(
@@ -81,23 +87,23 @@ def test_hypotheses_that_make_no_sense(process, settings, says):
     ],
 )
 def test_hypotheses_that_do(process, settings):
-    weight.hypothesis(process, **settings)
+    hypothesis(process, **settings)
 
 
 # --- a resonance narrower than the responses
 # ---------------------------------------------------------------------------------------------------------
 
 
-def by_hand(alpha: weight.Hypothesis, events: dict[str, np.ndarray]) -> np.ndarray:
+def by_hand(alpha: Hypothesis, events: dict[str, np.ndarray]) -> np.ndarray:
     """∫ dE₁ dE₂ with nodes that crowd about s = MZ² at each E₁: s = 2E₁E₂(1 − cosθ) is linear in E₂."""
-    particles, _ = weight.visible(alpha, events)
+    particles, _ = visible.visible(alpha, events)
     nodes, weights = np.polynomial.legendre.leggauss(160)
     fine, of_fine = np.polynomial.legendre.leggauss(24)
     pole, width = alpha.parameters.MZ**2, alpha.parameters.MZ * alpha.parameters.WZ
     steps = width * 10 ** np.arange(-0.5, 9, 0.5)
     breaks = np.r_[-steps[::-1], 0, steps] + pole
     with double_precision():
-        shared = weight.shared_by_events(alpha)
+        shared = shared_by_events(alpha)
         response = shared["responses"]["lepton"].responses[0]
 
         @jax.jit
@@ -111,7 +117,7 @@ def by_hand(alpha: weight.Hypothesis, events: dict[str, np.ndarray]) -> np.ndarr
                     )
                     x, y = (sine * turn(event["phi"][i]) for turn in (jnp.cos, jnp.sin))
                     legs.append((energy, energy * x, energy * y, energy * jnp.tanh(event["eta"][i])))
-                return density * weight._partonic(alpha.process, 4, None, False, shared, legs)[0][0]
+                return density * Partonic(alpha.process, 4, None)(shared, legs)[0][0]
 
             return jax.vmap(jax.vmap(one))(first, second)
 
@@ -138,9 +144,9 @@ def by_hand(alpha: weight.Hypothesis, events: dict[str, np.ndarray]) -> np.ndarr
     ("r", "width"), [(0.02, 2.441404), (0.02, 1.0), (0.02, 0.03), (0.02, 0.001), (0.1, 2.441404), (0.29, 0.3)]
 )
 def test_drell_yan_weights_are_right_whatever_the_width(pairs, r, width):
-    alpha = weight.hypothesis("drell_yan", r_lepton=r, WZ=width)
-    assert (weight.mapped_resonance(alpha) is None) == ((r, width) == (0.02, 2.441404))
-    found = weight.compute(alpha, pairs, precision=4e-3)["drell_yan"]
+    alpha = hypothesis("drell_yan", r_lepton=r, WZ=width)
+    assert (mapped_resonance(alpha) is None) == ((r, width) == (0.02, 2.441404))
+    found = engine.compute(alpha, pairs, precision=4e-3)["drell_yan"]
     expected = by_hand(alpha, pairs)
     assert (found.status == Status.GOOD).all()
     assert (np.abs(found.value - expected) < 4 * np.maximum(found.error, 1e-5 * expected)).all()
@@ -150,7 +156,7 @@ def test_drell_yan_weights_are_right_whatever_the_width(pairs, r, width):
 def test_a_narrow_resonance_is_met_by_responses_with_tails_too(pairs):
     entry = {"kind": "double_gaussian", "fraction": 0.1, "core": {"r": 0.02}, "tail": {"r": 0.02}}
     plain, alike = (
-        weight.compute(weight.hypothesis("drell_yan", WZ=0.01, **extra), pairs, precision=4e-3)["drell_yan"]
+        engine.compute(hypothesis("drell_yan", WZ=0.01, **extra), pairs, precision=4e-3)["drell_yan"]
         for extra in ({}, {"response": {"lepton": entry}})
     )
     pulls = (alike.value - plain.value) / np.hypot(alike.error, plain.error)
@@ -170,10 +176,10 @@ def heavy(mass: float) -> dict[str, np.ndarray]:
 
 def test_negative_densities_are_flagged_and_never_clipped():
     """A grid of NNPDF's next-to-leading order: light pairs do not see where it is negative."""
-    alpha = weight.hypothesis("drell_yan", pdf="NNPDF23_nlo_as_0119_qed")
+    alpha = hypothesis("drell_yan", pdf="NNPDF23_nlo_as_0119_qed")
     statuses = []
     for mass in (90.0, 4000.0, 8000.0, 11000.0):
-        found = weight.compute(alpha, heavy(mass), entries=np.arange(1))["drell_yan"]
+        found = engine.compute(alpha, heavy(mass), entries=np.arange(1))["drell_yan"]
         statuses.append(int(found.status[0]))
         assert found.value[0] != 0
         assert np.isfinite(found.error[0])
@@ -190,8 +196,8 @@ def test_a_part_that_comes_from_negative_densities_is_the_part(tmp_path):
     for label, turned in (("as it is", ()), ("u", (2,)), ("both", (2, -2, 1, -1, 3, -3, 4, -4))):
         path = tmp_path / f"{label}_0000.dat"
         path.write_text(with_sign(pdf.find(NAME).read_text(), turned))
-        alphas[label] = weight.hypothesis("drell_yan", pdf=str(path), r_lepton=0)
-    plain, u, both = (weight.compute(alpha, heavy(300.0))["drell_yan"] for alpha in alphas.values())
+        alphas[label] = hypothesis("drell_yan", pdf=str(path), r_lepton=0)
+    plain, u, both = (engine.compute(alpha, heavy(300.0))["drell_yan"] for alpha in alphas.values())
     assert plain.status[0] == Status.GOOD
     assert u.value[0] < plain.value[0]
     assert u.status[0] == Status.PRECISION
@@ -219,7 +225,7 @@ def test_neutrinos_of_a_process_are_read_from_their_own_place_beside_negative_de
     events = draw_events("ww_2l", 2, 3, cuts, recoil=10.0).columns
     settings = {"precision": 0.05, "calls": 1 << 15, "neutrinos": True}
     plain, signed = (
-        weight.compute(weight.hypothesis("ww_2l", pdf=name), events, **settings)["ww_2l"]
+        engine.compute(hypothesis("ww_2l", pdf=name), events, **settings)["ww_2l"]
         for name in (NAME, "NNPDF23_nlo_as_0119_qed")
     )
     assert np.abs(signed.neutrinos - plain.neutrinos).max() < 15
@@ -227,22 +233,22 @@ def test_neutrinos_of_a_process_are_read_from_their_own_place_beside_negative_de
 
 def test_a_scale_outside_the_grid_is_said(pairs):
     with pytest.warns(DeepMEMWarning, match="Q = 0.5 GeV is outside the grid of NNPDF23.*frozen at 1 GeV"):
-        weight.compute(weight.hypothesis("drell_yan", Q=0.5), pairs, entries=np.arange(12))
+        engine.compute(hypothesis("drell_yan", Q=0.5), pairs, entries=np.arange(12))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        weight.compute(weight.hypothesis("drell_yan"), pairs)
+        engine.compute(hypothesis("drell_yan"), pairs)
 
 
 def test_a_grid_that_is_replaced_gives_other_weights(tmp_path, pairs):
     path = tmp_path / "set_0000.dat"
     path.write_bytes(pdf.find(NAME).read_bytes())
-    alpha = weight.hypothesis("drell_yan", pdf=str(path), r_lepton=0)
-    before = weight.compute(alpha, pairs)["drell_yan"].value
+    alpha = hypothesis("drell_yan", pdf=str(path), r_lepton=0)
+    before = engine.compute(alpha, pairs)["drell_yan"].value
     path.write_bytes(pdf.find("NNPDF23_lo_as_0119_qed").read_bytes() + b"\n")
-    after = weight.compute(alpha, pairs)["drell_yan"].value
-    other = weight.hypothesis("drell_yan", pdf="NNPDF23_lo_as_0119_qed", r_lepton=0)
+    after = engine.compute(alpha, pairs)["drell_yan"].value
+    other = hypothesis("drell_yan", pdf="NNPDF23_lo_as_0119_qed", r_lepton=0)
     assert (before != after).all()
-    np.testing.assert_array_equal(after, weight.compute(other, pairs)["drell_yan"].value)
+    np.testing.assert_array_equal(after, engine.compute(other, pairs)["drell_yan"].value)
 
 
 # --- momenta
@@ -325,10 +331,10 @@ def test_fields_of_the_event_stay_and_those_of_legs_move():
 
 @pytest.mark.parametrize("name", all_processes())
 def test_every_field_is_one_of_them(name):
-    alpha = weight.hypothesis(name)
+    alpha = hypothesis(name)
     if alpha.process.block is not None:
         columns = {column: np.ones(2) for column in alpha.process.columns}
-        legs, _ = weight.examined(alpha, columns)
+        legs, _ = examined(alpha, columns)
         assert legs.keys() <= trials.PER_LEG | trials.PER_EVENT
 
 
@@ -336,8 +342,9 @@ def test_every_field_is_one_of_them(name):
 def test_a_pickled_process_is_the_one_on_the_menu(name):
     process = find_process(name)
     assert pickle.loads(pickle.dumps(process)) is process
-    assert weight.integrand(pickle.loads(pickle.dumps(weight.hypothesis(name)))) is weight.integrand(
-        weight.hypothesis(name)
+    one, other = hypothesis(name), pickle.loads(pickle.dumps(hypothesis(name)))
+    assert plan_for(one).integrand(Partonic.of(one), False) is plan_for(other).integrand(
+        Partonic.of(other), False
     )
 
 
@@ -367,8 +374,8 @@ def test_columns_of_the_menu():
 @pytest.mark.parametrize("name", ["higgs_4l", "higgs_ww_2l"])
 def test_a_higgs_boson_too_heavy_for_its_effective_couplings_is_said(name: str) -> None:
     with pytest.warns(DeepMEMWarning, match=r"MH = 500 GeV: the effective couplings .* 2 MW = 160.8"):
-        weight.hypothesis(name, MH=500.0, WH=60.0)
+        hypothesis(name, MH=500.0, WH=60.0)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        weight.hypothesis(name, MH=150.0)
-        weight.hypothesis("zz_4l")
+        hypothesis(name, MH=150.0)
+        hypothesis("zz_4l")

@@ -13,11 +13,19 @@ import uproot
 
 from deepmem.errors import UsageError
 from deepmem.event import Status
-from deepmem.physics import integrator, weight
+from deepmem.physics import integrator
 from deepmem.physics.constants import Parameters
-from deepmem.physics.leading_order import draw_events
 from deepmem.physics.precision import PrecisionError, double_precision
 from deepmem.physics.processes import find_process
+from deepmem.physics.weights import engine, rough, visible
+from deepmem.physics.weights.gradient import weight_function
+from deepmem.physics.weights.hypothesis import hypothesis
+from deepmem.physics.weights.leading_order import draw_events
+from deepmem.physics.weights.partonic import Partonic, shared_by_events
+from deepmem.physics.weights.plan import plan_for
+from deepmem.physics.weights.preparation import prepare
+from deepmem.physics.weights.resonance import prepared
+from deepmem.physics.weights.rough import details_of_rough
 
 REFERENCE = Path(__file__).parent.parent / "reference"
 MOMEMTA = json.loads((REFERENCE / "momemta.json").read_text())
@@ -48,8 +56,8 @@ def rows(events: dict[str, np.ndarray], which) -> dict[str, np.ndarray]:
 def one(name: str, events: dict[str, np.ndarray], **settings):
     precision = settings.pop("precision", 0.01)
     seed = settings.pop("seed", 0)
-    alpha = weight.hypothesis(name, **settings)
-    (found,) = weight.compute(alpha, events, precision=precision, seed=seed).values()
+    alpha = hypothesis(name, **settings)
+    (found,) = engine.compute(alpha, events, precision=precision, seed=seed).values()
     return found
 
 
@@ -84,25 +92,25 @@ def test_drell_yan_integrand_is_that_of_momemta():
     """
     points = [p for p in MOMEMTA["integrand_points"] if p["config"] == "dy_tf2"]
     assert len(points) == 300
-    alpha = weight.hypothesis("drell_yan")
-    events, good = weight.visible(alpha, of_names([p["event"] for p in points]))
+    alpha = hypothesis("drell_yan")
+    events, good = visible.visible(alpha, of_names([p["event"] for p in points]))
     assert good.all()
 
     def linear(shared, event, u):
-        known = weight.prepared(alpha, **event)
+        known = prepared(Partonic.of(alpha), shared, **event)
         density, momenta = 1.0, []
         for i, at in enumerate(u):
             response = shared["responses"]["lepton"].at(event["eta"][i])
             energy, jacobian = response.linear(at, event["energy"][i])
             density *= jacobian * energy * known["sine"][i] / (2 * (2 * jnp.pi) ** 3)
             momenta.append((energy, *(energy * known[axis][i] for axis in "xyz")))
-        values, _ = weight._partonic(alpha.process, alpha.flavours, None, False, shared, momenta)
+        values, _ = Partonic.of(alpha)(shared, momenta)
         return values[0] * density
 
     with double_precision():
         # the process has ℓ⁺ first
         u = np.array([p["x"] for p in points])[:, ::-1]
-        shared = weight.shared_by_events(alpha)
+        shared = shared_by_events(alpha)
         found = np.asarray(jax.jit(jax.vmap(linear, in_axes=(None, 0, 0)))(shared, events, jnp.asarray(u)))
     np.testing.assert_allclose(found, [p["integrand"] for p in points], rtol=1e-6)
 
@@ -231,14 +239,14 @@ def test_boost_along_the_beam_is_the_densities_business_alone(quartets):
     """W Π 1/(E sinθ) depends on a common rapidity by x₁f(x₁) x₂f(x₂) alone, so for gg by one ratio of them."""
     from deepmem.physics.pdf import load
 
-    alpha = weight.hypothesis("higgs_4l", r_lepton=0, MH="event")
+    alpha = hypothesis("higgs_4l", r_lepton=0, MH="event")
     moved = changed(quartets, "_Eta", lambda v: v + 0.7)
-    a, b = (weight.compute(alpha, e)["higgs_4l"].value for e in (quartets, moved))
+    a, b = (engine.compute(alpha, e)["higgs_4l"].value for e in (quartets, moved))
     density = load("NNPDF23_lo_as_0130_qed")
     at = density.partons.index(21)
     glue, measure = [], []
     for events in (quartets, moved):
-        p, _ = weight.visible(alpha, events)
+        p, _ = visible.visible(alpha, events)
         pt = p["energy"] / np.cosh(p["eta"])
         px, py = ((pt * turn(p["phi"])).sum(axis=1) for turn in (np.cos, np.sin))
         energy, pz = p["energy"].sum(axis=1), (pt * np.sinh(p["eta"])).sum(axis=1)
@@ -256,9 +264,9 @@ def test_boost_along_the_beam_is_the_densities_business_alone(quartets):
 
 def test_an_event_alone_is_the_event_in_a_batch(pairs, quartets):
     for process, events in (("drell_yan", pairs), ("higgs_4l", quartets)):
-        alpha = weight.hypothesis(process)
-        together = weight.compute(alpha, events)[process]
-        alone = weight.compute(alpha, rows(events, slice(7, 8)), entries=np.array([7]))[process]
+        alpha = hypothesis(process)
+        together = engine.compute(alpha, events)[process]
+        alone = engine.compute(alpha, rows(events, slice(7, 8)), entries=np.array([7]))[process]
         for name in ("value", "error", "status"):
             assert getattr(alone, name)[0] == getattr(together, name)[7]
 
@@ -308,8 +316,8 @@ def test_no_events_and_no_good_events():
 
 
 def test_a_budget_that_is_too_small_is_said(quartets):
-    alpha = weight.hypothesis("zz_4l")
-    found = weight.compute(alpha, rows(quartets, slice(0, 8)), precision=1e-4, calls=2048)["zz_4l"]
+    alpha = hypothesis("zz_4l")
+    found = engine.compute(alpha, rows(quartets, slice(0, 8)), precision=1e-4, calls=2048)["zz_4l"]
     assert (found.status == Status.PRECISION).all()
     assert (found.error > 1e-4 * found.value).all()
 
@@ -333,7 +341,7 @@ def test_a_budget_that_is_too_small_is_said(quartets):
 )
 def test_a_wrong_hypothesis_is_named(settings, said):
     with pytest.raises(UsageError, match=said):
-        weight.hypothesis(**{"process": "drell_yan", **settings})
+        hypothesis(**{"process": "drell_yan", **settings})
 
 
 @pytest.mark.parametrize(
@@ -342,9 +350,9 @@ def test_a_wrong_hypothesis_is_named(settings, said):
 )
 def test_a_wrong_call_is_named(call, said, pairs):
     with pytest.raises(UsageError, match=said):
-        weight.compute(weight.hypothesis("drell_yan"), pairs, **call)
+        engine.compute(hypothesis("drell_yan"), pairs, **call)
     with pytest.raises(UsageError, match="lep2_Eta"):
-        weight.compute(weight.hypothesis("drell_yan"), {k: v for k, v in pairs.items() if k != "lep2_Eta"})
+        engine.compute(hypothesis("drell_yan"), {k: v for k, v in pairs.items() if k != "lep2_Eta"})
 
 
 # --- parameters
@@ -353,46 +361,46 @@ def test_a_wrong_call_is_named(call, said, pairs):
 
 def test_a_rough_weight_is_the_weight(pairs, quartets):
     for process, events, within in (("drell_yan", pairs, 1e-4), ("higgs_4l", quartets, 0.03)):
-        alpha = weight.hypothesis(process)
-        exact = weight.compute(alpha, events, precision=1e-3)[process]
-        found = weight.rough(alpha, events, 512)
+        alpha = hypothesis(process)
+        exact = engine.compute(alpha, events, precision=1e-3)[process]
+        found = rough.rough(alpha, events, 512)
         good = exact.status == 0
         assert np.quantile(np.abs(found.value / exact.value - 1)[good], 0.9) < within
         assert np.isfinite(found.details).all()
-        assert found.details.shape == (len(good), len(weight.details_of_rough(alpha)))
+        assert found.details.shape == (len(good), len(details_of_rough(alpha)))
     nothing = {
         name: np.where(np.arange(24) == 2, 9000.0, v) if "_PT" in name else v for name, v in pairs.items()
     }
     nothing["lep1_Charge"] = np.where(np.arange(24) == 4, 0.0, pairs["lep1_Charge"])
-    found = weight.rough(weight.hypothesis("drell_yan"), nothing, 256)
+    found = rough.rough(hypothesis("drell_yan"), nothing, 256)
     assert found.value[2] == 0
     assert np.isnan(found.value[4])
     assert np.flatnonzero(np.isnan(found.details).any(axis=1)).tolist() == [2, 4]
     for points in (0, 300):
         with pytest.raises(UsageError, match="multiple of 256"):
-            weight.rough(weight.hypothesis("drell_yan"), pairs, points)
+            rough.rough(hypothesis("drell_yan"), pairs, points)
     with pytest.raises(UsageError, match="one value"):
-        weight.rough(weight.hypothesis("drell_yan", MZ=(91.0, 92.0)), pairs)
+        rough.rough(hypothesis("drell_yan", MZ=(91.0, 92.0)), pairs)
 
 
 def test_a_scan_equals_its_single_values_and_compiles_once(pairs):
     values = [90.7, 91.188, 91.7]
-    alpha = weight.hypothesis("drell_yan", MZ=values)
-    scan = weight.compute(alpha, pairs, precision=1e-5)
+    alpha = hypothesis("drell_yan", MZ=values)
+    scan = engine.compute(alpha, pairs, precision=1e-5)
     assert list(scan) == ["drell_yan_MZ_90p7", "drell_yan_MZ_91p188", "drell_yan_MZ_91p7"]
     for value, found in zip(values, scan.values(), strict=True):
         single = one("drell_yan", pairs, MZ=value, Q=91.188, precision=1e-5)
         np.testing.assert_allclose(found.value, single.value, rtol=3e-5)
         assert (found.status == Status.GOOD).all()
     before = integrator._at_every_point._cache_size()
-    weight.compute(weight.hypothesis("drell_yan", MZ=[90.9, 91.0, 91.5]), pairs, precision=1e-5)
-    weight.compute(weight.hypothesis("drell_yan", WZ=[2.4, 2.5, 2.6]), pairs, precision=1e-5)
+    engine.compute(hypothesis("drell_yan", MZ=[90.9, 91.0, 91.5]), pairs, precision=1e-5)
+    engine.compute(hypothesis("drell_yan", WZ=[2.4, 2.5, 2.6]), pairs, precision=1e-5)
     assert integrator._at_every_point._cache_size() == before
 
 
 def test_a_scan_of_the_higgs_boson_mass_shares_points(quartets):
     few = rows(quartets, slice(0, 24))
-    scan = weight.compute(weight.hypothesis("higgs_4l", MH=[122.0, 128.0]), few, precision=0.01)
+    scan = engine.compute(hypothesis("higgs_4l", MH=[122.0, 128.0]), few, precision=0.01)
     for value, found in zip((122.0, 128.0), scan.values(), strict=True):
         single = one("higgs_4l", few, MH=value)
         pulls = (found.value - single.value) / np.hypot(found.error, single.error)
@@ -401,13 +409,13 @@ def test_a_scan_of_the_higgs_boson_mass_shares_points(quartets):
 
 
 def test_gradients_are_those_of_finite_differences(pairs):
-    alpha = weight.hypothesis("drell_yan")
+    alpha = hypothesis("drell_yan")
     points, weights = integrator.product_rule(2, 16)
-    events, _ = weight.visible(alpha, pairs)
+    events, _ = visible.visible(alpha, pairs)
     with pytest.raises(PrecisionError):
-        weight.weight_function(alpha, points, weights)(Parameters(), {})
+        weight_function(alpha, points, weights)(Parameters(), {})
     with double_precision():
-        w = jax.jit(weight.weight_function(alpha, points, weights))
+        w = jax.jit(weight_function(alpha, points, weights))
         slopes = jax.jit(jax.grad(w, argnums=(0, 1)))
         for row in range(3):
             event = {name: jnp.asarray(values[row]) for name, values in events.items()}
@@ -424,10 +432,10 @@ def test_gradients_are_those_of_finite_differences(pairs):
 
 
 def test_the_weight_function_is_the_weight(pairs):
-    alpha = weight.hypothesis("drell_yan")
-    events, _ = weight.visible(alpha, pairs)
+    alpha = hypothesis("drell_yan")
+    events, _ = visible.visible(alpha, pairs)
     with double_precision():
-        w = weight.weight_function(alpha, *integrator.product_rule(2, 22))
+        w = weight_function(alpha, *integrator.product_rule(2, 22))
         found = jax.jit(jax.vmap(lambda event: w(alpha.parameters, event)))(events)
     np.testing.assert_allclose(found, one("drell_yan", pairs, precision=1e-6).value, rtol=2e-6)
 
@@ -457,7 +465,7 @@ def test_regions_of_eta_choose_their_response(quartets):
 
 def pulls_of_m4l(events: dict[str, np.ndarray], MH: float = 125.0) -> np.ndarray:
     """(m4ℓ − MH)/σ of events whose leptons are known to 2 %, from σ(s) = |2 Σ_j Q_ij E_j σ_i|."""
-    p, _ = weight.visible(weight.hypothesis("higgs_4l"), events)
+    p, _ = visible.visible(hypothesis("higgs_4l"), events)
     eta, phi, energy = (p[key] for key in ("eta", "phi", "energy"))
     cosh = np.cosh(eta)
     angle = np.cosh(eta[:, :, None] - eta[:, None]) - np.cos(phi[:, :, None] - phi[:, None])
@@ -485,8 +493,8 @@ def test_events_far_from_the_resonance_have_honest_errors(far):
     Errors allow for what could have been missed, so pulls are a little narrower than 1 rather than wider. A
     thousand of them: of 240 one cannot tell 93 from 95 %.
     """
-    alpha = weight.hypothesis("higgs_4l")
-    truth = weight.compute(alpha, far, precision=2e-3, calls=1 << 20, seed=99)["higgs_4l"]
+    alpha = hypothesis("higgs_4l")
+    truth = engine.compute(alpha, far, precision=2e-3, calls=1 << 20, seed=99)["higgs_4l"]
     found = [one("higgs_4l", far, seed=seed) for seed in range(20)]
     value, error = (np.array([getattr(w, key) for w in found]) for key in ("value", "error"))
     pulls = (value - truth.value) / np.hypot(error, truth.error)
@@ -502,14 +510,16 @@ def test_events_far_from_the_resonance_have_honest_errors(far):
 def test_no_point_far_from_the_resonance_counts_for_many(far):
     """What the maps leave is flat: without the table of s, points counted for up to 60 mean values."""
     few = rows(far, slice(0, 64))
-    alpha = weight.hypothesis("higgs_4l")
-    particles, _ = weight.visible(alpha, few)
+    alpha = hypothesis("higgs_4l")
+    particles, _ = visible.visible(alpha, few)
     u = np.random.default_rng(7).uniform(size=(1 << 11, 4))
     with double_precision():
-        shared = weight.shared_by_events(alpha)
-        events = weight._prepare(alpha, shared, particles)
+        shared = shared_by_events(alpha)
+        events = prepare(alpha, plan_for(alpha), shared, particles)
         points = jnp.broadcast_to(u, (len(particles["energy"]), *u.shape))
-        values = np.asarray(integrator.values(weight.integrand(alpha), shared, events, points)[0])[..., 0]
+        values = np.asarray(
+            integrator.values(plan_for(alpha).integrand(Partonic.of(alpha), False), shared, events, points)[0]
+        )[..., 0]
     relative = values / values.mean(axis=1, keepdims=True)
     assert relative.var(axis=1).max() < 1
     assert relative.max() < 10
@@ -551,22 +561,22 @@ def test_responses_with_tails_reach_the_resonance_too(far):
 )
 def test_rounding_at_hard_points(change):
     """The integrand against itself with the last bits of its input changed: condition times rounding."""
-    alpha = weight.hypothesis("drell_yan", r_lepton=0)
+    alpha = hypothesis("drell_yan", r_lepton=0)
     event = {**GOOD_PAIR, **change}
     noise = np.random.default_rng(1).uniform(-1, 1, (200, 2)) * 2e-15
     events = {k: np.full(200, v) for k, v in event.items()}
     events["lep1_PT"] = events["lep1_PT"] * (1 + noise[:, 0])
     events["lep2_PT"] = events["lep2_PT"] * (1 + noise[:, 1])
-    values = weight.compute(alpha, events)["drell_yan"].value
+    values = engine.compute(alpha, events)["drell_yan"].value
     assert np.ptp(values) < 1e-8 * np.abs(values).mean()
     assert (values > 0).all()
 
 
 def test_dimensions_are_those_on_the_menu():
     for name in ("drell_yan", "zz_4l", "higgs_4l"):
-        assert weight.hypothesis(name).dimensions == find_process(name).dimensions
-        assert weight.hypothesis(name, r_lepton=0).dimensions == 0
-    described = weight.hypothesis("higgs_4l", MH="event").describe()
+        assert hypothesis(name).dimensions == find_process(name).dimensions
+        assert hypothesis(name, r_lepton=0).dimensions == 0
+    described = hypothesis("higgs_4l", MH="event").describe()
     assert described["MH_from_event"]
     assert described["unit"] == "GeV^0"  # the propagator, GeV^-4, is taken out
     json.dumps(described)

@@ -34,7 +34,6 @@ from deepmem.kinematics import FourVector, Scalar, add, dot
 from deepmem.physics.constants import Parameters, electroweak
 from deepmem.physics.processes.base import Process
 from deepmem.physics.processes.lepton_pairs import DIRECT, EXCHANGED, Pairing
-from deepmem.physics.settings import resonances
 from deepmem.selection import CHARGED_LEPTONS, NEUTRINOS
 
 TwoBody: TypeAlias = tuple[FourVector, FourVector]
@@ -213,7 +212,7 @@ def _whole_mass(process: Process, p: Parameters) -> Mixture:
         return Mixture(((0.85, Pole(mass, width)), (0.15, Power(1.0))))
     # of four leptons, singly resonant diagrams peak at the Z
     share = 0.6 if len(process.outgoing) == 2 else 0.2
-    names = resonances(process)
+    names = process.resonances
     poles = [(share / len(names), Pole(getattr(p, m), getattr(p, w))) for m, w in names]
     return Mixture((*poles, (1.0 - share if poles else 1.0, Power(1.0))))
 

@@ -1,7 +1,7 @@
 """A guide: a cheap estimate of the weight that a network need only correct.
 
 Where particles escape, a weight is learned badly from what was measured alone: 100,000 top pairs leave
-|Δ log10 W| at 0.16. The integrand on a few fixed points (`physics.weight.rough`) costs a tenth of an exact
+|Δ log10 W| at 0.16. The integrand on a few fixed points (`physics.rough.rough`) costs a tenth of an exact
 weight and knows where solutions are. So networks learn
 
     t = −log10(W / W_guide),
@@ -19,8 +19,11 @@ import numpy as np
 
 from deepmem.columns import check_column_names
 from deepmem.errors import UsageError
-from deepmem.physics import weight
 from deepmem.physics.processes import known_columns
+from deepmem.physics.weights import rough
+from deepmem.physics.weights.hypothesis import hypothesis
+from deepmem.physics.weights.partonic import shared_by_events
+from deepmem.physics.weights.rough import details_of_rough
 
 POINTS = 512
 _RESERVED = ("process", "points", "pdf", "pdf_sha256", "subset", "response", "column_names")
@@ -43,7 +46,7 @@ class Guide:
             raise UsageError('\'guide\' names no process, as in {"process": "ttbar_2l"}')
         extra = {key: settings[key] for key in ("pdf", "subset", "response") if key in settings}
         numbers = {key: value for key, value in settings.items() if key not in _RESERVED}
-        self._alpha = weight.hypothesis(settings["process"], **extra, **numbers)
+        self._alpha = hypothesis(settings["process"], **extra, **numbers)
         self._points = settings.get("points", POINTS)
         if not isinstance(self._points, int) or self._points < 1 or self._points % 256:
             raise UsageError(f"'points' of 'guide' must be a multiple of 256, got {self._points!r}")
@@ -60,7 +63,7 @@ class Guide:
                     f"those learned from: {', '.join(columns)}"
                 )
             self._at[name] = list(columns).index(branch)
-        weight.shared_by_events(self._alpha)  # a missing grid is said before the work
+        shared_by_events(self._alpha)  # a missing grid is said before the work
         made = self._alpha.to_dict()
         if settings.get("pdf_sha256", made["pdf_sha256"]) != made["pdf_sha256"]:
             raise UsageError(
@@ -72,12 +75,12 @@ class Guide:
         self.names = (
             "log guide",
             "log error of guide",
-            *(f"guide {name}" for name in weight.details_of_rough(self._alpha)),
+            *(f"guide {name}" for name in details_of_rough(self._alpha)),
         )
 
     def __call__(self, table: np.ndarray) -> np.ndarray:
         """Features `[events, names]` of rows `[events, columns]` in GeV; NaN where there is no weight."""
-        found = weight.rough(self._alpha, {name: table[:, i] for name, i in self._at.items()}, self._points)
+        found = rough.rough(self._alpha, {name: table[:, i] for name, i in self._at.items()}, self._points)
         with np.errstate(divide="ignore", invalid="ignore"):
             log10 = np.where(found.value > 0, np.log10(found.value), np.nan)
             error = np.log10(found.error / found.value)

@@ -139,6 +139,12 @@ class Process:
         return {"met": ("event", "balance"), "frame": ("pt0", "lab"), **of_jets}
 
     @property
+    def resonances(self) -> list[tuple[str, str]]:
+        """The parameters (mass, width) of every particle that it gives a width: M… beside its W…."""
+        names = [name for name in self.parameters if name.startswith("W")]
+        return [(mass, width) for width in names if (mass := f"M{width[1:]}") in Parameters._fields]
+
+    @property
     def initial_states(self) -> tuple[InitialState, ...]:
         """All initial states, channel by channel."""
         return tuple(state for states in self.channels for state in states)

@@ -19,7 +19,6 @@ import numpy as np
 
 from deepmem.errors import UsageError
 from deepmem.kinematics import FourVector, Scalar, dot
-from deepmem.physics.adaptation import Grid, Pilot
 from deepmem.physics.constants import GEV_2_TO_PB, Parameters
 from deepmem.physics.constants import parameters as checked_parameters
 from deepmem.physics.detector.detector import Detector
@@ -29,14 +28,14 @@ from deepmem.physics.phasespace import DIMENSIONS, Region, from_rest_frame, samp
 from deepmem.physics.precision import double_precision
 from deepmem.physics.processes import find_process
 from deepmem.physics.processes.base import DEFAULT_DENSITY, DEFAULT_FLAVOURS, Process
-from deepmem.physics.recoil import USUAL_RECOIL, Recoil, checked_recoil
-from deepmem.physics.settings import (
+from deepmem.physics.weights.adaptation import Grid, Pilot
+from deepmem.physics.weights.recoil import USUAL_RECOIL, Recoil, checked_recoil
+from deepmem.physics.weights.settings import (
     check_names,
     check_widths,
     checked_detector,
     checked_flavours,
     checked_scale,
-    resonances,
     warn_of_expansions,
 )
 from deepmem.selection import Selection, opposite_pairs
@@ -59,7 +58,7 @@ def default_masses(process: Process, p: Parameters) -> tuple[float, float]:
         return 0.0, np.inf
     usual = Parameters()
     if len(process.outgoing) == 2:
-        low, high, names, at = 60.0, 120.0, process.resonance or next(iter(resonances(process)), None), "MZ"
+        low, high, names, at = 60.0, 120.0, process.resonance or next(iter(process.resonances), None), "MZ"
     else:
         low, high, names, at = 105.0, 140.0, process.resonance, "MH"
     if names is None:

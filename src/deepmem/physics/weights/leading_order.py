@@ -38,9 +38,9 @@ from typing import Any
 import numpy as np
 
 from deepmem.errors import DeepMEMError, UsageError
-from deepmem.physics.event_columns import columns_of
-from deepmem.physics.recoil import Disc, Recoil, Spectrum
-from deepmem.physics.sampling import BATCH, Drawn, LeadingOrder, default_masses
+from deepmem.physics.weights.event_columns import columns_of
+from deepmem.physics.weights.recoil import Disc, Recoil, Spectrum
+from deepmem.physics.weights.sampling import BATCH, Drawn, LeadingOrder, default_masses
 from deepmem.selection import Selection
 
 __all__ = [

@@ -76,18 +76,12 @@ def checked_scale(process: Process, parameters: Parameters, Q: Any = None) -> fl
     return value
 
 
-def resonances(process: Process) -> list[tuple[str, str]]:
-    """The parameters (mass, width) of every particle that a process gives a width: M… beside its W…."""
-    names = [name for name in process.parameters if name.startswith("W")]
-    return [(mass, width) for width in names if (mass := f"M{width[1:]}") in Parameters._fields]
-
-
 def check_widths(process: Process, parameters: Parameters) -> None:
     """Refuse a width of 0 among the process's parameters, which may be arrays.
 
     **Raises** `ParameterError`.
     """
-    for _, width in resonances(process):
+    for _, width in process.resonances:
         if np.min(getattr(parameters, width)) == 0:
             raise ParameterError(
                 f"{width} = 0: a resonance without a width has no cross-section, and no point of an integral "

@@ -1,0 +1,212 @@
+"""The weights of events under a hypothesis: examined, prepared, integrated by the plan, judged.
+
+What it cannot promise: with `MH = event` the propagator is dropped, and the number is a decay-angle
+discriminant, no density. Only the resonances that a process names are mapped.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from deepmem.columns import Ranges
+from deepmem.data.table import as_table
+from deepmem.errors import DeepMEMWarning, UsageError
+from deepmem.event import Status, Weight, worst
+from deepmem.inputs import Reason
+from deepmem.physics import integrator, trials
+from deepmem.physics.weights.hypothesis import Hypothesis
+from deepmem.physics.weights.partonic import Partonic, negative_densities, shared_by_events
+from deepmem.physics.weights.plan import Plan, Quadrature, Single, plan_for
+from deepmem.physics.weights.preparation import prepare
+from deepmem.physics.weights.visible import examined
+
+# The share of a weight that may come from below the density grid before the weight is called unknown.
+_TOLERATED_BELOW_GRID = 1e-3
+# And the share that may come from negative densities before it is no good weight.
+_TOLERATED_NEGATIVE = 1e-3
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How precise an integral is to be, and with which points.
+
+    - `precision`: the relative error at which an event stops.
+    - `calls`: evaluations per event at most; None, the rule's own number.
+    - `seed`: of the random points.
+    """
+
+    precision: float = 0.01
+    calls: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        number = isinstance(self.precision, int | float | np.number)
+        if not (number and np.isfinite(self.precision) and self.precision > 0):
+            raise UsageError(
+                f"precision must be a positive relative error such as 0.01, got {self.precision}"
+            )
+        if self.calls is not None and self.calls < 1:
+            raise UsageError(f"calls must be a positive number of evaluations per event, got {self.calls}")
+        if not isinstance(self.seed, int | np.integer) or self.seed < 0:
+            raise UsageError(f"seed must be a whole number, 0 or more, got {self.seed!r}")
+
+
+def compute(
+    alpha: Hypothesis,
+    events: Any,
+    *,
+    precision: float = 0.01,
+    calls: int | None = None,
+    seed: int = 0,
+    entries: np.ndarray | None = None,
+    neutrinos: bool = False,
+) -> dict[str, Weight]:
+    """The weights of events under a hypothesis: one per value of a scan.
+
+    **Arguments:** `events` as for `as_table`, in GeV; `precision`, relative error at which an event stops;
+    `calls`, integrand evaluations per event at most; `seed`; `entries`, the events' numbers in their file (0,
+    1, …), which fix their random points, so that an event gets the same weight alone and among others (what
+    all of a file looks like, degrees or MeV, is then for the caller to find, see `columns.Ranges`);
+    `neutrinos`, whether the weights bring the mean momenta of what escapes.
+
+    **Returns** name → `Weight`; a failure is a status of its own event, never an exception.
+
+    **Raises** `UsageError` for missing columns, angles in degrees, a grid that is not found, or a precision
+    that is not positive.
+    """
+    accuracy = Accuracy(precision, calls, seed)
+    if neutrinos and not alpha.process.invisible:
+        raise UsageError(f"{alpha.process.name} has no neutrinos, whose momenta are asked for")
+    if entries is None:
+        _all_looked_at(alpha, events)
+    particles, reason = examined(alpha, events)
+    count, names, signed = len(reason), alpha.names, negative_densities(alpha)
+    rows = np.flatnonzero(reason == Reason.NONE)
+    if len(rows):
+        plan, shared = plan_for(alpha), shared_by_events(alpha)
+        chosen = prepare(alpha, plan, shared, {key: values[rows] for key, values in particles.items()})
+        numbers = rows if entries is None else np.asarray(entries)[rows]
+        f = plan.integrand(Partonic.of(alpha), neutrinos)
+        estimate = _integrated(plan, f, shared, chosen, accuracy, numbers, len(names))
+    weights = {}
+    for k, name in enumerate(names):
+        value, error = np.full(count, np.nan), np.full(count, np.nan)
+        status, why = np.full(count, Status.BAD_INPUT, dtype=np.int32), reason.copy()
+        if len(rows):
+            value[rows], error[rows], status[rows], why[rows] = _judged(
+                estimate, k, len(names), precision, signed
+            )
+        momenta = np.full((count, 2, 3), np.nan) if neutrinos else None
+        if momenta is not None and len(rows):
+            sums = estimate.value[:, (2 + signed) * len(names) + k :: len(names)].reshape(-1, 2, 3)
+            weight = estimate.value[:, k]
+            known = (weight > 0) & np.isfinite(value[rows])
+            momenta[rows[known]] = sums[known] / weight[known, None, None]
+        weights[name] = Weight(value, error, status, neutrinos=momenta, reason=why)
+    return weights
+
+
+def _all_looked_at(alpha: Hypothesis, events: Any) -> None:
+    """Refuse angles in degrees, and warn of other columns that look strange."""
+    columns = alpha.process.columns
+    ranges = Ranges(columns)
+    ranges.add(as_table(events, columns))
+    ranges.refuse()
+    for text in ranges.problems():
+        warnings.warn(text, DeepMEMWarning, stacklevel=3)
+
+
+def _integrated(
+    plan: Plan,
+    f: integrator.Integrand,
+    shared: dict[str, Any],
+    events: dict[str, np.ndarray],
+    accuracy: Accuracy,
+    indices: np.ndarray,
+    steering: int,
+) -> integrator.Estimate:
+    """The mean over permutations of prepared events' integrals; `steering` of its values stop an event."""
+    rows, minimum = plan.tried(f, shared, events)
+    together, rule = len(plan.permutations), plan.rule
+    if plan.two_sided:
+        assert isinstance(f, integrator.Staged)
+        rows = trials.best_side(f, shared, rows, plan.dimensions, together)
+    if isinstance(rule, Single):
+        return integrator.evaluate(f, shared, rows)
+    calls = accuracy.calls or rule.calls
+    if isinstance(rule, Quadrature):
+        return integrator.quadrature(
+            f, shared, rows, plan.dimensions, precision=accuracy.precision, calls=calls, steering=steering
+        )
+    # a permutation's points are the same alone and beside others
+    streams = np.array([each.stream for each in plan.permutations])
+    estimate = integrator.lattice(
+        f,
+        shared,
+        rows,
+        plan.dimensions,
+        precision=accuracy.precision,
+        calls=calls,
+        minimum=minimum,
+        seed=accuracy.seed,
+        indices=(plan.streams * indices[:, None] + streams).ravel(),
+        steering=steering,
+        together=together,
+        allowance=rule.allowance,
+        shifts=rule.shifts,
+    )
+    return _averaged(estimate, together, accuracy.precision, steering)
+
+
+def _averaged(
+    estimate: integrator.Estimate, together: int, precision: float, steering: int
+) -> integrator.Estimate:
+    """The mean over assignments.
+
+    Its status is not the worst of theirs: a part that is not precise by itself, or that has no solution, may
+    be of no weight in the mean. It is precise as a whole, and unknown if any part is.
+    """
+    if together == 1:
+        return estimate
+    value, error, status, calls = (part.reshape(-1, together, *part.shape[1:]) for part in estimate)
+    mean = value.mean(axis=1)
+    combined = np.sqrt((error**2).sum(axis=1)) / together
+    precise = (combined <= precision * np.abs(mean))[:, :steering].all(axis=1)
+    of_mean = np.where(precise, Status.GOOD, Status.PRECISION)
+    of_mean = np.where((status == Status.NO_SOLUTION).all(axis=1), Status.NO_SOLUTION, of_mean)
+    unknown = np.where((status == Status.BAD_INPUT).any(axis=1), Status.BAD_INPUT, Status.GOOD)
+    return integrator.Estimate(mean, combined, worst(of_mean, unknown), calls.sum(axis=1))
+
+
+def _judged(
+    estimate: integrator.Estimate, k: int, count: int, precision: float, signed: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Value, error, status, reason of the k-th weight of a scan: each its own, though they share points."""
+    value, error = estimate.value[:, k].copy(), estimate.error[:, k].copy()
+    size, status = np.abs(value), estimate.status.copy()
+    missed = (status == Status.GOOD) & (error > precision * size)
+    status[missed] = Status.PRECISION
+    if count > 1:
+        # one that is precise beside others that are not; where all are, it was for points that weren't finite
+        precise = estimate.error[:, :count] <= precision * np.abs(estimate.value[:, :count])
+        reached = (status == Status.PRECISION) & precise[:, k] & ~precise.all(axis=1) & (value != 0)
+        status[reached] = Status.GOOD
+        status[(value == 0) & (status != Status.BAD_INPUT)] = Status.NO_SOLUTION
+    below = np.abs(estimate.value[:, count + k]) > _TOLERATED_BELOW_GRID * size
+    negative = value < 0
+    if signed:
+        negative |= estimate.value[:, 2 * count + k] > _TOLERATED_NEGATIVE * size
+    status = worst(
+        status,
+        np.where(below, Status.BELOW_GRID, Status.GOOD),
+        np.where(negative, Status.PRECISION, Status.GOOD),
+    )
+    reason = np.where(status == Status.BAD_INPUT, Reason.NO_POINT, Reason.NONE)
+    reason[negative & (status == Status.PRECISION)] = Reason.NEGATIVE_DENSITY
+    unknown = (status == Status.BELOW_GRID) | (status == Status.BAD_INPUT)
+    value[unknown] = error[unknown] = np.nan
+    return value, error, status, reason.astype(np.int32)

@@ -1,0 +1,232 @@
+"""What a weight is the weight of: a process, its parameters, density and detector, all of it checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from deepmem.data.root import scan_name
+from deepmem.errors import UsageError
+from deepmem.physics import pdf
+from deepmem.physics.constants import Parameters, parameters
+from deepmem.physics.detector.detector import Detector
+from deepmem.physics.errors import ParameterError, unknown_name
+from deepmem.physics.processes import find_process
+from deepmem.physics.processes.base import DEFAULT_DENSITY, DEFAULT_FLAVOURS, Process
+from deepmem.physics.weights.resolution import refuse_unresolved
+from deepmem.physics.weights.settings import (
+    check_names,
+    check_widths,
+    checked_detector,
+    checked_flavours,
+    checked_scale,
+    warn_of_expansions,
+)
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """What a weight is the weight of: a process, its parameters, density and detector.
+
+    Make one with `hypothesis`. Fields of `parameters` may be arrays of one length: a scan, whose weights
+    share points.
+    """
+
+    process: Process
+    parameters: Parameters
+    scan: tuple[tuple[str, tuple[float, ...]], ...]
+    scale: float
+    density_name: str
+    flavours: int
+    subset: str | None
+    detector: Detector
+    mass_from_event: bool
+    met: str = "event"
+    """Missing pT from the event, or the `balance` of the visible partons."""
+    frame: str = "pt0"
+    """Where |M|² is evaluated: total pT = 0, or the `lab`oratory, with incoming partons boosted back."""
+    b_mass: str = "mb"
+    """The mass of the parton behind a b jet: that of the b quark, or of the `jet`."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of its weights: the process, with the value where a parameter is scanned."""
+        if not self.scan:
+            return (self.process.name,)
+        (name, values), *_ = self.scan
+        return tuple(scan_name(self.process.name, name, value) for value in values)
+
+    @property
+    def unit(self) -> str:
+        """GeV^(−n), n the measured energies, and the two components of missing pT where neutrinos escape.
+
+        With `MH=event` the propagator's GeV⁻⁴ is taken out.
+        """
+        power = len(self.process.visible) + 2 * self.process.invisible - 4 * self.mass_from_event
+        return f"GeV^{-power}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything that the weight depends on, by content and as JSON: provenance, and keys of kept work.
+
+        **Raises** `UsageError` where the density is not found.
+        """
+        values = {name: value for name, value in self.parameters._asdict().items() if value is not None}
+        responses = self.detector.to_dict()
+        missing = {"missing": responses.pop("met")} if "met" in responses else {}
+        return {
+            "process": self.process.name,
+            **({} if self.process.code is None else {"code": self.process.code}),
+            "subset": self.subset,
+            "parameters": {name: np.asarray(value).tolist() for name, value in values.items()},
+            "MH_from_event": self.mass_from_event,
+            "Q": self.scale,
+            "pdf": self.density_name,
+            "pdf_sha256": pdf.current(self.density_name).sha256,
+            "flavours": self.flavours,
+            "responses": responses,
+            **{name: getattr(self, name) for name in self.process.choices},
+            **missing,
+        }
+
+    @classmethod
+    def from_dict(cls, entry: Mapping[str, Any], response: Mapping[str, Any] | None = None) -> Hypothesis:
+        """The hypothesis that `to_dict` was of; `response`, of a configuration, in place of its own.
+
+        **Raises** `UsageError` where the process is not on the menu, the density is not the one it was, or a
+        response is a function of a user's (a file must not decide which code runs).
+        """
+        process = find_process(entry["process"])
+        known = ("sqrt_s", *process.parameters)
+        settings = {name: value for name, value in entry["parameters"].items() if name in known}
+        settings |= {name: entry[name] for name in ("Q", "flavours", *process.choices) if name in entry}
+        if entry["MH_from_event"]:
+            settings["MH"] = "event"
+        if response is None:
+            response = entry["responses"] | ({"met": entry["missing"]} if "missing" in entry else {})
+            if any("function" in region for each in response.values() for region in _regions(each)):
+                raise UsageError(
+                    f"{process.name} has a response that is a function: give the configuration that names it"
+                )
+        made = hypothesis(
+            process.name, subset=entry["subset"], pdf=entry["pdf"], response=response, **settings
+        )
+        if made.to_dict()["pdf_sha256"] != entry["pdf_sha256"]:
+            raise UsageError(f"the density {made.density_name} found here has other values than the one used")
+        return made
+
+    def describe(self) -> dict[str, Any]:
+        """`to_dict` with the unit of the weight: what a file says of it."""
+        return self.to_dict() | {"unit": self.unit}
+
+
+def _regions(entry: Any) -> Sequence[Mapping[str, Any]]:
+    """The regions of |η| of a response as `ByEta.to_dict` writes it."""
+    if isinstance(entry, str):
+        raise UsageError("the responses were written by an earlier version, which did not say all of them")
+    return entry if isinstance(entry, list) else [entry]
+
+
+def hypothesis(
+    process: str,
+    *,
+    subset: str | None = None,
+    pdf: str = DEFAULT_DENSITY,
+    response: Mapping[str, Any] | None = None,
+    **settings: Any,
+) -> Hypothesis:
+    """A process with its parameters, names and values checked.
+
+    **Arguments:** `process`, a name of the menu; `pdf`, the name of a set or the path of a grid; `response`,
+    transfer functions by particle class as in a configuration (default: Gaussian with `r_lepton`);
+    `settings`: theory parameters, `Q` (GeV), `flavours` (4 or 5), `r_lepton`. One theory parameter may be a
+    sequence of values, a scan: all its weights have one Q, the default one if it is not given. `MH="event"`
+    takes the Higgs boson's mass from the event and drops its propagator.
+
+    **Raises** `UsageError` for an unknown name (with the nearest known one) or a value that makes no sense.
+    """
+    chosen = find_process(process)
+    if subset is not None and subset not in chosen.subsets:
+        raise unknown_name("subset", subset, chosen.subsets)
+    check_names(chosen, settings, chosen.choices)
+    flavours = checked_flavours(settings.pop("flavours", DEFAULT_FLAVOURS))
+    words = {name: settings.pop(name, allowed[0]) for name, allowed in chosen.choices.items()}
+    for name, word in words.items():
+        if word not in chosen.choices[name]:
+            raise ParameterError(f"{name} must be {' or '.join(chosen.choices[name])}, got {word!r}")
+    detector = checked_detector(chosen, settings, response)
+    if detector.missing is not None and words["met"] == "balance":
+        raise ParameterError("met=balance takes no response of missing pT: leave one of the two out")
+    scale = settings.pop("Q", None)
+    mass_from_event = settings.get("MH") == "event"
+    if mass_from_event:
+        settings.pop("MH")
+    values, scans = _scanned(chosen, settings)
+    scanned_scale = scale is None and chosen.scale in scans
+    alpha = Hypothesis(
+        chosen,
+        values,
+        tuple(scans.items()),
+        checked_scale(chosen, Parameters() if scanned_scale else values, scale),
+        str(pdf),
+        flavours,
+        subset,
+        detector,
+        mass_from_event,
+        **words,
+    )
+    _refuse_nonsense(alpha)
+    return alpha
+
+
+def _scanned(
+    process: Process, settings: Mapping[str, Any]
+) -> tuple[Parameters, dict[str, tuple[float, ...]]]:
+    """The theory parameters, the one that is scanned an array; and the values of that one by its name."""
+    scans = {name: _numbers(name, v) for name, v in settings.items() if np.ndim(v) == 1}
+    fixed = {"sqrt_s", "MB"} if process.invisible else {"sqrt_s"}
+    for name in scans.keys() & fixed:
+        raise ParameterError(f"{name} changes the phase space and can't be scanned: compute value by value")
+    if len(scans) > 1:
+        raise ParameterError(f"one parameter can be scanned at a time, got {', '.join(scans)}")
+    checked = parameters(**{name: v for name, v in settings.items() if name not in scans})
+    for name, values in scans.items():
+        if not values or len(set(values)) != len(values):
+            raise ParameterError(
+                f"the values of {name} to scan must be different and at least one, got {values}"
+            )
+        for value in values:
+            parameters(**{**settings, name: value})  # each one checked by itself
+        checked = checked._replace(**{name: np.array(values)})
+    return checked, scans
+
+
+def _numbers(name: str, values: Sequence[Any]) -> tuple[float, ...]:
+    try:
+        return tuple(float(value) for value in values)
+    except (TypeError, ValueError):
+        raise ParameterError(f"the values of {name} to scan must be numbers, got {list(values)}") from None
+
+
+def _refuse_nonsense(alpha: Hypothesis) -> None:
+    """**Raises** `ParameterError` for values that are allowed by themselves and give no or wrong weights."""
+    process = alpha.process
+    if alpha.mass_from_event and (process.invisible or (process.resonance or ("",))[0] != "MH"):
+        raise ParameterError(
+            f"MH=event has no meaning for {process.name}: m_H is measured where all of a Higgs boson's decay "
+            "is seen, as by higgs_4l; give MH a number"
+        )
+    check_widths(process, alpha.parameters)
+    warn_of_expansions(process, alpha.parameters)
+    refuse_unresolved(alpha)
+    for (name, values), *_ in [alpha.scan] if alpha.scan else []:
+        called: dict[str, float] = {}
+        for label, value in zip(alpha.names, values, strict=True):
+            if label in called:
+                raise ParameterError(
+                    f"the weights at {name} = {called[label]!r} and {value!r} would both be called {label}: "
+                    "scan values that differ in six digits"
+                )
+            called[label] = value

@@ -1,0 +1,82 @@
+"""The integrand of a weight, for one event and one point of the unit cube.
+
+    W(x|α) = ∫ Π_vis [ |p|² sinθ d|p| / (2E (2π)³) · T(E_rec|E) ] · (2π)⁴ (2/s) · Σ f_a f_b |M|² / (2 x₁x₂s)
+
+Directions are measured perfectly, T acts on energies. W is a density in (E_rec, θ, φ) of each visible
+particle, in GeV^(−n), n the number of them (MoMEMta's convention). Every integrand is f(shared, event, u) ↦
+the values `[scan]`, the parts of them below the density's grid `[scan]`, and where densities are negative
+somewhere the parts that come from there `[scan]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+
+from deepmem.kinematics import FourVector, add
+from deepmem.physics import integrator
+from deepmem.physics.neutrinos import Step
+from deepmem.physics.precision import require_double
+from deepmem.physics.processes.base import Process
+from deepmem.physics.weights.partonic import Partonic
+
+Map: TypeAlias = Callable[
+    [Process, dict[str, Any], dict[str, Any], jax.Array], tuple[Sequence[jax.Array], Any]
+]
+"""(process, shared, event, u) ↦ energies of the legs, and Π T times the Jacobian."""
+
+
+@cache
+def of_seen(partonic: Partonic, energies_at: Map) -> integrator.Integrand:
+    """The integrand where all particles are seen."""
+
+    def f(shared: dict[str, Any], event: dict[str, Any], u: jax.Array) -> tuple[jax.Array, ...]:
+        require_double("the integrand of a weight")
+        energies, density = energies_at(partonic.process, shared, event, u)
+        momenta = []
+        for i, energy in enumerate(energies):
+            sine, x, y, z = (event[key][i] for key in ("sine", "x", "y", "z"))
+            momenta.append((energy, energy * x, energy * y, energy * z))
+            # |p|² sinθ d|p|/(2E(2π)³) of a massless particle is E sinθ dE/(2(2π)³)
+            density = density * energy * sine / (2 * (2 * jnp.pi) ** 3)
+        values, below, *negative = partonic(shared, momenta)
+        values, *negative = (jnp.where(density > 0, part * density, 0.0) for part in (values, *negative))
+        return values, jnp.where(below, values, 0.0), *negative
+
+    return f
+
+
+@cache
+def of_escaping(partonic: Partonic, steps: tuple[Step, ...], neutrinos: bool = False) -> integrator.Staged:
+    """The same where particles escape: |M|² and densities only at points that have a solution.
+
+    With `neutrinos`, a last part: the values times (px, py, pz) of each escaping leg, `[legs · 3 · scan]`.
+    """
+    *before, last = steps
+    escaping = [i for i, kind in enumerate(partonic.process.classes) if kind == "invisible"]
+
+    def proposed(
+        shared: dict[str, Any], event: dict[str, Any], u: jax.Array, parcel: Any
+    ) -> tuple[Any, jax.Array]:
+        require_double("the integrand of a weight")
+        legs, density = last(shared, event, u, parcel)
+        total = add(*legs)
+        # not where a fraction of momentum, as in `Partonic`, were above 1
+        energy = jnp.sqrt(total[0] ** 2 - total[1] ** 2 - total[2] ** 2)
+        possible = energy + jnp.abs(total[3]) < shared["parameters"].sqrt_s[0]
+        return (legs, density), (density > 0) & possible
+
+    def complete(shared: dict[str, Any], parcel: tuple[Sequence[FourVector], Any]) -> tuple[jax.Array, ...]:
+        legs, density = parcel
+        values, below, *negative = partonic(shared, legs)
+        values, *negative = (part * density for part in (values, *negative))
+        parts: tuple[jax.Array, ...] = (values, jnp.where(below, values, 0.0), *negative)
+        if neutrinos:
+            parts += (jnp.concatenate([values * legs[i][axis] for i in escaping for axis in (1, 2, 3)]),)
+        return parts
+
+    return integrator.Staged((*before, proposed), complete)

@@ -1,0 +1,187 @@
+"""The partonic part of a weight: densities and |M|² at a point, summed over initial states.
+
+    (2π)⁴ (2/s) Σ f_a(x₁) f_b(x₂) |M|² / (2 x₁x₂s),   x₁,₂ = (E' ± p_z)/√s,   E' = √(E² − p_T²),
+
+with (E, p_T, p_z) of all final-state particles together. |M|² is evaluated in the frame in which the total
+p_T is zero, or in the laboratory with incoming partons boosted back.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from deepmem.errors import DeepMEMWarning
+from deepmem.kinematics import FourVector, Scalar, add, boost
+from deepmem.physics import pdf
+from deepmem.physics.constants import Parameters
+from deepmem.physics.precision import double_precision
+from deepmem.physics.processes.base import InitialState, MatrixElements, Process
+from deepmem.physics.weights.hypothesis import Hypothesis
+from deepmem.physics.weights.resolution import mapped_resonance
+
+_density_at_scale = jax.jit(pdf.PartonDensity.at_scale)  # one call to compile in place of forty
+
+
+def states(process: Process, flavours: int) -> tuple[tuple[InitialState, ...], ...]:
+    """The initial states of each channel that a proton of so many flavours has."""
+    return tuple(
+        tuple(state for state in channel if all(parton == 21 or abs(parton) <= flavours for parton in state))
+        for channel in process.channels
+    )
+
+
+def density_of(alpha: Hypothesis) -> pdf.PartonDensity:
+    """The density of the partons that a hypothesis needs, as its file is now.
+
+    **Raises** `UsageError` where there is none, or it lacks one of them.
+    """
+    partons = {
+        parton for channel in states(alpha.process, alpha.flavours) for state in channel for parton in state
+    }
+    return pdf.current(alpha.density_name).select(*sorted(partons))
+
+
+def negative_densities(alpha: Hypothesis) -> bool:
+    """Whether a density is negative somewhere at the scale of a hypothesis."""
+    return density_of(alpha).negative_at(alpha.scale)
+
+
+def shared_by_events(alpha: Hypothesis) -> dict[str, Any]:
+    """What all events have in common: parameters `[scan]`, the density at its scale, responses, resonance."""
+    count = len(alpha.names)
+    with double_precision():
+        p = jax.tree.map(lambda v: jnp.broadcast_to(jnp.asarray(v, dtype=float), (count,)), alpha.parameters)
+        density = density_of(alpha)
+        if (text := density.outside(alpha.scale)) is not None:
+            warnings.warn(text, DeepMEMWarning, stacklevel=2)
+        at_scale = _density_at_scale(density, np.asarray(alpha.scale))
+    shared = {"parameters": p, "density": at_scale, "responses": alpha.detector.by_class}
+    if (names := mapped_resonance(alpha)) is not None:
+        mass, width = names
+        shared["resonance"] = (getattr(p, mass), getattr(p, width))
+    if alpha.process.invisible:
+        shared["met"] = alpha.detector.missing
+    return shared
+
+
+def over_states(
+    squared: Sequence[Scalar],
+    channels: Sequence[Sequence[InitialState]],
+    first: Mapping[int, Scalar],
+    second: Mapping[int, Scalar],
+) -> Scalar:
+    """Σ f_a(x₁) f_b(x₂) |M|² over the initial states of all channels.
+
+    **Arguments:** `squared`, |M|² of each channel; `first`, `second`, the densities of both beams by parton.
+    """
+    total: Scalar = 0.0
+    for square, channel in zip(squared, channels, strict=True):
+        if channel:
+            total = total + sum(first[a] * second[b] for a, b in channel) * square
+    return total
+
+
+@dataclass(frozen=True)
+class Partonic:
+    """Σ f f |M|² with its flux, for points of the phase space: see the module's first lines.
+
+    What code is compiled for: of a hypothesis, what is no number.
+    """
+
+    process: Process
+    flavours: int
+    subset: str | None
+    mass_from_event: bool = False
+    frame: str = "pt0"
+    signed: bool = False
+    """Whether densities are negative somewhere, so that what comes from there is told apart."""
+
+    @classmethod
+    def of(cls, alpha: Hypothesis) -> Partonic:
+        return cls(
+            alpha.process,
+            alpha.flavours,
+            alpha.subset,
+            alpha.mass_from_event,
+            alpha.frame,
+            negative_densities(alpha),
+        )
+
+    def __call__(self, shared: Mapping[str, Any], momenta: Sequence[FourVector]) -> tuple[jax.Array, ...]:
+        """Per set of parameters, and whether an x lies below the grid.
+
+        With `signed`, then the size of what comes from negative densities.
+
+        **Arguments:** `shared`, see `shared_by_events`; `momenta` of the outgoing legs in the laboratory,
+        GeV.
+        """
+        sqrt_s = shared["parameters"].sqrt_s[0]
+        s = sqrt_s**2
+        total = add(*momenta)
+        energy = jnp.sqrt(total[0] ** 2 - total[1] ** 2 - total[2] ** 2)
+        x1, x2 = (energy + total[3]) / sqrt_s, (energy - total[3]) / sqrt_s
+        legs = self._legs(momenta, total, x1 * sqrt_s / 2, x2 * sqrt_s / 2)
+        density: pdf.DensityAtScale = shared["density"]
+        f1, f2 = density.xf(x1), density.xf(x2)
+        beams = [{parton: f[i] for i, parton in enumerate(density.partons)} for f in (f1, f2)]
+        channels = states(self.process, self.flavours)
+
+        def one(p: Parameters) -> tuple[jax.Array, ...]:
+            factor = jnp.ones_like(x1)
+            if self.mass_from_event:
+                # m_H := m4l at this point, and |s − m² + i m Γ|² = (m Γ)² taken out: no propagator is left
+                mass, width = self.process.resonance or ("MH", "WH")
+                m = jnp.sqrt(x1 * x2) * sqrt_s
+                p = p._replace(**{mass: m})
+                factor = (m * getattr(p, width)) ** 2
+            squared = _traced_once(self.process.matrix_elements)(legs, p, self.subset)
+            result = factor * over_states(squared, channels, *beams)
+            if not self.signed:
+                return (result,)
+            return result, factor * _negative_part(squared, channels, *beams)
+
+        # x f(x) was read, so x₁x₂ is divided out once more
+        flux = (2 * jnp.pi) ** 4 * (2 / s) / (2 * x1 * x2 * s) / (x1 * x2)
+        values, *negative = jax.vmap(one)(shared["parameters"])
+        return flux * values, density.below(x1) | density.below(x2), *(flux * part for part in negative)
+
+    def _legs(
+        self, momenta: Sequence[FourVector], total: FourVector, first: Scalar, second: Scalar
+    ) -> list[FourVector]:
+        """All legs in the frame of evaluation; `first` and `second` are the energies of the partons."""
+        zero = jnp.zeros_like(first)
+        partons = [(first, zero, zero, first), (second, zero, zero, -second)]
+        if self.frame == "lab":
+            back = (total[1] / total[0], total[2] / total[0], 0.0)
+            return [*(boost(p, back) for p in partons), *momenta]
+        beta = (-total[1] / total[0], -total[2] / total[0], 0.0)
+        return [*partons, *(boost(p, beta) for p in momenta)]
+
+
+def _negative_part(
+    squared: Sequence[Scalar],
+    channels: Sequence[Sequence[InitialState]],
+    first: Mapping[int, Scalar],
+    second: Mapping[int, Scalar],
+) -> Scalar:
+    """The size of what comes from negative densities."""
+    total: Scalar = 0.0
+    for square, channel in zip(squared, channels, strict=True):
+        if channel:
+            pairs = [(first[a], second[b]) for a, b in channel]
+            total += sum(jnp.where(jnp.minimum(f, g) < 0, abs(f * g), 0.0) for f, g in pairs) * square
+    return total
+
+
+@cache
+def _traced_once(matrix_elements: MatrixElements) -> MatrixElements:
+    """|M|² as a function of its own: a table of s and the integrand share one trace, half a second each."""
+    return jax.jit(matrix_elements, static_argnums=2)

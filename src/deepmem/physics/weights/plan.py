@@ -1,0 +1,193 @@
+"""How a weight is integrated: all that the engine knows of a process and of the detector that saw it.
+
+A plan is made once for a hypothesis, by `plan_for`: which map leads from the unit cube to momenta, which rule
+integrates, which legs the detector cannot tell apart, and what a few fixed points decide event by event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from deepmem.physics import integrator, trials
+from deepmem.physics.neutrinos import Block, even_table
+from deepmem.physics.weights import direct, integrand, resonance
+from deepmem.physics.weights.hypothesis import Hypothesis
+from deepmem.physics.weights.partonic import Partonic
+from deepmem.physics.weights.resolution import mapped_resonance
+
+# With s from its table no point counts for more than about 4 mean values: nothing like twice the largest
+# contribution is left unseen. More shifts have shorter Student's tails. Pulls of WW are 0.92 to 0.98 wide so.
+_TABULATED: dict[str, Any] = {"allowance": 1.0, "shifts": 32}
+# Events that are prepared in one compiled call: fewer where the integrand is tabulated.
+_BATCH, _RESONANT_BATCH = 1 << 10, 1 << 7
+
+
+class Single(NamedTuple):
+    """One evaluation: nothing is to be integrated."""
+
+
+class Quadrature(NamedTuple):
+    """A product of Gauss–Legendre rules, for few dimensions and smooth integrands."""
+
+    calls: int = 1 << 16
+    """Evaluations per event at most."""
+
+
+class Lattice(NamedTuple):
+    """A randomly shifted lattice. Before `minimum` evaluations no event stops."""
+
+    minimum: int = 1 << 10
+    calls: int = 1 << 19
+    allowance: float = 2.0
+    shifts: int = 16
+
+
+Rule: TypeAlias = Single | Quadrature | Lattice
+
+
+class Permutation(NamedTuple):
+    """An order of the visible legs, and which of an event's streams of random numbers it has."""
+
+    stream: int
+    order: tuple[int, ...]
+
+
+Trial: TypeAlias = Callable[..., tuple[dict[str, np.ndarray], np.ndarray | None]]
+"""(f, shared, events, dimensions) ↦ fields of the events that fixed points decide, and which are easy."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the weights of a hypothesis are integrated."""
+
+    dimensions: int
+    integrand: Callable[[Partonic, bool], integrator.Integrand]
+    """Of a partonic part; and whether the momenta of what escapes come along."""
+    rule: Rule
+    permutations: tuple[Permutation, ...]
+    """Of the visible legs that the detector cannot tell apart, averaged over."""
+    streams: int = 1
+    """Of random numbers that an event has."""
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    """What each event has before trials."""
+    trials: tuple[Trial, ...] = ()
+    two_sided: bool = False
+    """Whether visible legs may come with either side first, which a trial decides."""
+    batch: int = _BATCH
+
+    def rows(self, events: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """One row for each event and each permutation, one after the other."""
+        if len(self.permutations) == 1 and sorted(self.permutations[0].order) == [
+            *self.permutations[0].order
+        ]:
+            return events
+        permuted = [trials.permuted(events, np.array(each.order)) for each in self.permutations]
+        return {
+            key: np.stack([row[key] for row in permuted], axis=1).reshape(-1, *events[key].shape[1:])
+            for key in events
+        }
+
+    def tried(
+        self, f: integrator.Integrand, shared: dict[str, Any], events: dict[str, np.ndarray]
+    ) -> tuple[dict[str, np.ndarray], Any]:
+        """Rows with what trials decide; and how many evaluations each wants at least."""
+        rows = self.rows(events)
+        minimum: Any = getattr(self.rule, "minimum", 0)
+        for trial in self.trials:
+            decided, easy = trial(f, shared, rows, self.dimensions)
+            rows = rows | decided
+            if easy is not None:
+                minimum = np.where(easy, minimum // 2, minimum)
+        return rows, minimum
+
+
+def plan_for(alpha: Hypothesis) -> Plan:
+    """How the weights of a hypothesis are integrated."""
+    block = alpha.process.block
+    return _all_seen(alpha) if block is None else _some_escape(alpha, block)
+
+
+def _all_seen(alpha: Hypothesis) -> Plan:
+    """Energies alone are integrated over: along a resonance that is narrow, else each by its response."""
+    gaussian, seen = alpha.detector.gaussian, alpha.process.visible_classes
+    dimensions = alpha.detector.dimensions(seen)
+    batch, rule = _BATCH, Lattice(minimum=1 << 10 if gaussian else 1 << 13)
+    energies: integrand.Map = direct.flat_energies
+    if mapped_resonance(alpha) is not None:
+        batch = _RESONANT_BATCH
+        energies = resonance.resonant_energies if gaussian else resonance.tailed_energies
+        rule = rule._replace(**_TABULATED) if gaussian else rule
+        chosen: Rule = rule
+    elif dimensions == 0:
+        chosen = Single()
+    elif dimensions <= 2 and gaussian:
+        energies, chosen = direct.stretched_energies, Quadrature()
+    else:
+        chosen = rule
+    return Plan(
+        dimensions,
+        lambda partonic, neutrinos: integrand.of_seen(partonic, energies),
+        chosen,
+        (Permutation(0, tuple(range(len(seen)))),),
+        batch=batch,
+    )
+
+
+def _some_escape(alpha: Hypothesis, block: Block) -> Plan:
+    """The process's own variables: by angle where missing pT is given and all energies have responses."""
+    seen, detector = alpha.process.visible_classes, alpha.detector
+    energies = detector.dimensions(seen)
+    by_angle = bool(block.by_angle) and alpha.met == "event" and energies == len(seen)
+    steps = block.by_balance if alpha.met == "balance" else block.by_energies
+    rule = Lattice(minimum=1 << 11 if by_angle else 1 << 13, calls=1 << 22)
+    fields: dict[str, Any] = {"broad": block.broad}
+    chosen: list[Trial] = []
+    if block.shares:
+        fields["shares"] = block.shares
+        chosen.append(_shares_of_channels)
+    if block.guided:
+        fields["table"] = even_table(*trials.CELLS)
+        chosen.append(partial(_table_of, pair=block.guided))
+        rule = rule._replace(**_TABULATED)
+    return Plan(
+        energies + block.hidden + (0 if detector.missing is None else 2),
+        partial(_escaping, steps=block.by_angle if by_angle else steps),
+        rule,
+        _permutations(alpha),
+        streams=2,
+        fields=fields,
+        trials=tuple(chosen),
+        two_sided=by_angle,
+    )
+
+
+def _escaping(partonic: Partonic, neutrinos: bool, steps: Any) -> integrator.Staged:
+    return integrand.of_escaping(partonic, steps, neutrinos)
+
+
+def _permutations(alpha: Hypothesis) -> tuple[Permutation, ...]:
+    """The ways in which b jets are the process's b quarks."""
+    legs = list(range(len(alpha.process.visible)))
+    jets = [i for i, kind in enumerate(alpha.process.visible_classes) if kind == "bjet"]
+    turned = legs.copy()
+    for i, j in zip(jets, reversed(jets), strict=True):
+        turned[i] = j
+    return tuple(Permutation(each, tuple(turned if each else legs)) for each in alpha.process.assignments)
+
+
+def _table_of(
+    f: Any, shared: Any, events: Any, dimensions: int, pair: tuple[int, int]
+) -> tuple[dict[str, np.ndarray], None]:
+    return {"table": trials.filled_table(f, shared, events, dimensions, pair)}, None
+
+
+def _shares_of_channels(
+    f: Any, shared: Any, events: Any, dimensions: int
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    shares, spread = trials.shared_out(f, shared, events, dimensions)
+    return {"shares": shares}, spread < trials.EASY

@@ -1,0 +1,108 @@
+"""Events as the engine sees them: the legs of the process, in its order, of what columns hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from deepmem import inputs
+from deepmem.data.table import as_table
+from deepmem.inputs import Reason
+from deepmem.kinematics import from_pt_eta_phi_mass
+from deepmem.physics.precision import double_precision
+from deepmem.physics.processes.base import MISSING_COLUMNS
+from deepmem.physics.weights.hypothesis import Hypothesis
+
+
+def visible(alpha: Hypothesis, events: Any) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """What `examined` says, and which events can be computed."""
+    legs, reason = examined(alpha, events)
+    return legs, reason == Reason.NONE
+
+
+def examined(alpha: Hypothesis, events: Any) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """`energy`, `eta`, `phi`, `mass` of visible particles `[events, legs]`, and why an event has no weight.
+
+    Legs are in the order of the process. Leptons are told apart by charge, and by flavour where the process
+    says so, not by order; of several that fit a leg, the first in the file is taken. An event that lacks one,
+    or with a value that makes no sense, can't be computed: its weight has status 3, and the reason is an
+    `inputs.Reason`, int32 `[events]`. `mass` is that of the parton, 0 for a lepton; a jet's own serves to get
+    its energy from its pT. Where particles escape, `missing` (x, y) is there too, and `activity`, the scalar
+    sum of pT that its response may depend on. The first jet is the b quark's.
+
+    **Raises** `UsageError` where a column is missing.
+    """
+    process = alpha.process
+    table = as_table(events, process.columns)
+    at = {name: table[:, i] for i, name in enumerate(process.columns)}
+    balanced = alpha.met == "balance"
+    bad = inputs.implausible(at, ignored=MISSING_COLUMNS if balanced else ())
+    legs, bad[Reason.LACKING] = _legs(alpha, at, len(table))
+    with np.errstate(over="ignore", invalid="ignore"):
+        legs["energy"] = np.hypot(legs["pt"] * np.cosh(legs["eta"]), legs.pop("own mass"))
+    bad[Reason.OVERFLOW] = ~np.isfinite(legs["energy"]).all(axis=1)
+    covered = alpha.detector.covers(process.visible_classes, legs["eta"], legs["energy"])
+    bad[Reason.NO_RESPONSE] = ~np.all(covered, axis=1)
+    pt = legs.pop("pt")
+    if process.invisible:
+        size, phi = (np.zeros(len(table)) if balanced else at[name] for name in MISSING_COLUMNS)
+        legs["missing"] = np.stack([size * np.cos(phi), size * np.sin(phi)], axis=1)
+        legs["activity"] = pt.sum(axis=1)
+    else:
+        legs.pop("mass")
+    return legs, inputs.first(bad, len(table))
+
+
+def measured(alpha: Hypothesis, events: Any) -> tuple[np.ndarray, np.ndarray | None]:
+    """What was measured of the visible legs, in the process's order, for cuts: (E, px, py, pz) in GeV.
+
+    **Arguments:** `events` as for `compute`. **Returns** `[events, legs, 4]`, NaN where an event can't be
+    computed, and the missing (p_x, p_y) `[events, 2]`; None where nothing escapes.
+    """
+    table = as_table(events, alpha.process.columns)
+    at = {name: table[:, i] for i, name in enumerate(alpha.process.columns)}
+    legs, _ = _legs(alpha, at, len(table))
+    with double_precision(), np.errstate(over="ignore", invalid="ignore"):
+        parts = from_pt_eta_phi_mass(*(legs[key] for key in ("pt", "eta", "phi", "own mass")))
+    momenta = np.stack([np.asarray(part) for part in parts], axis=-1)
+    momenta[examined(alpha, events)[1] != Reason.NONE] = np.nan
+    if not alpha.process.invisible:
+        return momenta, None
+    size, phi = (at[name] for name in MISSING_COLUMNS)
+    return momenta, np.stack([size * np.cos(phi), size * np.sin(phi)], axis=-1)
+
+
+def _legs(
+    alpha: Hypothesis, at: Mapping[str, np.ndarray], count: int
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Columns by leg, `[events, legs]`, and which events lack a lepton of the charge or flavour of one."""
+    process = alpha.process
+    names = [f"lep{i}" for i in range(1, process.classes.count("lepton") + 1)]
+    charge = np.stack([at[f"{name}_Charge"] for name in names], axis=1)
+    code = np.stack([at[f"{name}_PDG"] for name in names], axis=1) if "lep1_PDG" in at else None
+    taken, rows, jets = np.zeros((count, len(names)), dtype=bool), np.arange(count), 0
+    lacking = np.zeros(count, dtype=bool)
+    found: dict[str, list[np.ndarray]] = {name: [] for name in ("pt", "eta", "phi", "own mass", "mass")}
+    for pdg_code, kind in zip(process.visible, process.visible_classes, strict=True):
+        if kind == "lepton":
+            fits = np.sign(charge) == -np.sign(pdg_code)
+            if code is not None:
+                fits &= np.abs(code) == abs(pdg_code)
+            free = fits & ~taken
+            lacking |= ~free.any(axis=1)
+            chosen, candidates = free.argmax(axis=1), names
+            taken[rows, chosen] = True
+            own = mass = np.zeros(count)
+        else:
+            jets += 1
+            candidates, chosen = [f"j{jets}"], np.zeros(count, dtype=int)
+            own = np.abs(at[f"j{jets}_M"])  # one below 0 by rounding is that of a massless jet
+            mass = own if alpha.b_mass == "jet" else np.full(count, float(np.ravel(alpha.parameters.MB)[0]))
+        for key, suffix in (("pt", "PT"), ("eta", "Eta"), ("phi", "Phi")):
+            columns = np.stack([at[f"{name}_{suffix}"] for name in candidates], axis=1)
+            found[key].append(columns[rows, chosen])
+        found["own mass"].append(own)
+        found["mass"].append(mass)
+    return {key: np.stack(values, axis=1) for key, values in found.items()}, lacking
