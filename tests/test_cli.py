@@ -13,7 +13,8 @@ import pytest
 import uproot
 from conftest import COLUMNS, configuration, write_configuration, write_tree
 
-from deepmem import cli
+from deepmem.cli import main as cli
+from deepmem.cli.options import switches
 
 
 class Result:
@@ -30,7 +31,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> R
 
     def call(*arguments: object) -> Result:
         monkeypatch.setattr(sys, "argv", ["deepmem", *map(str, arguments)])
-        monkeypatch.setattr(cli, "_prepare_jax", lambda: None)
+        monkeypatch.setattr(cli, "prepare_jax", lambda: None)
         capfd.readouterr()
         with pytest.raises(SystemExit) as stop:
             cli.main()
@@ -323,7 +324,7 @@ def test_an_unexpected_failure_is_one_line_and_debug_shows_where(
         raise ZeroDivisionError("oops")
 
     monkeypatch.setattr(workflow, "train", broken)
-    monkeypatch.setattr(cli, "_debug", False)
+    monkeypatch.setattr(switches, "debug", False)
     plain = run("train", "--inputfile", write_configuration(tmp_path, small))
     assert plain.status == 1
     assert plain.err == "deepmem: ZeroDivisionError: oops (--debug shows where)\n"

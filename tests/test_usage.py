@@ -8,10 +8,10 @@ import sys
 
 import pytest
 
-from deepmem.cli import app
-from deepmem.usage import EXAMPLES, command
+from deepmem.cli.main import app
+from deepmem.cli.usage import EXAMPLES, command_line
 
-WHOLE = command(app)
+WHOLE = command_line(app)
 
 
 def test_every_command_has_an_example() -> None:

@@ -38,7 +38,7 @@ EXAMPLES = {
 }
 
 
-def command(app: typer.Typer) -> TyperGroup:
+def command_line(app: typer.Typer) -> TyperGroup:
     """The command line of an app, with its options in groups and an example for each command."""
     whole = typer.main.get_command(app)
     assert isinstance(whole, TyperGroup)
