@@ -17,7 +17,6 @@ from deepmem.errors import DeepMEMError, DeepMEMWarning, UsageError
 app = typer.Typer(
     no_args_is_help=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
     help="The Matrix Element Method, exact and learned. Without a command: the interface of DeepMEM 0.0.1.",
 )
 _COMMANDS = (
