@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -84,7 +85,16 @@ def show(result: dict[str, Any], as_json: bool, in_words: Callable[[dict[str, An
 
 
 def print_json(result: Any) -> None:
-    typer.echo(json.dumps(result, indent=2, ensure_ascii=False))
+    """As RFC 8259 has it, which knows no infinity: a number that is not finite is null."""
+    typer.echo(json.dumps(_finite(result), indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def print_test(result: dict[str, Any]) -> None:
