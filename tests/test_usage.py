@@ -6,6 +6,9 @@ import io
 import shlex
 import subprocess
 import sys
+import tomllib
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,10 +16,16 @@ import typer
 from rich.text import Text
 
 from deepmem.cli.console import Console
-from deepmem.cli.main import app
+from deepmem.cli.main import app, main
 from deepmem.cli.usage import EXAMPLES, command_line, verbatim
 
 WHOLE = command_line(app)
+
+
+def test_the_installed_command_is_this_one() -> None:
+    project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    module, _, name = project["project"]["scripts"]["deepmem"].partition(":")
+    assert getattr(import_module(module), name) is main
 
 
 def test_every_command_has_an_example() -> None:
