@@ -10,7 +10,8 @@ import uproot
 from conftest import write_tree
 
 import deepmem
-from deepmem import UsageError, Weight, Weights, cli
+from deepmem import UsageError, Weight, Weights
+from deepmem.cli import main as cli
 from deepmem.data.root import read_weights
 from deepmem.physics.weights.hypothesis import hypothesis
 
@@ -154,7 +155,7 @@ def test_sigma_comes_from_the_provenance_and_the_command_prints_json(
 
     def run(*arguments: object) -> int:
         monkeypatch.setattr("sys.argv", ["deepmem", *map(str, arguments)])
-        monkeypatch.setattr(cli, "_prepare_jax", lambda: None)
+        monkeypatch.setattr(cli, "prepare_jax", lambda: None)
         capsys.readouterr()
         with pytest.raises(SystemExit) as stop:
             cli.main()

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 import uproot
-from conftest import COLUMNS, configuration, write_configuration, write_tree
+from conftest import COLUMNS, configuration, strict_json, write_configuration, write_tree
 
-from deepmem import cli
+from deepmem.cli import main as cli
+from deepmem.cli.options import switches
 
 
 class Result:
@@ -30,7 +31,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> R
 
     def call(*arguments: object) -> Result:
         monkeypatch.setattr(sys, "argv", ["deepmem", *map(str, arguments)])
-        monkeypatch.setattr(cli, "_prepare_jax", lambda: None)
+        monkeypatch.setattr(cli, "prepare_jax", lambda: None)
         capfd.readouterr()
         with pytest.raises(SystemExit) as stop:
             cli.main()
@@ -77,14 +78,14 @@ def test_the_interface_of_the_original(
     assert (tmp_path / "post" / "histogram.png").exists()
     assert (tmp_path / "post" / "scaler.joblib").exists()
     as_json = run("test", "--json")
-    assert json.loads(as_json.out)["weights"]["weight_DY"]["events"] == 200
+    assert strict_json(as_json.out)["weights"]["weight_DY"]["events"] == 200
 
 
 def test_config(run: Run, small: Path, tmp_path: Path) -> None:
-    schema = json.loads(run("config", "--schema").out)
+    schema = strict_json(run("config", "--schema").out)
     assert schema["properties"]["LearningRate"]["default"] == 0.01
     checked = run("config", "--check", write_configuration(tmp_path, small))
-    assert json.loads(checked.out)["columns"] == list(COLUMNS)
+    assert strict_json(checked.out)["columns"] == list(COLUMNS)
     assert run("config").status == 2
 
 
@@ -92,7 +93,7 @@ def test_predict_to_json(run: Run, trained: tuple[dict[str, Any], Path], small: 
     result = run("predict", small / "events.root", "--model", trained[0]["save_lowest_loss_model_at"],
                  "--output", tmp_path / "w.root", "--keep", "MET,lep1_PT", "--json")  # fmt: skip
     assert result.status == 0, result.err
-    assert json.loads(result.out)["events"] == 2000
+    assert strict_json(result.out)["events"] == 2000
     with uproot.open(f"{tmp_path / 'w.root'}:deepmem") as tree:
         assert set(tree.keys()) == {"weight_DY", "weight_DY_error", "weight_DY_status", "MET", "lep1_PT"}
 
@@ -323,7 +324,7 @@ def test_an_unexpected_failure_is_one_line_and_debug_shows_where(
         raise ZeroDivisionError("oops")
 
     monkeypatch.setattr(workflow, "train", broken)
-    monkeypatch.setattr(cli, "_debug", False)
+    monkeypatch.setattr(switches, "debug", False)
     plain = run("train", "--inputfile", write_configuration(tmp_path, small))
     assert plain.status == 1
     assert plain.err == "deepmem: ZeroDivisionError: oops (--debug shows where)\n"
@@ -358,15 +359,15 @@ def test_generate_and_cross_section(run: Run, tmp_path: Path) -> None:
         "--json",
     )
     assert made.status == 0, made.err
-    assert json.loads(made.out)["events"] == 200
+    assert strict_json(made.out)["events"] == 200
     computed = run(
         "compute", tmp_path / "e.root", "--process", "drell_yan", "--output", tmp_path / "w.root", "--json"
     )
-    assert json.loads(computed.out)["status"]["drell_yan"]["0 good"] == 200
+    assert strict_json(computed.out)["status"]["drell_yan"]["0 good"] == 200
     sigma = run(
         "cross-section", "drell_yan", "--selection", cuts, "--precision", 0.01, "--mass", "60:120", "--json"
     )
-    found = json.loads(sigma.out)
+    found = strict_json(sigma.out)
     assert abs(found["value"] - 1455.6) < 4 * found["error"] + 0.3
     assert found["visible"] < found["value"]
     assert "σ_vis" in run("cross-section", "drell_yan", "--precision", 0.02).out
@@ -384,7 +385,7 @@ def test_an_empty_selection_is_no_selection(run: Run, tmp_path: Path) -> None:
         0.02,
         "--json",
     )
-    cut, free = (json.loads(run(*call, *more).out) for more in ((), ("--selection", "{}")))
+    cut, free = (strict_json(run(*call, *more).out) for more in ((), ("--selection", "{}")))
     assert cut["visible"] < 0.6 * free["visible"]
     assert free["sampled"] == free["mass"] == [60, 120]
     output = tmp_path / "e.root"
@@ -392,7 +393,7 @@ def test_an_empty_selection_is_no_selection(run: Run, tmp_path: Path) -> None:
         "generate", "drell_yan", "--events", 300, "--selection", "{}", "--output", output,
         "--inputfile", tmp_path / "input.json", "--json",
     )  # fmt: skip
-    assert json.loads(made.out)["tried"] == 300
+    assert strict_json(made.out)["tried"] == 300
 
 
 def test_cross_section_says_what_is_not_covered(run: Run) -> None:
@@ -408,7 +409,7 @@ def test_generate_top_pairs(run: Run, tmp_path: Path) -> None:
         "generate", "ttbar_2l", "--events", 5, "--set", "MT=170", "--output", tmp_path / "t.root", "--json"
     )
     assert made.status == 0, made.err
-    assert json.loads(made.out)["events"] == 5
+    assert strict_json(made.out)["events"] == 5
 
 
 @pytest.mark.parametrize(
@@ -511,3 +512,39 @@ def test_a_check_of_a_configuration_looks_at_its_physics(
     result = run("config", "--check", tmp_path / "c.json")
     assert result.status == 2
     assert says in result.err
+
+
+# Commands that are quick, one after the other: on 50 events, a model, and the weights that the first ones write.
+JSON = {
+    "compute": "compute events.root --process drell_yan --output whole.root",
+    "part": "compute events.root --process drell_yan --entries 0:20 --output part1.root",
+    "other part": "compute events.root --process drell_yan --entries 20:50 --output part2.root",
+    "merge": "merge part1.root part2.root --output merged.root",
+    "compare": "compare whole.root merged.root",
+    "predict": "predict events.root --model lowest.model --output predicted.root",
+    "processes": "processes",
+    "cross-section": "cross-section drell_yan --precision 0.1",
+    "schema": "config --schema",
+    "check": "config --check input.json",
+}
+
+
+def test_every_json_is_strict(
+    run: Run,
+    trained: tuple[dict[str, Any], Path],
+    drell_yan: dict[str, np.ndarray],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_tree(tmp_path / "events.root", {name: drell_yan[name][:50] for name in COLUMNS})
+    (tmp_path / "lowest.model").symlink_to(trained[0]["save_lowest_loss_model_at"])
+    (tmp_path / "input.json").write_text('{"selection": {"mass": [70, 1e999]}}')
+    found = {}
+    for name, line in JSON.items():
+        words = line.split()
+        result = run(*words, *([] if words[0] == "config" else ["--json"]))
+        assert result.status == 0, (name, result.err)
+        found[name] = strict_json(result.out)
+    assert found["cross-section"]["top_window"] is None
+    assert found["check"]["selection"]["mass"] == [70, None]

@@ -196,7 +196,7 @@ COMMAND: dict[str, tuple[list[str], str]] = {
 def test_one_clear_sentence(
     case: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from deepmem import cli
+    from deepmem.cli import main as cli
 
     extra, says = COMMAND[case]
     arguments = ["compute", str(EVENTS), *extra]
@@ -204,7 +204,7 @@ def test_one_clear_sentence(
         if option not in extra:
             arguments += [option, value]
     monkeypatch.setattr(sys, "argv", ["deepmem", *arguments])
-    monkeypatch.setattr(cli, "_prepare_jax", lambda: None)
+    monkeypatch.setattr(cli, "prepare_jax", lambda: None)
     with pytest.raises(SystemExit) as stop:
         cli.main()
     captured = capfd.readouterr()
@@ -226,7 +226,7 @@ def test_a_grid_of_another_format_or_truncated(
 
 
 def test_the_menu_and_its_json(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    from deepmem import cli
+    from deepmem.cli import main as cli
 
     menus = []
     for flags in ([], ["--json"]):

@@ -13,7 +13,8 @@ import pytest
 import typer
 from conftest import COLUMNS, write_tree
 
-from deepmem import cli
+from deepmem.cli import main as cli
+from deepmem.cli import values
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -68,7 +69,7 @@ def test_at_most_600_words() -> None:
 def test_the_lines_run(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     """The command lines in their order, then the lines of Python."""
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(cli, "_prepare_jax", lambda: None)
+    monkeypatch.setattr(cli, "prepare_jax", lambda: None)
     there = [words for words in commands(README) if words[0] in RUN]
     assert [words[0] for words in there] == list(RUN)
     for words in there:
@@ -88,9 +89,9 @@ def test_every_command_line_is_one(page: Path) -> None:
     """Options and arguments of each `$ deepmem` line are what the command takes; `A:B` and JSON, too."""
     for words in commands(page.read_text(encoding="utf-8")):
         options = parsed(words)
-        cli._range(options.get("entries"))
-        cli._cuts(options.get("selection"))
-        cli._settings(options.get("settings"))
+        values.entries(options.get("entries"))
+        values.cuts(options.get("selection"))
+        values.settings(options.get("settings"))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deepmem import UsageError, cli
+from deepmem import UsageError
+from deepmem.cli import main as cli
 from deepmem.evaluation import metrics
 from deepmem.evaluation.report import calibration, report, write_evidence
 from deepmem.event import Weight

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import io
 import shlex
 import subprocess
 import sys
+import tomllib
+from importlib import import_module
+from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
+from rich.text import Text
 
-from deepmem.cli import app
-from deepmem.usage import EXAMPLES, command
+from deepmem.cli.console import Console
+from deepmem.cli.main import app, main
+from deepmem.cli.usage import EXAMPLES, command_line, verbatim
 
-WHOLE = command(app)
+WHOLE = command_line(app)
+
+
+def test_the_installed_command_is_this_one() -> None:
+    project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    module, _, name = project["project"]["scripts"]["deepmem"].partition(":")
+    assert getattr(import_module(module), name) is main
 
 
 def test_every_command_has_an_example() -> None:
@@ -30,6 +44,49 @@ def test_options_of_every_command_are_in_groups() -> None:
         for option in each.params:
             if option.param_type_name == "option" and option.name != "help":
                 assert option.rich_help_panel, (name, option.name)  # type: ignore[attr-defined]
+
+
+def test_help_is_printed_as_it_is_written() -> None:
+    """Rich would print `:B:` of A:B:STEP as an emoji, and take [x] for a style."""
+    plain: Any = typer.main.get_command(app)
+    pages = [(plain, WHOLE), *((each, WHOLE.commands[name]) for name, each in plain.commands.items())]
+    for written, printed in pages:
+        assert Text.from_markup(printed.help or "").plain == written.help
+        for before, after in zip(written.params, printed.params, strict=True):
+            text = getattr(before, "help", None) or ""
+            assert Text.from_markup(getattr(after, "help", None) or "").plain == text
+    for name, example in EXAMPLES.items():
+        assert Text.from_markup(WHOLE.commands[name].epilog or "").plain == f"Example: {example}"
+    assert "--set NAME=A:B:STEP" in run("likelihood", "--help").stdout
+
+
+@pytest.mark.parametrize(
+    "text", ["A:B:STEP", "a:smile:.root", ":x::b:", "tree[b] [/b]", "[events] of [x]:a:"]
+)
+def test_any_text_can_stand_in_help(text: str) -> None:
+    assert Text.from_markup(verbatim(text)).plain == text
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_names_are_shown_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "a:smile:[b].root"
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("COLUMNS", "200")
+    console = Console()
+    with console.progress(name, 2) as step:
+        step(2, f"note {name}")
+    console.message(name)
+    console.warning(name)
+    shown = screen.getvalue()
+    assert "😄" not in shown
+    assert shown.count(f"note {name}") >= 1
+    assert shown.count(name) >= 4
+    assert name in run("config", "--check", name).stderr
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:

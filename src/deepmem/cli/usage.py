@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperArgument, TyperGroup, TyperOption
 
 _GROUPS = {
     "Files": (
@@ -38,15 +40,24 @@ EXAMPLES = {
 }
 
 
-def command(app: typer.Typer) -> TyperGroup:
+def command_line(app: typer.Typer) -> TyperGroup:
     """The command line of an app, with its options in groups and an example for each command."""
     whole = typer.main.get_command(app)
     assert isinstance(whole, TyperGroup)
+    printable = verbatim if whole.rich_markup_mode == "rich" else str
     group_of = {option: group for group, options in _GROUPS.items() for option in options}
     for name, each in {"": whole, **whole.commands}.items():
+        each.help = printable(each.help or "")
         if name in EXAMPLES:
-            each.epilog = f"Example: {EXAMPLES[name]}"
-        for option in each.params:
-            if option.param_type_name == "option":
-                option.rich_help_panel = group_of.get(option.name or "")  # type: ignore[attr-defined]
+            each.epilog = printable(f"Example: {EXAMPLES[name]}")
+        for parameter in each.params:
+            if isinstance(parameter, TyperOption | TyperArgument) and parameter.help:
+                parameter.help = printable(parameter.help)
+            if isinstance(parameter, TyperOption):
+                parameter.rich_help_panel = group_of.get(parameter.name or "")
     return whole
+
+
+def verbatim(text: str) -> str:
+    """Markup that rich prints as `text`: `[b]` is no style, and `:B:` of A:B:STEP no emoji."""
+    return re.sub(r":(?=\S*:)", ":[b][/b]", re.sub(r"\[(?=[a-z#/@])", r"\\[", text))

@@ -1,0 +1,54 @@
+"""The command about the input file: its keys, and whether one is right."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deepmem.cli import console, options
+from deepmem.errors import UsageError
+
+if TYPE_CHECKING:
+    from deepmem.config import Config
+
+
+def config(
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON Schema of the input file.")
+    ] = False,
+    check: Annotated[
+        str | None, typer.Option(help="Check an input file and print what it means.", metavar="F")
+    ] = None,
+    debug: options.Debug = False,
+) -> None:
+    """List the keys of the input file, or check one."""
+    from deepmem.config import Config
+
+    if schema == (check is not None):
+        raise UsageError("deepmem config needs either --schema or --check F")
+    if check is None:
+        console.print_json(Config.model_json_schema())
+        return
+    settings = Config.load(check, need=())
+    _check_physics(settings)
+    columns = settings.columns if settings.prefixes else ()  # an input file for exact weights has none
+    console.print_json(settings.model_dump() | {"columns": columns})
+
+
+def _check_physics(settings: Config) -> None:
+    """**Raises** `UsageError` where no command could use column names, cuts or responses."""
+    from deepmem.selection import Selection
+
+    if settings.column_names:
+        from deepmem.columns import check_column_names
+        from deepmem.physics.processes import known_columns
+
+        check_column_names(settings.column_names, known_columns())
+    Selection.of(settings.selection)
+    if settings.response:
+        from deepmem.physics.detector.entries import detector
+        from deepmem.physics.processes import all_processes
+
+        classes = sorted({kind for each in all_processes().values() for kind in each.visible_classes})
+        detector(settings.response, classes, missing=True)

@@ -1,0 +1,141 @@
+"""What a person or a program is shown: results on stdout, progress and warnings on stderr."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+
+from deepmem.reporter import Reporter, Step
+
+_LINE_EVERY = 5.0  # seconds between lines where there is no terminal
+
+
+class Console(Reporter):
+    """A bar on a terminal, a line every few seconds elsewhere, all of it on stderr."""
+
+    def message(self, text: str) -> None:
+        typer.echo(text, err=True)
+
+    def warning(self, text: str) -> None:
+        warn(text)
+
+    @contextmanager
+    def progress(self, what: str, total: int) -> Iterator[Step]:
+        if sys.stderr.isatty():
+            with _bar(what, total) as step:
+                yield step
+        else:
+            yield _Lines(what, total)
+
+
+def warn(text: str) -> None:
+    """A line on stderr, yellow on a terminal."""
+    typer.secho(f"warning: {text}", err=True, fg="yellow" if sys.stderr.isatty() else None)
+
+
+@contextmanager
+def _bar(what: str, total: int) -> Iterator[Step]:
+    from rich.console import Console as Terminal
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
+        TimeRemainingColumn(), TextColumn("{task.fields[note]}", markup=False),
+    )  # fmt: skip
+    with Progress(*columns, console=Terminal(stderr=True)) as bar:
+        task = bar.add_task(what, total=total, note="")
+        yield lambda done, note="": bar.update(task, advance=done, note=note)
+
+
+class _Lines:
+    """A line every few seconds, and one at the end."""
+
+    def __init__(self, what: str, total: int):
+        self.what, self.total, self.done = what, total, 0
+        self.begin = self.last = time.monotonic()
+        self.before: int | None = None
+
+    def __call__(self, done: int, note: str = "") -> None:
+        self.done += done
+        if self.before is None:  # what a resumed run had done before says nothing about speed
+            self.before = self.done if not note else 0
+        now = time.monotonic()
+        if now - self.last >= _LINE_EVERY or self.done >= self.total:
+            self.last = now
+            words = f"{self.what}: {self.done:,} of {self.total:,}{', ' + note if note else ''}"
+            typer.echo(words + self._remaining(now), err=True)
+
+    def _remaining(self, now: float) -> str:
+        fresh, missing = self.done - (self.before or 0), self.total - self.done
+        if fresh <= 0 or missing <= 0:
+            return ""
+        return f", {(now - self.begin) / fresh * missing:.0f} s left"
+
+
+def show(result: dict[str, Any], as_json: bool, in_words: Callable[[dict[str, Any]], None]) -> None:
+    """The result of a command, as JSON or in words."""
+    print_json(result) if as_json else in_words(result)
+
+
+def print_json(result: Any) -> None:
+    """As RFC 8259 has it, which knows no infinity: a number that is not finite is null."""
+    typer.echo(json.dumps(_finite(result), indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def print_test(result: dict[str, Any]) -> None:
+    """A model beside the true weights of its test part."""
+    for name, figures in result["weights"].items():
+        typer.echo(f"\n{name}, test part")
+        typer.echo(f"  loss                              {figures['loss']:.4g}")
+        print_figures(figures)
+        for reason, number in figures["left_out_by_reason"].items():
+            typer.echo(f"  left out: {reason:<23} {number:,}")
+        for sentence in result["report"]["verdict"][name]:
+            typer.echo(f"  {sentence['text']}")
+    typer.echo(f"\nfigure: {result['figure']}\nnumbers: {result['file']}")
+    typer.echo(f"report for collaborators: {result['report']['report']}")
+
+
+def print_figures(figures: dict[str, Any]) -> None:
+    """How far weights are from the true ones."""
+    rows = [
+        ("events compared", f"{figures['events']:,}"),
+        ("MAPE of -log10 w (as 0.0.1)", f"{figures['mape_of_log10_percent']:.4f} %"),
+        ("median of Δ = log10(pred/true)", f"{figures['median']:+.5f}"),
+        ("|Δ| of 68 % of events below", f"{figures['q68']:.5f}"),
+        ("|Δ| of 95 % of events below", f"{figures['q95']:.5f}"),
+        ("|Δ| of 99.9 % of events below", f"{figures['q999']:.5f}"),
+        ("bias of the weight (sum)", f"{100 * figures['bias']:+.3f} %"),
+    ]
+    for label, value in rows:
+        typer.echo(f"  {label:<33} {value}")
+
+
+def print_weights(result: dict[str, Any]) -> None:
+    """A weight file: how many events, with which status, and why."""
+    typer.echo(f"{result['events']:,} events → {result['output']} (tree 'deepmem')")
+    for name, counts in result["status"].items():
+        for meaning, number in counts.items():
+            typer.echo(f"  {name}: {number:,} with status {meaning}")
+        for reason, number in result.get("reasons", {}).get(name, {}).items():
+            typer.echo(f"    {number:,}: {reason}")
+
+
+def print_summary(result: dict[str, Any]) -> None:
+    """An analysis: its title, what it found, where more is."""
+    typer.echo("\n".join([result["title"], *result["summary"], f"figure and numbers: {result['output']}/"]))

@@ -1,0 +1,214 @@
+"""Commands about exact weights: the menu, events, cross-sections, and the weights themselves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from deepmem.cli import console, options, values
+
+if TYPE_CHECKING:
+    from deepmem.physics.weights.leading_order import CrossSection
+
+
+def compute(
+    events: options.Events = None,
+    *,
+    process: Annotated[
+        list[str], typer.Option(help="A process of the menu (may be repeated).", metavar="NAME")
+    ],
+    output: options.WeightFile,
+    inputfile: options.OptionalInput = None,
+    precision: Annotated[float, typer.Option(help="Relative error at which an event stops.")] = 0.01,
+    calls: options.Calls = None,
+    settings: options.Settings = None,
+    pdf: options.Pdf = None,
+    entries: Annotated[
+        str | None, typer.Option(help="The part to compute, for a farm.", metavar="A:B")
+    ] = None,
+    keep: options.Keep = None,
+    neutrinos: Annotated[
+        bool,
+        typer.Option("--neutrinos", help="Write the neutrinos' momenta too, averaged over the integral."),
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Of the integration points.")] = 0,
+    threads: options.Threads = None,
+    debug: options.Debug = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """Write the exact weights of events into a ROOT file; called again, continues where it stopped."""
+    from deepmem import exact
+
+    result = exact.compute_files(
+        events or (),
+        output,
+        process,
+        config=inputfile,
+        precision=precision,
+        calls=calls,
+        seed=seed,
+        pdf=pdf,
+        entries=values.entries(entries),
+        keep=values.names(keep),
+        neutrinos=neutrinos,
+        reporter=console.Console(),
+        **values.settings(settings),
+    )
+    console.show(result, as_json, console.print_weights)
+
+
+def merge(
+    parts: Annotated[
+        list[str], typer.Argument(help="Files made with compute --entries.", metavar="PART.root ...")
+    ],
+    *,
+    output: options.WeightFile,
+    debug: options.Debug = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """Put the parts of a farm together, in the order of their entries."""
+    from deepmem import exact
+
+    result = exact.merge(parts, output)
+    if as_json:
+        console.print_json(result)
+    else:
+        typer.echo(f"{result['parts']} parts, {result['events']:,} events → {output}")
+
+
+def processes(debug: options.Debug = False, as_json: options.AsJson = False) -> None:
+    """The menu: final state, columns needed, parameters, dimensions, paper."""
+    from deepmem.physics.amplitude import processes as menu
+
+    console.show(menu(), as_json, _print_menu)
+
+
+def _print_menu(menu: dict[str, Any]) -> None:
+    from deepmem.physics.processes import find_process
+
+    for name, entry in menu.items():
+        settings = ", ".join(f"{k}={'derived' if v is None else v}" for k, v in entry["parameters"].items())
+        typer.echo(f"{name}   {entry['title']}")
+        typer.echo(f"    outgoing    {' '.join(map(str, entry['outgoing']))}")
+        typer.echo(f"    columns     {' '.join(entry['columns'])}")
+        typer.echo(f"    parameters  {settings}")
+        if entry["subsets"]:
+            typer.echo(f"    subsets     {', '.join(entry['subsets'])} (--set subset=NAME)")
+        without = "" if find_process(name).invisible else ", or 0 with --set r_lepton=0"
+        typer.echo(f"    dimensions  {entry['dimensions']}{without}")
+        typer.echo(f"    reference   {entry['reference']}\n")
+
+
+def generate(
+    process: options.MenuName,
+    *,
+    events: Annotated[int, typer.Option(help="How many events to keep.", metavar="N")],
+    output: Annotated[str, typer.Option(help="The file to write.", metavar="OUT.root")],
+    seed: Annotated[int, typer.Option(help="Same seed, same events.")] = 1,
+    inputfile: options.OptionalInput = None,
+    selection: options.Selection = None,
+    dressed: Annotated[
+        bool, typer.Option("--dressed", help="Add photons within ΔR < 0.1 to leptons.")
+    ] = False,
+    settings: options.Settings = None,
+    debug: options.Debug = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """Make events with Pythia 8 (extra 'generate') and the response of the transfer functions."""
+    from deepmem.config import Config
+    from deepmem.generate import generate as make
+
+    config = Config.load(inputfile or {}, need=())
+    done = 0
+    with console.Console().progress("generating", events) as step:
+
+        def progress(kept: int) -> None:
+            nonlocal done
+            step(kept - done)
+            done = kept
+
+        sample = make(
+            process,
+            events,
+            seed,
+            output,
+            selection=config.selection if selection is None else values.cuts(selection),
+            response=config.response,
+            dressed=dressed,
+            progress=progress,
+            **values.settings(settings),
+        )
+    result = {
+        "events": sample.events,
+        "tried": sample.tried,
+        "cross_section_pb": sample.cross_section,
+        "error_pb": sample.error,
+        "output": output,
+    }
+    console.show(result, as_json, _print_sample)
+
+
+def _print_sample(result: dict[str, Any]) -> None:
+    typer.echo(
+        f"{result['events']:,} events (of {result['tried']:,} tried) → {result['output']} (tree 'events')"
+    )
+    typer.echo(
+        "Pythia's cross-section of what was kept: "
+        f"{result['cross_section_pb']:.5g} ± {result['error_pb']:.2g} pb"
+    )
+
+
+def cross_section(
+    process: options.MenuName,
+    inputfile: options.OptionalInput = None,
+    selection: options.Selection = None,
+    precision: Annotated[float, typer.Option(help="Relative error to reach.")] = 2e-3,
+    mass: Annotated[
+        str | None, typer.Option(help="True masses to integrate over, GeV.", metavar="LOW:HIGH")
+    ] = None,
+    top_window: Annotated[
+        float | None, typer.Option(help="Both tops within so many widths of MT.", metavar="N")
+    ] = None,
+    settings: options.Settings = None,
+    pdf: options.Pdf = None,
+    seed: Annotated[int, typer.Option(help="Of the points.")] = 1,
+    threads: options.Threads = None,
+    debug: options.Debug = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """σ, and σ_vis within cuts on measured quantities, in pb with their errors."""
+    from dataclasses import asdict
+
+    from deepmem.config import Config
+    from deepmem.physics.weights.leading_order import cross_section as integrate
+
+    config = Config.load(inputfile or {}, need=())
+    choices = {
+        "pdf": pdf,
+        "response": config.response,
+        "mass": None if mass is None else values.window(mass),
+        "top_window": top_window,
+    }
+    extra = values.settings(settings) | {name: each for name, each in choices.items() if each is not None}
+    cuts = config.selection if selection is None else values.cuts(selection)
+    sigma = integrate(process, cuts, precision, seed, **extra)
+    if as_json:
+        derived = {"efficiency": sigma.efficiency, "uncovered": sigma.uncovered, "remarks": sigma.remarks()}
+        console.print_json(asdict(sigma) | derived)
+    else:
+        _print_cross_section(sigma, top_window)
+
+
+def _print_cross_section(sigma: CrossSection, top_window: float | None) -> None:
+    typer.echo(
+        f"σ      {sigma.value:.6g} ± {sigma.error:.2g} pb   "
+        f"(true masses {sigma.mass[0]:g} to {sigma.mass[1]:g} GeV"
+        f"{'' if top_window is None else f', tops within {top_window:g} widths'})"
+    )
+    typer.echo(
+        f"σ_vis  {sigma.visible:.6g} ± {sigma.visible_error:.2g} pb   (with recoil, response and cuts; "
+        f"true masses {sigma.sampled[0]:.4g} to {sigma.sampled[1]:.6g} GeV)"
+    )
+    for remark in sigma.remarks():
+        typer.echo(remark)

@@ -1,0 +1,103 @@
+"""Options that several commands have, each defined once; an option of one command stands in its signature."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+DEFAULT_INPUT = "input_files/input.json"
+
+
+@dataclass
+class Switches:
+    """What an option switches on for the whole process."""
+
+    debug: bool = False
+
+
+switches = Switches()
+
+
+def _switch_debug(value: bool) -> bool:
+    switches.debug = switches.debug or value
+    return value
+
+
+def _limit_cores(value: int | None) -> int | None:
+    if value is not None and hasattr(os, "sched_setaffinity"):
+        allowed = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, allowed[:value])
+    return value
+
+
+def _show_version(value: bool) -> bool:
+    if value:
+        from importlib.metadata import version
+
+        typer.echo(f"deepmem {version('deepmem')}")
+        raise typer.Exit
+    return value
+
+
+# Files
+Events = Annotated[
+    list[str] | None, typer.Argument(help="ROOT files, globs, path:tree, or addresses.", metavar="EVENTS")
+]
+InputFile = Annotated[str, typer.Option(help="Path to the input file.")]
+OptionalInput = Annotated[
+    str | None, typer.Option(help="Input file: paths, unit, column_names, response, selection.")
+]
+WeightFile = Annotated[str, typer.Option(help="The weight file to write.", metavar="OUT.root")]
+Keep = Annotated[str | None, typer.Option(help="Branches to copy along: run,event")]
+Post = Annotated[str, typer.Option(help="Folder for figure and numbers.")]
+
+# Physics
+MenuName = Annotated[str, typer.Argument(help="A process of the menu.", metavar="PROCESS")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", help="A parameter: MZ=91.0, or a scan MZ=90:92:0.5 (may be repeated).", metavar="NAME=VALUE"
+    ),
+]
+Pdf = Annotated[str | None, typer.Option(help="Parton density: an LHAPDF set's name or a grid file.")]
+Selection = Annotated[
+    str | None, typer.Option("--selection", help="Cuts on measured particles, as JSON.", metavar="JSON")
+]
+
+# Precision
+Calls = Annotated[int | None, typer.Option(help="Evaluations per event at most.")]
+
+# Learning
+Loader = Annotated[
+    str | None,
+    typer.Option(help="hybridMT (default: all in memory), hybrid (streamed) or inbuilt (disk cache)"),
+]
+Epochs = Annotated[int | None, typer.Option(help="Number of epochs to train for (default 10).")]
+HiddenMode = Annotated[str, typer.Option("--mode", hidden=True)]
+
+# Running
+Device = Annotated[str | None, typer.Option(help="Number of the GPU; without it, the CPU.", metavar="N")]
+Threads = Annotated[
+    int | None,
+    typer.Option(min=1, help="Use this many cores.", callback=_limit_cores, is_eager=True, metavar="N"),
+]
+Force = Annotated[
+    bool,
+    typer.Option("--force", help="Combine files though they say they are of other events or hypotheses."),
+]
+Flagged = Annotated[
+    bool, typer.Option("--flagged", help="Use weights outside the training range too (status 4).")
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print the result as one JSON object, and nothing else.")
+]
+Debug = Annotated[
+    bool,
+    typer.Option("--debug", help="Show the traceback of an error.", callback=_switch_debug, is_eager=True),
+]
+Version = Annotated[
+    bool, typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True)
+]
