@@ -7,14 +7,15 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from deepmem.errors import DeepMEMError, DeepMEMWarning, UsageError
+from deepmem.errors import DeepMEMError, DeepMEMWarning, Interrupted, UsageError
 from deepmem.usage import command
 
 app = typer.Typer(
@@ -59,6 +60,19 @@ def _device(value: str | None) -> int | None:
     if not value.isdecimal():
         raise typer.BadParameter(f"{value!r} is not the number of a GPU (0, 1, …) or None for the CPU")
     return int(value)
+
+
+def _telling_what_is_kept(job: Callable[..., None]) -> Callable[..., None]:
+    """A command that says, where it is interrupted, what is kept."""
+
+    @wraps(job)
+    def run(**arguments: Any) -> None:
+        try:
+            job(**arguments)
+        except Interrupted as stop:
+            _fail(stop, 130)
+
+    return run
 
 
 Loader = Annotated[
@@ -137,10 +151,10 @@ def train(
 ) -> None:
     """Learn weights from events; keep the model of the lowest validation loss."""
     _same_mode("train", mode)
-    from deepmem import workflow
+    from deepmem.jobs import training
 
     reporter = _console()
-    model = workflow.train(
+    model = training.train(
         inputfile,
         loader=loader,
         epochs=epochs,
@@ -168,9 +182,9 @@ def test(
 ) -> None:
     """Compare the model with the true weights of the test part."""
     _same_mode("test", mode)
-    from deepmem import workflow
+    from deepmem.jobs import testing
 
-    result = workflow.test(inputfile, loader=loader, device=_device(device), force=force, reporter=_console())
+    result = testing.test(inputfile, loader=loader, device=_device(device), force=force, reporter=_console())
     _print_json(result) if as_json else _print_test(result)
 
 
@@ -195,11 +209,11 @@ def predict(
     as_json: AsJson = False,
 ) -> None:
     """Write the weights of any number of events into a ROOT file, entry by entry."""
-    from deepmem import workflow
+    from deepmem.jobs import prediction
 
     if model is None and inputfile is None:
         inputfile = DEFAULT_INPUT
-    result = workflow.predict(
+    result = prediction.predict(
         events or (),
         output,
         model=model,
@@ -228,6 +242,7 @@ OptionalInput = Annotated[
 
 
 @app.command()
+@_telling_what_is_kept
 def compute(
     events: Events = None,
     process: Annotated[
@@ -253,7 +268,7 @@ def compute(
     as_json: AsJson = False,
 ) -> None:
     """Write the exact weights of events into a ROOT file; called again, continues where it stopped."""
-    from deepmem import exact
+    from deepmem.jobs import exact
 
     result = exact.compute_files(
         events or (),
@@ -269,11 +284,12 @@ def compute(
         neutrinos=neutrinos,
         reporter=_console(),
         **_settings(settings),
-    )
+    ).to_dict()
     _print_json(result) if as_json else _print_predicted(result)
 
 
 @app.command()
+@_telling_what_is_kept
 def refine(
     events: Events = None,
     process: Annotated[str, typer.Option(help="The process of the menu to compute.", metavar="NAME")] = ...,  # type: ignore[assignment]
@@ -318,9 +334,9 @@ def refine(
     as_json: AsJson = False,
 ) -> None:
     """Learned weights, the ones with too large errors computed exactly, the others audited."""
-    from deepmem import active
+    from deepmem.jobs import learning
 
-    result = active.refine(
+    result = learning.refine(
         events or (),
         output,
         process,
@@ -363,9 +379,9 @@ def merge(
     as_json: AsJson = False,
 ) -> None:
     """Put the parts of a farm together, in the order of their entries."""
-    from deepmem import exact
+    from deepmem.jobs import farm
 
-    result = exact.merge(parts, output)
+    result = farm.merge(parts, output).to_dict()
     if as_json:
         _print_json(result)
     else:
@@ -516,9 +532,9 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Figures for any two sets of weights of the same events."""
-    from deepmem import workflow
+    from deepmem.jobs import comparison
 
-    result = workflow.compare(
+    result = comparison.compare(
         truth, predicted, output,
         truth_name=truth_name, predicted_name=predicted_name, flagged=flagged, force=force,
     )  # fmt: skip
@@ -572,9 +588,9 @@ def discriminate(
     as_json: AsJson = False,
 ) -> None:
     """How well weights tell a signal from backgrounds: discriminant and ROC curves."""
-    from deepmem import analysis
+    from deepmem.jobs import discriminants
 
-    result = analysis.discriminate(
+    result = discriminants.discriminate(
         weights,
         signal,
         background,
@@ -614,9 +630,9 @@ def likelihood(
     as_json: AsJson = False,
 ) -> None:
     """The likelihood of a parameter from a scan of weights: minimum, interval, bias and pulls."""
-    from deepmem import analysis
+    from deepmem.jobs.likelihood import likelihood as scan
 
-    result = analysis.likelihood(
+    result = scan(
         weights,
         parameter,
         process=process,
@@ -704,9 +720,9 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """The whole workflow on built-in data; ends by saying where to look."""
-    from deepmem import workflow
+    from deepmem.jobs.demo import demo as run
 
-    result = workflow.demo(output, process=process, events=events, reporter=_console())
+    result = run(output, process=process, events=events, reporter=_console()).to_dict()
     if as_json:
         _print_json(result)
         return
@@ -966,7 +982,7 @@ def _interrupted() -> None:
     sys.exit(130)
 
 
-def _fail(error: Exception, status: int, text: str | None = None) -> None:
+def _fail(error: BaseException, status: int, text: str | None = None) -> None:
     if _debug:
         import traceback
 
