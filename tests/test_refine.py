@@ -292,7 +292,7 @@ def test_interrupted_and_called_again_gives_the_same(path: str, model: str, tmp_
     nothing, some = _Killed("computing exactly"), _Killed("computing exactly", 2)
     with pytest.raises(KeyboardInterrupt, match="no exact weight was finished"):
         refinement.refine([path], out, "drell_yan", model, settings, reporter=nothing)
-    with pytest.raises(KeyboardInterrupt, match="of 100 events are kept, the same command continues"):
+    with pytest.raises(KeyboardInterrupt, match="100 exact weights are kept, the same command continues"):
         refinement.refine([path], out, "drell_yan", model, settings, reporter=some)
     assert not out.exists()
     parts = _parts(out)

@@ -139,7 +139,7 @@ def _what_the_audit_found(refinement: Refinement) -> str:
     if audit.figures is None:
         return "The audit has too few events to measure bias and coverage."
     text = (
-        f"Audit of {audit.judged:,} learned weights: bias {audit.figures.bias}, of their sum "
+        f"Audit of {audit.pairs:,} learned weights: bias {audit.figures.bias}, of their sum "
         f"{audit.figures.sum_bias}"
     )
     if audit.figures.coverage:
@@ -187,7 +187,7 @@ def _bias(refinement: Refinement) -> tuple[str, str]:
         return _not_audited(refinement)
     bias = audit.figures.bias
     text = (
-        f"{audit.judged:,} learned weights that were audited are off by {bias} on average, and "
+        f"{audit.pairs:,} learned weights that were audited are off by {bias} on average, and "
         f"their sum by {audit.figures.sum_bias}"
     )
     if bias.significant:

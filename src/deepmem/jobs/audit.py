@@ -67,10 +67,10 @@ class Figures:
 
 @dataclass(frozen=True)
 class Audit:
-    """An audit of so many events, `judged` of which have both weights; `figures`, where these are enough."""
+    """An audit of so many events, of which `pairs` have both weights; `figures`, where these are enough."""
 
     events: int
-    judged: int
+    pairs: int
     figures: Figures | None
 
     @classmethod
@@ -117,7 +117,7 @@ class Audit:
         if not any(wrong):
             return None
         return (
-            f"THE LEARNED WEIGHTS ARE WRONG: {self.judged} that were audited are off by {bias} on "
+            f"THE LEARNED WEIGHTS ARE WRONG: {self.pairs} that were audited are off by {bias} on "
             f"average and by {100 * median.value:+.3g} % in the median, half of them by more than "
             f"{100 * typical:.3g} %. Those that stay learned have status 4. See that process and parameters "
             "are those that the model was trained for, or train on events like these"
@@ -141,7 +141,7 @@ class Audit:
         if not findings:
             return []
         return [
-            f"THE MODEL'S ERRORS DO NOT HOLD FOR THESE EVENTS: {' and '.join(findings)}, as {self.judged} "
+            f"THE MODEL'S ERRORS DO NOT HOLD FOR THESE EVENTS: {' and '.join(findings)}, as {self.pairs} "
             "events computed exactly show. See that process and parameters are those it was trained for, or "
             "train on events like these"
         ]
@@ -149,7 +149,7 @@ class Audit:
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON; figures that there are not are None."""
         figures = dict.fromkeys(_FIGURES) if self.figures is None else asdict(self.figures)
-        return {"events": self.events, "judged": self.judged, **figures}
+        return {"events": self.events, "judged": self.pairs, **figures}
 
 
 def positive_in_both(exact: Weight, learned: Weight) -> np.ndarray:

@@ -40,7 +40,7 @@ def read_named(paths: Sequence[str], names: Sequence[str]) -> dict[str, Weight]:
     return {name: read_weights(there[name], name) for name in names}
 
 
-def joined(runs: Sequence[Mapping[str, Weight]]) -> dict[str, Weight]:
+def concatenate(runs: Sequence[Mapping[str, Weight]]) -> dict[str, Weight]:
     """The weights by name of several runs of events, one after the other."""
     return {
         name: Weight(

@@ -21,8 +21,8 @@ from deepmem.evaluation import plots
 from deepmem.event import Status, Weight, worst
 from deepmem.jobs.combining import (
     as_sentences,
+    concatenate,
     count,
-    joined,
     outside_training,
     read_named,
     refuse_other_hypotheses,
@@ -97,7 +97,7 @@ def discriminate(
     d = {source: _discriminant(each, scale) for source, each in sample.weights.items()}
     view = _view(sample, d, within.rows, flagged)
     judgement = _judge(view, np.random.default_rng(seed))
-    remarks += _reversed(judgement.get("auc", {}))
+    remarks += _order_remarks(judgement.get("auc", {}))
     statuses = sample.statuses
     result = {
         "title": f"{signal} against {' + '.join(backgrounds)}",
@@ -177,9 +177,9 @@ def _sample(
     remarks = refuse_other_hypotheses(files, groups, names, force)
     remarks += refuse_same_events(files, force) if label is None else []
     is_signal = _classes(files, label, [len(each[names[0]]) for each in exact])
-    weights = {"exact": joined(exact)}
+    weights = {"exact": concatenate(exact)}
     if guesses:
-        weights["learned"] = joined(guesses)
+        weights["learned"] = concatenate(guesses)
     return _Sample(files, weights, is_signal, remarks)
 
 
@@ -270,7 +270,7 @@ def _judge(view: _View, rng: np.random.Generator) -> dict[str, Any]:
     return numbers | areas(view.values, view.noise, classes, rng)
 
 
-def _reversed(auc: Mapping[str, Mapping[str, float]]) -> list[str]:
+def _order_remarks(auc: Mapping[str, Mapping[str, float]]) -> list[str]:
     return [
         f"the {source} weights call background what is called signal: are the files (or labels) of "
         "signal and background in the right order?"

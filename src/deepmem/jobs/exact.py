@@ -115,7 +115,7 @@ def compute_files(
         try:
             _compute_parts(task, run, parts, description, reporter)
         except KeyboardInterrupt:
-            raise Interrupted(_kept(run, parts)) from None
+            raise Interrupted(_interruption(run, parts)) from None
         written = _write(task, run, parts, output, about)
         source.refuse_changes()
         parts.remove()
@@ -191,11 +191,10 @@ def _compute_parts(
             step(end - begin)
 
 
-def _kept(run: _Run, parts: Parts) -> str:
+def _interruption(run: _Run, parts: Parts) -> str:
     """What an interruption leaves, in words."""
-    events = sum(end - begin for begin, end in run.bounds(parts.size) if parts.has(begin))
     total = f"{run.stop - run.start:,}"
-    if not events:
+    if not (events := parts.events()):
         return f"interrupted; none of {total} events was finished, nothing is kept"
     return f"interrupted; {events:,} of {total} events are kept, the same command continues"
 

@@ -90,25 +90,20 @@ def refine(
     """
     reporter = reporter or Reporter()
     _refuse_lone_options(learn, compare_random, output_model, config)
-    options = {
-        "inputfile": config if isinstance(config, str | Path) else None, "output-model": output_model,
-        "device": device, "tolerance": tolerance, "budget": budget, "weight": weight, "audit": audit,
-        "precision": precision, "calls": calls, "seed": seed, "pdf": pdf, "keep": ",".join(keep) or None,
-    }  # fmt: skip
-    switches = {"force": force, "learn": learn, "compare-random": compare_random}
-    command = _command(
-        [*events, "--process", process, "--model", model, "--output", output], options, parameters, switches
-    )
+    settings = refinement.Settings(
+        tolerance, budget, weight, audit, compare_random, precision, calls, seed, pdf, keep,
+        keep_parts=learn, force=force, parameters=parameters,
+    )  # fmt: skip
+    words = [*events, "--process", process, "--model", model, "--output", output]
+    inputfile = config if isinstance(config, str | Path) else None
+    others = {"inputfile": inputfile, "output-model": output_model, "device": device}
+    command = _command(words, others, settings, learn)
     for path in (output, *([] if output_model is None else [output_model])):
         refuse_input_as_output(path, [config, model])
     config, old = Config.load(config or {}, need=(), device=device), Surrogate.load(model)
     target = Path(output_model or f"{model}.learned.model")
     training = _training_again(config, old, target) if learn else None
     check_writable(output)
-    settings = refinement.Settings(
-        tolerance, budget, weight, audit, compare_random, precision, calls, seed, pdf, keep,
-        keep_parts=learn, force=force, parameters=parameters,
-    )  # fmt: skip
     with owned(output, command), on_device(config.device):
         outcome = refinement.refine(
             events, output, process, model, settings, config=config, reporter=reporter
@@ -141,17 +136,17 @@ def _refuse_lone_options(
 
 
 def _command(
-    words: Sequence[Any],
-    options: Mapping[str, Any],
-    parameters: Mapping[str, Any],
-    switches: Mapping[str, bool],
+    words: Sequence[Any], options: Mapping[str, Any], settings: refinement.Settings, learn: bool
 ) -> str:
     """The command line that asks for the same again."""
     words = ["deepmem", "refine", *words]
-    for key, value in options.items():
+    own = ("tolerance", "budget", "weight", "audit", "precision", "calls", "seed", "pdf")
+    options = {**options, **{key: getattr(settings, key) for key in own}}
+    for key, value in (options | {"keep": ",".join(settings.keep) or None}).items():
         words += [] if value is None else [f"--{key}", value]
-    for key, value in parameters.items():
+    for key, value in settings.parameters.items():
         words += ["--set", f"{key}={value}"]
+    switches = {"force": settings.force, "learn": learn, "compare-random": settings.compare_random}
     return shlex.join([*map(str, words), *(f"--{key}" for key, on in switches.items() if on)])
 
 

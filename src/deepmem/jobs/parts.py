@@ -65,6 +65,14 @@ class Parts:
                 for i, name in enumerate(names)
             }
 
+    def events(self) -> int:
+        """How many events all finished parts of the call have."""
+        total = 0
+        for path in self.folder.glob(f"{self._mark}.*.npz"):
+            with np.load(path, allow_pickle=False) as arrays:
+                total += len(arrays["0.value"])
+        return total
+
     def others(self) -> int:
         """How many other calls with the same output have left parts."""
         return sum(path.stem != self._mark for path in self.folder.glob("*.json"))

@@ -119,6 +119,7 @@ def _write(
 def _with_kept(
     source: Source, bounds: Sequence[tuple[int, int]]
 ) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+    """The model's columns and the branches to keep, chunk by chunk."""
     for start, stop in bounds:
         yield source.read(start, stop), source.read_kept(start, stop)
 

@@ -90,7 +90,7 @@ def refine(
     written; `Interrupted`, which says what is kept, where the user stops it.
     """
     reporter = reporter or Reporter()
-    call = _checked(events, output, process, model, settings, config, reporter)
+    call = _check(events, output, process, model, settings, config, reporter)
     learned = call.sample.predict(reporter)
     if not np.isfinite(learned.weight.error[learned.computable]).any():
         reporter.warning(
@@ -104,9 +104,9 @@ def refine(
     parts = Parts(Path(output), about | plan, settings.part or call.task.part)
     work = Work(call.sample, call.task, parts)
     try:
-        refinement = _refined(call, learned, ranking, work, about["inputs"], reporter)
+        refinement = _compute(call, learned, ranking, work, about["inputs"], reporter)
     except KeyboardInterrupt:
-        raise Interrupted(_kept(work)) from None
+        raise Interrupted(_interruption(parts)) from None
     for text in refinement.audit.alarms:
         reporter.warning(text)
     call.sample.source.refuse_changes()
@@ -116,7 +116,7 @@ def refine(
     return refinement
 
 
-def _checked(
+def _check(
     events: Sequence[str],
     output: str | Path,
     process: str,
@@ -125,7 +125,7 @@ def _checked(
     config: str | Path | Mapping[str, Any] | Config | None,
     reporter: Reporter,
 ) -> _Call:
-    """What a call means. **Raises** `UsageError` where it cannot be done."""
+    """See what a call means. **Raises** `UsageError` where it cannot be done."""
     limit, tolerance = Budget.of(settings.tolerance, settings.budget), settings.tolerance
     precision = min(0.01, tolerance or 0.01) if settings.precision is None else settings.precision
     if tolerance is not None and precision > tolerance:
@@ -168,7 +168,7 @@ def _provenance(call: _Call) -> dict[str, Any]:
     }
 
 
-def _refined(
+def _compute(
     call: _Call,
     learned: Learned,
     ranking: np.ndarray,
@@ -254,9 +254,11 @@ def _draw(population: np.ndarray, number: int, seed: list[int]) -> np.ndarray:
 
 
 def _saving(work: Work, computable: int) -> Saving:
-    done, spent = work.refined + work.audited, work.refining + work.auditing
+    done, spent = work.refined_events + work.audited_events, work.refining + work.auditing
     # what is left is like the audited events; the refined ones are often harder
-    pace = work.auditing / work.audited if work.audited else work.refining / max(work.refined, 1)
+    pace = work.refining / max(work.refined_events, 1)
+    if work.audited_events:
+        pace = work.auditing / work.audited_events
     everything = spent + (computable - done) * pace
     return Saving(
         done,
@@ -267,8 +269,8 @@ def _saving(work: Work, computable: int) -> Saving:
     )
 
 
-def _kept(work: Work) -> str:
+def _interruption(parts: Parts) -> str:
     """What an interruption leaves, in words."""
-    if not work.kept:
+    if not (events := parts.events()):
         return "interrupted; no exact weight was finished, nothing is kept"
-    return f"interrupted; the exact weights of {work.kept:,} events are kept, the same command continues"
+    return f"interrupted; {events:,} exact weights are kept, the same command continues"

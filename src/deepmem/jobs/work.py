@@ -105,17 +105,17 @@ class Sample:
 class Work:
     """Exact weights of entries anywhere in a sample; finished batches are kept.
 
-    - `refining`, `auditing`: seconds; `refined`, `audited`, `kept`: numbers of events
+    - `refining`, `auditing`: seconds that exact weights took
+    - `refined_events`, `audited_events`: how many were computed
     """
 
     sample: Sample
     task: Task
     parts: Parts
     refining: float = 0.0
-    refined: int = 0
+    refined_events: int = 0
     auditing: float = 0.0
-    audited: int = 0
-    kept: int = 0
+    audited_events: int = 0
 
     def batches(self, ranking: np.ndarray, seconds: float | None) -> Iterator[tuple[np.ndarray, Weight]]:
         """Events of a ranking in ascending order within a batch, until all are done or time is spent.
@@ -128,7 +128,7 @@ class Work:
             entries = np.sort(ranking[at : at + size])
             weight, spent = self._part(number, entries)
             self.refining += spent
-            self.refined += len(entries)
+            self.refined_events += len(entries)
             yield entries, weight
             at, number = at + size, number + 1
             if seconds is None:
@@ -143,7 +143,7 @@ class Work:
     def audit(self, entries: np.ndarray, step: Step) -> Weight:
         """The exact weights of a sample, `[entries]`, in ascending order."""
         weight, self.auditing = self._all(_AUDIT_AT, entries, step)
-        self.audited = len(entries)
+        self.audited_events = len(entries)
         return weight
 
     def at_random(self, entries: np.ndarray, step: Step) -> Weight:
@@ -166,5 +166,4 @@ class Work:
             begin = time.perf_counter()
             weights = self.task.compute_table(self.sample.particles(entries), entries)
             self.parts.save(number, weights, time.perf_counter() - begin)
-        self.kept += len(entries)
         return self.parts.load(number, [name])[name], self.parts.seconds(number)
