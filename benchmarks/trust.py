@@ -25,10 +25,10 @@ import uproot
 from table import run, say, say_coverage
 
 import deepmem
-from deepmem import exact
 from deepmem.evaluation import metrics, sums
 from deepmem.evaluation.metrics import pulls
 from deepmem.event import Weight
+from deepmem.jobs import exact
 from deepmem.physics.weights.leading_order import draw_events
 
 

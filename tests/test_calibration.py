@@ -50,7 +50,7 @@ def test_labels_of_another_status_are_left_out_and_counted() -> None:
 
 def test_statuses_and_errors_of_a_weight_file_are_found(tmp_path: Path) -> None:
     from deepmem.config import Config
-    from deepmem.workflow import paired
+    from deepmem.jobs.labels import paired
 
     write_tree(tmp_path / "events.root", {"x": np.arange(10.0)})
     columns = {"w": np.ones(10), "w_error": np.full(10, 0.1), "w_status": np.arange(10) % 2}

@@ -318,12 +318,12 @@ def test_a_full_disk(
 def test_an_unexpected_failure_is_one_line_and_debug_shows_where(
     run: Run, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from deepmem import workflow
+    from deepmem.jobs import training
 
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("oops")
 
-    monkeypatch.setattr(workflow, "train", broken)
+    monkeypatch.setattr(training, "train", broken)
     monkeypatch.setattr(switches, "debug", False)
     plain = run("train", "--inputfile", write_configuration(tmp_path, small))
     assert plain.status == 1
@@ -332,12 +332,12 @@ def test_an_unexpected_failure_is_one_line_and_debug_shows_where(
 
 
 def test_interruption(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    from deepmem import workflow
+    from deepmem.jobs import training
 
     def stopped(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(workflow, "train", stopped)
+    monkeypatch.setattr(training, "train", stopped)
     result = run("train")
     assert result.status == 130
     assert result.err.endswith("deepmem: interrupted; what was finished is kept\n")

@@ -11,9 +11,10 @@ import pytest
 from conftest import COLUMNS, configuration, write_tree
 
 import deepmem
-from deepmem import UsageError, exact
+from deepmem import UsageError
 from deepmem.data.root import read_provenance, read_weights, write_weights
 from deepmem.event import Status, Weight
+from deepmem.jobs import exact
 from deepmem.physics.weights.hypothesis import hypothesis
 from deepmem.physics.weights.leading_order import Disc, draw_events
 from deepmem.reporter import Reporter

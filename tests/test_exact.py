@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,13 @@ import uproot
 from conftest import COLUMNS, EVENTS, WEIGHTS, write_tree
 
 import deepmem
-from deepmem import UsageError, exact
+from deepmem import UsageError
 from deepmem.data.root import read_provenance, read_weights, weight_names
+from deepmem.errors import Interrupted
+from deepmem.jobs import exact, farm
+from deepmem.jobs.tasks import Task, hypotheses
+from deepmem.physics.weights.leading_order import draw_events
+from deepmem.reporter import Reporter, Step
 
 LEPTONS = COLUMNS[:8]
 
@@ -26,9 +33,31 @@ def events(drell_yan: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {name: drell_yan[name][:300].astype(np.float64) for name in LEPTONS}
 
 
-@pytest.fixture(autouse=True)
-def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exact, "CHUNK", 100)
+class _Telling(Reporter):
+    """Keeps what a person is told; stops the work after some steps, as Ctrl-C would."""
+
+    def __init__(self, steps: int | None = None) -> None:
+        self.messages: list[str] = []
+        self.warnings: list[str] = []
+        self._left = steps
+
+    def message(self, text: str) -> None:
+        self.messages.append(text)
+
+    def warning(self, text: str) -> None:
+        self.warnings.append(text)
+
+    @contextmanager
+    def progress(self, what: str, total: int) -> Iterator[Step]:
+        def step(done: int, note: str = "") -> None:
+            if self._left is not None:
+                self._left -= 1
+                if self._left < 0:
+                    raise KeyboardInterrupt
+
+        if self._left == 0:
+            raise KeyboardInterrupt
+        yield step
 
 
 def _same(a: deepmem.Weight, b: deepmem.Weight) -> None:
@@ -41,10 +70,11 @@ def test_files_and_arrays_give_the_reference_weights(
     events: dict[str, np.ndarray], drell_yan: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
     path = write_tree(tmp_path / "events.root", events)
-    result = exact.compute_files(
-        [str(path)], tmp_path / "w.root", ["drell_yan"], precision=1e-4, keep=["lep1_PT"]
+    written = exact.compute_files(
+        [str(path)], tmp_path / "w.root", ["drell_yan"], precision=1e-4, keep=["lep1_PT"], part=100
     )
-    assert result["events"] == 300
+    assert written.events == 300
+    assert written.tally.statuses["drell_yan"].tolist() == [300, 0, 0, 0, 0, 0]
     written = read_weights(tmp_path / "w.root", "drell_yan")
     np.testing.assert_allclose(written.value, drell_yan["weight_DY"][:300], rtol=1e-4)
     _same(written, deepmem.compute(events, precision=1e-4)["drell_yan"])
@@ -80,7 +110,6 @@ def test_killed_and_called_again_gives_the_same_bits(
     chosen = {name: np.tile(drell_yan[name], 2) for name in LEPTONS}
     path = write_tree(tmp_path / "events.root", chosen)
     whole, killed = tmp_path / "whole.root", tmp_path / "killed.root"
-    exact.CHUNK = 4096
     arguments = ["compute", str(path), "--process", "drell_yan", "--entries", "0:30000"]
     command = [sys.executable, "-m", "deepmem.cli", *arguments, "--output", str(killed)]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
@@ -97,25 +126,72 @@ def test_killed_and_called_again_gives_the_same_bits(
     _same(read_weights(killed, "drell_yan"), read_weights(whole, "drell_yan"))
 
 
-def test_other_arguments_begin_anew(
-    events: dict[str, np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_other_arguments_begin_anew(events: dict[str, np.ndarray], tmp_path: Path) -> None:
     path = str(write_tree(tmp_path / "events.root", events))
-    calls = []
-    compute_chunk = exact.compute_chunk
-
-    def interrupted(*arguments: Any) -> Any:
-        calls.append(arguments)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return compute_chunk(*arguments)
-
-    monkeypatch.setattr(exact, "compute_chunk", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        exact.compute_files([path], tmp_path / "w.root", ["drell_yan"])
-    exact.compute_files([path], tmp_path / "w.root", ["drell_yan"], MZ=91.0)
-    assert len(calls) == 2 + 3
+    for part in (100, 150):  # nor are parts of another size taken for these
+        with pytest.raises(Interrupted):
+            exact.compute_files([path], tmp_path / "w.root", ["drell_yan"], part=part, reporter=_Telling(1))
+    telling = _Telling()
+    exact.compute_files([path], tmp_path / "w.root", ["drell_yan"], part=100, reporter=telling, MZ=91.0)
+    assert not any("continuing" in text for text in telling.messages)
+    assert any("2 other interrupted call(s)" in text for text in telling.messages)
     _same(read_weights(tmp_path / "w.root"), deepmem.compute(events, MZ=91.0)["drell_yan"])
+
+
+def test_an_interruption_says_what_is_kept(events: dict[str, np.ndarray], tmp_path: Path) -> None:
+    """Nothing at first, then the parts that are done; and these are not computed again."""
+    path, out = str(write_tree(tmp_path / "events.root", events)), tmp_path / "w.root"
+    with pytest.raises(KeyboardInterrupt, match="interrupted; none of 300 events was finished"):
+        exact.compute_files([path], out, ["drell_yan"], part=100, reporter=_Telling(0))
+    with pytest.raises(KeyboardInterrupt, match="interrupted; 200 of 300 events are kept, the same command"):
+        exact.compute_files([path], out, ["drell_yan"], part=100, reporter=_Telling(1))
+    parts = sorted((tmp_path / ".w.root.parts").glob("*.npz"))
+    times = [part.stat().st_mtime_ns for part in parts]
+
+    class Unchanged(_Telling):
+        @contextmanager
+        def progress(self, what: str, total: int) -> Iterator[Step]:
+            yield lambda done, note="": None
+            assert [part.stat().st_mtime_ns for part in parts] == times
+
+    unchanged = Unchanged()
+    exact.compute_files([path], out, ["drell_yan"], part=100, reporter=unchanged)
+    assert unchanged.messages == ["continuing: 2 of 3 parts are there from an earlier call"]
+    _same(read_weights(out), deepmem.compute(events)["drell_yan"])
+
+
+def test_the_command_says_what_is_kept(events: dict[str, np.ndarray], tmp_path: Path) -> None:
+    """Ctrl-C: the last line, and the exit status."""
+    many = {name: np.tile(values, 100) for name, values in events.items()}
+    path, out = write_tree(tmp_path / "events.root", many), tmp_path / "w.root"
+    command = [sys.executable, "-m", "deepmem.cli", "compute", str(path), "--process", "drell_yan"]
+    process = subprocess.Popen(
+        [*command, "--precision", "1e-4", "--output", str(out)], stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / ".w.root.parts").glob("*.npz")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    told = process.communicate()[1].splitlines()[-1]
+    assert process.returncode == 130
+    kept = 4096 * len(list((tmp_path / ".w.root.parts").glob("*.npz")))
+    assert told == f"deepmem: interrupted; {kept:,} of 30,000 events are kept, the same command continues"
+
+
+def test_slow_processes_are_kept_in_small_parts() -> None:
+    """Where there are neutrinos, in any of the hypotheses."""
+    sizes = {name: Task(hypotheses(name, {})).part for name in ("drell_yan", "zz_4l", "ww_2l", "ttbar_2l")}
+    assert sizes == {"drell_yan": 4096, "zz_4l": 4096, "ww_2l": 256, "ttbar_2l": 256}
+    assert Task(hypotheses(["drell_yan", "ww_2l"], {})).part == 256
+
+
+def test_no_weight_depends_on_the_parts(tmp_path: Path) -> None:
+    """Random points follow from an event's number in its files."""
+    columns = draw_events("ww_2l", 12, 3, recoil=20.0).columns
+    path = str(write_tree(tmp_path / "events.root", columns))
+    for part in (5, 12):
+        exact.compute_files([path], tmp_path / f"{part}.root", ["ww_2l"], precision=0.1, part=part)
+    _same(*(read_weights(tmp_path / f"{part}.root", "ww_2l") for part in (5, 12)))
 
 
 def test_parts_of_a_farm_merge_into_the_whole(events: dict[str, np.ndarray], tmp_path: Path) -> None:
@@ -124,17 +200,17 @@ def test_parts_of_a_farm_merge_into_the_whole(events: dict[str, np.ndarray], tmp
     for a, b in ((150, 300), (0, 37), (37, 150)):
         names.append(str(tmp_path / f"part{a}.root"))
         exact.compute_files([path], names[-1], ["drell_yan"], entries=(a, b))
-    exact.merge(names, tmp_path / "merged.root")
+    farm.merge(names, tmp_path / "merged.root")
     _same(read_weights(tmp_path / "merged.root"), deepmem.compute(events)["drell_yan"])
     with pytest.raises(UsageError, match="the part 37:150 is missing"):
-        exact.merge(names[:2], tmp_path / "m.root")
+        farm.merge(names[:2], tmp_path / "m.root")
     with pytest.raises(UsageError, match="comes twice"):
-        exact.merge([*names, names[1]], tmp_path / "m.root")
+        farm.merge([*names, names[1]], tmp_path / "m.root")
     exact.compute_files([path], names[2], ["drell_yan"], entries=(37, 150), MZ=91.0)
     with pytest.raises(UsageError, match="were computed differently"):
-        exact.merge(names, tmp_path / "m.root")
+        farm.merge(names, tmp_path / "m.root")
     with pytest.raises(UsageError, match="is not a part"):
-        exact.merge([path], tmp_path / "m.root")
+        farm.merge([path], tmp_path / "m.root")
     assert not (tmp_path / "m.root").exists()
 
 
@@ -243,7 +319,7 @@ def test_the_menu_and_its_json(capfd: pytest.CaptureFixture[str], monkeypatch: p
 
 def test_momemtas_refused_events_get_a_weight() -> None:
     """4,085 of MoMEMta's events have massless leptons whose rounded E² < p²; some of them here, all in the benchmark."""
-    from deepmem.workflow import example
+    from deepmem.jobs.demo import example
 
     with uproot.open(f"{example('momemta_weights.root')}:momemta") as tree:
         theirs = tree["weight_DY"].array(library="np")
@@ -264,29 +340,21 @@ def test_a_merged_file_keeps_what_its_parts_kept(events: dict[str, np.ndarray], 
     path = str(write_tree(tmp_path / "events.root", events | {"event": numbers}))
     for a, b in ((150, 300), (0, 150)):
         exact.compute_files([path], tmp_path / f"part{a}.root", ["drell_yan"], entries=(a, b), keep=["event"])
-    exact.merge([str(tmp_path / "part150.root"), str(tmp_path / "part0.root")], tmp_path / "merged.root")
+    farm.merge([str(tmp_path / "part150.root"), str(tmp_path / "part0.root")], tmp_path / "merged.root")
     with uproot.open(f"{tmp_path / 'merged.root'}:deepmem") as tree:
         assert tree["event"].array(library="np").tolist() == numbers.tolist()
-
-
-class _Warnings(exact.Reporter):
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-
-    def warning(self, text: str) -> None:
-        self.texts.append(text)
 
 
 def test_mev_and_degrees_are_noticed_before_they_become_zeros(
     events: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
     strange = events | {"lep1_PT": events["lep1_PT"] * 1000, "lep2_Phi": np.degrees(events["lep2_Phi"])}
-    path, reporter = str(write_tree(tmp_path / "events.root", strange)), _Warnings()
+    path, reporter = str(write_tree(tmp_path / "events.root", strange)), _Telling()
     with pytest.raises(UsageError, match=r"lep2_Phi reaches .* an angle in degrees\? radians are expected"):
         exact.compute_files([path], tmp_path / "w.root", ["drell_yan"], reporter=reporter)
     right = str(write_tree(tmp_path / "mev.root", strange | {"lep2_Phi": events["lep2_Phi"]}))
     exact.compute_files([right], tmp_path / "w.root", ["drell_yan"], reporter=reporter)
-    (text,) = reporter.texts
+    (text,) = reporter.warnings
     assert "lep1_PT has a median" in text
 
 
@@ -303,7 +371,7 @@ def test_no_command_writes_over_its_input(
     for call in (
         lambda: exact.compute_files([str(path)], path, ["drell_yan"]),
         lambda: deepmem.predict([str(path)], path, model=trained[0]["save_lowest_loss_model_at"]),
-        lambda: exact.merge([str(part)], part),
+        lambda: farm.merge([str(part)], part),
         lambda: deepmem.train(trained[0] | {"save_lowest_loss_model_at": trained[0]["input_paths"][0]}),
     ):
         with pytest.raises(UsageError, match="is one of the input files"):
@@ -314,4 +382,4 @@ def test_no_command_writes_over_its_input(
 def test_merging_a_file_that_is_not_root(tmp_path: Path) -> None:
     (tmp_path / "junk.root").write_text("junk")
     with pytest.raises(UsageError, match="cannot be opened as a ROOT file"):
-        exact.merge([str(tmp_path / "junk.root")], tmp_path / "m.root")
+        farm.merge([str(tmp_path / "junk.root")], tmp_path / "m.root")

@@ -7,6 +7,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,11 @@ import pytest
 import uproot
 from conftest import write_tree
 
-from deepmem import exact
 from deepmem.data.files import owned
 from deepmem.data.identity import EventHashes, difference, joined
 from deepmem.data.root import read_provenance, read_weights
-from deepmem.errors import UsageError
+from deepmem.errors import DeepMEMError, UsageError
+from deepmem.jobs import exact, farm
 from deepmem.physics import pdf
 from deepmem.physics.constants import Parameters
 from deepmem.physics.detector.custom import Custom, custom
@@ -30,6 +32,7 @@ from deepmem.physics.detector.entries import detector, response
 from deepmem.physics.detector.response import Response
 from deepmem.physics.processes import find_process
 from deepmem.physics.weights.hypothesis import Hypothesis, hypothesis
+from deepmem.reporter import Reporter, Step
 from deepmem.surrogate.guide import Guide
 
 LEPTONS = [f"lep{i}_{key}" for i in (1, 2) for key in ("PT", "Eta", "Phi", "Charge")]
@@ -313,24 +316,19 @@ def events(drell_yan: dict[str, np.ndarray], tmp_path: Path) -> str:
     return str(write_tree(tmp_path / "events.root", {name: drell_yan[name][:40] for name in LEPTONS}))
 
 
-class StoppedError(Exception):
-    """In place of a kill."""
+class Stopping(Reporter):
+    """Stops the work after its second part, as Ctrl-C would."""
 
+    @contextmanager
+    def progress(self, what: str, total: int) -> Iterator[Step]:
+        parts: list[int] = []
 
-def interrupted(monkeypatch: pytest.MonkeyPatch, *arguments: Any, **settings: Any) -> None:
-    """A call of `compute_files` that ends after its second chunk."""
-    save, count = exact.Parts.save, []
+        def step(done: int, note: str = "") -> None:
+            parts.append(done)
+            if len(parts) == 2:
+                raise KeyboardInterrupt
 
-    def stop_after_two(self: exact.Parts, *more: Any) -> None:
-        save(self, *more)
-        count.append(1)
-        if len(count) == 2:
-            raise StoppedError
-
-    monkeypatch.setattr(exact.Parts, "save", stop_after_two)
-    with pytest.raises(StoppedError):
-        exact.compute_files(*arguments, **settings)
-    monkeypatch.setattr(exact.Parts, "save", save)
+        yield step
 
 
 def histogram(path: Path, width: float) -> str:
@@ -347,13 +345,10 @@ def region(eta_max: float) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("what", ["eta_max", "histogram", "grid", "parameter", "precision"])
-def test_a_call_continued_with_something_else_starts_again(
-    what: str, events: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_call_continued_with_something_else_starts_again(what: str, events: str, tmp_path: Path) -> None:
     """Nothing of the first call is in the second one's file; called again, the first continues."""
-    monkeypatch.setattr(exact, "CHUNK", 10)
-    first: dict[str, Any] = {"precision": 0.01}
-    second: dict[str, Any] = {"precision": 0.01}
+    first: dict[str, Any] = {"precision": 0.01, "part": 10}
+    second: dict[str, Any] = {"precision": 0.01, "part": 10}
     replaced = None
     if what == "eta_max":
         first["config"], second["config"] = region(0.5), region(1.5)
@@ -369,7 +364,8 @@ def test_a_call_continued_with_something_else_starts_again(
     else:
         second["precision"] = 0.02
     out = tmp_path / "w.root"
-    interrupted(monkeypatch, [events], out, ["drell_yan"], **first)
+    with pytest.raises(KeyboardInterrupt):
+        exact.compute_files([events], out, ["drell_yan"], reporter=Stopping(), **first)
     if replaced is not None:
         replaced()
     exact.compute_files([events], out, ["drell_yan"], **second)
@@ -396,30 +392,30 @@ def test_parts_of_different_hypotheses_are_not_merged(events: str, tmp_path: Pat
     first, same = part("0.root", (0, 20), config=region(0.5)), part("1.root", (20, 40), config=region(0.5))
     other = part("2.root", (20, 40), config=region(1.5))
     with pytest.raises(UsageError, match=r"eta_max 0.5, not 1.5"):
-        exact.merge([first, other], tmp_path / "w.root")
-    exact.merge([first, same], tmp_path / "w.root")
+        farm.merge([first, other], tmp_path / "w.root")
+    farm.merge([first, same], tmp_path / "w.root")
     exact.compute_files([events], tmp_path / "whole.root", ["drell_yan"], config=region(0.5))
     about = [read_provenance(tmp_path / name)["events"] for name in ("w.root", "whole.root")]
     assert about[0] == about[1]
 
 
-def test_a_density_changed_under_the_work_stops_it(
-    events: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(exact, "CHUNK", 10)
+def test_a_density_changed_under_the_work_stops_it(events: str, tmp_path: Path) -> None:
     grid = other_grid(tmp_path)
-    chunk = exact.compute_chunk
 
-    def replacing(*arguments: Any) -> Any:
-        found = chunk(*arguments)
-        other_grid(tmp_path, 2.0)
-        return found
+    class Replacing(Reporter):
+        @contextmanager
+        def progress(self, what: str, total: int) -> Iterator[Step]:
+            def step(done: int, note: str = "") -> None:
+                other_grid(tmp_path, 2.0)
 
-    monkeypatch.setattr(exact, "compute_chunk", replacing)
-    with pytest.raises(exact.DeepMEMError, match="density grid was changed"):
-        exact.compute_files([events], tmp_path / "w.root", ["drell_yan"], pdf=str(grid))
+            yield step
+
+    with pytest.raises(DeepMEMError, match="density grid was changed"):
+        exact.compute_files(
+            [events], tmp_path / "w.root", ["drell_yan"], pdf=str(grid), part=10, reporter=Replacing()
+        )
     assert not (tmp_path / "w.root").exists()
-    assert not list((tmp_path / ".w.root.parts").glob("*.npz"))
+    assert len(list((tmp_path / ".w.root.parts").glob("*.npz"))) == 1  # of the grid as it was
 
 
 def test_a_guide_keeps_what_it_depends_on(tmp_path: Path, drell_yan: dict[str, np.ndarray]) -> None:

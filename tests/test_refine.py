@@ -14,9 +14,11 @@ import pytest
 from conftest import COLUMNS, write_tree
 
 import deepmem
-from deepmem import Surrogate, UsageError, active, exact, refinement
+from deepmem import Surrogate, UsageError
 from deepmem.data.root import read_provenance, read_weights
 from deepmem.evaluation.report import report
+from deepmem.jobs import refinement
+from deepmem.jobs.audit import Audit
 from deepmem.physics.weights import engine
 from deepmem.physics.weights.hypothesis import hypothesis
 from deepmem.reporter import Reporter, Step
@@ -214,11 +216,12 @@ def test_single_events_that_are_far_off_hide_no_failure() -> None:
     def weight(value: np.ndarray) -> deepmem.Weight:
         return deepmem.Weight(value, 0.3 * value, np.zeros(200, np.int32))
 
-    audit = refinement._audit(weight(truth), weight(ratio))
-    assert abs(audit["bias"]["value"]) < 2 * audit["bias"]["error"]
-    assert refinement._failure(audit) is not None
-    honest = refinement._audit(weight(truth), weight(np.exp(rng.normal(0.0, 0.3, 200))))
-    assert refinement._failure(honest) is None
+    audit = Audit.of(weight(truth), weight(ratio))
+    assert audit.figures is not None
+    assert abs(audit.figures.bias.value) < 2 * audit.figures.bias.error
+    assert audit.failure is not None
+    honest = Audit.of(weight(truth), weight(np.exp(rng.normal(0.0, 0.3, 200))))
+    assert honest.failure is None
 
 
 def test_a_budget_takes_the_worst(
@@ -244,45 +247,59 @@ def test_a_time_is_spent_in_whole_batches(path: str, model: str, tmp_path: Path)
 
 
 class _Killed(Reporter):
-    """Stops the work after some batches."""
+    """Stops a stage of the work after some steps, or at its beginning."""
 
-    def __init__(self, after: int):
-        self._left = after
+    def __init__(self, stage: str, after: int = 0):
+        self._stage, self._left = stage, after
 
     @contextmanager
     def progress(self, what: str, total: int) -> Iterator[Step]:
         def step(done: int, note: str = "") -> None:
-            if what == "computing exactly":
+            if what == self._stage:
                 self._left -= 1
                 if self._left == 0:
                     raise KeyboardInterrupt
 
+        if what == self._stage and self._left == 0:
+            raise KeyboardInterrupt
         yield step
 
 
-def test_interrupted_and_called_again_gives_the_same(
-    path: str, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(exact, "CHUNK", 50)
-    arguments: dict[str, Any] = {"budget": 200, "audit": 20}
-    deepmem.refine([path], tmp_path / "whole.root", "drell_yan", model, **arguments)
-    out = tmp_path / "w.root"
-    with pytest.raises(KeyboardInterrupt):
-        deepmem.refine([path], out, "drell_yan", model, reporter=_Killed(2), **arguments)
+class _Unchanged(Reporter):
+    """Sees at the beginning of a stage that parts are as they were."""
+
+    def __init__(self, stage: str, parts: list[Path]):
+        self._stage, self._parts = stage, {part: part.stat().st_mtime_ns for part in parts}
+        self.seen = False
+
+    @contextmanager
+    def progress(self, what: str, total: int) -> Iterator[Step]:
+        if what == self._stage:
+            self.seen = True
+            assert {part: part.stat().st_mtime_ns for part in self._parts} == self._parts
+        yield lambda done, note="": None
+
+
+def _parts(output: Path) -> list[Path]:
+    return sorted(output.with_name(f".{output.name}.parts").glob("*.npz"))
+
+
+def test_interrupted_and_called_again_gives_the_same(path: str, model: str, tmp_path: Path) -> None:
+    settings = refinement.Settings(budget=200, audit=20, part=50)
+    whole, out = tmp_path / "whole.root", tmp_path / "w.root"
+    refinement.refine([path], whole, "drell_yan", model, settings)
+    nothing, some = _Killed("computing exactly"), _Killed("computing exactly", 2)
+    with pytest.raises(KeyboardInterrupt, match="no exact weight was finished"):
+        refinement.refine([path], out, "drell_yan", model, settings, reporter=nothing)
+    with pytest.raises(KeyboardInterrupt, match="100 exact weights are kept, the same command continues"):
+        refinement.refine([path], out, "drell_yan", model, settings, reporter=some)
     assert not out.exists()
-    parts = sorted((tmp_path / ".w.root.parts").glob("*.npz"))
+    parts = _parts(out)
     assert len(parts) == 2
-    changed = parts[0].stat().st_mtime_ns
-
-    class Unchanged(Reporter):
-        @contextmanager
-        def progress(self, what: str, total: int) -> Iterator[Step]:
-            if what == "auditing":
-                assert parts[0].stat().st_mtime_ns == changed
-            yield lambda done, note="": None
-
-    deepmem.refine([path], out, "drell_yan", model, reporter=Unchanged(), **arguments)
-    one, other = (read_weights(tmp_path / name, "weight_DY") for name in ("whole.root", "w.root"))
+    unchanged = _Unchanged("auditing", parts)
+    refinement.refine([path], out, "drell_yan", model, settings, reporter=unchanged)
+    assert unchanged.seen
+    one, other = (read_weights(file, "weight_DY") for file in (whole, out))
     for key in ("value", "error", "status", "source"):
         np.testing.assert_array_equal(getattr(one, key), getattr(other, key))
     assert not (tmp_path / ".w.root.parts").exists()
@@ -320,27 +337,21 @@ def test_a_wrong_call_says_what_is_wrong(
 
 
 def test_an_interrupted_training_computes_nothing_again(
-    path: str,
-    model: str,
-    trained: tuple[dict[str, Any], Path],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    path: str, model: str, trained: tuple[dict[str, Any], Path], tmp_path: Path
 ) -> None:
+    out = tmp_path / "w.root"
     call: dict[str, Any] = {
-        "events": [path], "output": tmp_path / "w.root", "process": "drell_yan", "model": model,
+        "events": [path], "output": out, "process": "drell_yan", "model": model,
         "config": trained[0] | {"epochs": 1, "members": 1, "split": [0.8, 0, 0.2]}, "budget": 50, "audit": 5,
         "learn": True, "output_model": tmp_path / "new.model",
     }  # fmt: skip
-
-    def interrupted(*_: Any, **__: Any) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(active, "train", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            deepmem.refine(**call)
-    monkeypatch.setattr(exact, "compute_chunk", interrupted)
-    assert deepmem.refine(**call)["learn"]["events"] == 45
+    with pytest.raises(KeyboardInterrupt):
+        deepmem.refine(**call, reporter=_Killed("training"))
+    parts = _parts(out)
+    assert len(parts) == 2  # the worst, and the audited
+    unchanged = _Unchanged("training", parts)
+    assert deepmem.refine(**call, reporter=unchanged)["learn"]["events"] == 45
+    assert unchanged.seen
     assert not (tmp_path / ".w.root.parts").exists()
 
 

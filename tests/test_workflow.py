@@ -15,10 +15,12 @@ import uproot
 from conftest import COLUMNS, EVENTS, WEIGHTS, configuration, write_configuration, write_tree
 
 import deepmem
-from deepmem import Surrogate, UsageError, workflow
+from deepmem import Surrogate, UsageError
 from deepmem.data.root import read_provenance, read_weights
 from deepmem.event import Weight
+from deepmem.jobs.demo import example
 from deepmem.physics.detector.entries import response
+from deepmem.reporter import Reporter
 
 
 def _arrays(path: str | Path) -> dict[str, np.ndarray]:
@@ -45,7 +47,7 @@ def test_a_run_leaves_everything_it_promises(trained: tuple[dict[str, Any], Path
     assert (folder / "run" / "training.png").read_bytes()[:4] == b"\x89PNG"
 
 
-class _Killed(workflow.Reporter):
+class _Killed(Reporter):
     """Stops the training after some epochs, as a signal would."""
 
     def __init__(self, after: int):
@@ -277,10 +279,10 @@ def test_compare_any_two_sets_of_weights(
 def test_the_example_configuration_is_the_shipped_one() -> None:
     root = Path(__file__).parent.parent
     shipped = json.loads((root / "input_files" / "input.json").read_text())
-    packaged = json.loads(Path(workflow.example("input.json")).read_text())
+    packaged = json.loads(Path(example("input.json")).read_text())
     assert shipped == packaged
     for key in ("input_paths", "output_paths"):
-        assert (root / shipped[key][0]).samefile(workflow.example(Path(shipped[key][0]).name))
+        assert (root / shipped[key][0]).samefile(example(Path(shipped[key][0]).name))
 
 
 def test_tensorboard_logs_or_says_what_to_install(small: Path, tmp_path: Path) -> None:
@@ -384,7 +386,7 @@ def test_a_guide_that_makes_no_sense_is_refused(
 def test_labels_with_neutrinos_bring_a_hint(
     process: str, hinted: bool, small: Path, tmp_path: Path, drell_yan: dict[str, np.ndarray]
 ) -> None:
-    class Told(workflow.Reporter):
+    class Told(Reporter):
         texts = ""
 
         def message(self, text: str) -> None:

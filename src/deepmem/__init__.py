@@ -6,17 +6,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from deepmem.active import refine
-    from deepmem.analysis import discriminate, likelihood
     from deepmem.config import Config
     from deepmem.data.root import Weights
     from deepmem.errors import DeepMEMError, UsageError
     from deepmem.evaluation.report import report
     from deepmem.event import Status, Weight
-    from deepmem.exact import compute
+    from deepmem.jobs.comparison import compare
+    from deepmem.jobs.discriminants import discriminate
+    from deepmem.jobs.exact import compute
+    from deepmem.jobs.learning import refine
+    from deepmem.jobs.likelihood import likelihood
+    from deepmem.jobs.prediction import predict
+    from deepmem.jobs.testing import test
+    from deepmem.jobs.training import train
     from deepmem.physics.amplitude import matrix_element, processes
     from deepmem.surrogate.model import Surrogate
-    from deepmem.workflow import compare, predict, test, train
 
 # Names are imported when they are first used: `deepmem --version` must not wait for JAX.
 _HOME = {
@@ -27,17 +31,17 @@ _HOME = {
     "UsageError": "errors",
     "Weight": "event",
     "Weights": "data.root",
-    "compare": "workflow",
-    "compute": "exact",
-    "discriminate": "analysis",
-    "likelihood": "analysis",
+    "compare": "jobs.comparison",
+    "compute": "jobs.exact",
+    "discriminate": "jobs.discriminants",
+    "likelihood": "jobs.likelihood",
     "matrix_element": "physics.amplitude",
-    "predict": "workflow",
+    "predict": "jobs.prediction",
     "processes": "physics.amplitude",
-    "refine": "active",
+    "refine": "jobs.learning",
     "report": "evaluation.report",
-    "test": "workflow",
-    "train": "workflow",
+    "test": "jobs.testing",
+    "train": "jobs.training",
 }
 
 __all__ = [

@@ -14,6 +14,10 @@ class UsageError(DeepMEMError, ValueError):
     """The call, the configuration or an input file is wrong; the command ends with status 2."""
 
 
+class Interrupted(KeyboardInterrupt):
+    """The user stopped what ran; says what is kept. The command ends with status 130."""
+
+
 class DeepMEMWarning(UserWarning):
     """A number is right, but perhaps not what was meant; commands print it as a warning."""
 

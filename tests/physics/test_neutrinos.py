@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import uproot
 
-from deepmem import exact
 from deepmem.event import Status
+from deepmem.jobs import exact, farm
 from deepmem.kinematics import dot
 from deepmem.physics import integrator, neutrinos, trials
 from deepmem.physics.errors import ParameterError
@@ -412,7 +412,7 @@ def test_files_bring_the_neutrinos_and_merge(tmp_path):
         parts.append(str(tmp_path / f"{start}.root"))
         exact.compute_files([str(path)], parts[-1], entries=(start, start + 2), **call)
     merged = tmp_path / "merged.root"
-    exact.merge(parts, merged)
+    farm.merge(parts, merged)
     found = exact.compute(events, "ttbar_2l", precision=0.1, neutrinos=True)["ttbar_2l"]
     with uproot.open(merged) as file:
         tree = file["deepmem"].arrays(library="np")

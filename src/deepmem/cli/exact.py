@@ -38,7 +38,7 @@ def compute(
     as_json: options.AsJson = False,
 ) -> None:
     """Write the exact weights of events into a ROOT file; called again, continues where it stopped."""
-    from deepmem import exact
+    from deepmem.jobs import exact
 
     result = exact.compute_files(
         events or (),
@@ -54,7 +54,7 @@ def compute(
         neutrinos=neutrinos,
         reporter=console.Console(),
         **values.settings(settings),
-    )
+    ).to_dict()
     console.show(result, as_json, console.print_weights)
 
 
@@ -68,9 +68,9 @@ def merge(
     as_json: options.AsJson = False,
 ) -> None:
     """Put the parts of a farm together, in the order of their entries."""
-    from deepmem import exact
+    from deepmem.jobs import farm
 
-    result = exact.merge(parts, output)
+    result = farm.merge(parts, output).to_dict()
     if as_json:
         console.print_json(result)
     else:

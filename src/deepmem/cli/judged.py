@@ -21,9 +21,9 @@ def compare(
     as_json: options.AsJson = False,
 ) -> None:
     """Figures for any two sets of weights of the same events."""
-    from deepmem import workflow
+    from deepmem.jobs import comparison
 
-    result = workflow.compare(
+    result = comparison.compare(
         truth, predicted, output,
         truth_name=truth_name, predicted_name=predicted_name, flagged=flagged, force=force,
     )  # fmt: skip
@@ -72,9 +72,9 @@ def discriminate(
     as_json: options.AsJson = False,
 ) -> None:
     """How well weights tell a signal from backgrounds: discriminant and ROC curves."""
-    from deepmem import analysis
+    from deepmem.jobs import discriminants
 
-    result = analysis.discriminate(
+    result = discriminants.discriminate(
         weights,
         signal,
         background,
@@ -114,9 +114,9 @@ def likelihood(
     as_json: options.AsJson = False,
 ) -> None:
     """The likelihood of a parameter from a scan of weights: minimum, interval, bias and pulls."""
-    from deepmem import analysis
+    from deepmem.jobs.likelihood import likelihood as scan
 
-    result = analysis.likelihood(
+    result = scan(
         weights,
         parameter,
         process=process,

@@ -25,9 +25,9 @@ def train(
 ) -> None:
     """Learn weights from events; keep the model of the lowest validation loss."""
     _check_mode("train", mode)
-    from deepmem import workflow
+    from deepmem.jobs import training
 
-    model = workflow.train(
+    model = training.train(
         inputfile,
         loader=loader,
         epochs=epochs,
@@ -54,9 +54,9 @@ def test(
 ) -> None:
     """Compare the model with the true weights of the test part."""
     _check_mode("test", mode)
-    from deepmem import workflow
+    from deepmem.jobs import testing
 
-    result = workflow.test(
+    result = testing.test(
         inputfile,
         loader=loader,
         device=values.device(device),
@@ -87,11 +87,11 @@ def predict(
     as_json: options.AsJson = False,
 ) -> None:
     """Write the weights of any number of events into a ROOT file, entry by entry."""
-    from deepmem import workflow
+    from deepmem.jobs import prediction
 
     if model is None and inputfile is None:
         inputfile = options.DEFAULT_INPUT
-    result = workflow.predict(
+    result = prediction.predict(
         events or (),
         output,
         model=model,
@@ -149,9 +149,9 @@ def refine(
     as_json: options.AsJson = False,
 ) -> None:
     """Learned weights, the ones with too large errors computed exactly, the others audited."""
-    from deepmem import active
+    from deepmem.jobs import learning
 
-    result = active.refine(
+    result = learning.refine(
         events or (), output, process, model,
         tolerance=tolerance, budget=budget, weight=weight, audit=audit,
         config=inputfile, precision=precision, calls=calls, seed=seed, pdf=pdf, keep=values.names(keep),
@@ -174,9 +174,9 @@ def demo(
     as_json: options.AsJson = False,
 ) -> None:
     """The whole workflow on built-in data; ends by saying where to look."""
-    from deepmem import workflow
+    from deepmem.jobs.demo import demo as run
 
-    result = workflow.demo(output, process=process, events=events, reporter=console.Console())
+    result = run(output, process=process, events=events, reporter=console.Console()).to_dict()
     if as_json:
         console.print_json(result)
         return

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -12,7 +14,7 @@ import typer
 
 from deepmem.cli import configuration, console, exact, judged, learned, options
 from deepmem.cli.usage import command_line
-from deepmem.errors import DeepMEMError, DeepMEMWarning, UsageError
+from deepmem.errors import DeepMEMError, DeepMEMWarning, Interrupted, UsageError
 
 app = typer.Typer(
     no_args_is_help=False,
@@ -24,8 +26,23 @@ _COMMANDS = (
     exact.processes, exact.generate, exact.cross_section, judged.compare, judged.discriminate,
     judged.likelihood, judged.report, configuration.config, learned.demo,
 )  # fmt: skip
+
+
+def _telling_what_is_kept(job: Callable[..., None]) -> Callable[..., None]:
+    """A command that says, where it is interrupted, what is kept; the parser would forget the text."""
+
+    @wraps(job)
+    def run(**arguments: Any) -> None:
+        try:
+            job(**arguments)
+        except Interrupted as stop:
+            _fail(stop, 130)
+
+    return run
+
+
 for _command in _COMMANDS:
-    app.command()(_command)
+    app.command()(_telling_what_is_kept(_command))
 
 
 @app.callback(invoke_without_command=True)
@@ -106,7 +123,7 @@ def _interrupted() -> NoReturn:
     sys.exit(130)
 
 
-def _fail(error: Exception, status: int, text: str | None = None) -> NoReturn:
+def _fail(error: BaseException, status: int, text: str | None = None) -> NoReturn:
     if options.switches.debug:
         import traceback
 

@@ -1,0 +1,314 @@
+"""How well weights tell a signal from backgrounds: D of each event, and ROC curves.
+
+Exact and learned weights are treated alike, on the same events, so that the difference between two curves is
+the learning's and nothing else's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deepmem.config import Config
+from deepmem.data.files import make_folder, write_text
+from deepmem.data.root import Source, Weights
+from deepmem.errors import UsageError
+from deepmem.evaluation import plots
+from deepmem.event import Status, Weight, worst
+from deepmem.jobs.combining import (
+    as_sentences,
+    concatenate,
+    count,
+    outside_training,
+    read_named,
+    refuse_other_hypotheses,
+    refuse_same_events,
+    status_sentences,
+    statuses_in_words,
+)
+from deepmem.jobs.roc import areas, roc
+from deepmem.jobs.visible import select, visible_cross_section
+
+_SURELY = 5.0  # standard errors
+
+
+def discriminate(
+    weights: Sequence[str | Path],
+    signal: str,
+    background: str | Sequence[str],
+    *,
+    kappa: Sequence[float] = (),
+    sigma_signal: float | None = None,
+    sigma_background: Sequence[float] = (),
+    selection: Mapping[str, Any] | None = None,
+    config: str | Path | Mapping[str, Any] | Config | None = None,
+    label: str | None = None,
+    learned: Sequence[str | Path] = (),
+    flagged: bool = False,
+    force: bool = False,
+    output: str | Path = "post",
+    seed: int = 1,
+) -> dict[str, Any]:
+    """How well weights tell a signal from one or several backgrounds.
+
+    D = (W_s/σ_s) / (W_s/σ_s + Σ_b κ_b W_b/σ_b), W_s and all W_b being 0 or one of them NaN: NaN, counted.
+    Weights that missed their precision (status 1) enter with their errors, which the bootstrap varies.
+
+    **Arguments:**
+
+    - `weights`: weight files with all the names; without `label` the first is of signal events and further
+      ones are of background events, and one alone has no ROC.
+    - `signal`, `background`: names of weights; `kappa`: κ of each background (1).
+    - `sigma_signal`, `sigma_background`: σ_vis in pb; else computed from each file's provenance within
+      `selection`, or that of `config`, which also brings the response where it is not a plain Gaussian.
+    - `label`: a branch of the files (`--keep`), not zero for signal.
+    - `learned`: files with learned weights of the same events, as many for each of `weights`.
+    - `flagged`: whether events outside a model's training range (status 4) enter; `force`: whether files
+      that say they are of other events, or of other hypotheses, are taken all the same.
+    - `output`: the folder for `discriminate.json`, `.png` and `discriminant.root`; `seed`, of the bootstrap.
+
+    **Returns** what `discriminate.json` holds: σ_vis, counts, AUC of each, and the AUC difference
+    exact − learned with its paired bootstrap error.
+
+    **Raises** `UsageError` for a wrong name, files of different events or hypotheses, or a σ_vis that cannot
+    be computed.
+    """
+    backgrounds = [background] if isinstance(background, str) else list(background)
+    names = [signal, *backgrounds]
+    if not backgrounds or len(set(names)) != len(names):
+        raise UsageError(f"name the signal and each background once, got {', '.join(names)}")
+    kappas = _one_each("kappa", kappa or [1.0], backgrounds)
+    sample = _sample([str(path) for path in weights], [str(path) for path in learned], names, label, force)
+    settings = Config.load(config or {}, need=())
+    cuts = selection if selection is not None else settings.selection
+    own = [sigma_signal, *_one_each("sigma_background", sigma_background or [None], backgrounds)]
+    sigma = {
+        name: visible_cross_section(sample.files[0], name, value, cuts, settings.response)
+        for name, value in zip(names, own, strict=True)
+    }
+    within = select(sample.files, signal, cuts, sample.events)
+    remarks = [*sample.remarks, *(text.rstrip(".") for each in sigma.values() for text in each.remarks)]
+    remarks += within.remarks
+    scale = {name: sigma[name].pb / k for name, k in zip(names, (1.0, *kappas), strict=True)}
+    d = {source: _discriminant(each, scale) for source, each in sample.weights.items()}
+    view = _view(sample, d, within.rows, flagged)
+    judgement = _judge(view, np.random.default_rng(seed))
+    remarks += _order_remarks(judgement.get("auc", {}))
+    statuses = sample.statuses
+    result = {
+        "title": f"{signal} against {' + '.join(backgrounds)}",
+        "signal": signal,
+        "background": backgrounds,
+        "kappa": kappas,
+        "sigma_vis": {name: each.to_dict() for name, each in sigma.items()},
+        "selection": cuts,
+        **view.counts(within.rows),
+        "both_weights_zero": sample.without_weight,
+        "statuses": statuses_in_words(statuses),
+        "remarks": remarks,
+        **judgement,
+    }
+    result["summary"] = [
+        *_summary(result), *status_sentences(statuses, flagged), *as_sentences(remarks)
+    ]  # fmt: skip
+    about = {
+        "command": "discriminate", "weights": sample.files, "sigma_vis": result["sigma_vis"], "kappa": kappas
+    }  # fmt: skip
+    return _write(Path(output), result, view, Weights(_branches(d), about))
+
+
+def _one_each(what: str, values: Sequence[Any], names: Sequence[str]) -> list[Any]:
+    if len(values) == 1:
+        return list(values) * len(names)
+    if len(values) != len(names):
+        raise UsageError(f"{what}: expected one value, or one for each of {', '.join(names)}")
+    return list(values)
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """Events with the weights of all names: `exact` and perhaps `learned`; `is_signal`, bool `[events]`,
+    where that is known."""
+
+    files: list[str]
+    weights: dict[str, dict[str, Weight]]
+    is_signal: np.ndarray | None
+    remarks: list[str]
+
+    @property
+    def events(self) -> int:
+        """How many there are."""
+        return len(next(iter(self.weights["exact"].values())))
+
+    @property
+    def statuses(self) -> dict[str, dict[str, np.ndarray]]:
+        """How many events have each status, `[statuses]`, by source and name."""
+        return {
+            source: {name: count([weight]) for name, weight in each.items()}
+            for source, each in self.weights.items()
+        }
+
+    @property
+    def without_weight(self) -> int:
+        """How many events have exact weights of 0 only."""
+        return int(np.logical_and.reduce([each.value == 0 for each in self.weights["exact"].values()]).sum())
+
+
+def _sample(
+    files: list[str], learned: list[str], names: Sequence[str], label: str | None, force: bool
+) -> _Sample:
+    """Read weight files. **Raises** `UsageError` where they may not be combined."""
+    if not files:
+        raise UsageError("no weights: name at least one weight file")
+    exact = [read_named([path], names) for path in files]
+    groups = _groups(files, learned)
+    guesses = [read_named(group, names) for group in groups]
+    for path, one, other in zip(files, exact, guesses, strict=False):
+        events, others = len(one[names[0]]), len(other[names[0]])
+        if events != others:
+            raise UsageError(
+                f"{path} has {events} entries and the learned weights {others}: "
+                "they must be of the same events, file by file"
+            )
+    remarks = refuse_other_hypotheses(files, groups, names, force)
+    remarks += refuse_same_events(files, force) if label is None else []
+    is_signal = _classes(files, label, [len(each[names[0]]) for each in exact])
+    weights = {"exact": concatenate(exact)}
+    if guesses:
+        weights["learned"] = concatenate(guesses)
+    return _Sample(files, weights, is_signal, remarks)
+
+
+def _groups(files: Sequence[str], learned: Sequence[str]) -> list[Sequence[str]]:
+    """The learned files that belong to each file of exact weights."""
+    if len(learned) % len(files):
+        raise UsageError(
+            f"{len(learned)} learned files for {len(files)} of exact weights: as many are needed for each"
+        )
+    each = len(learned) // len(files)
+    return [learned[i : i + each] for i in range(0, len(learned), each)] if each else []
+
+
+def _classes(files: Sequence[str], label: str | None, lengths: Sequence[int]) -> np.ndarray | None:
+    if label is not None:
+        source = Source(files, None, [label])
+        return source.read(0, source.num_entries)[:, 0] != 0
+    if len(files) == 1:
+        return None
+    return np.arange(sum(lengths)) < lengths[0]
+
+
+def _discriminant(weights: Mapping[str, Weight], scale: Mapping[str, float]) -> Weight:
+    """D of each event with its error from independent errors of the weights, and the worst status.
+
+    **Arguments:** `weights`, the signal's first; `scale` that each is divided by.
+    """
+    value = np.array([weight.value / scale[name] for name, weight in weights.items()])
+    error = np.array([weight.error / scale[name] for name, weight in weights.items()])
+    signal, background = value[0], value[1:].sum(axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        d = signal / (signal + background)
+        noise = np.hypot(background * error[0], signal * np.sqrt((error[1:] ** 2).sum(axis=0)))
+        uncertainty = noise / (signal + background) ** 2
+    return Weight(d, uncertainty, worst(*(weight.status for weight in weights.values())))
+
+
+def _branches(d: Mapping[str, Weight]) -> dict[str, Weight]:
+    return {"D" if source == "exact" else "D_learned": weight for source, weight in d.items()}
+
+
+@dataclass(frozen=True)
+class _View:
+    """What is compared: `usable` events, bool `[events]`; of these, by source, D and its noise, which is
+    not 0 where a weight missed its precision; and which are signal."""
+
+    usable: np.ndarray
+    values: dict[str, np.ndarray]
+    noise: dict[str, np.ndarray]
+    is_signal: np.ndarray | None
+
+    def counts(self, within: np.ndarray) -> dict[str, int]:
+        """How many events enter, and how many do not; `within` the selection, bool `[events]`."""
+        return {
+            "events": len(self.usable),
+            "outside_selection": int((~within).sum()),
+            "without_discriminant": int((~self.usable & within).sum()),
+        }
+
+
+def _view(sample: _Sample, d: Mapping[str, Weight], within: np.ndarray, take_flagged: bool) -> _View:
+    values = {
+        source: weight.value
+        if take_flagged
+        else np.where(outside_training(sample.weights[source].values()), np.nan, weight.value)
+        for source, weight in d.items()
+    }
+    usable = np.logical_and.reduce([within, *(np.isfinite(each) for each in values.values())])
+    noise = {
+        source: np.where(weight.status == Status.PRECISION, np.nan_to_num(weight.error), 0.0)[usable]
+        for source, weight in d.items()
+    }
+    classes = None if sample.is_signal is None else sample.is_signal[usable]
+    return _View(usable, {source: each[usable] for source, each in values.items()}, noise, classes)
+
+
+def _judge(view: _View, rng: np.random.Generator) -> dict[str, Any]:
+    """AUC of each set of weights. **Raises** `UsageError` where all events are of one class."""
+    classes = view.is_signal
+    if classes is None:
+        return {
+            "remark": "a ROC needs labels: give --label BRANCH, or one file of signal and one of background "
+            "events"
+        }
+    if classes.all() or not classes.any():
+        raise UsageError("all events with a discriminant are of one class: a ROC needs both")
+    numbers = {"signal_events": int(classes.sum()), "background_events": int((~classes).sum())}
+    return numbers | areas(view.values, view.noise, classes, rng)
+
+
+def _order_remarks(auc: Mapping[str, Mapping[str, float]]) -> list[str]:
+    return [
+        f"the {source} weights call background what is called signal: are the files (or labels) of "
+        "signal and background in the right order?"
+        for source, area in auc.items()
+        if area["value"] + _SURELY * area["error"] < 0.5
+    ]
+
+
+def _summary(result: Mapping[str, Any]) -> list[str]:
+    sentences = [
+        f"{result['events']:,} events, {result['without_discriminant']:,} of them without a discriminant "
+        f"({result['both_weights_zero']:,} because all weights are 0)."
+    ]
+    if result["outside_selection"]:
+        sentences.append(f"{result['outside_selection']:,} events outside the selection are left out.")
+    if "auc" not in result:
+        return [*sentences, *as_sentences([result["remark"]])]
+    auc = ", ".join(f"{k} {v['value']:.4f} ± {v['error']:.4f}" for k, v in result["auc"].items())
+    sentences.append(f"AUC: {auc}.")
+    if difference := result.get("auc_exact_minus_learned"):
+        sentences.append(
+            f"AUC exact − learned on the same events: {difference['value']:+.5f} ± {difference['error']:.5f}."
+        )
+    return sentences
+
+
+def _write(folder: Path, result: dict[str, Any], view: _View, d: Weights) -> dict[str, Any]:
+    """Write figure, discriminants and numbers; **returns** what `discriminate.json` holds."""
+    make_folder(folder)
+    curves: dict[str, tuple[np.ndarray, np.ndarray, str]] = {}
+    for source, auc in result.get("auc", {}).items():
+        assert view.is_signal is not None
+        text = f"{source}: AUC {auc['value']:.4f} ± {auc['error']:.4f}"
+        curves[source] = (*roc(view.values[source], view.is_signal), text)
+    plots.discriminant(folder / "discriminate.png", view.values, view.is_signal, curves)
+    caption = "Distribution of D" + (", and signal kept against background kept." if curves else ".")
+    result["figures"] = [{"file": "discriminate.png", "caption": caption}]
+    d.to_root(folder / "discriminant.root")
+    result["output"] = str(folder)
+    write_text(folder / "discriminate.json", json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+    return result

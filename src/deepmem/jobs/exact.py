@@ -1,0 +1,211 @@
+"""Exact weights of events in memory and in files.
+
+Entries of files are computed part by part, and each is kept as soon as it is done: called again with the same
+arguments, a call continues. The random points of an event come from its entry number in its run of files, so
+neither parts, nor farms, nor interruptions change a weight."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deepmem.columns import Ranges, check_column_names
+from deepmem.config import Config
+from deepmem.data.files import check_writable, owned
+from deepmem.data.identity import EventHashes
+from deepmem.data.root import Source, Weights, write_weights
+from deepmem.data.table import as_table
+from deepmem.errors import DeepMEMError, Interrupted, UsageError
+from deepmem.jobs.parts import Parts
+from deepmem.jobs.tallies import Tally, Written
+from deepmem.jobs.tasks import Task, gev_factors, histograms, hypotheses
+from deepmem.physics.processes import known_columns
+from deepmem.reporter import Reporter
+
+_READ_AT_ONCE = 100_000  # entries
+
+
+def compute(
+    events: Any,
+    process: str | Sequence[str] = "drell_yan",
+    precision: float = 0.01,
+    *,
+    calls: int | None = None,
+    seed: int = 0,
+    pdf: str | None = None,
+    response: Mapping[str, Any] | None = None,
+    neutrinos: bool = False,
+    **parameters: Any,
+) -> Weights:
+    """The exact weights of events under one or several hypotheses.
+
+    **Arguments:** `events`, a dict of arrays, a structured array or awkward records with the process's
+    columns, in GeV; `process`, one name of the menu or several; `precision`, relative error at which an event
+    stops; `calls`, evaluations per event at most; `seed`; `pdf`, a set's name or the path of a grid;
+    `response`, transfer functions by particle class; `neutrinos`, whether weights of processes with neutrinos
+    bring `.neutrinos`, their momenta averaged over the integral; `parameters`, as `deepmem.processes()` lists
+    them: `MZ=91.0`, or `MZ=[90.7, 91.2]` for a scan that shares points.
+
+    **Returns** `Weights`: per process (and value of a scan) value, absolute error and status of each event.
+
+    **Raises** `UsageError` for an unknown name, a missing column, or a grid that is not found.
+    """
+    alphas = hypotheses(process, parameters, pdf=pdf, response=response)
+    task = Task(alphas, precision, calls, seed, neutrinos)
+    weights = task.compute(events)
+    hashes = EventHashes(task.columns)
+    hashes.add(as_table(events, task.columns))
+    return Weights(weights, task.describe() | {"events": hashes.to_dict()})
+
+
+def compute_files(
+    events: Sequence[str],
+    output: str | Path,
+    process: Sequence[str],
+    *,
+    config: str | Path | Mapping[str, Any] | Config | None = None,
+    precision: float = 0.01,
+    calls: int | None = None,
+    seed: int = 0,
+    pdf: str | None = None,
+    entries: tuple[int, int] | None = None,
+    keep: Sequence[str] = (),
+    neutrinos: bool = False,
+    part: int | None = None,
+    reporter: Reporter | None = None,
+    **parameters: Any,
+) -> Written:
+    """Write the exact weights of events in files, entry by entry; continue where an interrupted call stopped.
+
+    **Arguments:** `events`, files, globs, `path:tree` or addresses (none: the configuration's `input_paths`);
+    `config`, for paths, tree, unit, `column_names` and `response`; `entries`, the part [A, B) of the run of
+    entries to compute (a farm: see `farm.merge`); `keep`, branches to copy along; `part`, how many events are
+    kept together as they are done (it follows from the processes; no weight depends on it); the rest as for
+    `compute`.
+
+    **Raises** `UsageError` where a file, a name or a column is wrong, angles are in degrees, or the output
+    cannot be written; `Interrupted`, which says what is kept, where the user stops it.
+    """
+    reporter = reporter or Reporter()
+    settings = Config.load(config or {}, need=())
+    alphas = hypotheses(process, parameters, pdf=pdf, response=settings.response)
+    task = Task(alphas, precision, calls, seed, neutrinos)
+    check_column_names(settings.column_names, known_columns())
+    branches = [settings.column_names.get(column, column) for column in task.columns]
+    source = Source(events or settings.input_paths or _no_events(), settings.input_tree, branches, keep)
+    source.refuse_as_output(output, config, pdf, *histograms(settings.response))
+    run = _run(source, entries, task, settings)
+    task.load_densities()
+    check_writable(output)
+    description = task.describe()
+    with owned(output, _doing("compute", process, parameters)):
+        about = description | {
+            "inputs": source.provenance(),
+            "entries": [run.start, run.stop],
+            "events": _identity(run, task.columns, reporter),
+            "unit": settings.unit,
+            "column_names": dict(settings.column_names),
+            **({"neutrinos": True} if neutrinos else {}),
+        }
+        parts = Parts(Path(output), about, part or task.part)
+        try:
+            _compute_parts(task, run, parts, description, reporter)
+        except KeyboardInterrupt:
+            raise Interrupted(_interruption(run, parts)) from None
+        written = _write(task, run, parts, output, about)
+        source.refuse_changes()
+        parts.remove()
+        if others := parts.others():
+            reporter.message(
+                f"{others} other interrupted call(s) with this output have parts in {parts.folder}"
+            )
+    return written
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Entries [start, stop) of files; `factors` `[columns]` make GeV of what they hold."""
+
+    source: Source
+    start: int
+    stop: int
+    factors: np.ndarray
+
+    def bounds(self, size: int) -> Iterator[tuple[int, int]]:
+        """Where each part of so many entries begins and ends."""
+        return ((at, min(at + size, self.stop)) for at in range(self.start, self.stop, size))
+
+
+def _run(source: Source, entries: tuple[int, int] | None, task: Task, settings: Config) -> _Run:
+    start, stop = entries or (0, source.num_entries)
+    if not 0 <= start < stop <= source.num_entries:
+        raise UsageError(
+            f"--entries {start}:{stop}: expected a part of the {source.num_entries} entries there are"
+        )
+    return _Run(source, start, stop, gev_factors(task.columns, settings.unit))
+
+
+def _no_events() -> Sequence[str]:
+    raise UsageError("no events: name at least one ROOT file")
+
+
+def _doing(command: str, process: Sequence[str], parameters: Mapping[str, Any]) -> str:
+    settings = ", ".join(f"{name}={value}" for name, value in parameters.items())
+    return f"{command} {', '.join(process)}{' with ' * bool(settings)}{settings}"
+
+
+def _identity(run: _Run, columns: Sequence[str], reporter: Reporter) -> dict[str, Any]:
+    """The identity of the events; what looks wrong in all of them is told, or refused, before the work."""
+    hashes, ranges = EventHashes(run.source.columns), Ranges(columns)
+    for low, high in run.source.boundaries(run.start, run.stop, _READ_AT_ONCE):
+        table = run.source.read(low, high)
+        hashes.add(table)
+        ranges.add(table * run.factors)
+    ranges.refuse()
+    for text in ranges.problems():
+        reporter.warning(text)
+    return hashes.to_dict()
+
+
+def _compute_parts(
+    task: Task, run: _Run, parts: Parts, description: Mapping[str, Any], reporter: Reporter
+) -> None:
+    """Compute the parts that are not there yet. **Raises** `DeepMEMError` where a grid changes meanwhile."""
+    bounds = list(run.bounds(parts.size))
+    done = sum(parts.has(begin) for begin, _ in bounds)
+    if done:
+        reporter.message(f"continuing: {done} of {len(bounds)} parts are there from an earlier call")
+    with reporter.progress(f"computing {', '.join(task.names)}", run.stop - run.start) as step:
+        for begin, end in bounds:
+            if not parts.has(begin):
+                table = run.source.read(begin, end) * run.factors
+                weights = task.compute_table(table, np.arange(begin, end))
+                run.source.refuse_changes()
+                if task.describe() != description:
+                    raise DeepMEMError("a density grid was changed while it was used: start again")
+                parts.save(begin, weights)
+            step(end - begin)
+
+
+def _interruption(run: _Run, parts: Parts) -> str:
+    """What an interruption leaves, in words."""
+    total = f"{run.stop - run.start:,}"
+    if not (events := parts.events()):
+        return f"interrupted; none of {total} events was finished, nothing is kept"
+    return f"interrupted; {events:,} of {total} events are kept, the same command continues"
+
+
+def _write(task: Task, run: _Run, parts: Parts, output: str | Path, about: dict[str, Any]) -> Written:
+    tally, kept = Tally(task.names), run.source.kept_types
+    with write_weights(
+        output, task.names, about, kept=kept, with_neutrinos=task.names_with_neutrinos
+    ) as writer:
+        for begin, end in run.bounds(parts.size):
+            weights = parts.load(begin, task.names)
+            writer.append(weights, run.source.read_kept(begin, end))
+            tally.add(weights)
+    return Written(run.stop - run.start, str(output), tally)

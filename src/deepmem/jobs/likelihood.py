@@ -1,0 +1,288 @@
+"""The likelihood of a parameter, from weights computed for several values of it.
+
+Exact and learned weights are treated alike, on the same events, so that the difference between two curves is
+the learning's and nothing else's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deepmem.config import Config
+from deepmem.data.files import make_folder, write_text
+from deepmem.data.provenance import scanned
+from deepmem.data.root import read_provenance, scan_name
+from deepmem.errors import UsageError, nearest
+from deepmem.evaluation import plots
+from deepmem.evaluation.sums import log_weight
+from deepmem.event import Status, Weight
+from deepmem.jobs.combining import (
+    as_sentences,
+    count,
+    read_named,
+    refuse_other_hypotheses,
+    status_sentences,
+    statuses_in_words,
+)
+from deepmem.jobs.intervals import Interval, pseudo_experiments
+from deepmem.jobs.visible import cross_section_arguments, select
+from deepmem.physics.constants import Parameters, parameters
+from deepmem.physics.processes import find_process
+from deepmem.physics.weights.leading_order import BATCH, cross_section
+from deepmem.physics.weights.sampling import default_masses
+
+
+def likelihood(
+    weights: str | Path,
+    parameter: str,
+    *,
+    process: str | None = None,
+    learned: str | Path | None = None,
+    flagged: bool = False,
+    force: bool = False,
+    selection: Mapping[str, Any] | None = None,
+    config: str | Path | Mapping[str, Any] | Config | None = None,
+    normalise: bool = True,
+    points: int = 16 * BATCH,
+    samples: int = 0,
+    true: float | None = None,
+    output: str | Path = "post",
+    seed: int = 1,
+) -> dict[str, Any]:
+    """The likelihood of a parameter, from weights computed for several values of it.
+
+    −2 log L(θ) = −2 Σ_i [log W_i(θ) + ε_i²(θ)/2 − log σ_vis(θ)], ε the relative error of an exact weight,
+    whose logarithm its noise biases by −ε²/2 (learned ones are taken as they are). A cubic spline through the
+    values (a parabola through three) gives the minimum and the interval where it rises by 1. σ_vis has the
+    same random points for all θ, and log σ_vis is smoothed by a parabola.
+
+    **Arguments:**
+
+    - `weights`: a file of `deepmem compute --set PARAMETER=FIRST:LAST:STEP`; `process`, where it has several;
+      `learned`: learned weights of the same events under the same names; `flagged`, `force`, as for
+      `discriminate`.
+    - `selection`, `config`: as for `discriminate`; `normalise=False` leaves σ_vis out, which biases θ unless
+      σ_vis does not depend on it; `points` of σ_vis.
+    - `samples`: that many disjoint random subsamples are pseudo-experiments, whose bias and pull width are
+      given with respect to `true`, or to the exact minimum of all events; `seed`, of their choice.
+    - `output`: the folder for `likelihood.json` and `likelihood.png`.
+
+    **Raises** `UsageError` where the file is not a scan of the parameter, or no event has all weights.
+    """
+    settings = Config.load(config or {}, need=())
+    scan = _Scan.of(str(weights), parameter, process)
+    sample = _sample(scan, None if learned is None else str(learned), flagged, force)
+    cuts = selection if selection is not None else settings.selection
+    within = select([scan.path], scan.names[0], cuts, len(sample.usable))
+    usable, remarks = sample.usable & within.rows, sample.remarks + within.remarks
+    if not usable.any():
+        raise UsageError(f"no event within the selection {cuts} has a positive weight for each {parameter}")
+    sigma = _Normalisation.of(scan, cuts, settings.response, points) if normalise else None
+    remarks += [] if sigma is None else sigma.remarks
+    log_sigma = 0.0 if sigma is None else sigma.log
+    terms = {source: -2 * (each[usable] - log_sigma) for source, each in sample.logs.items()}
+    fits = {source: Interval(scan.values, each.sum(axis=0)) for source, each in terms.items()}
+    statuses = {source: {scan.process: count(each.values())} for source, each in sample.weights.items()}
+    result: dict[str, Any] = {
+        "title": f"Likelihood of {parameter} ({scan.process})",
+        "parameter": parameter,
+        "process": scan.process,
+        "values": scan.values.tolist(),
+        "events": int(usable.sum()),
+        "outside_selection": int((~within.rows).sum()),
+        "left_out": int((~usable & within.rows).sum()),
+        "selection": cuts,
+        "sigma_vis": None if sigma is None else sigma.to_dict(),
+        "minus_2_delta_log_L": {source: fit.points.tolist() for source, fit in fits.items()},
+        "interval_68": {source: fit.to_dict() for source, fit in fits.items()},
+        "statuses": statuses_in_words(statuses),
+        "remarks": remarks,
+    }
+    if not normalise:
+        result["remark"] = "not normalised to σ_vis: biased where σ_vis depends on the parameter"
+    if samples:
+        result["pseudo_experiments"] = pseudo_experiments(
+            terms, scan.values, samples, true, fits["exact"].best, seed
+        )
+    result["summary"] = [
+        *_summary(result, fits), *status_sentences(statuses, flagged), *as_sentences(remarks)
+    ]  # fmt: skip
+    return _write(Path(output), result, scan, fits)
+
+
+@dataclass(frozen=True)
+class _Scan:
+    """A file with the weights of a process for several values of a parameter, rising."""
+
+    path: str
+    process: str
+    parameter: str
+    values: np.ndarray
+
+    @classmethod
+    def of(cls, path: str, parameter: str, process: str | None) -> _Scan:
+        """What a file holds. **Raises** `UsageError` where it is no scan of the parameter, or too short."""
+        entries = read_provenance(path).get("hypotheses", [])
+        scans = [(entry["process"], *scan) for entry in entries if (scan := scanned(entry)) is not None]
+        matches = [each for each in scans if each[1] == parameter and process in (None, each[0])]
+        if not matches:
+            raise UsageError(
+                f"{path} is not a scan of {parameter!r}{nearest(parameter, [name for _, name, _ in scans])}"
+                + (f" for {process!r}" if process else "")
+                + f"; it has scans of {', '.join(f'{n} ({p})' for p, n, _ in scans) or 'nothing'}. Make one "
+                "with 'deepmem compute --set NAME=FIRST:LAST:STEP'"
+            )
+        if len(matches) > 1:
+            there = ", ".join(name for name, *_ in matches)
+            raise UsageError(f"{path} has scans of {parameter} for {there}: say which one (--process)")
+        name, _, values = matches[0]
+        if len(values) < 3:
+            raise UsageError(f"{path} has {len(values)} value(s) of {parameter}: three at least are needed")
+        return cls(path, name, parameter, np.sort(values))
+
+    @property
+    def names(self) -> list[str]:
+        """What the weights are called."""
+        return [scan_name(self.process, self.parameter, value) for value in self.values]
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """The weights of a scan by source, `exact` and perhaps `learned`, their `logs` `[events, values]`, and
+    which events have all of them, bool `[events]`."""
+
+    weights: dict[str, dict[str, Weight]]
+    logs: dict[str, np.ndarray]
+    usable: np.ndarray
+    remarks: list[str]
+
+
+def _sample(scan: _Scan, learned: str | None, take_flagged: bool, force: bool) -> _Sample:
+    """Read the weights of a scan. **Raises** `UsageError` where no event has all of them."""
+    weights = {"exact": read_named([scan.path], scan.names)}
+    logs = {"exact": _logs(weights["exact"], True, take_flagged)}
+    remarks: list[str] = []
+    if learned is not None:
+        weights["learned"] = read_named([learned], scan.names)
+        logs["learned"] = _logs(weights["learned"], False, take_flagged)
+        if logs["learned"].shape != logs["exact"].shape:
+            raise UsageError(
+                f"{scan.path} has {len(logs['exact'])} entries and {learned} {len(logs['learned'])}: "
+                "they must be of the same events"
+            )
+        remarks = refuse_other_hypotheses([scan.path], [[learned]], scan.names, force)
+    usable = np.logical_and.reduce([np.isfinite(each).all(axis=1) for each in logs.values()])
+    if not usable.any():
+        raise UsageError(f"no event has a positive weight for every value of {scan.parameter}")
+    return _Sample(weights, logs, usable, remarks)
+
+
+def _logs(weights: Mapping[str, Weight], noisy: bool, take_flagged: bool) -> np.ndarray:
+    """log W, `[events, values]`; NaN where a weight cannot be relied on at all, or is flagged.
+
+    Noise of an integration is corrected for; the error of a learned weight is none: it is what the network
+    does not know, the same each time.
+    """
+    lost = [Status.NO_SOLUTION, Status.BAD_INPUT, Status.BELOW_GRID]
+    lost += [] if take_flagged else [Status.OUTSIDE_TRAINING]
+    columns = []
+    for weight in weights.values():
+        corrected, variance = log_weight(weight)
+        columns.append(
+            np.where(np.isin(weight.status, lost), np.nan, corrected - (0 if noisy else variance / 2))
+        )
+    return np.stack(columns, axis=1)
+
+
+@dataclass(frozen=True)
+class _Normalisation:
+    """log σ_vis (in pb) of each value, `[values]`, smoothed; the relative error of each, and how far
+    smoothing moved one at most."""
+
+    log: np.ndarray
+    relative_error: float
+    largest_change: float
+    remarks: list[str]
+
+    @classmethod
+    def of(
+        cls,
+        scan: _Scan,
+        cuts: Mapping[str, Any] | None,
+        response: Mapping[str, Any] | None,
+        points: int,
+    ) -> _Normalisation:
+        """σ_vis within cuts. **Raises** `UsageError` where the file does not say enough to compute it."""
+        arguments = dict(cross_section_arguments(scan.path, scan.process, response).settings)
+        if not cuts:  # one range for all values: what is selected does not depend on the hypothesis
+            arguments["mass"] = _common_masses(scan, arguments)
+        sigmas = [
+            cross_section(
+                scan.process, cuts, seed=1, points=points, **arguments, **{scan.parameter: float(value)}
+            )
+            for value in scan.values
+        ]
+        texts = dict.fromkeys(text for each in sigmas for text in each.remarks())
+        raw = np.log([each.visible for each in sigmas])
+        x = scan.values - scan.values.mean()
+        log = np.polyval(np.polyfit(x, raw, 2), x)
+        return cls(
+            log,
+            sigmas[0].visible_error / sigmas[0].visible,
+            float(np.abs(raw - log).max()),
+            [f"σ_vis: {text.rstrip('.')}" for text in texts],
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON."""
+        return {
+            "pb": np.exp(self.log).tolist(),
+            "relative_error_of_each": self.relative_error,
+            "largest_change_by_smoothing": self.largest_change,
+        }
+
+
+def _common_masses(scan: _Scan, arguments: Mapping[str, Any]) -> tuple[float, float]:
+    """The true masses, in GeV, that the σ of all values of a parameter are of."""
+    theory = {key: value for key, value in arguments.items() if key in Parameters._fields}
+    ranges = [
+        default_masses(find_process(scan.process), parameters(**theory | {scan.parameter: float(value)}))
+        for value in scan.values
+    ]
+    return min(low for low, _ in ranges), max(high for _, high in ranges)
+
+
+def _summary(result: Mapping[str, Any], fits: Mapping[str, Interval]) -> list[str]:
+    sentences = [f"{result['events']:,} events; {result['left_out']:,} without all weights are left out."]
+    if result["outside_selection"]:
+        sentences.append(f"{result['outside_selection']:,} outside the selection are left out, too.")
+    for source, fit in fits.items():
+        edge = "" if fit.inside else " The minimum lies at the edge: scan further."
+        sentences.append(f"{result['parameter']}, {source}: {fit} (68 %).{edge}")
+    if "remark" in result:
+        sentences += as_sentences([result["remark"]])
+    experiments = result.get("pseudo_experiments", {})
+    for source in ("exact", "learned"):
+        if source in experiments:
+            f = experiments[source]
+            sentences.append(
+                f"{experiments['samples']} {experiments['kind']}, {source}: bias {f['bias']:+.2g} ± "
+                f"{f['bias_error']:.1g}, pull width {f['pull_width']:.2f} ± {f['pull_width_error']:.2f}."
+            )
+    return sentences
+
+
+def _write(folder: Path, result: dict[str, Any], scan: _Scan, fits: Mapping[str, Interval]) -> dict[str, Any]:
+    """Write figure and numbers; **returns** what `likelihood.json` holds."""
+    make_folder(folder)
+    curves = {source: (fit.curve, fit.points, f"{source}: {fit}") for source, fit in fits.items()}
+    plots.likelihood_scan(folder / "likelihood.png", scan.parameter, scan.values, curves)
+    result["figures"] = [{"file": "likelihood.png", "caption": f"−2Δ log L of {result['events']:,} events."}]
+    result["output"] = str(folder)
+    write_text(folder / "likelihood.json", json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+    return result

@@ -1,0 +1,137 @@
+"""Predict: learned weights of any number of events, streamed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deepmem.columns import Ranges
+from deepmem.config import Config
+from deepmem.data.files import check_writable
+from deepmem.data.identity import EventHashes
+from deepmem.data.loaders import ahead
+from deepmem.data.root import Source, write_weights
+from deepmem.errors import UsageError
+from deepmem.jobs.devices import on_device
+from deepmem.jobs.models import model_of
+from deepmem.jobs.tallies import Tally, Written
+from deepmem.jobs.tasks import gev_factors
+from deepmem.reporter import Reporter
+from deepmem.surrogate.calibration import Comparison
+from deepmem.surrogate.model import Surrogate
+
+
+def predict(
+    events: Sequence[str],
+    output: str | Path,
+    *,
+    model: str | Path | None = None,
+    config: str | Path | Mapping[str, Any] | Config | None = None,
+    tree: str | None = None,
+    keep: Sequence[str] = (),
+    chunk_entries: int = 100_000,
+    device: int | None = None,
+    at: Mapping[str, float] | None = None,
+    reporter: Reporter | None = None,
+) -> dict[str, Any]:
+    """Write a weight file for any number of events, streamed, entry by entry in their order.
+
+    **Arguments:** `events`, files, globs, `path:tree` or addresses (none: the configuration's
+    `input_paths`); `model` or `config`; `keep`, branches to copy along; `at`, a value of the parameter in
+    which the model's weights are a scan: the weight there is written instead.
+
+    **Returns** counts by status and the path.
+
+    **Raises** `UsageError` where a file, the model or a column is wrong, or the output cannot be written.
+    """
+    reporter = reporter or Reporter()
+    if (model is None) == (config is None):
+        raise UsageError(
+            "predict needs either a model (--model) or a configuration (--inputfile), and not both"
+        )
+    original = config
+    if config is not None:
+        config = Config.load(config, device=device)
+        model = config.model_to_load
+        device = config.device
+        tree = tree or config.input_tree
+        chunk_entries = config.chunk_entries
+        events = events or config.input_paths
+    if not events:
+        raise UsageError("no events: name at least one ROOT file")
+    with on_device(device):
+        surrogate = model_of(config) if isinstance(config, Config) else Surrogate.load(str(model))
+        source = Source(events, tree, surrogate.columns, keep)
+        source.refuse_as_output(output, model, original)
+        check_writable(output)
+        prediction = _write(surrogate, source, output, at, chunk_entries, reporter)
+    sample = None if prediction.sample is None else _tell(prediction.sample, reporter)
+    return prediction.written.to_dict() | {"sample": sample}
+
+
+@dataclass(frozen=True)
+class _Prediction:
+    """A file of learned weights; `sample`, how its events compare with those learned from, where known."""
+
+    written: Written
+    sample: Comparison | None
+
+
+def _write(
+    surrogate: Surrogate,
+    source: Source,
+    output: str | Path,
+    at: Mapping[str, float] | None,
+    chunk_entries: int,
+    reporter: Reporter,
+) -> _Prediction:
+    """Read, predict and write chunk by chunk."""
+    provenance = surrogate.provenance("predict") | {"inputs": source.provenance()}
+    hashes, ranges = EventHashes(surrogate.columns), Ranges(surrogate.columns)
+    factors = gev_factors(surrogate.columns, surrogate.unit)
+    names = surrogate.weights if at is None else tuple(surrogate.at({}, at))
+    tally, test = Tally(names), surrogate.sample_test()
+    bounds = source.boundaries(0, source.num_entries, chunk_entries)
+    with (
+        write_weights(output, names, provenance, kept=source.kept_types) as writer,
+        reporter.progress("predicting", source.num_entries) as step,
+    ):
+        for table, kept in ahead(_with_kept(source, bounds)):
+            ranges.add(table * factors)
+            hashes.add(table)
+            weights = surrogate.predict_and_test(table, test)
+            weights = weights if at is None else surrogate.at(weights, at)
+            writer.append(weights, kept)
+            tally.add(weights)
+            step(len(table))
+        for text in ranges.problems():
+            reporter.warning(text)
+        source.refuse_changes()
+        provenance["events"] = hashes.to_dict()
+    written = Written(source.num_entries, str(output), tally)
+    return _Prediction(written, None if test is None else test.result())
+
+
+def _with_kept(
+    source: Source, bounds: Sequence[tuple[int, int]]
+) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+    """The model's columns and the branches to keep, chunk by chunk."""
+    for start, stop in bounds:
+        yield source.read(start, stop), source.read_kept(start, stop)
+
+
+def _tell(sample: Comparison, reporter: Reporter) -> dict[str, Any]:
+    """One line on whether these events are like those learned from; **returns** the same as JSON."""
+    what = f"{sample.events:,} of these events against the training part: "
+    if sample.differs:
+        reporter.warning(
+            f"{what}they differ, most in {sample.where!r} (probability {sample.probability:.1g}). Errors "
+            "were calibrated for events like the training part's: check some with 'deepmem refine'"
+        )
+    elif sample.events:
+        reporter.message(f"{what}no difference seen (probability {sample.probability:.2g})")
+    return {"differs": sample.differs, **sample._asdict()}

@@ -1,0 +1,151 @@
+"""Which exact weights are asked for: a `Task` says it, computes them for any events, and describes itself for
+provenance and for the keys of what is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from deepmem.columns import recognise
+from deepmem.errors import UsageError
+from deepmem.event import Weight
+from deepmem.physics.processes import find_process
+from deepmem.physics.weights import engine
+from deepmem.physics.weights.hypothesis import Hypothesis, hypothesis
+from deepmem.physics.weights.partonic import shared_by_events
+
+# Events of a part: seconds of work up to a minute, so that little is lost to an interruption, files stay few
+# and compiled calls stay full.
+_PART = 4096
+_PART_WITH_NEUTRINOS = 256
+
+
+def hypotheses(
+    process: str | Sequence[str],
+    settings: Mapping[str, Any],
+    *,
+    pdf: str | None = None,
+    response: Mapping[str, Any] | None = None,
+) -> tuple[Hypothesis, ...]:
+    """One hypothesis per process; a setting goes to the processes that know it.
+
+    **Raises** `UsageError` for a setting that none of them knows, and as `hypothesis` does.
+    """
+    names = [process] if isinstance(process, str) else list(process)
+    if not names or len(set(names)) != len(names):
+        raise UsageError(f"name each process once, and one at least; got {', '.join(names) or 'none'}")
+    parameters = {
+        name: {*find_process(name).menu_entry()["parameters"], "subset"} - {"pdf"} for name in names
+    }
+    alphas = []
+    for i, name in enumerate(names):
+        others = [each for each in names if each != name]
+        # what nobody knows is left to the first, whose error names the nearest
+        own = {
+            key: value
+            for key, value in settings.items()
+            if key in parameters[name] or (i == 0 and not any(key in parameters[each] for each in others))
+        }
+        density = {} if pdf is None else {"pdf": pdf}
+        alphas.append(hypothesis(name, response=response, **density, **own))
+    return tuple(alphas)
+
+
+@dataclass(frozen=True)
+class Task:
+    """The exact weights of events under some hypotheses.
+
+    - `precision`: relative error at which an event stops; `calls`: evaluations per event at most; `seed`: of
+      the random points
+    - `neutrinos`: whether weights of processes with neutrinos bring these particles' mean momenta
+    """
+
+    hypotheses: tuple[Hypothesis, ...]
+    precision: float = 0.01
+    calls: int | None = None
+    seed: int = 0
+    neutrinos: bool = False
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The default columns that some hypotheses want, each once."""
+        return tuple(dict.fromkeys(column for each in self.hypotheses for column in each.process.columns))
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the weights."""
+        return [name for each in self.hypotheses for name in each.names]
+
+    @property
+    def names_with_neutrinos(self) -> list[str]:
+        """The weights that bring momenta of neutrinos."""
+        return [name for each in self.hypotheses if self._wants_neutrinos(each) for name in each.names]
+
+    @property
+    def part(self) -> int:
+        """How many events are kept together as they are done: it follows from the slowest process."""
+        slow = any(each.process.invisible for each in self.hypotheses)
+        return _PART_WITH_NEUTRINOS if slow else _PART
+
+    def compute(self, events: Any, entries: np.ndarray | None = None) -> dict[str, Weight]:
+        """The weights by name.
+
+        **Arguments:** `events`, columns in GeV, as for `deepmem.compute`; `entries`, int `[events]`, their
+        numbers in their run of files (0, 1, … if not given), which fix their random points.
+
+        **Raises** `UsageError` as `engine.compute` does.
+        """
+        weights: dict[str, Weight] = {}
+        for alpha in self.hypotheses:
+            weights |= engine.compute(
+                alpha,
+                events,
+                precision=self.precision,
+                calls=self.calls,
+                seed=self.seed,
+                entries=entries,
+                neutrinos=self._wants_neutrinos(alpha),
+            )
+        return weights
+
+    def compute_table(self, table: np.ndarray, entries: np.ndarray) -> dict[str, Weight]:
+        """The weights of rows `[events, columns]` of `columns`, in GeV, with these entry numbers."""
+        return self.compute(dict(zip(self.columns, table.T.astype(np.float64), strict=True)), entries)
+
+    def load_densities(self) -> None:
+        """Read the grids now, not after hours of other work. **Raises** `UsageError` where one is missing."""
+        for alpha in self.hypotheses:
+            shared_by_events(alpha)
+
+    def describe(self) -> dict[str, Any]:
+        """How the weights are made, for the file that carries them."""
+        return {
+            "command": "compute",
+            "deepmem": version("deepmem"),
+            "hypotheses": [alpha.describe() for alpha in self.hypotheses],
+            "precision": self.precision,
+            "calls": self.calls,
+            "seed": self.seed,
+        }
+
+    def _wants_neutrinos(self, alpha: Hypothesis) -> bool:
+        """Whether to ask for them: where no process has any, the error for asking is left to the engine."""
+        some = any(each.process.invisible for each in self.hypotheses)
+        return self.neutrinos and (bool(alpha.process.invisible) or not some)
+
+
+def gev_factors(columns: Sequence[str], unit: str) -> np.ndarray:
+    """What turns columns into GeV, `[columns]`, from files in `unit`, `"GeV"` or `"MeV"`; 1 for angles."""
+    factor = {"GeV": 1.0, "MeV": 1e-3}[unit]
+    return np.array([factor if recognise(name).quantity.has_energy_unit else 1.0 for name in columns])
+
+
+def histograms(response: Mapping[str, Any] | None) -> list[str]:
+    """The files of histograms that a response names."""
+    kinds = (response or {}).values()
+    entries = [each for kind in kinds for each in (kind if isinstance(kind, list) else [kind])]
+    return [str(e["file"]).rpartition(":")[0] for e in entries if isinstance(e, Mapping) and "file" in e]
