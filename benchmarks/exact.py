@@ -273,7 +273,7 @@ def roc() -> None:
 
 
 def deepmem_generate(name: str, count: int, seed: int) -> dict[str, np.ndarray]:
-    from deepmem.generate import generate
+    from deepmem.events.pythia import generate
 
     return generate(name, count, seed, selection=WIDE, dressed=True).columns
 

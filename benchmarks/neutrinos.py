@@ -320,7 +320,7 @@ def speed() -> None:
 
 def pythia(folder: Path) -> None:
     """The same of events with showers, whose jets and recoil are not the engine's own (extra `generate`)."""
-    from deepmem.generate import generate
+    from deepmem.events.pythia import generate
 
     generate("ttbar_2l", 400, 41, folder / "events.root")
     with uproot.open(f"{folder / 'events.root'}:events") as tree:

@@ -172,7 +172,7 @@ def learn(
 
 
 def generated(process: str, events: int, seed: int, folder: Path) -> Columns:
-    from deepmem.generate import generate
+    from deepmem.events.pythia import generate
 
     path = folder / f"{process}_{seed}.root"
     generate(process, events, seed, path)
@@ -458,7 +458,7 @@ def tops(folder: Path) -> None:
     """Top pairs, with a guide and without, from more and more events."""
     events, weights = Path("post_tops/events.root"), Path("post_tops/weights.root")
     if not (events.exists() and weights.exists()):
-        from deepmem.generate import generate
+        from deepmem.events.pythia import generate
 
         events, weights = folder / "events.root", folder / "weights.root"
         generate("ttbar_2l", 12_000, 41, events)

@@ -9,7 +9,8 @@ import pytest
 import uproot
 
 from deepmem.errors import DeepMEMError, UsageError
-from deepmem.generate import RECIPES, generate
+from deepmem.events.pythia import generate
+from deepmem.events.recipes import RECIPES
 from deepmem.physics.processes import all_processes, find_process
 
 
@@ -375,10 +376,39 @@ def test_without_pythia(monkeypatch):
 
 
 def test_a_selection_that_hardly_anything_passes(monkeypatch):
-    monkeypatch.setattr("deepmem.generate._LEAST_ACCEPTANCE", 0.2)
+    monkeypatch.setattr("deepmem.events.pythia._LEAST_ACCEPTANCE", 0.2)
     with pytest.raises(DeepMEMError, match="only 0 of"):
         generate("drell_yan", 50, selection={"lepton_pt": 3000})
 
 
 def test_every_recipe_is_on_the_menu():
     assert set(RECIPES) <= set(all_processes())
+
+
+VALUES = {
+    "sqrt_s": 8000.0,
+    "MZ": 93.0,
+    "MW": 79.0,
+    "WW": 3.0,
+    "MT": 176.0,
+    "WT": 3.0,
+    "MB": 4.0,
+    "MH": 130.0,
+    "WH": 1.0,
+}
+
+
+@pytest.mark.parametrize("process", ["drell_yan", "zz_4l", "higgs_4l", "ttbar_2l", "ww_2l", "higgs_ww_2l"])
+def test_every_parameter_of_a_recipe_changes_the_events(process):
+    """One that Pythia does not use must not be taken: γ*/Z has a width of its own."""
+    plain = generate(process, 8, selection={}).columns
+    for name in RECIPES[process].parameters:
+        other = generate(process, 8, selection={}, **{name: VALUES[name]}).columns
+        assert not np.array_equal(other["born_lep1_PT"], plain["born_lep1_PT"]), name
+    with pytest.raises(UsageError, match="unknown parameter of the generator 'WZ'"):
+        generate(process, 8, WZ=2.0)
+
+
+def test_the_cross_section_of_a_higgs_boson_does_not_grow_with_its_width():
+    narrow, wide = (generate("higgs_4l", 100, selection={}, WH=width) for width in (0.004, 0.4))
+    assert wide.cross_section == pytest.approx(narrow.cross_section, rel=0.3)

@@ -125,6 +125,35 @@ class Selection:
             kept &= self._z_pairs(masses, pairs, len(kinds))
         return kept & self._jets(momenta, seen, jets) & self._missing(momenta, codes, missing)
 
+    def refuse_without_effect(self, codes: Sequence[int]) -> None:
+        """**Raises** `UsageError` for a cut that a final state of these PDG codes can't be subject to."""
+        leptons, jets = (len(of_kind(codes, kinds)) for kinds in (CHARGED_LEPTONS, JETS))
+        pairs = opposite_pairs([codes[i] for i in of_kind(codes, CHARGED_LEPTONS)])
+        for name, there, why in (
+            (
+                "pair_mass",
+                pairs,
+                "no two leptons have one flavour and opposite charges; mass is that of all leptons",
+            ),
+            (
+                "z1_mass",
+                pairs,
+                "no two leptons have one flavour and opposite charges; mass is that of all leptons",
+            ),
+            ("z2_mass", leptons == 4, "there is no second pair of leptons"),
+            ("jet_pt", jets, "there are no jets in this final state"),
+            ("jet_eta", jets, "there are no jets in this final state"),
+            ("jet_delta_r", jets, "there are no jets in this final state"),
+            ("met", of_kind(codes, NEUTRINOS), "there is no missing pT in this final state"),
+        ):
+            if not there and getattr(self, name) != getattr(Selection, name):
+                raise UsageError(f"selection.{name}: {why}")
+        for name, number in (("lepton_pt", leptons), ("jet_pt", jets)):
+            if len(thresholds := getattr(self, name)) > number:
+                raise UsageError(
+                    f"selection.{name}: there are {number} of these, and {len(thresholds)} thresholds"
+                )
+
     def _jets(self, momenta: np.ndarray, leptons: list[int], jets: list[int]) -> np.ndarray:
         names = ("jet_pt", "jet_eta", "jet_delta_r")
         asked = [name for name in names if getattr(self, name) != getattr(Selection, name)]

@@ -158,8 +158,23 @@ def test_what_a_selection_lets_in_and_is_not_sampled_is_said():
     # and the range of masses that is the default says no more of itself when it is given
     usual, given = (cross_section("drell_yan", precision=0.05, **at) for at in ({}, {"mass": (60, 120)}))
     assert given.beyond == pytest.approx(usual.beyond, rel=0.2)
-    with pytest.raises(UsageError, match="thresholds for more"):
-        cross_section("drell_yan", {"lepton_pt": [20, 10, 5]})
+
+
+@pytest.mark.parametrize(
+    ("process", "cuts", "says"),
+    [
+        ("drell_yan", {"lepton_pt": [20, 10, 5]}, "there are 2 of these, and 3 thresholds"),
+        ("ttbar_2l", {"jet_pt": [40, 30, 20]}, "there are 2 of these"),
+        ("ww_2l", {"pair_mass": 12}, "mass is that of all leptons"),
+        ("ww_2l", {"z1_mass": [60, 120]}, "mass is that of all leptons"),
+        ("drell_yan", {"z2_mass": [12, 120]}, "no second pair"),
+        ("drell_yan", {"met": 20}, "no missing pT"),
+        ("zz_4l", {"jet_eta": 2.5}, "no jets"),
+    ],
+)
+def test_a_cut_without_effect_is_refused(process, cuts, says):
+    with pytest.raises(UsageError, match=says):
+        LeadingOrder(process, cuts)
 
 
 def test_without_a_selection_sigma_vis_keeps_to_the_masses_of_sigma():

@@ -117,7 +117,7 @@ def generate(
 ) -> None:
     """Make events with Pythia 8 (extra 'generate') and the response of the transfer functions."""
     from deepmem.config import Config
-    from deepmem.generate import generate as make
+    from deepmem.events.pythia import generate as make
 
     config = Config.load(inputfile or {}, need=())
     done = 0

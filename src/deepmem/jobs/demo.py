@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from deepmem.data.files import make_folder, write_text
-from deepmem.generate import generate
+from deepmem.events.pythia import generate
 from deepmem.jobs.exact import compute_files
 from deepmem.jobs.prediction import predict
 from deepmem.jobs.tallies import Written

@@ -65,6 +65,17 @@ def parameters(**values: float) -> Parameters:
             wanted = "finite and not negative" if is_width else "finite and positive"
             raise ParameterError(f"parameter {name} must be {wanted}, got {value!r}")
     chosen = Parameters(**{name: v if v is None else float(v) for name, v in values.items()})
+    for width in ("WZ", "WW", "WT", "WH"):
+        mass = getattr(chosen, f"M{width[1:]}")
+        if mass is not None and getattr(chosen, width) >= mass:
+            raise ParameterError(
+                f"{width} = {getattr(chosen, width):g} GeV is not below M{width[1:]} = {mass:g} GeV: a "
+                "resonance is narrower than its mass; are both in GeV?"
+            )
+    if chosen.sqrt_s < chosen.MZ:
+        raise ParameterError(
+            f"sqrt_s = {chosen.sqrt_s:g} GeV is below the mass of the Z: it is in GeV, 13 TeV are 13000"
+        )
     if chosen.MW is None and 2 * np.sqrt(2) * np.pi > chosen.aEWM1 * chosen.GF * chosen.MZ**2:
         raise ParameterError(
             f"GF = {chosen.GF}, aEWM1 = {chosen.aEWM1} and MZ = {chosen.MZ} admit no W mass: "

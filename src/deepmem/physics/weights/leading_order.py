@@ -320,8 +320,8 @@ def draw_events(
     """Unweighted events with density dσ (E'/E) ρ(K) P(x|y) within the selection.
 
     A point is kept with probability w/w_max; w_max is such that weights above it make 1e-3 of σ_vis, and
-    those events keep w/w_max as their weight: averages over events are to be weighted. Leptons and jets are
-    in the order of `columns_of`.
+    those events keep w/w_max as their weight: averages over events are to be weighted. Two leptons, and
+    jets, come by falling pT; four leptons as ℓ⁻ ℓ⁺ ℓ'⁻ ℓ'⁺, electrons before muons.
 
     **Arguments:** `events`, how many; the rest as for `cross_section`.
 

@@ -116,12 +116,7 @@ class LeadingOrder:
         if subset is not None and subset not in self.process.subsets:
             raise unknown_name(f"subset of {process}", subset, self.process.subsets)
         self.selection = Selection.of(selection)
-        for name, kind in (("lepton_pt", "lepton"), ("jet_pt", "bjet")):
-            if len(getattr(self.selection, name)) > (number := self.process.classes.count(kind)):
-                raise UsageError(
-                    f"selection.{name}: {process} has {number} of these, and "
-                    f"{getattr(self.selection, name)} are thresholds for more"
-                )
+        self.selection.refuse_without_effect(self.process.outgoing)
         self.recoil = checked_recoil(recoil)
         self.parameters = self._checked(parameters)
         self.detector = checked_detector(self.process, parameters, response)

@@ -35,111 +35,31 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import uproot
 
 from deepmem.data.files import check_writable, whole_file
-from deepmem.errors import DeepMEMError, UsageError, nearest
+from deepmem.errors import DeepMEMError, UsageError
+from deepmem.events.measurement import CHUNK, detector_for, file_columns, measure, missing_momentum
+from deepmem.events.recipes import PARAMETERS, Recipe, recipe_of, usual_selection
+from deepmem.events.record import before_decays_radiate, dress, jet_finder, momentum, tagged
 from deepmem.physics.constants import Parameters, electroweak
 from deepmem.physics.constants import parameters as checked_parameters
 from deepmem.physics.detector.detector import Detector
-from deepmem.physics.detector.entries import detector as detector_of
 from deepmem.physics.errors import unknown_name
 from deepmem.physics.precision import double_precision
 from deepmem.physics.processes import find_process
 from deepmem.physics.processes.base import Process
-from deepmem.physics.weights.event_columns import columns_of, jet_order, lepton_order, polar, polar_mass
-from deepmem.physics.weights.sampling import default_masses, reach
-from deepmem.selection import CHARGED_LEPTONS, JETS, NEUTRINOS, Selection, angles, delta_r, of_kind
+from deepmem.physics.weights.sampling import reach
+from deepmem.selection import CHARGED_LEPTONS, JETS, Selection, of_kind
 
 TREE = "events"
 
-PARAMETERS = {
-    "sqrt_s": "Beams:eCM",
-    "MZ": "23:m0",
-    "WZ": "23:mWidth",
-    "MW": "24:m0",
-    "WW": "24:mWidth",
-    "MT": "6:m0",
-    "WT": "6:mWidth",
-    "MB": "5:m0",
-    "MH": "25:m0",
-    "WH": "25:mWidth",
-}
-"""What Pythia is told, where a recipe has it, and what Pythia calls it; its couplings are its own."""
-
-DRESSING = 0.1
-"""ΔR within which a dressed lepton gets back its photons."""
-
-JET_RADIUS = 0.4
-LEAST_JET_PT = 10.0
-"""Of a jet before the response, GeV."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How Pythia makes a process, and what is kept of it by default."""
-
-    settings: tuple[str, ...]
-    selection: Selection
-    parameters: tuple[str, ...]
-    """Those of `PARAMETERS` that it depends on."""
-    missing_pt: float | None = None
-    """Noise of each component of missing pT in GeV; None: none, and no missing pT without neutrinos."""
-    heaviest: bool = False
-    """Whether √ŝ is bounded above, at twice the selection's mass window: most of the rate lies beyond it."""
-
-
-_Z = ("sqrt_s", "MZ", "WZ")
-_W = ("sqrt_s", "MW", "WW")
-_HIGGS = ("MH", "WH")
-
-_FOUR_LEPTONS = Selection(lepton_pt=(5.0,), lepton_eta=2.5, mass=(105.0, 140.0))
-_TWO_LEPTONS = Selection(lepton_pt=(20.0, 10.0), lepton_eta=2.5)
-
-_Z_DECAYS = ("23:doForceWidth = on", "23:onMode = off")
-_W_DECAYS = ("24:doForceWidth = on", "24:onMode = off")
-_TOP_DECAYS = ("6:doForceWidth = on", "6:onMode = off", "6:onIfMatch = 24 5")
-_HIGGS_DECAYS = ("HiggsSM:gg2H = on", "25:doForceWidth = on", "25:onMode = off")
-
-_DRELL_YAN = Recipe(
-    ("WeakSingleBoson:ffbar2gmZ = on", *_Z_DECAYS),
-    replace(_TWO_LEPTONS, mass=(40.0, np.inf)),
-    _Z,
-    missing_pt=8.0,
-)
-_ZZ = Recipe(
-    ("WeakDoubleBoson:ffbar2gmZgmZ = on", *_Z_DECAYS, "23:mMin = 4"), _FOUR_LEPTONS, _Z, heaviest=True
-)
-_HIGGS_ZZ = Recipe(
-    (*_HIGGS_DECAYS, "25:onIfMatch = 23 23", *_Z_DECAYS, "23:mMin = 4"), _FOUR_LEPTONS, _Z + _HIGGS
-)
-_TOPS = Recipe(
-    ("Top:gg2ttbar = on", "Top:qqbar2ttbar = on", *_TOP_DECAYS, *_W_DECAYS),
-    Selection(lepton_pt=(20.0,), lepton_eta=2.5, jet_pt=(25.0,), jet_eta=2.5, jet_delta_r=0.4),
-    (*_W, "MT", "WT", "MB"),
-)
-_WW = Recipe(("WeakDoubleBoson:ffbar2WW = on", *_W_DECAYS), _TWO_LEPTONS, (*_W, "MZ", "WZ"))
-_HIGGS_WW = Recipe(
-    (*_HIGGS_DECAYS, "25:onIfMatch = 24 24", *_W_DECAYS, "24:mMin = 1"), _TWO_LEPTONS, _W + _HIGGS
-)
-
-RECIPES: dict[str, Recipe] = {
-    "drell_yan": _DRELL_YAN,
-    **dict.fromkeys(("zz_4l", "zz_4e", "zz_4mu"), _ZZ),
-    **dict.fromkeys(("higgs_4l", "higgs_4e", "higgs_4mu"), _HIGGS_ZZ),
-    "ttbar_2l": _TOPS,
-    "ww_2l": _WW,
-    "higgs_ww_2l": _HIGGS_WW,
-}
 
 _COMMON = (
     "Print:quiet = on",
@@ -148,11 +68,18 @@ _COMMON = (
     "HadronLevel:all = off",
     "Random:setSeed = on",
 )
+
+
 # Pythia's own largest seed
 _SEEDS = 900_000_000
+
+
 _FAILURES = 100
-_CHUNK = 4096
+
+
 _LEAST_ACCEPTANCE = 1e-4
+
+
 _ROWS_PER_BASKET = 10_000
 
 
@@ -206,7 +133,7 @@ def generate(
     **Raises** `UsageError` for a wrong argument, or where `pythia8mc` is missing; `DeepMEMError` where Pythia
     fails or hardly any event passes the selection.
     """
-    entry, recipe = find_process(process), _recipe(process)
+    entry, recipe = find_process(process), recipe_of(process)
     if events < 1:
         raise UsageError(f"the number of events must be 1 or more, got {events}")
     if seed < 0:
@@ -217,12 +144,15 @@ def generate(
     theory = checked_parameters(**parameters)
     with double_precision():
         theory = theory._replace(MW=float(electroweak(theory).MW))
-    cuts = _usual_selection(entry, recipe, theory) if selection is None else Selection.of(selection)
-    detector = _detector(entry, recipe, response)
+    cuts = usual_selection(entry, recipe, theory) if selection is None else Selection.of(selection)
+    cuts.refuse_without_effect(entry.outgoing)
+    detector = detector_for(entry, recipe, response)
     if output is not None:
         check_writable(output)
-    pythia, hook = _pythia(_settings(entry, recipe, cuts, detector, theory, seed), entry)
+    settings = _settings(entry, recipe, cuts, detector, theory, seed)
+    pythia, hook = _pythia(settings, entry)
     source = _Source(pythia, hook, entry, cuts, detector, float(theory.MB), dressed, seed)
+    source.normalisation = _normalisation(settings, theory)
 
     if output is None:
         chunks = list(source.chunks(events, progress))
@@ -249,22 +179,6 @@ def generate(
                 tree = file.mktree(TREE, {name: array.dtype for name, array in chunk.items()})
             tree.extend(chunk)
     return source.result(Path(output), {})
-
-
-def _recipe(process: str) -> Recipe:
-    if process not in RECIPES:
-        raise UsageError(
-            f"{process} cannot be generated{nearest(process, RECIPES)}; there are recipes for "
-            f"{', '.join(RECIPES)}"
-        )
-    return RECIPES[process]
-
-
-def _usual_selection(process: Process, recipe: Recipe, p: Parameters) -> Selection:
-    """The recipe's cuts; the mass window of four leptons is that of σ, so it follows the Higgs boson's."""
-    if len(process.outgoing) == 4 and not process.invisible:
-        return replace(recipe.selection, mass=default_masses(process, p))
-    return recipe.selection
 
 
 def _settings(
@@ -331,87 +245,23 @@ def _pythia(settings: list[str], process: Process) -> tuple[Any, Any]:
     return pythia, hook
 
 
-# --- the detector
-# -------------------------------------------------------------------------------
+def _normalisation(settings: list[str], p: Parameters) -> float:
+    """What Pythia's σ is to be multiplied with, so that it does not depend on the width of a Higgs boson.
 
-
-def _detector(process: Process, recipe: Recipe, response: Mapping[str, Any] | None) -> Detector:
-    """The process's own responses, but for those given; missing pT is measured of every process."""
-    noise = {} if recipe.missing_pt is None else {"met": {"c": recipe.missing_pt}}
-    classes = sorted(set(process.visible_classes))
-    return detector_of({**process.responses, **noise, **(response or {})}, classes, missing=True)
-
-
-def _measured(
-    true: np.ndarray, classes: tuple[str, ...], detector: Detector, b_mass: float, u: np.ndarray
-) -> np.ndarray:
-    """Measured momenta: energies drawn from the responses, directions and velocities kept.
-
-    NaN where the true energy lies outside of its response's support of the measured one: no weight's
-    integral reaches there, so σ_vis has no such events, and no selection keeps them.
-
-    **Arguments:** `true`, `[events, legs, 4]` in GeV; `b_mass`, of the parton that weights take to be
-    behind a jet, GeV; `u` `[events, legs]` in (0, 1). Neutrinos stay.
+    Where a width is set Pythia keeps branching ratios and scales partial widths, so that its σ grows with it.
     """
-    measured = true.copy()
-    for leg, kind in enumerate(classes):
-        if kind != "invisible":
-            mass = b_mass if kind == "bjet" else 0.0
-            energy = _measured_energy(detector, kind, true[:, leg], u[:, leg], mass)
-            measured[:, leg] *= (energy / true[:, leg, 0])[:, None]
-    return measured
+    forced = "25:doForceWidth = on"
+    if forced not in settings:
+        return 1.0
+    import pythia8mc
 
-
-def _missing(
-    true: np.ndarray, measured: np.ndarray, codes: tuple[int, ...], detector: Detector, u: np.ndarray
-) -> np.ndarray | None:
-    """Missing (p_x, p_y) in GeV, `[events, 2]`; None where nothing is missing but what is mismeasured.
-
-    **Arguments:** momenta `[events, legs, 4]` in GeV, `u` `[events, 2]` in (0, 1).
-    """
-    neutrinos = of_kind(codes, NEUTRINOS)
-    if neutrinos:
-        missing = true[:, neutrinos, 1:3].sum(axis=1)
-    elif detector.missing is not None:
-        # leptons that are measured too high leave pT missing on the other side
-        missing = (true - measured)[..., 1:3].sum(axis=1)
-    if detector.missing is None:
-        return missing if neutrinos else None
-    seen = measured[:, of_kind(codes, CHARGED_LEPTONS + JETS)]
-    activity = np.hypot(seen[..., 1], seen[..., 2]).sum(axis=1)
-    with double_precision():
-        drawn = detector.missing.draw((missing[:, 0], missing[:, 1]), (u[:, 0], u[:, 1]), activity)
-        return np.stack([np.asarray(component) for component in drawn], axis=1)
-
-
-def _measured_energy(detector: Detector, kind: str, p: np.ndarray, u: np.ndarray, mass: float) -> np.ndarray:
-    """Measured energies or NaN, in batches of one size so that the response is compiled once."""
-    eta, _ = angles(p)
-    rows = len(p)
-    padded = np.ones((3, -(-rows // _CHUNK) * _CHUNK))
-    padded[:, :rows] = eta, p[:, 0], u
-    padded[2, rows:] = 0.5
-    with double_precision():
-        parts = [
-            np.asarray(_draw_energies(detector, kind, *map(jnp.asarray, padded[:, k : k + _CHUNK]), mass))
-            for k in range(0, padded.shape[1], _CHUNK)
-        ]
-    return np.concatenate(parts)[:rows]
-
-
-@partial(jax.jit, static_argnums=1)
-def _draw_energies(
-    detector: Detector, kind: str, eta: jax.Array, energy: jax.Array, u: jax.Array, mass: float
-) -> jax.Array:
-    def one(at: jax.Array, true: jax.Array, v: jax.Array) -> jax.Array:
-        rec, reached = detector.draw(kind, at, true, v, mass)
-        return jnp.where(reached, rec, jnp.nan)
-
-    return jax.vmap(one)(eta, energy, u)
-
-
-# --- events
-# -------------------------------------------------------------------------------------
+    pythia = pythia8mc.Pythia("", False)
+    for line in settings:
+        if line != forced and not line.startswith("25:mWidth"):
+            pythia.readString(line)
+    if not pythia.init():
+        raise DeepMEMError("Pythia could not be initialised to find the natural width of the Higgs boson")
+    return float(pythia.particleData.mWidth(25)) / float(p.WH)
 
 
 class _Source:
@@ -431,19 +281,20 @@ class _Source:
         self._pythia, self._hook = pythia, hook
         self._process, self._dressed = process, dressed
         self._selection, self._detector, self._b_mass = selection, detector, b_mass
-        self._jets = _jet_finder() if "bjet" in process.classes else None
+        self._jets = jet_finder() if "bjet" in process.classes else None
         # streams of their own, row by row: chunk sizes then change nothing
         self._energies, self._noise = (
             np.random.Generator(np.random.PCG64(s)) for s in np.random.SeedSequence(seed).spawn(2)
         )
         self.tried = self.kept = 0
+        self.normalisation = 1.0
 
     def chunks(self, events: int, progress: Callable[[int], None] | None) -> Iterator[dict[str, np.ndarray]]:
         """Columns of exactly `events` events, in chunks of bounded size."""
         held: list[dict[str, np.ndarray]] = []
         rows = 0
         while self.kept < events:
-            wanted = min(_CHUNK, max(64, 2 * (events - self.kept)))
+            wanted = min(CHUNK, max(64, 2 * (events - self.kept)))
             columns = self._attempt(wanted, events - self.kept)
             rows += len(columns["lep1_PT"])
             self.kept += len(columns["lep1_PT"])
@@ -463,7 +314,7 @@ class _Source:
         """σ from Pythia, which counts in millibarn."""
         info = self._pythia.infoPython()
         share = self.kept / self.tried
-        sigma = info.sigmaGen() * 1e9
+        sigma = info.sigmaGen() * 1e9 * self.normalisation
         spread = np.hypot(info.sigmaErr() / info.sigmaGen(), np.sqrt((1 - share) / self.kept))
         return Generated(
             process=self._process.name,
@@ -481,16 +332,16 @@ class _Source:
         rows = [self._next() for _ in range(number)]
         born, true = (np.stack(parts) for parts in zip(*rows, strict=True))
         u = np.maximum(self._energies.random((number, legs)), 2.0**-54)
-        measured = _measured(true, self._process.classes, self._detector, self._b_mass, u)
+        measured = measure(true, self._process.classes, self._detector, self._b_mass, u)
         noise = np.maximum(self._noise.random((number, 2)), 2.0**-54)
-        missing = _missing(true, measured, codes, self._detector, noise)
+        missing = missing_momentum(true, measured, codes, self._detector, noise)
         passed = np.flatnonzero(self._selection.passes(measured, codes, missing))
         if len(passed) > most:
             passed = passed[:most]
             # events behind the last one that is kept do not count as tried
             number = int(passed[-1]) + 1
         self.tried += number
-        return _columns(
+        return file_columns(
             born[passed], true[passed], measured[passed], None if missing is None else missing[passed], codes
         )
 
@@ -517,125 +368,15 @@ class _Source:
                 places[leg] = index
                 del free[leg]
         finals = [event[place].iBotCopyId() for place in places]
-        born = np.array([_momentum(event[place]) for place in places])
-        true = np.array([_momentum(event[final]) for final in finals])
+        born = np.array([momentum(event[place]) for place in places])
+        true = np.array([momentum(event[final]) for final in finals])
         if self._process.invisible:
-            born = _before_decays_radiate(self._pythia.process, event, codes)
+            born = before_decays_radiate(self._pythia.process, event, codes)
         leptons, quarks = of_kind(codes, CHARGED_LEPTONS), of_kind(codes, JETS)
         if self._dressed:
-            true[leptons] = _dress(event, true[leptons])
+            true[leptons] = dress(event, true[leptons])
         if self._jets is not None:
             for leg in leptons:
                 event[finals[leg]].statusNeg()
-            true[quarks] = _tagged(self._jets, event, born[quarks])
+            true[quarks] = tagged(self._jets, event, born[quarks])
         return born, true
-
-
-def _columns(
-    born: np.ndarray,
-    true: np.ndarray,
-    measured: np.ndarray,
-    missing: np.ndarray | None,
-    codes: tuple[int, ...],
-) -> dict[str, np.ndarray]:
-    events = np.arange(len(measured))
-    columns = columns_of(measured, codes, missing)
-    order = lepton_order(measured, codes)
-    legs = {f"lep{index + 1}": order[:, index] for index in range(order.shape[1])}
-    legs |= {f"j{index + 1}": leg for index, leg in enumerate(jet_order(measured, codes).T)}
-    if of_kind(codes, NEUTRINOS):
-        # a W's neutrino follows its lepton in the process's order of legs
-        legs |= {f"nu{index + 1}": order[:, index] + 1 for index in range(order.shape[1])}
-    for prefix, momenta in (("true", true), ("born", born)):
-        for name, leg in legs.items():
-            of_leg = polar_mass if name.startswith("j") else polar
-            columns |= of_leg(momenta[events, leg], f"{prefix}_{name}")
-            if prefix == "born" and name.startswith("j"):
-                columns[f"born_{name}_PDG"] = np.asarray(codes, dtype=np.int32)[leg]
-    return {
-        name: array if array.dtype == np.int32 else array.astype(np.float32)
-        for name, array in columns.items()
-    }
-
-
-def _momentum(particle: Any) -> tuple[float, float, float, float]:
-    """(E, px, py, pz); a lepton's is its energy along its direction, E² = p⃗² exactly, as weights assume."""
-    energy = particle.e()
-    stretch = energy / particle.pAbs() if particle.idAbs() in CHARGED_LEPTONS + NEUTRINOS else 1.0
-    return energy, particle.px() * stretch, particle.py() * stretch, particle.pz() * stretch
-
-
-def _before_decays_radiate(process: Any, event: Any, codes: tuple[int, ...]) -> np.ndarray:
-    """Momenta `[legs, 4]` of the hard process, moved along with the tops, Ws or Higgs that it produced.
-
-    A lepton from a W has recoiled against what the b quark of the same top radiated, so that momenta from
-    the record of the whole event make no top.
-    """
-    found = {}
-    for index in range(process.size()):
-        particle = process[index]
-        if particle.status() != 23:
-            continue
-        top = index
-        while process[process[top].mother1()].statusAbs() != 21:
-            top = process[top].mother1()
-        # the first entries of both records are the same
-        particle.bstback(process[top].p())
-        particle.bst(event[event[top].iBotCopyId()].p())
-        found[particle.id()] = _momentum(particle)
-    return np.array([found[code] for code in codes])
-
-
-def _dress(event: Any, leptons: np.ndarray) -> np.ndarray:
-    """Add to each lepton the photons that are nearer to it than ΔR = 0.1, and to no other lepton nearer.
-
-    They are final no longer, so that no jet has them too.
-    """
-    found = [
-        p
-        for p in (event[index] for index in range(event.size()))
-        if p.id() == 22 and p.isFinal() and p.pT() > 0
-    ]
-    photons = np.array([(p.e(), p.px(), p.py(), p.pz()) for p in found]).reshape(-1, 4)
-    distance = delta_r(leptons[:, None], photons[None])
-    dressed = leptons.copy()
-    for photon in range(len(photons)):
-        lepton = int(distance[:, photon].argmin())
-        if distance[lepton, photon] < DRESSING:
-            dressed[lepton] += photons[photon]
-            found[photon].statusNeg()
-    length = np.sqrt((dressed[:, 1:] ** 2).sum(axis=1))
-    dressed[:, 1:] *= (dressed[:, 0] / length)[:, None]
-    return dressed
-
-
-# --- jets
-# ---------------------------------------------------------------------------------------
-
-
-def _jet_finder() -> Any:
-    """Anti-kT jets of all final particles but neutrinos, by Pythia's own loop: FastJet prints a banner."""
-    from pythia8mc import SlowJet
-
-    anti_kt, not_neutrinos, own_masses, fastjet = -1, 2, 2, False
-    return SlowJet(anti_kt, JET_RADIUS, LEAST_JET_PT, 25.0, not_neutrinos, own_masses, None, fastjet)
-
-
-def _tagged(finder: Any, event: Any, quarks: np.ndarray) -> np.ndarray:
-    """The two hardest jets with a b quark, each in the place of the quark that it belongs to, or NaN.
-
-    Of the two assignments, that of the smaller ΔR² + ΔR².
-    """
-    finder.analyze(event)
-    jets: list[tuple[float, float, float, float]] = []
-    # jets come by falling pT
-    for index in range(finder.sizeJet()):
-        if any(event[int(part)].idAbs() == 5 for part in finder.constituents(index)):
-            p = finder.p(index)
-            jets.append((p.e(), p.px(), p.py(), p.pz()))
-        if len(jets) == 2:
-            pair = np.array(jets)
-            swapped = pair[::-1]
-            closer = (delta_r(pair, quarks) ** 2).sum() <= (delta_r(swapped, quarks) ** 2).sum()
-            return pair if closer else swapped
-    return np.full((2, 4), np.nan)
