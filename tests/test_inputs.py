@@ -132,8 +132,13 @@ def test_reasons_come_with_weights_and_are_counted() -> None:
     joined = Weight.concatenate([found[2:5], found[:1]])
     assert joined.reason is not None
     assert joined.reason.tolist() == [*reasons[2:5], reasons[0]]
+    assert joined.evaluations is not None
+    assert found.evaluations is not None
+    np.testing.assert_array_equal(joined.evaluations, found.evaluations[[2, 3, 4, 0]])
+    np.testing.assert_array_equal(found.evaluations == 0, np.array(reasons) != 0)
     without = Weight(alone.value, alone.error, alone.status)
     assert Weight.concatenate([found, without]).reason is None
+    assert Weight.concatenate([found, without]).evaluations is None
 
 
 def test_a_weight_that_is_finite_nowhere_says_so() -> None:

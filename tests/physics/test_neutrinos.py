@@ -15,8 +15,11 @@ import uproot
 from deepmem.event import Status
 from deepmem.jobs import exact, farm
 from deepmem.kinematics import dot
-from deepmem.physics import integrator, neutrinos, trials
+from deepmem.physics import neutrinos, trials
 from deepmem.physics.errors import ParameterError
+from deepmem.physics.integrals.accuracy import Accuracy
+from deepmem.physics.integrals.integral import Integral
+from deepmem.physics.integrals.lattice import Lattice
 from deepmem.physics.weights import engine, rough, visible
 from deepmem.physics.weights.hypothesis import Hypothesis, hypothesis
 from deepmem.physics.weights.integrand import of_escaping
@@ -211,7 +214,7 @@ def test_both_maps_and_both_sides_give_one_weight(tops):
         if k != "second_first"
     }
     turned["second_first"] = np.ones(len(EVENTS), dtype=bool)
-    one, two = (integrator.lattice(f, shared, side, 8, precision=0.02) for side in (rows, turned))
+    one, two = (Lattice().integrate(Integral(f, shared, side, 8), Accuracy(0.02)) for side in (rows, turned))
     assert np.all(np.abs(one.value - two.value)[:, 0] < 4 * np.hypot(one.error, two.error)[:, 0])
 
 
@@ -223,18 +226,11 @@ def test_higgs_to_w_pair_agrees_with_the_map_of_w_pairs(met, steps):
     events = leptons_alone(columns("gen0002", "gen0008"))
     alpha = hypothesis("higgs_ww_2l", WH=20.0, met=met)
     shared, rows = prepared(alpha, events)
-    own = integrator.lattice(
-        plan_for(alpha).integrand(Partonic.of(alpha), False), shared, rows, 6, precision=0.01, calls=1 << 18
-    )
+    f, accuracy = plan_for(alpha).integrand(Partonic.of(alpha), False), Accuracy(0.01, 1 << 18)
+    own = Lattice().integrate(Integral(f, shared, rows, 6), accuracy)
     plain = of_escaping(Partonic.of(alpha), steps)
-    other = integrator.lattice(
-        plain,
-        shared,
-        rows | {"broad": np.full(2, 0.3), "table": np.tile(neutrinos.even_table(16, 32), (2, 1, 1))},
-        6,
-        precision=0.01,
-        calls=1 << 18,
-    )
+    rows |= {"broad": np.full(2, 0.3), "table": np.tile(neutrinos.even_table(16, 32), (2, 1, 1))}
+    other = Lattice().integrate(Integral(plain, shared, rows, 6), accuracy)
     assert np.all(np.abs(own.value - other.value)[:, 0] < 4 * np.hypot(own.error, other.error)[:, 0])
 
 

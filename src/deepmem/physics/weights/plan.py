@@ -7,13 +7,18 @@ integrates, which legs the detector cannot tell apart, and what a few fixed poin
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from deepmem.physics import integrator, trials
+from deepmem.physics import trials
+from deepmem.physics.integrals.integrand import Integrand, Staged
+from deepmem.physics.integrals.lattice import Lattice
+from deepmem.physics.integrals.quadrature import Quadrature
+from deepmem.physics.integrals.rules import Rule
+from deepmem.physics.integrals.single import Single
 from deepmem.physics.neutrinos import Block, even_table
 from deepmem.physics.weights import direct, integrand, resonance
 from deepmem.physics.weights.hypothesis import Hypothesis
@@ -25,29 +30,6 @@ from deepmem.physics.weights.resolution import mapped_resonance
 _TABULATED: dict[str, Any] = {"allowance": 1.0, "shifts": 32}
 # Events that are prepared in one compiled call: fewer where the integrand is tabulated.
 _BATCH, _RESONANT_BATCH = 1 << 10, 1 << 7
-
-
-class Single(NamedTuple):
-    """One evaluation: nothing is to be integrated."""
-
-
-class Quadrature(NamedTuple):
-    """A product of Gauss–Legendre rules, for few dimensions and smooth integrands."""
-
-    calls: int = 1 << 16
-    """Evaluations per event at most."""
-
-
-class Lattice(NamedTuple):
-    """A randomly shifted lattice. Before `minimum` evaluations no event stops."""
-
-    minimum: int = 1 << 10
-    calls: int = 1 << 19
-    allowance: float = 2.0
-    shifts: int = 16
-
-
-Rule: TypeAlias = Single | Quadrature | Lattice
 
 
 class Permutation(NamedTuple):
@@ -66,7 +48,7 @@ class Plan:
     """How the weights of a hypothesis are integrated."""
 
     dimensions: int
-    integrand: Callable[[Partonic, bool], integrator.Integrand]
+    integrand: Callable[[Partonic, bool], Integrand]
     """Of a partonic part; and whether the momenta of what escapes come along."""
     rule: Rule
     permutations: tuple[Permutation, ...]
@@ -93,7 +75,7 @@ class Plan:
         }
 
     def tried(
-        self, f: integrator.Integrand, shared: dict[str, Any], events: dict[str, np.ndarray]
+        self, f: Integrand, shared: dict[str, Any], events: dict[str, np.ndarray]
     ) -> tuple[dict[str, np.ndarray], Any]:
         """Rows with what trials decide; and how many evaluations each wants at least."""
         rows = self.rows(events)
@@ -121,7 +103,7 @@ def _all_seen(alpha: Hypothesis) -> Plan:
     if mapped_resonance(alpha) is not None:
         batch = _RESONANT_BATCH
         energies = resonance.resonant_energies if gaussian else resonance.tailed_energies
-        rule = rule._replace(**_TABULATED) if gaussian else rule
+        rule = replace(rule, **_TABULATED) if gaussian else rule
         chosen: Rule = rule
     elif dimensions == 0:
         chosen = Single()
@@ -153,7 +135,7 @@ def _some_escape(alpha: Hypothesis, block: Block) -> Plan:
     if block.guided:
         fields["table"] = even_table(*trials.CELLS)
         chosen.append(partial(_table_of, pair=block.guided))
-        rule = rule._replace(**_TABULATED)
+        rule = replace(rule, **_TABULATED)
     return Plan(
         energies + block.hidden + (0 if detector.missing is None else 2),
         partial(_escaping, steps=block.by_angle if by_angle else steps),
@@ -166,7 +148,7 @@ def _some_escape(alpha: Hypothesis, block: Block) -> Plan:
     )
 
 
-def _escaping(partonic: Partonic, neutrinos: bool, steps: Any) -> integrator.Staged:
+def _escaping(partonic: Partonic, neutrinos: bool, steps: Any) -> Staged:
     return integrand.of_escaping(partonic, steps, neutrinos)
 
 
