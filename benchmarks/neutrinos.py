@@ -27,7 +27,9 @@ import uproot
 from table import run, say, say_coverage
 
 from deepmem.event import Status, Weight
-from deepmem.physics import blocks, integrator, neutrinos
+from deepmem.physics import blocks, neutrinos
+from deepmem.physics.integrals.integrand import values as integrand_values
+from deepmem.physics.integrals.slots import slots_per_call
 from deepmem.physics.precision import double_precision
 from deepmem.physics.weights import engine, visible
 from deepmem.physics.weights.hypothesis import hypothesis
@@ -80,25 +82,16 @@ class Measured:
         self, process: str, events: dict[str, np.ndarray], settings: dict[str, Any] | None = None, **call: Any
     ):
         alpha = hypothesis(process, **(settings or {}))
-        spent: list[np.ndarray] = []
-        original = integrator.lattice
-
-        def counting(*args: Any, **kwargs: Any) -> integrator.Estimate:
-            estimate = original(*args, **kwargs)
-            spent.append(estimate.calls.reshape(-1, kwargs.get("together", 1)).sum(axis=1))
-            return estimate
-
         few = {name: values[:4] for name, values in events.items()}
         engine.compute(alpha, few, **call | {"precision": 0.3})
-        integrator.lattice = counting
-        try:
-            begin = time.process_time()
-            self.weights = engine.compute(alpha, events, **call)
-            self.seconds = time.process_time() - begin
-        finally:
-            integrator.lattice = original
-        self.calls = spent[-1]
-        self.per_event = self.seconds * self.calls / self.calls.sum()
+        begin = time.process_time()
+        self.weights = engine.compute(alpha, events, **call)
+        self.seconds = time.process_time() - begin
+        # values of a scan share points
+        first, *_ = self.weights.values()
+        assert first.evaluations is not None
+        self.evaluations = first.evaluations
+        self.per_event = self.seconds * self.evaluations / self.evaluations.sum()
 
     @property
     def one(self) -> Weight:
@@ -260,7 +253,7 @@ def vegas(seeds: int = 2) -> None:
     shared = shared_by_events(alpha)
     known = prepare(alpha, plan_for(alpha), shared, visible.visible(alpha, of_momemta(names))[0])
     staged = of_escaping(Partonic.of(alpha), (_as_momemta,))
-    slots = integrator.slots_per_call()
+    slots = slots_per_call()
 
     def of(i: int, broad: float = 0.0) -> Callable[[np.ndarray], np.ndarray]:
         rows = {key: values[[i] * slots] for key, values in known.items()} | {"broad": np.full(slots, broad)}
@@ -268,7 +261,7 @@ def vegas(seeds: int = 2) -> None:
         def f(x: np.ndarray) -> np.ndarray:
             padded = np.resize(x, (-(-len(x) // (256 * slots)), slots, 256, _DIMENSIONS))
             with double_precision():
-                parts = [integrator.values(staged, shared, rows, each)[0] for each in padded]
+                parts = [integrand_values(staged, shared, rows, each)[0] for each in padded]
             return np.concatenate(parts).ravel()[: len(x)]
 
         return f
@@ -332,8 +325,8 @@ def _speed(kind: str, events: dict[str, np.ndarray], target: str = "") -> None:
     say(f"tt, {len(found.one)} {kind} events at 1 %:")
     say("  CPU per event, median", f"{1e3 * np.median(found.per_event):.0f} ms", target)
     say("  CPU per event, mean", f"{1e3 * np.mean(found.per_event):.0f} ms")
-    say("  evaluations, median", f"{np.median(found.calls):.0f}")
-    say("  CPU per evaluation", f"{1e6 * found.seconds / found.calls.sum():.2f} us")
+    say("  evaluations, median", f"{np.median(found.evaluations):.0f}")
+    say("  CPU per evaluation", f"{1e6 * found.seconds / found.evaluations.sum():.2f} us")
     say("  events missing 1 %", f"{np.mean(found.one.status != Status.GOOD):.1%}", "≤ 1 %")
 
 

@@ -132,8 +132,13 @@ def test_reasons_come_with_weights_and_are_counted() -> None:
     joined = Weight.concatenate([found[2:5], found[:1]])
     assert joined.reason is not None
     assert joined.reason.tolist() == [*reasons[2:5], reasons[0]]
+    assert joined.evaluations is not None
+    assert found.evaluations is not None
+    np.testing.assert_array_equal(joined.evaluations, found.evaluations[[2, 3, 4, 0]])
+    np.testing.assert_array_equal(found.evaluations == 0, np.array(reasons) != 0)
     without = Weight(alone.value, alone.error, alone.status)
     assert Weight.concatenate([found, without]).reason is None
+    assert Weight.concatenate([found, without]).evaluations is None
 
 
 def test_a_weight_that_is_finite_nowhere_says_so() -> None:
@@ -168,23 +173,13 @@ def test_degrees_refuse_the_call_and_a_chunk_of_a_file_does_not() -> None:
 _MASK = [False, True]
 
 
-class _Nullable:
-    """Like a nullable column of pandas."""
-
-    def isna(self) -> list[bool]:
-        return _MASK
-
-    def to_numpy(self, dtype: type, na_value: float) -> np.ndarray:
-        return np.array([1.0, na_value], dtype=dtype)
-
-
 @pytest.mark.parametrize(
     "events",
     [
         {"a": np.ma.array([1.0, 2.0], mask=_MASK), "b": [3.0, 4.0]},
         {"a": np.ma.array([1, 2], mask=_MASK), "b": np.ma.array([3, 4])},
         {"a": [1.0, None], "b": [3, 4]},
-        {"a": _Nullable(), "b": [3, 4]},
+        {"a": pd.Series([1, None], dtype="Int64"), "b": [3, 4]},
         {"a[0]": np.ma.array([1.0, 2.0], mask=_MASK), "b": [3, 4], "a": [1.0, 2.0]},
         np.ma.array([[1, 3], [2, 4]], mask=[[False, False], [True, False]]),
         np.ma.array([(1, 3), (2, 4)], dtype=[("a", int), ("b", float)], mask=[(False, False), (True, False)]),

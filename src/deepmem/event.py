@@ -83,6 +83,8 @@ class Weight:
       the integral, ∫ p dW/W; NaN where the weight is 0 or unknown.
     - `reason`: int32 `[events]`, what is wrong with an event, see `inputs.Reason`, 0 where nothing is; None
       where nobody looked. Files do not hold it.
+    - `evaluations`: int64 `[events]`, how often the integrand was evaluated for an event, over all
+      assignments of jets, and 0 where it can't be computed; None where not known. Files do not hold it.
     """
 
     value: np.ndarray
@@ -91,6 +93,7 @@ class Weight:
     source: np.ndarray | None = None
     neutrinos: np.ndarray | None = None
     reason: np.ndarray | None = None
+    evaluations: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         shapes = {np.shape(array) for array in (self.value, self.error, self.status)}
@@ -110,7 +113,8 @@ class Weight:
         joined: dict[str, Any] = {}
         for name in (field.name for field in fields(Weight)):
             arrays = [getattr(part, name) for part in parts]
-            # reasons that some do not have are those of none
-            lacks = arrays[0] is None or (name == "reason" and any(array is None for array in arrays))
+            # what files do not hold, and some do not have, is that of none
+            optional = name in ("reason", "evaluations")
+            lacks = arrays[0] is None or (optional and any(array is None for array in arrays))
             joined[name] = None if lacks else np.concatenate(arrays)
         return Weight(**joined)

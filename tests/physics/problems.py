@@ -1,7 +1,7 @@
 """Integrals with known answers, on which every rule is judged: is its error honest where it converged?
 
-Each integrand has the integrator's signature; `event` is a dict of the problem's parameters, drawn per event,
-and `truth` gives the integral for them in closed form or by other means than the integrator's.
+Each integrand has the signature of `integrals.integrand`; `event` is a dict of the problem's parameters, drawn per event,
+and `truth` gives the integral for them in closed form or by other means than a rule's.
 """
 
 from __future__ import annotations

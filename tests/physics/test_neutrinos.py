@@ -15,10 +15,13 @@ import uproot
 from deepmem.event import Status
 from deepmem.jobs import exact, farm
 from deepmem.kinematics import dot
-from deepmem.physics import integrator, neutrinos, trials
+from deepmem.physics import neutrinos, trials
 from deepmem.physics.errors import ParameterError
+from deepmem.physics.integrals.accuracy import Accuracy
+from deepmem.physics.integrals.integral import Integral
+from deepmem.physics.integrals.lattice import Lattice
 from deepmem.physics.weights import engine, rough, visible
-from deepmem.physics.weights.hypothesis import Hypothesis, hypothesis
+from deepmem.physics.weights.hypothesis import hypothesis
 from deepmem.physics.weights.integrand import of_escaping
 from deepmem.physics.weights.leading_order import draw_events
 from deepmem.physics.weights.partonic import Partonic, shared_by_events
@@ -57,7 +60,11 @@ def leptons_alone(events: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def computed(process: str, events: dict[str, np.ndarray], **settings):
-    call = {key: settings.pop(key) for key in ("precision", "seed", "calls", "neutrinos") if key in settings}
+    call = {
+        key: settings.pop(key)
+        for key in ("precision", "seed", "calls", "neutrinos", "plan")
+        if key in settings
+    }
     found = engine.compute(hypothesis(process, **settings), events, **{"precision": 0.02} | call)
     return next(iter(found.values())) if len(found) == 1 else found
 
@@ -107,7 +114,7 @@ def test_density_is_the_jacobian(case, monkeypatch):
         event["table"] = trials._table(0.3 + np.random.default_rng(4).random((1, 4, 6)))[0]
     escaping = [i for i, kind in enumerate(alpha.process.classes) if kind == "invisible"]
     seen = [i for i, kind in enumerate(alpha.process.classes) if kind != "invisible"]
-    d, h = alpha.dimensions, 1e-6
+    d, h = plan_for(alpha).dimensions, 1e-6
 
     def proposal(u):
         known = None
@@ -157,7 +164,7 @@ def test_where_two_solutions_of_w_pairs_merge_the_density_is_bounded(case, mass)
     shared, rows = prepared(alpha, leptons_alone(columns("gen0000")))
     event = {key: values[0] for key, values in rows.items()}
     lines, coarse, fine = 300, 1000, 8000
-    start = np.random.default_rng(5).random((lines, 1, alpha.dimensions))
+    start = np.random.default_rng(5).random((lines, 1, plan_for(alpha).dimensions))
 
     def density(u):
         known = None
@@ -173,7 +180,7 @@ def test_where_two_solutions_of_w_pairs_merge_the_density_is_bounded(case, mass)
         def along(points):
             u = start.repeat(points, axis=1)
             u[:, :, mass] = (np.arange(points) + 0.5) / points
-            return np.asarray(compiled(u.reshape(-1, alpha.dimensions))).reshape(lines, points)
+            return np.asarray(compiled(u.reshape(-1, plan_for(alpha).dimensions))).reshape(lines, points)
 
         found, finer = along(coarse), along(fine)
     some = (found > 0).mean(axis=1) > 0.1
@@ -199,8 +206,8 @@ def test_a_table_of_w_pairs_changes_no_weight(met):
 def test_both_maps_and_both_sides_give_one_weight(tops):
     """Energies solved for, or all drawn; either top first."""
     events = columns("gen0000", "gen0016")
-    with patch.object(Hypothesis, "by_angle", property(lambda _: False)):
-        other = computed("ttbar_2l", events, precision=0.03, calls=1 << 17)
+    drawn = plan_for(hypothesis("ttbar_2l"), by_angle=False)
+    other = computed("ttbar_2l", events, precision=0.03, calls=1 << 17, plan=drawn)
     assert_agree(tops[np.array([0, 3])], other)
     alpha = hypothesis("ttbar_2l_assignment_0")
     shared, rows = prepared(alpha, columns(*EVENTS))
@@ -211,7 +218,7 @@ def test_both_maps_and_both_sides_give_one_weight(tops):
         if k != "second_first"
     }
     turned["second_first"] = np.ones(len(EVENTS), dtype=bool)
-    one, two = (integrator.lattice(f, shared, side, 8, precision=0.02) for side in (rows, turned))
+    one, two = (Lattice().integrate(Integral(f, shared, side, 8), Accuracy(0.02)) for side in (rows, turned))
     assert np.all(np.abs(one.value - two.value)[:, 0] < 4 * np.hypot(one.error, two.error)[:, 0])
 
 
@@ -223,18 +230,11 @@ def test_higgs_to_w_pair_agrees_with_the_map_of_w_pairs(met, steps):
     events = leptons_alone(columns("gen0002", "gen0008"))
     alpha = hypothesis("higgs_ww_2l", WH=20.0, met=met)
     shared, rows = prepared(alpha, events)
-    own = integrator.lattice(
-        plan_for(alpha).integrand(Partonic.of(alpha), False), shared, rows, 6, precision=0.01, calls=1 << 18
-    )
+    f, accuracy = plan_for(alpha).integrand(Partonic.of(alpha), False), Accuracy(0.01, 1 << 18)
+    own = Lattice().integrate(Integral(f, shared, rows, 6), accuracy)
     plain = of_escaping(Partonic.of(alpha), steps)
-    other = integrator.lattice(
-        plain,
-        shared,
-        rows | {"broad": np.full(2, 0.3), "table": np.tile(neutrinos.even_table(16, 32), (2, 1, 1))},
-        6,
-        precision=0.01,
-        calls=1 << 18,
-    )
+    rows |= {"broad": np.full(2, 0.3), "table": np.tile(neutrinos.even_table(16, 32), (2, 1, 1))}
+    other = Lattice().integrate(Integral(plain, shared, rows, 6), accuracy)
     assert np.all(np.abs(own.value - other.value)[:, 0] < 4 * np.hypot(own.error, other.error)[:, 0])
 
 
@@ -320,8 +320,8 @@ def test_settings():
     perfect = computed("ttbar_2l", events, r_lepton=0, precision=0.05, calls=1 << 16)
     for found in (balanced, noisy, perfect):
         assert found.value[0] > 0
-    assert hypothesis("ttbar_2l", response={"met": {"c": 5.0}}).dimensions == 10
-    assert hypothesis("ttbar_2l", r_lepton=0).dimensions == 6
+    assert plan_for(hypothesis("ttbar_2l", response={"met": {"c": 5.0}})).dimensions == 10
+    assert plan_for(hypothesis("ttbar_2l", r_lepton=0)).dimensions == 6
     with pytest.raises(ParameterError, match="met must be event or balance"):
         hypothesis("ttbar_2l", met="measured")
     with pytest.raises(ParameterError, match="changes the phase space"):

@@ -13,7 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from deepmem.physics import integrator
+from deepmem.physics.integrals.integrand import Integrand, Staged
+from deepmem.physics.integrals.integrand import values as integrand_values
+from deepmem.physics.integrals.points import fixed_points
+from deepmem.physics.integrals.slots import slots_per_call
 from deepmem.physics.precision import double_precision
 
 PER_LEG = frozenset({"energy", "eta", "phi", "mass", "sine", "x", "y", "z"})
@@ -36,7 +39,7 @@ _SHARE_SLOTS, _LEAST_CHANNEL, EASY = 4, 0.03, 8.0
 
 
 def best_side(
-    f: integrator.Staged,
+    f: Staged,
     shared: dict[str, Any],
     events: dict[str, np.ndarray],
     dimensions: int,
@@ -92,7 +95,7 @@ def sides_of(events: dict[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
 
 
 def trial(
-    f: integrator.Integrand,
+    f: Integrand,
     shared: dict[str, Any],
     events: dict[str, np.ndarray],
     dimensions: int,
@@ -101,32 +104,32 @@ def trial(
     """Of the integrand on a few fixed points: the mean, and the mean square over its square (∞: all 0)."""
     count = len(events["energy"])
     mean, spread = np.zeros(count), np.zeros(count)
-    points = integrator.fixed_points(slots, dimensions)
+    points = fixed_points(slots, dimensions)
     for here, w in _on_points(f, shared, events, points):
         mean[here], spread[here] = w.mean(axis=1), _spread(w)
     return mean, spread
 
 
 def _on_points(
-    f: integrator.Integrand, shared: dict[str, Any], events: dict[str, np.ndarray], points: np.ndarray
+    f: Integrand, shared: dict[str, Any], events: dict[str, np.ndarray], points: np.ndarray
 ) -> Iterator[tuple[slice, np.ndarray]]:
     """The integrand, mean over a scan, at the same points `[slots, points, d]` for all.
 
     Some events at a time: which, and `[events, points]`.
     """
     count, slots = len(events["energy"]), len(points)
-    per_call = integrator.slots_per_call() // slots
+    per_call = slots_per_call() // slots
     x = np.tile(points, (per_call, 1, 1))
     with double_precision():
         for first in range(0, count, per_call):
             rows = np.minimum(np.arange(first, first + per_call), count - 1).repeat(slots)
-            found, *_ = integrator.values(f, shared, {k: v[rows] for k, v in events.items()}, x)
+            found, *_ = integrand_values(f, shared, {k: v[rows] for k, v in events.items()}, x)
             w = np.nan_to_num(np.asarray(found).mean(axis=-1)).reshape(per_call, -1)
             yield slice(first, first + per_call), w[: count - first]
 
 
 def filled_table(
-    f: integrator.Integrand,
+    f: Integrand,
     shared: dict[str, Any],
     events: dict[str, np.ndarray],
     dimensions: int,
@@ -139,7 +142,7 @@ def filled_table(
     """
     table = events["table"]
     for slots, uneven, times in _TABLE_ROUNDS:
-        points = integrator.fixed_points(slots, dimensions)
+        points = fixed_points(slots, dimensions)
         flat, count = points.reshape(-1, dimensions), CELLS[0] * CELLS[1]
         row, column = (np.floor(flat[:, i] * n).astype(int) for i, n in zip(pair, CELLS, strict=True))
         at = row * CELLS[1] + column
@@ -157,7 +160,7 @@ def filled_table(
 
 
 def shared_out(
-    f: integrator.Integrand,
+    f: Integrand,
     shared: dict[str, Any],
     events: dict[str, np.ndarray],
     dimensions: int,
@@ -166,7 +169,7 @@ def shared_out(
 
     With shares ∝ share · √(mean square of a channel's points) they add the same to the variance.
     """
-    points = integrator.fixed_points(_SHARE_SLOTS, dimensions)
+    points = fixed_points(_SHARE_SLOTS, dimensions)
     default = events["shares"][0]
     channel = (points[..., 0].ravel()[:, None] >= np.cumsum(default)[:-1]).sum(axis=1)
     of_channel = np.maximum(np.bincount(channel, minlength=len(default)), 1)

@@ -7,7 +7,6 @@ discriminant, no density. Only the resonances that a process names are mapped.
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,10 +16,14 @@ from deepmem.data.table import as_table
 from deepmem.errors import DeepMEMWarning, UsageError
 from deepmem.event import Status, Weight, worst
 from deepmem.inputs import Reason
-from deepmem.physics import integrator, trials
+from deepmem.physics import trials
+from deepmem.physics.integrals.accuracy import Accuracy
+from deepmem.physics.integrals.estimate import Estimate
+from deepmem.physics.integrals.integral import Integral
+from deepmem.physics.integrals.integrand import Integrand, Staged
 from deepmem.physics.weights.hypothesis import Hypothesis
 from deepmem.physics.weights.partonic import Partonic, negative_densities, shared_by_events
-from deepmem.physics.weights.plan import Plan, Quadrature, Single, plan_for
+from deepmem.physics.weights.plan import Plan, plan_for
 from deepmem.physics.weights.preparation import prepare
 from deepmem.physics.weights.visible import examined
 
@@ -28,31 +31,6 @@ from deepmem.physics.weights.visible import examined
 _TOLERATED_BELOW_GRID = 1e-3
 # And the share that may come from negative densities before it is no good weight.
 _TOLERATED_NEGATIVE = 1e-3
-
-
-@dataclass(frozen=True)
-class Accuracy:
-    """How precise an integral is to be, and with which points.
-
-    - `precision`: the relative error at which an event stops.
-    - `calls`: evaluations per event at most; None, the rule's own number.
-    - `seed`: of the random points.
-    """
-
-    precision: float = 0.01
-    calls: int | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        number = isinstance(self.precision, int | float | np.number)
-        if not (number and np.isfinite(self.precision) and self.precision > 0):
-            raise UsageError(
-                f"precision must be a positive relative error such as 0.01, got {self.precision}"
-            )
-        if self.calls is not None and self.calls < 1:
-            raise UsageError(f"calls must be a positive number of evaluations per event, got {self.calls}")
-        if not isinstance(self.seed, int | np.integer) or self.seed < 0:
-            raise UsageError(f"seed must be a whole number, 0 or more, got {self.seed!r}")
 
 
 def compute(
@@ -64,14 +42,16 @@ def compute(
     seed: int = 0,
     entries: np.ndarray | None = None,
     neutrinos: bool = False,
+    plan: Plan | None = None,
 ) -> dict[str, Weight]:
     """The weights of events under a hypothesis: one per value of a scan.
 
     **Arguments:** `events` as for `as_table`, in GeV; `precision`, relative error at which an event stops;
-    `calls`, integrand evaluations per event at most; `seed`; `entries`, the events' numbers in their file (0,
-    1, …), which fix their random points, so that an event gets the same weight alone and among others (what
-    all of a file looks like, degrees or MeV, is then for the caller to find, see `columns.Ranges`);
-    `neutrinos`, whether the weights bring the mean momenta of what escapes.
+    `calls`, integrand evaluations per event at most; `seed`; `entries`, the events' numbers in their file
+    (0, 1, …), which fix their random points, so that an event gets the same weight alone and among others
+    (what all of a file looks like, degrees or MeV, is then for the caller to find, see `columns.Ranges`);
+    `neutrinos`, whether the weights bring the mean momenta of what escapes; `plan`, how they are
+    integrated, by default `plan_for(alpha)`.
 
     **Returns** name → `Weight`; a failure is a status of its own event, never an exception.
 
@@ -87,7 +67,7 @@ def compute(
     count, names, signed = len(reason), alpha.names, negative_densities(alpha)
     rows = np.flatnonzero(reason == Reason.NONE)
     if len(rows):
-        plan, shared = plan_for(alpha), shared_by_events(alpha)
+        plan, shared = plan or plan_for(alpha), shared_by_events(alpha)
         chosen = prepare(alpha, plan, shared, {key: values[rows] for key, values in particles.items()})
         numbers = rows if entries is None else np.asarray(entries)[rows]
         f = plan.integrand(Partonic.of(alpha), neutrinos)
@@ -96,7 +76,9 @@ def compute(
     for k, name in enumerate(names):
         value, error = np.full(count, np.nan), np.full(count, np.nan)
         status, why = np.full(count, Status.BAD_INPUT, dtype=np.int32), reason.copy()
+        evaluations = np.zeros(count, dtype=np.int64)
         if len(rows):
+            evaluations[rows] = estimate.evaluations
             value[rows], error[rows], status[rows], why[rows] = _judged(
                 estimate, k, len(names), precision, signed
             )
@@ -106,7 +88,7 @@ def compute(
             weight = estimate.value[:, k]
             known = (weight > 0) & np.isfinite(value[rows])
             momenta[rows[known]] = sums[known] / weight[known, None, None]
-        weights[name] = Weight(value, error, status, neutrinos=momenta, reason=why)
+        weights[name] = Weight(value, error, status, neutrinos=momenta, reason=why, evaluations=evaluations)
     return weights
 
 
@@ -122,49 +104,28 @@ def _all_looked_at(alpha: Hypothesis, events: Any) -> None:
 
 def _integrated(
     plan: Plan,
-    f: integrator.Integrand,
+    f: Integrand,
     shared: dict[str, Any],
     events: dict[str, np.ndarray],
     accuracy: Accuracy,
     indices: np.ndarray,
     steering: int,
-) -> integrator.Estimate:
+) -> Estimate:
     """The mean over permutations of prepared events' integrals; `steering` of its values stop an event."""
     rows, minimum = plan.tried(f, shared, events)
-    together, rule = len(plan.permutations), plan.rule
+    together = len(plan.permutations)
     if plan.two_sided:
-        assert isinstance(f, integrator.Staged)
+        assert isinstance(f, Staged)
         rows = trials.best_side(f, shared, rows, plan.dimensions, together)
-    if isinstance(rule, Single):
-        return integrator.evaluate(f, shared, rows)
-    calls = accuracy.calls or rule.calls
-    if isinstance(rule, Quadrature):
-        return integrator.quadrature(
-            f, shared, rows, plan.dimensions, precision=accuracy.precision, calls=calls, steering=steering
-        )
     # a permutation's points are the same alone and beside others
     streams = np.array([each.stream for each in plan.permutations])
-    estimate = integrator.lattice(
-        f,
-        shared,
-        rows,
-        plan.dimensions,
-        precision=accuracy.precision,
-        calls=calls,
-        minimum=minimum,
-        seed=accuracy.seed,
-        indices=(plan.streams * indices[:, None] + streams).ravel(),
-        steering=steering,
-        together=together,
-        allowance=rule.allowance,
-        shifts=rule.shifts,
-    )
+    numbers = (plan.streams * indices[:, None] + streams).ravel()
+    integral = Integral(f, shared, rows, plan.dimensions, numbers, minimum, steering, together)
+    estimate = plan.rule.integrate(integral, accuracy)
     return _averaged(estimate, together, accuracy.precision, steering)
 
 
-def _averaged(
-    estimate: integrator.Estimate, together: int, precision: float, steering: int
-) -> integrator.Estimate:
+def _averaged(estimate: Estimate, together: int, precision: float, steering: int) -> Estimate:
     """The mean over assignments.
 
     Its status is not the worst of theirs: a part that is not precise by itself, or that has no solution, may
@@ -172,18 +133,18 @@ def _averaged(
     """
     if together == 1:
         return estimate
-    value, error, status, calls = (part.reshape(-1, together, *part.shape[1:]) for part in estimate)
+    value, error, status, evaluations = (part.reshape(-1, together, *part.shape[1:]) for part in estimate)
     mean = value.mean(axis=1)
     combined = np.sqrt((error**2).sum(axis=1)) / together
     precise = (combined <= precision * np.abs(mean))[:, :steering].all(axis=1)
     of_mean = np.where(precise, Status.GOOD, Status.PRECISION)
     of_mean = np.where((status == Status.NO_SOLUTION).all(axis=1), Status.NO_SOLUTION, of_mean)
     unknown = np.where((status == Status.BAD_INPUT).any(axis=1), Status.BAD_INPUT, Status.GOOD)
-    return integrator.Estimate(mean, combined, worst(of_mean, unknown), calls.sum(axis=1))
+    return Estimate(mean, combined, worst(of_mean, unknown), evaluations.sum(axis=1))
 
 
 def _judged(
-    estimate: integrator.Estimate, k: int, count: int, precision: float, signed: bool
+    estimate: Estimate, k: int, count: int, precision: float, signed: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Value, error, status, reason of the k-th weight of a scan: each its own, though they share points."""
     value, error = estimate.value[:, k].copy(), estimate.error[:, k].copy()

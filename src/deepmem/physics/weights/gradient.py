@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from deepmem.errors import UsageError
-from deepmem.physics import integrator
 from deepmem.physics.constants import Parameters
+from deepmem.physics.integrals.integrand import Staged
 from deepmem.physics.precision import require_double
 from deepmem.physics.weights.hypothesis import Hypothesis
 from deepmem.physics.weights.partonic import Partonic, shared_by_events
@@ -26,7 +26,7 @@ def weight_function(alpha: Hypothesis, points: np.ndarray, weights: np.ndarray) 
     the process's order (see `visible`). Needs double precision: use it inside `jax.enable_x64(True)`.
 
     **Arguments:** `points` `[points, dimensions]`, `weights` `[points]`, for instance of
-    `integrator.product_rule`.
+    `integrals.quadrature.product_rule`.
 
     **Raises** `UsageError` for a process with neutrinos: where solutions appear, points have no derivative.
     """
@@ -36,7 +36,7 @@ def weight_function(alpha: Hypothesis, points: np.ndarray, weights: np.ndarray) 
         )
     shared, partonic = shared_by_events(alpha), Partonic(alpha.process, alpha.flavours, alpha.subset)
     f = plan_for(alpha).integrand(Partonic.of(alpha), False)
-    assert not isinstance(f, integrator.Staged)
+    assert not isinstance(f, Staged)
 
     def w(p: Parameters, event: dict[str, Any]) -> jax.Array:
         require_double("a weight function")

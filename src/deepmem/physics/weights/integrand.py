@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from deepmem.kinematics import FourVector, add
-from deepmem.physics import integrator
+from deepmem.physics.integrals.integrand import Integrand, Staged
 from deepmem.physics.neutrinos import Step
 from deepmem.physics.precision import require_double
 from deepmem.physics.processes.base import Process
@@ -31,7 +31,7 @@ Map: TypeAlias = Callable[
 
 
 @cache
-def of_seen(partonic: Partonic, energies_at: Map) -> integrator.Integrand:
+def of_seen(partonic: Partonic, energies_at: Map) -> Integrand:
     """The integrand where all particles are seen."""
 
     def f(shared: dict[str, Any], event: dict[str, Any], u: jax.Array) -> tuple[jax.Array, ...]:
@@ -51,7 +51,7 @@ def of_seen(partonic: Partonic, energies_at: Map) -> integrator.Integrand:
 
 
 @cache
-def of_escaping(partonic: Partonic, steps: tuple[Step, ...], neutrinos: bool = False) -> integrator.Staged:
+def of_escaping(partonic: Partonic, steps: tuple[Step, ...], neutrinos: bool = False) -> Staged:
     """The same where particles escape: |M|² and densities only at points that have a solution.
 
     With `neutrinos`, a last part: the values times (px, py, pz) of each escaping leg, `[legs · 3 · scan]`.
@@ -79,4 +79,4 @@ def of_escaping(partonic: Partonic, steps: tuple[Step, ...], neutrinos: bool = F
             parts += (jnp.concatenate([values * legs[i][axis] for i in escaping for axis in (1, 2, 3)]),)
         return parts
 
-    return integrator.Staged((*before, proposed), complete)
+    return Staged((*before, proposed), complete)

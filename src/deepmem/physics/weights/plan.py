@@ -7,13 +7,18 @@ integrates, which legs the detector cannot tell apart, and what a few fixed poin
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from deepmem.physics import integrator, trials
+from deepmem.physics import trials
+from deepmem.physics.integrals.integrand import Integrand, Staged
+from deepmem.physics.integrals.lattice import Lattice
+from deepmem.physics.integrals.quadrature import Quadrature
+from deepmem.physics.integrals.rules import Rule
+from deepmem.physics.integrals.single import Single
 from deepmem.physics.neutrinos import Block, even_table
 from deepmem.physics.precision import double_precision
 from deepmem.physics.weights import direct, integrand, resonance
@@ -32,29 +37,6 @@ _NARROWEST_JET, _TYPICAL = 0.03, 60.0
 _BATCH, _RESONANT_BATCH = 1 << 10, 1 << 7
 
 
-class Single(NamedTuple):
-    """One evaluation: nothing is to be integrated."""
-
-
-class Quadrature(NamedTuple):
-    """A product of Gauss–Legendre rules, for few dimensions and smooth integrands."""
-
-    calls: int = 1 << 16
-    """Evaluations per event at most."""
-
-
-class Lattice(NamedTuple):
-    """A randomly shifted lattice. Before `minimum` evaluations no event stops."""
-
-    minimum: int = 1 << 10
-    calls: int = 1 << 19
-    allowance: float = 2.0
-    shifts: int = 16
-
-
-Rule: TypeAlias = Single | Quadrature | Lattice
-
-
 class Permutation(NamedTuple):
     """An order of the visible legs, and which of an event's streams of random numbers it has."""
 
@@ -71,7 +53,7 @@ class Plan:
     """How the weights of a hypothesis are integrated."""
 
     dimensions: int
-    integrand: Callable[[Partonic, bool], integrator.Integrand]
+    integrand: Callable[[Partonic, bool], Integrand]
     """Of a partonic part; and whether the momenta of what escapes come along."""
     rule: Rule
     permutations: tuple[Permutation, ...]
@@ -98,7 +80,7 @@ class Plan:
         }
 
     def tried(
-        self, f: integrator.Integrand, shared: dict[str, Any], events: dict[str, np.ndarray]
+        self, f: Integrand, shared: dict[str, Any], events: dict[str, np.ndarray]
     ) -> tuple[dict[str, np.ndarray], Any]:
         """Rows with what trials decide; and how many evaluations each wants at least."""
         rows = self.rows(events)
@@ -111,10 +93,14 @@ class Plan:
         return rows, minimum
 
 
-def plan_for(alpha: Hypothesis) -> Plan:
-    """How the weights of a hypothesis are integrated."""
+def plan_for(alpha: Hypothesis, by_angle: bool | None = None) -> Plan:
+    """How the weights of a hypothesis are integrated.
+
+    **Arguments:** `by_angle`, of a process with a map by angle: whether it is used; None, where it is the
+    better one.
+    """
     block = alpha.process.block
-    return _all_seen(alpha) if block is None else _some_escape(alpha, block)
+    return _all_seen(alpha) if block is None else _some_escape(alpha, block, by_angle)
 
 
 def _all_seen(alpha: Hypothesis) -> Plan:
@@ -126,7 +112,7 @@ def _all_seen(alpha: Hypothesis) -> Plan:
     if mapped_resonance(alpha) is not None:
         batch = _RESONANT_BATCH
         energies = resonance.resonant_energies if gaussian else resonance.tailed_energies
-        rule = rule._replace(**_TABULATED) if gaussian else rule
+        rule = replace(rule, **_TABULATED) if gaussian else rule
         chosen: Rule = rule
     elif dimensions == 0:
         chosen = Single()
@@ -143,11 +129,13 @@ def _all_seen(alpha: Hypothesis) -> Plan:
     )
 
 
-def _some_escape(alpha: Hypothesis, block: Block) -> Plan:
+def _some_escape(alpha: Hypothesis, block: Block, by_angle: bool | None) -> Plan:
     """The process's own variables: by angle where missing pT is given and all energies have responses."""
     seen, detector = alpha.process.visible_classes, alpha.detector
     energies = detector.dimensions(seen)
-    by_angle = bool(block.by_angle) and alpha.met == "event" and energies == len(seen) and _wide(alpha)
+    if by_angle is None:
+        free = alpha.met == "event" and energies == len(seen)
+        by_angle = bool(block.by_angle) and free and _wide(alpha)
     steps = block.by_balance if alpha.met == "balance" else block.by_energies
     rule = Lattice(minimum=1 << 11 if by_angle else 1 << 13, calls=1 << 22)
     fields: dict[str, Any] = {"broad": block.broad}
@@ -158,7 +146,7 @@ def _some_escape(alpha: Hypothesis, block: Block) -> Plan:
     if block.guided:
         fields["table"] = even_table(*trials.CELLS)
         chosen.append(partial(_table_of, pair=block.guided))
-        rule = rule._replace(**_TABULATED)
+        rule = replace(rule, **_TABULATED)
     return Plan(
         energies + block.hidden + (0 if detector.missing is None else 2),
         partial(_escaping, steps=block.by_angle if by_angle else steps),
@@ -181,7 +169,7 @@ def _wide(alpha: Hypothesis) -> bool:
     return float(np.min(widths)) >= _NARROWEST_JET
 
 
-def _escaping(partonic: Partonic, neutrinos: bool, steps: Any) -> integrator.Staged:
+def _escaping(partonic: Partonic, neutrinos: bool, steps: Any) -> Staged:
     return integrand.of_escaping(partonic, steps, neutrinos)
 
 

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from deepmem.errors import UsageError
-from deepmem.physics import integrator, trials
+from deepmem.physics import trials
+from deepmem.physics.integrals.slots import SLOT
 from deepmem.physics.weights.hypothesis import Hypothesis
 from deepmem.physics.weights.partonic import Partonic, shared_by_events
 from deepmem.physics.weights.plan import plan_for
@@ -52,8 +53,8 @@ def rough(alpha: Hypothesis, events: Any, points: int = 512) -> Rough:
 
     **Raises** `UsageError` as `compute` does, for a scan, or for a number of points that is no multiple.
     """
-    if points < integrator.SLOT or points % integrator.SLOT:
-        raise UsageError(f"points must be a multiple of {integrator.SLOT}, got {points}")
+    if points < SLOT or points % SLOT:
+        raise UsageError(f"points must be a multiple of {SLOT}, got {points}")
     if len(alpha.names) != 1:
         raise UsageError(f"a rough weight is that of one value of a parameter, not of {len(alpha.names)}")
     particles, good = visible(alpha, events)
@@ -68,7 +69,7 @@ def rough(alpha: Hypothesis, events: Any, points: int = 512) -> Rough:
     chosen = prepare(alpha, plan, shared, {key: values[rows] for key, values in particles.items()})
     tried, _ = plan.tried(f, shared, chosen)
     sides = trials.sides_of(tried) if plan.two_sided else [tried]
-    each = [trials.trial(f, shared, side, plan.dimensions, points // integrator.SLOT) for side in sides]
+    each = [trials.trial(f, shared, side, plan.dimensions, points // SLOT) for side in sides]
     # [sides, events, permutations]
     shape = (len(sides), len(rows), len(plan.permutations))
     mean, spread = (np.stack(part).reshape(shape) for part in zip(*each, strict=True))

@@ -1,6 +1,8 @@
-"""The integrator: honest errors on known integrals, and events that don't know of one another."""
+"""Rules: honest errors on known integrals, and events that don't know of one another."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +12,13 @@ from problems import HARD, SMOOTH
 
 from deepmem.errors import UsageError
 from deepmem.event import Status
-from deepmem.physics import integrator
-from deepmem.physics.integrator import evaluate, lattice, product_rule, quadrature
+from deepmem.physics.integrals.accuracy import Accuracy
+from deepmem.physics.integrals.importance import IDENTITY, composed, mapped
+from deepmem.physics.integrals.integral import Integral
+from deepmem.physics.integrals.lattice import Lattice
+from deepmem.physics.integrals.points import GENERATING_VECTOR
+from deepmem.physics.integrals.quadrature import Quadrature, product_rule
+from deepmem.physics.integrals.single import Single
 
 GOOD, PRECISION, ZERO, BAD = Status.GOOD, Status.PRECISION, Status.NO_SOLUTION, Status.BAD_INPUT
 
@@ -28,9 +35,8 @@ def test_lattice_is_honest(name, precision):
     """Every event has shifts of its own, so 500 events are 500 seeds."""
     problem = HARD[name]
     events = problem.draw(np.random.default_rng(8), 500)
-    estimate = lattice(
-        problem.integrand, None, events, problem.dimensions, precision=precision, calls=1 << 16, seed=3
-    )
+    integral = Integral(problem.integrand, None, events, problem.dimensions)
+    estimate = Lattice().integrate(integral, Accuracy(precision, 1 << 16, seed=3))
     good = estimate.status == GOOD
     assert good.mean() > 0.9
     pull = np.abs(estimate.value[:, 0] - problem.truth(events))[good] / estimate.error[good, 0]
@@ -43,7 +49,8 @@ def test_lattice_is_honest(name, precision):
 def test_quadrature_is_honest(name, precision):
     problem = SMOOTH[name]
     events = problem.draw(np.random.default_rng(9), 500)
-    estimate = quadrature(problem.integrand, None, events, problem.dimensions, precision=precision)
+    integral = Integral(problem.integrand, None, events, problem.dimensions)
+    estimate = Quadrature().integrate(integral, Accuracy(precision))
     good = estimate.status == GOOD
     assert good.mean() > 0.2
     true_error = np.abs(estimate.value[:, 0] - problem.truth(events))
@@ -68,20 +75,20 @@ KINDS = {"kind": np.array([0, 1, 2, 3, 4, 0]), "a": np.array([1.0, 1, 1, 1, np.n
 EXPECTED = [GOOD, ZERO, PRECISION, PRECISION, BAD, GOOD]
 
 
-@pytest.mark.parametrize("rule", [lattice, quadrature])
+@pytest.mark.parametrize("rule", [Lattice(), Quadrature()])
 def test_failures_stay_with_their_event(rule):
-    estimate = rule(_awkward, None, KINDS, 2, precision=0.02, calls=1 << 14)
+    accuracy = Accuracy(0.02, 1 << 14)
+    estimate = rule.integrate(Integral(_awkward, None, KINDS, 2), accuracy)
     expected = list(EXPECTED)
-    if rule is quadrature:
+    if rule == Quadrature():
         expected[3] = GOOD  # no node comes that near to the edge
     np.testing.assert_array_equal(estimate.status, expected)
     assert estimate.value[0, 0] == pytest.approx(2, rel=0.02)
     assert estimate.value[5, 0] == pytest.approx(3, rel=0.02)
     assert (estimate.value[1, 0], estimate.error[1, 0]) == (0, 0)
     assert np.isnan([estimate.value[4, 0], estimate.error[4, 0]]).all()
-    alone = rule(
-        _awkward, None, {"kind": np.array([0]), "a": np.array([1.0])}, 2, precision=0.02, calls=1 << 14
-    )
+    first = {"kind": np.array([0]), "a": np.array([1.0])}
+    alone = rule.integrate(Integral(_awkward, None, first, 2), accuracy)
     assert alone.value[0, 0] == estimate.value[0, 0]
 
 
@@ -89,48 +96,46 @@ def test_no_dimension():
     def integrand(shared, event, x):
         return jnp.stack([shared * event, event**2])
 
-    estimate = evaluate(integrand, 3.0, np.array([2.0, 0.0, np.nan, 5.0]))
+    integral = Integral(integrand, 3.0, np.array([2.0, 0.0, np.nan, 5.0]), 0)
+    estimate = Single().integrate(integral, Accuracy())
     np.testing.assert_array_equal(estimate.value, [[6, 4], [0, 0], [np.nan, np.nan], [15, 25]])
     np.testing.assert_array_equal(estimate.error, [[0, 0], [0, 0], [np.nan, np.nan], [0, 0]])
     np.testing.assert_array_equal(estimate.status, [GOOD, ZERO, BAD, GOOD])
     assert estimate.value.dtype == np.float64
+    np.testing.assert_array_equal(estimate.evaluations, 1)
 
 
-@pytest.mark.parametrize("rule", ["lattice", "quadrature"])
+@pytest.mark.parametrize("rule", [Lattice(), Quadrature()])
 def test_one_event_alone_is_the_same(rule):
     """Bit for bit: alone, in another order, in other batches, and beside harder events."""
     problem = HARD["lorentzians"]
     events = problem.draw(np.random.default_rng(2), 150)
-    run = {"lattice": lattice, "quadrature": quadrature}[rule]
-    options = {"precision": 0.01, "calls": 1 << 15} | ({"seed": 5} if rule == "lattice" else {})
-    everything = run(problem.integrand, None, events, 3, **options)
+    accuracy = Accuracy(0.01, 1 << 15, seed=5)
+    everything = rule.integrate(Integral(problem.integrand, None, events, 3), accuracy)
     order = np.random.default_rng(0).permutation(150)
     for rows in (order, [17], [149, 3, 60]):
         some = {name: column[rows] for name, column in events.items()}
-        if rule == "lattice":
-            options["indices"] = np.asarray(rows)
-        again = run(problem.integrand, None, some, 3, **options)
-        for field in ("value", "error", "status", "calls"):
+        again = rule.integrate(Integral(problem.integrand, None, some, 3, indices=np.asarray(rows)), accuracy)
+        for field in ("value", "error", "status", "evaluations"):
             np.testing.assert_array_equal(getattr(again, field), getattr(everything, field)[rows])
 
 
 def test_seeds_differ_and_repeat():
     problem = HARD["smooth"]
     events = problem.draw(np.random.default_rng(2), 20)
-    first, again, other = (
-        lattice(problem.integrand, None, events, 4, seed=seed).value for seed in (1, 1, -7)
-    )
+    integral = Integral(problem.integrand, None, events, 4)
+    first, again, other = (Lattice().integrate(integral, Accuracy(seed=seed)).value for seed in (1, 1, 7))
     np.testing.assert_array_equal(first, again)
     assert np.all(first != other)
     same = {name: np.repeat(column[:1], 2, axis=0) for name, column in events.items()}
-    twins = lattice(problem.integrand, None, same, 4).value
+    twins = Lattice().integrate(Integral(problem.integrand, None, same, 4), Accuracy()).value
     assert twins[0] != twins[1]
 
 
 def test_hard_events_do_not_make_easy_ones_wait():
     problem = HARD["peaked off axis"]
     events = {"a": np.array([[1.0] * 4, [60.0] * 4]), "c": np.full((2, 4), 0.37)}
-    easy, hard = lattice(problem.integrand, None, events, 4, precision=0.01).calls
+    easy, hard = Lattice().integrate(Integral(problem.integrand, None, events, 4), Accuracy()).evaluations
     assert easy == 4096
     assert hard > 2 * easy
 
@@ -138,19 +143,21 @@ def test_hard_events_do_not_make_easy_ones_wait():
 def test_learning_pays():
     problem = HARD["peaked off axis"]
     events = problem.draw(np.random.default_rng(4), 100)
-    learned, plain = (
-        lattice(problem.integrand, None, events, 4, precision=0.01, adapt=adapt, calls=1 << 18)
+    integral = Integral(problem.integrand, None, events, 4)
+    on_maps, plain = (
+        Lattice(adapt=adapt).integrate(integral, Accuracy(calls=1 << 18)).evaluations
         for adapt in (True, False)
     )
-    assert learned.calls.mean() < 0.4 * plain.calls.mean()
+    assert on_maps.mean() < 0.4 * plain.mean()
 
 
 def test_budget_is_kept():
     problem = HARD["resonance"]
     events = problem.draw(np.random.default_rng(4), 20)
     for calls in (256, 5000, 30_000):
-        estimate = lattice(problem.integrand, None, events, 3, precision=1e-6, calls=calls)
-        assert np.all(estimate.calls <= calls)
+        integral = Integral(problem.integrand, None, events, 3)
+        estimate = Lattice().integrate(integral, Accuracy(1e-6, calls))
+        assert np.all(estimate.evaluations <= calls)
         assert np.all(estimate.status == PRECISION)
         assert np.all(np.isfinite(estimate.error))
 
@@ -167,11 +174,11 @@ def _scan(theta, event, x):
 def test_values_share_points_and_derivatives_agree():
     """d/dθ of the estimate is the estimate of d/dθ, to rounding: the points don't depend on θ."""
     events = {"b": np.linspace(0.5, 2, 10)}
-    options = {"precision": 1e-3, "steering": 1, "adapt": False}
     centre, up, down = (
-        lattice(_scan, theta, events, 3, **options) for theta in (1.3, 1.3 + 1e-5, 1.3 - 1e-5)
+        Lattice(adapt=False).integrate(Integral(_scan, theta, events, 3, steering=1), Accuracy(1e-3))
+        for theta in (1.3, 1.3 + 1e-5, 1.3 - 1e-5)
     )
-    np.testing.assert_array_equal(centre.calls, up.calls)
+    np.testing.assert_array_equal(centre.evaluations, up.evaluations)
     difference = (up.value[:, 0] - down.value[:, 0]) / 2e-5
     np.testing.assert_allclose(centre.value[:, 1], difference, rtol=1e-8)
     b = events["b"] * 1.3
@@ -185,10 +192,10 @@ def test_compiles_once():
         traces.append(1)
         return shared + event * x[0]
 
-    lattice(integrand, 1.0, np.ones(5), 2)
+    Lattice().integrate(Integral(integrand, 1.0, np.ones(5), 2), Accuracy())
     count = len(traces)
-    lattice(integrand, 2.0, np.ones(700), 2, precision=1e-4, seed=4)
-    lattice(integrand, 3.0, np.ones(1), 2)
+    Lattice().integrate(Integral(integrand, 2.0, np.ones(700), 2), Accuracy(1e-4, seed=4))
+    Lattice().integrate(Integral(integrand, 3.0, np.ones(1), 2), Accuracy())
     assert len(traces) == count
 
 
@@ -202,7 +209,7 @@ def test_product_rule():
 def test_generating_vector_is_a_good_one():
     """Each 2-d projection of the 1024-point lattice is far more even than random points (P₂)."""
     n = 1024
-    x = np.outer(np.arange(n), integrator.GENERATING_VECTOR[:12]) / n % 1
+    x = np.outer(np.arange(n), GENERATING_VECTOR[:12]) / n % 1
     bernoulli = 2 * np.pi**2 * (x * x - x + 1 / 6)
     for first in range(12):
         for second in range(first):
@@ -214,30 +221,36 @@ def test_maps_are_changes_of_variables():
     """Learned maps are monotone, cover (0, 1), and their Jacobian is their derivative."""
     rng = np.random.default_rng(3)
     density = rng.uniform(0.05, 1, (1, 1, 32)) ** 3
-    grid = integrator._compose(integrator._IDENTITY[None, None], density)
-    grid = integrator._compose(grid, rng.uniform(0.05, 1, (1, 1, 32)))[0, 0]
+    grid = composed(IDENTITY[None, None], density)
+    grid = composed(grid, rng.uniform(0.05, 1, (1, 1, 32)))[0, 0]
     with jax.enable_x64(True):
         u = np.linspace(0, 1, 5001)
-        y, jacobian = jax.vmap(lambda v: integrator._map(jnp.asarray(grid), v))(u)
-        slope = jax.vmap(jax.grad(lambda v: integrator._map(jnp.asarray(grid), v)[0]))(u)
+        y, jacobian = jax.vmap(lambda v: mapped(jnp.asarray(grid), v))(u)
+        slope = jax.vmap(jax.grad(lambda v: mapped(jnp.asarray(grid), v)[0]))(u)
     y, jacobian, slope = map(np.asarray, (y, jacobian, slope))
     assert (y[0], y[-1]) == (0, pytest.approx(1))
     assert np.all(np.diff(y) > 0)
     np.testing.assert_allclose(jacobian, slope, rtol=1e-9)
 
 
+def _pair(**changes):
+    return Integral(_awkward, None, KINDS, **({"dimensions": 2} | changes))
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: lattice(_awkward, None, KINDS, 21), "1 to 20 dimensions"),
-        (lambda: lattice(_awkward, None, KINDS, 2, shifts=5), "power of two"),
-        (lambda: lattice(_awkward, None, KINDS, 2, precision=0), "positive relative error"),
-        (lambda: lattice(_awkward, None, KINDS, 2, precision=np.nan), "positive relative error"),
-        (lambda: lattice(_awkward, None, KINDS, 2, calls=10), "at least 256 calls"),
-        (lambda: lattice(_awkward, None, KINDS, 2, indices=np.arange(3)), "one entry per event"),
-        (lambda: lattice(_awkward, None, {"a": np.ones(2), "b": np.ones(3)}, 2), "one length"),
-        (lambda: quadrature(_awkward, None, KINDS, 4), "1 to 3 dimensions"),
-        (lambda: lattice(_awkward, None, KINDS, 2, evaluations=10), "at least 256"),
+        (lambda: Lattice().integrate(_pair(dimensions=21), Accuracy()), "1 to 20 dimensions"),
+        (lambda: Lattice().integrate(_pair(), Accuracy(calls=10)), "at least 256 calls"),
+        (lambda: Lattice(shifts=5), "power of two"),
+        (lambda: Accuracy(0), "positive relative error"),
+        (lambda: Accuracy(np.nan), "positive relative error"),
+        (lambda: _pair(indices=np.arange(3)), "one entry per event"),
+        (lambda: _pair(together=3), "alone or in pairs"),
+        (lambda: Integral(_awkward, None, {"a": np.ones(2), "b": np.ones(3)}, 2), "one length"),
+        (lambda: Quadrature().integrate(_pair(dimensions=4), Accuracy()), "1 to 3 dimensions"),
+        (lambda: Quadrature().integrate(_pair(together=2), Accuracy()), "every event alone"),
+        (lambda: Single().integrate(_pair(), Accuracy()), "for no dimension"),
     ],
 )
 def test_wrong_calls(call, message):
@@ -245,11 +258,13 @@ def test_wrong_calls(call, message):
         call()
 
 
-def test_no_events():
+@pytest.mark.parametrize(("rule", "dimensions"), [(Lattice(), 2), (Quadrature(), 2), (Single(), 0)])
+def test_no_events(rule, dimensions):
     nothing = {"a": np.zeros(0), "kind": np.zeros(0)}
-    for estimate in (
-        lattice(_awkward, None, nothing, 2),
-        quadrature(_awkward, None, nothing, 2),
-        evaluate(_awkward, None, nothing),
-    ):
-        assert len(estimate.value) == len(estimate.status) == 0
+    estimate = rule.integrate(Integral(_awkward, None, nothing, dimensions), Accuracy())
+    assert len(estimate.value) == len(estimate.status) == 0
+
+
+@pytest.mark.parametrize("value", [Lattice(32, 1.0, 1 << 10), Quadrature(), Single(), Accuracy(0.1, seed=2)])
+def test_rules_and_accuracy_are_values(value):
+    assert {value: 1}[replace(value)] == 1

@@ -1,0 +1,265 @@
+"""Randomly shifted, tent-transformed rank-1 lattices, for integrands of any kind in up to 20 dimensions.
+
+The error is statistical, from independent shifts, and widened, for the spread of few shifts has a Student
+distribution: ±1.96 of it covers 95 %. An integrand whose peak fills a fraction p of the cube is seen with
+probability 1 − exp(−p·minimum), and nothing can be said about what was never seen: narrow resonances must be
+mapped by whoever knows where they are. When an importance map is adopted, everything sampled before it is
+dropped: a mean weighted by estimated errors is biased low for skewed integrands.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from scipy.special import stdtrit
+
+from deepmem.errors import UsageError
+from deepmem.physics.integrals.accuracy import Accuracy
+from deepmem.physics.integrals.estimate import Estimate
+from deepmem.physics.integrals.importance import BINS, IDENTITY, better_maps, mapped, second_moments
+from deepmem.physics.integrals.integral import Integral
+from deepmem.physics.integrals.points import (
+    GENERATING_VECTOR,
+    LATTICE_POINTS,
+    lattice_points,
+    radical_inverse,
+    random_shifts,
+)
+from deepmem.physics.integrals.slots import SLOT, batches, slots_per_call
+from deepmem.physics.integrals.tally import Tally
+from deepmem.physics.precision import double_precision
+
+# Events at a time. That bounds the memory that learning takes; nothing depends on it.
+_WINDOW = 1 << 12
+# Importance maps per event at most, and the factor in variance from which one is worth its evaluations.
+_MAPS = 6
+_WORTH_IT = 1.5
+# Zero so far isn't zero: how many times the minimum is looked for before giving up.
+_EMPTY = 4
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """Randomly shifted lattice rules whose number of points doubles until the error is small enough.
+
+    - `shifts`: independent estimates, a power of two from 4 to 64;
+    - `allowance`: how many times the largest single contribution the error allows for, beside the spread of
+      the shifts. With 1, coverage of discontinuous integrands and of unmapped resonances is a per cent short;
+    - `minimum`: evaluations before an event may stop, if the integral does not say;
+    - `calls`: evaluations per event at most, if the accuracy does not say;
+    - `adapt`: learn an importance map where it is worth it.
+
+    **Raises** `UsageError` for a number of shifts that is none of these.
+    """
+
+    shifts: int = 16
+    allowance: float = 2.0
+    minimum: int = 1 << 12
+    calls: int = 1 << 19
+    adapt: bool = True
+
+    def __post_init__(self) -> None:
+        if self.shifts not in (4, 8, 16, 32, 64):
+            raise UsageError(f"the number of shifts is a power of two from 4 to 64, not {self.shifts}")
+
+    def integrate(self, integral: Integral, accuracy: Accuracy) -> Estimate:
+        """Integrate until each event reaches its precision or its budget.
+
+        Evaluations of a map that was dropped count, too. **Raises** `UsageError` for arguments out of range.
+        """
+        most = len(GENERATING_VECTOR)
+        if not 1 <= integral.dimensions <= most:
+            raise UsageError(f"a lattice is for 1 to {most} dimensions, not {integral.dimensions}")
+        accuracy.budget(self.calls)
+        if not integral.count:
+            return Estimate.of_nothing()
+        parts = [
+            _Window(integral.window(first, _WINDOW), self, accuracy).estimate()
+            for first in range(0, integral.count, _WINDOW)
+        ]
+        return Estimate(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+class _Samples(NamedTuple):
+    """What the points of each event add up to: those of its present map, but for the tally's record.
+
+    `sums` `[events, shifts, values]`; `moments` `[events, d, bins, steering values]`, of value².
+    """
+
+    sums: np.ndarray
+    moments: np.ndarray
+    tally: Tally
+
+
+class _Window:
+    """Some events on their way to their precision: sample, measure, learn, until none is active."""
+
+    def __init__(self, integral: Integral, rule: Lattice, accuracy: Accuracy) -> None:
+        count, dimensions = integral.count, integral.dimensions
+        self._integral, self._rule, self._accuracy = integral, rule, accuracy
+        self._calls = accuracy.budget(rule.calls)
+        minimum = rule.minimum if integral.minimum is None else integral.minimum
+        self._first_blocks = _first_blocks(np.broadcast_to(minimum, count), self._calls)
+        self._block_points = SLOT // rule.shifts
+        self._z = GENERATING_VECTOR[:dimensions]
+        self._shift = random_shifts(accuracy.seed, integral.numbers, 0, rule.shifts, dimensions)
+        self._grid = np.tile(IDENTITY, (count, dimensions, 1, 1))
+        self._blocks = np.zeros(count, dtype=np.int64)  # of the present map
+        self._stage = np.zeros(count, dtype=np.int64)  # maps adopted so far
+        self._learning = np.full(count, rule.adapt)
+        # those that get points now, and those that may get some later
+        self._active = self._open = np.arange(count)
+
+    def estimate(self) -> Estimate:
+        with double_precision():
+            self._integral = self._integral.on_device()
+            samples = self._sample(None)
+            self._proceed(samples)
+            while len(self._active):
+                self._sample(samples)
+                self._proceed(samples)
+        return samples.tally.estimate()
+
+    def _sample(self, samples: _Samples | None) -> _Samples:
+        """Twice as many points as there are, or the first ones."""
+        active = self._active
+        done = self._blocks[active]
+        target = np.where(done == 0, self._first_blocks[active], 2 * done)
+        event_of = np.repeat(active, target - done)
+        block_of = np.concatenate([np.arange(*each) for each in zip(done, target, strict=True)])
+        offset_of = radical_inverse(block_of) / self._block_points
+        for rows, used in batches(np.arange(len(event_of)), slots_per_call()):
+            event = event_of[rows]
+            where = self._shift[event], offset_of[rows], self._z
+            on_map = self._stage[event] > 0
+            maps = (self._grid[event], on_map) if on_map.any() else None
+            x, jacobian = _mapped_points(maps, *where)
+            values, *parts = _lattice_sums(self._integral.values(event, x), jacobian, where[0])
+            sums, largest, bad = (np.asarray(part)[:used] for part in parts)
+            samples = samples or self._none(sums.shape[2])
+            event = event[:used]
+            np.add.at(samples.sums, event, sums)
+            samples.tally.add(event, largest, bad, SLOT)
+            if self._learning[event].any():
+                squares = second_moments(values[..., : self._integral.steering], *where)
+                np.add.at(samples.moments, event, np.asarray(squares)[:used])
+        assert samples is not None
+        self._blocks[active] = target
+        return samples
+
+    def _none(self, outputs: int) -> _Samples:
+        count, dimensions = self._integral.count, self._integral.dimensions
+        steering = min(outputs, self._integral.steering or outputs)
+        return _Samples(
+            np.zeros((count, self._rule.shifts, outputs)),
+            np.zeros((count, dimensions, BINS, steering)),
+            Tally(self._integral, outputs, self._accuracy.precision, self._rule.allowance),
+        )
+
+    def _proceed(self, samples: _Samples) -> None:
+        """Measure what there is, learn maps, and decide who gets more points."""
+        self._measure(samples)
+        tally, together = samples.tally, self._integral.together
+        empty = self._blocks[self._open] >= _EMPTY * self._first_blocks[self._open]
+        finished = tally.finished(self._open, empty)
+        # one of several contributions may have to go on when another one has grown smaller
+        waiting = self._open[finished] if together > 1 else self._open[:0]
+        active = self._open[~finished]
+        sharing = np.bincount(active // together, minlength=self._integral.count // together)
+        left = (self._calls - tally.spent()) // np.maximum(sharing.repeat(together), 1)
+        self._learn(samples, active, left)
+        more = np.maximum(self._blocks[active], self._first_blocks[active])
+        affordable = more * SLOT <= left[active]
+        affordable &= (self._blocks[active] + more) * self._block_points <= LATTICE_POINTS
+        self._active = active[affordable]
+        self._open = np.sort(np.r_[self._active, waiting])
+
+    def _measure(self, samples: _Samples) -> None:
+        active, shifts = self._active, self._rule.shifts
+        per_shift = (self._blocks[active] * self._block_points)[:, None]
+        means = samples.sums[active] / per_shift[:, :, None]
+        samples.tally.value[active] = means.mean(axis=1)
+        spread = means.std(axis=1, ddof=1) / np.sqrt(shifts) * _student(shifts - 1)
+        samples.tally.error[active] = np.hypot(spread, samples.tally.unseen(active, per_shift * shifts))
+
+    def _learn(self, samples: _Samples, active: np.ndarray, left: np.ndarray) -> None:
+        """Adopt importance maps.
+
+        A map costs what was sampled before it: not worth it where four times as much would do anyway.
+        """
+        wanted = self._learning[active] & samples.tally.distant(active)
+        event = active[wanted & (left[active] >= self._first_blocks[active] * SLOT)]
+        grid, gain = better_maps(
+            self._grid[event],
+            samples.moments[event],
+            samples.sums[event][..., : samples.moments.shape[-1]],
+            self._blocks[event] * SLOT,
+        )
+        worth_it = gain > _WORTH_IT
+        event = event[worth_it]
+        self._grid[event] = grid[worth_it]
+        self._stage[event] += 1
+        self._learning[event] = self._stage[event] < _MAPS
+        self._shift[event] = random_shifts(
+            self._accuracy.seed,
+            self._integral.numbers[event],
+            self._stage[event],
+            self._rule.shifts,
+            self._integral.dimensions,
+        )
+        samples.sums[event], samples.moments[event], self._blocks[event] = 0, 0, 0
+        samples.tally.forget(event)
+
+
+def _first_blocks(minimum: np.ndarray, calls: int) -> np.ndarray:
+    """Blocks of an event before it may stop, a power of two within its budget."""
+    blocks = 1 << np.ceil(np.log2(np.maximum(np.minimum(minimum, calls) / SLOT, 1))).astype(np.int64)
+    return np.where(blocks * SLOT > calls, np.maximum(1, blocks // 2), blocks)
+
+
+@cache
+def _student(freedom: int) -> float:
+    """The factor by which a standard error from few estimates is widened, so that ±1.96 of it covers 95 %."""
+    return float(stdtrit(freedom, 0.975) / stdtrit(np.inf, 0.975))
+
+
+@jax.jit
+def _mapped_points(
+    maps: tuple[Float[Array, "slots d knots 2"], Array] | None,
+    shift: Float[Array, "slots shifts d"],
+    offset: Float[Array, "slots"],
+    z: Float[Array, "d"],
+) -> tuple[Float[Array, "slots points d"], Float[Array, "slots points"]]:
+    """Points and their dx/du, under the maps of slots that have learned one (none has, if there are none)."""
+    slots, _, d = shift.shape
+    u = lattice_points(shift, offset, z).reshape(slots, SLOT, d)
+    if maps is None:
+        return u, jnp.ones(u.shape[:2])
+    grid, on_map = maps
+    per_dimension = jax.vmap(mapped, in_axes=(0, 0))
+    x, jacobian = jax.vmap(jax.vmap(per_dimension, in_axes=(None, 0)))(grid, u)
+    return (
+        jnp.where(on_map[:, None, None], x, u),
+        jnp.where(on_map[:, None], jacobian.prod(axis=-1), 1.0),
+    )
+
+
+@jax.jit
+def _lattice_sums(
+    parts: tuple[Float[Array, "slots points _"], ...],
+    jacobian: Float[Array, "slots points"],
+    shift: Float[Array, "slots shifts d"],
+) -> tuple[Array, Array, Array, Array]:
+    """Per slot: the values, their sum per shift, the largest |value|, the number of points not finite."""
+    slots, shifts, _ = shift.shape
+    values = jnp.concatenate(parts, axis=-1) * jacobian[..., None]
+    finite = jnp.isfinite(values).all(axis=-1)
+    values = jnp.where(finite[..., None], values, 0.0)
+    per_shift = values.reshape(slots, shifts, SLOT // shifts, -1).sum(axis=2)
+    return values, per_shift, jnp.abs(values).max(axis=1), (~finite).sum(axis=1)

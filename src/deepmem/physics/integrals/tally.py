@@ -1,0 +1,89 @@
+"""The account of each event: its value and error so far, what they cost, and what went wrong."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from deepmem.event import Status
+from deepmem.physics.integrals.estimate import Estimate
+from deepmem.physics.integrals.integral import Integral
+
+
+class Tally:
+    """What is known of each event of an integral, and whether that is enough.
+
+    A point at which the integrand isn't finite counts as zero, enlarges the error, and its event is never
+    "good". The largest single contribution, times an `allowance`, is part of the error, so that a peak seen
+    once doesn't count as measured.
+    """
+
+    def __init__(self, integral: Integral, outputs: int, precision: float, allowance: float = 0.0) -> None:
+        count = integral.count
+        self._together, self._steering = integral.together, integral.steering
+        self._precision, self._allowance = precision, allowance
+        self.value = np.zeros((count, outputs))
+        self.error = np.zeros((count, outputs))
+        self.evaluations = np.zeros(count, dtype=np.int64)
+        self._current = np.zeros(count, dtype=np.int64)
+        self._bad = np.zeros(count, dtype=np.int64)
+        self._ever_bad = np.zeros(count, dtype=np.int64)
+        self._largest = np.zeros((count, outputs))
+
+    def add(
+        self, event: np.ndarray, largest: np.ndarray, bad: np.ndarray, evaluations: int | np.ndarray
+    ) -> None:
+        """What slots of these events have seen: the largest |value|, how many points were not finite."""
+        np.add.at(self.evaluations, event, evaluations)
+        np.add.at(self._current, event, evaluations)
+        np.add.at(self._bad, event, bad)
+        np.add.at(self._ever_bad, event, bad)
+        np.maximum.at(self._largest, event, largest)
+
+    def forget(self, event: np.ndarray) -> None:
+        """Start anew under another map; what was spent and what failed stays on record."""
+        self._current[event] = 0
+        self._bad[event] = 0
+        self._largest[event] = 0
+
+    def unseen(self, event: np.ndarray, points: np.ndarray) -> np.ndarray:
+        """An allowance for what the spread can't show: more values like the largest, and failed points."""
+        return self._largest[event] * (self._allowance + self._bad[event])[:, None] / points
+
+    def finished(self, event: np.ndarray, empty: np.ndarray | bool) -> np.ndarray:
+        """Which events need no more points: precise, hopeless, or zero as often as `empty` asks for."""
+        wanted = self._precision * self._size()[event]
+        of_group = np.sqrt(self._by_group(self.error**2))
+        enough = of_group[event // self._together] <= wanted
+        if self._together > 1:
+            # half of what is allowed to all is enough for one of them
+            enough |= self.error[event] <= wanted / 2
+        precise = enough[:, : self._steering].all(axis=1)
+        zero = (self._largest[event] == 0).all(axis=1)
+        return (precise & ~zero) | (zero & empty) | (self._bad[event] == self._current[event])
+
+    def distant(self, event: np.ndarray) -> np.ndarray:
+        """Which events would miss their precision with four times as many points, too."""
+        wanted = 2 * self._precision * self._size()[event]
+        return (self.error[event] > wanted)[:, : self._steering].any(axis=1)
+
+    def spent(self) -> np.ndarray:
+        """Evaluations of each event and those it shares its budget with."""
+        return self.evaluations.reshape(-1, self._together).sum(axis=1).repeat(self._together)
+
+    def estimate(self) -> Estimate:
+        """What came out."""
+        value, error = self.value, self.error
+        precise = (error <= self._precision * np.abs(value))[:, : self._steering].all(axis=1)
+        status = np.where(precise & (self._ever_bad == 0), Status.GOOD, Status.PRECISION)
+        status = np.where((self._largest == 0).all(axis=1), Status.NO_SOLUTION, status)
+        lost = self._bad == self._current
+        status = np.where(lost, Status.BAD_INPUT, status)
+        value, error = (np.where(lost[:, None], np.nan, array) for array in (value, error))
+        return Estimate(value, error, status.astype(np.int32), self.evaluations)
+
+    def _by_group(self, parts: np.ndarray) -> np.ndarray:
+        return parts.reshape(len(parts) // self._together, self._together, -1).sum(axis=1)
+
+    def _size(self) -> np.ndarray:
+        """|value| of the sum that an event contributes to, `[events, values]`."""
+        return np.abs(self._by_group(self.value)).repeat(self._together, axis=0)
