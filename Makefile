@@ -1,11 +1,12 @@
 # make demo: set up and run the whole workflow on built-in data.   make test: set up and check everything.
+# make test-long: the closures, and more cases of laws, which take minutes each.
 # make docs: build the site.   make bench: run all benchmarks, which takes hours.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 NEEDS := $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "deepmem needs Python 3.11 or newer, this is " + sys.version.split()[0] + ": say make PYTHON=python3.11")'
 
-.PHONY: demo test check docs bench clean
+.PHONY: demo test test-long check docs bench clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(NEEDS)
@@ -24,6 +25,9 @@ check: $(VENV)/installed
 
 test: check
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-long: $(VENV)/installed
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m long
 
 # the site, in site/: a broken link, an undocumented public name or a notebook that fails stops it
 $(VENV)/docs-installed: pyproject.toml constraints.txt

@@ -65,7 +65,7 @@ class _Killed(Reporter):
         return nullcontext(step)
 
 
-@pytest.mark.parametrize("loader", ["hybridMT", "hybrid"])
+@pytest.mark.parametrize("loader", [pytest.param("hybridMT", marks=pytest.mark.long), "hybrid"])
 def test_interrupted_and_resumed_ends_bit_for_bit_as_uninterrupted(
     loader: str, small: Path, tmp_path: Path
 ) -> None:
@@ -239,7 +239,14 @@ def test_a_killed_predict_leaves_no_file(trained: tuple[dict[str, Any], Path], t
     assert not out.exists()
 
 
-@pytest.mark.parametrize("loader", ["hybridMT", "hybrid", "inbuilt"])
+@pytest.mark.parametrize(
+    "loader",
+    [
+        "hybridMT",
+        pytest.param("hybrid", marks=pytest.mark.long),
+        pytest.param("inbuilt", marks=pytest.mark.long),
+    ],
+)
 def test_the_loaders_reach_the_accuracy_of_the_example(loader: str, tmp_path: Path) -> None:
     """A factor of two from what is aimed at: |Δ| of 68 % ≤ 0.0015, of 95 % ≤ 0.005, |median| ≤ 0.0003."""
     config = {

@@ -42,7 +42,7 @@ def agree(found: float, error: float, expected: float, expected_error: float, la
     assert found == pytest.approx(expected, abs=3 * np.hypot(error, expected_error))
 
 
-@pytest.mark.parametrize("name", ["drell_yan", "zz_4l", "higgs_4l"])
+@pytest.mark.parametrize("name", ["drell_yan", pytest.param("zz_4l", marks=pytest.mark.long), "higgs_4l"])
 def test_statement_1_a_perfect_measurement_integrates_to_the_cross_section(name):
     """∫ W δ²(Σp_T) dx = ∫ dŝ dY dΦ/s · (s/2) (2π)⁻⁴ W / Π [E sinθ/(2(2π)³)] = σ."""
     process, points = find_process(name), 1 << 16
@@ -75,7 +75,7 @@ def test_statement_1_a_perfect_measurement_integrates_to_the_cross_section(name)
     ("name", "drawn", "cuts", "count", "largest"),
     [
         ("drell_yan", "drell_yan", PAIRS, 20_000, 0.02),
-        ("zz_4l", "zz_4l", QUARTETS, 3_000, 0.02),
+        pytest.param("zz_4l", "zz_4l", QUARTETS, 3_000, 0.02, marks=pytest.mark.long),
         ("higgs_4l", "zz_4l", QUARTETS, 3_000, 0.08),
     ],
 )
@@ -94,8 +94,15 @@ def test_statement_2_with_responses(name, drawn, cuts, count, largest):
         agree(found * DISC.area, error * DISC.area, 7.231e5, 0.033e5, largest)
 
 
-@pytest.mark.parametrize("met", ["balance", "event"])
-@pytest.mark.parametrize(("name", "largest"), [("ttbar_2l", 0.15), ("ww_2l", 0.08)])
+@pytest.mark.parametrize(
+    ("name", "largest", "met"),
+    [
+        ("ww_2l", 0.08, "event"),
+        pytest.param("ww_2l", 0.08, "balance", marks=pytest.mark.long),
+        pytest.param("ttbar_2l", 0.15, "event", marks=pytest.mark.long),
+        pytest.param("ttbar_2l", 0.15, "balance", marks=pytest.mark.long),
+    ],
+)
 def test_statements_3_and_4_with_neutrinos(name, largest, met):
     """∫ W dx = σ_vis where missing pT balances the partons; with the event's, σ_vis times the disc of K.
 
@@ -108,7 +115,7 @@ def test_statements_3_and_4_with_neutrinos(name, largest, met):
     ("one", "other", "changes", "cuts", "count", "largest"),
     [
         ("drell_yan", "drell_yan", {"MZ": 91.7, "WZ": 2.8}, PAIRS, 4_000, 0.02),
-        ("zz_4l", "higgs_4l", {}, QUARTETS, 1_500, 0.08),
+        pytest.param("zz_4l", "higgs_4l", {}, QUARTETS, 1_500, 0.08, marks=pytest.mark.long),
     ],
 )
 def test_statement_5_ratios_of_weights(one, other, changes, cuts, count, largest):
@@ -124,6 +131,7 @@ def test_statement_5_ratios_of_weights(one, other, changes, cuts, count, largest
     agree(*mean(ratio, events.weight), expected, spread, largest)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "parameter", "values"), [("ww_2l", "WW", (2.0476, 2.6)), ("higgs_ww_2l", "MW", (80.419, 79.0))]
 )

@@ -258,7 +258,7 @@ def test_cross_section_of_top_pairs(window, expected, error):
     assert abs(found.value - expected) < 4 * np.hypot(found.error, error)
 
 
-@pytest.mark.parametrize("process", ["ttbar_2l", "ww_2l"])
+@pytest.mark.parametrize("process", [pytest.param("ttbar_2l", marks=pytest.mark.long), "ww_2l"])
 def test_events_with_neutrinos(process):
     """Columns that weights take; missing pT is the neutrinos'; Ws near their mass, one of them at least."""
     entry = find_process(process)

@@ -155,7 +155,7 @@ def test_density_is_the_jacobian(case, monkeypatch):
     assert abs(np.median(ratio) - 1) < 1e-6
 
 
-@pytest.mark.parametrize("mass", [0, 1])
+@pytest.mark.parametrize("mass", [0, pytest.param(1, marks=pytest.mark.long)])
 @pytest.mark.parametrize("case", ["WW", "WW balanced"])
 def test_where_two_solutions_of_w_pairs_merge_the_density_is_bounded(case, mass):
     """Times the W's shape, along its mass's variable: with J ∝ 1/√distance its largest value would grow with √points."""
@@ -203,6 +203,7 @@ def test_a_table_of_w_pairs_changes_no_weight(met):
     assert_agree(guided, even)
 
 
+@pytest.mark.long
 def test_both_maps_and_both_sides_give_one_weight(tops):
     """Energies solved for, or all drawn; either top first."""
     events = columns("gen0000", "gen0016")
@@ -238,6 +239,7 @@ def test_higgs_to_w_pair_agrees_with_the_map_of_w_pairs(met, steps):
     assert np.all(np.abs(own.value - other.value)[:, 0] < 4 * np.hypot(own.error, other.error)[:, 0])
 
 
+@pytest.mark.long
 def test_balanced_weights_of_higgs_to_w_pair_are_honest():
     """Of 40 of its own events: both seeds and precise weights agree, errors are neither too large nor small."""
     events = draw_events("higgs_ww_2l", 40, 21, {"lepton_pt": 10, "lepton_eta": 2.5}, recoil=20.0).columns

@@ -275,6 +275,7 @@ def test_sigma_vis_loses_what_supports_leave_out(name, tmp_path):
         assert np.average(share, weights=sigma) < 0.995
 
 
+@pytest.mark.long
 def test_weights_integrate_to_sigma_vis_where_much_is_lost():
     """⟨W_B/W_A⟩ over events of A is σ_B/σ_A (statement 5), r = 0.25 against r = 0.2, to a fraction of the loss."""
     cuts = {"lepton_pt": 20, "lepton_eta": 2.5, "mass": [70, 110], "total_pt": [0, 20]}

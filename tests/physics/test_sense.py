@@ -141,7 +141,15 @@ def by_hand(alpha: Hypothesis, events: dict[str, np.ndarray]) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("r", "width"), [(0.02, 2.441404), (0.02, 1.0), (0.02, 0.03), (0.02, 0.001), (0.1, 2.441404), (0.29, 0.3)]
+    ("r", "width"),
+    [
+        (0.02, 2.441404),
+        pytest.param(0.02, 1.0, marks=pytest.mark.long),
+        (0.02, 0.03),
+        (0.02, 0.001),
+        (0.1, 2.441404),
+        (0.29, 0.3),
+    ],
 )
 def test_drell_yan_weights_are_right_whatever_the_width(pairs, r, width):
     alpha = hypothesis("drell_yan", r_lepton=r, WZ=width)

@@ -134,6 +134,7 @@ def test_drell_yan_weights_are_those_of_a_quadrature_with_honest_errors():
     assert (found.error <= 1e-4 * found.value).all()
 
 
+@pytest.mark.long
 def test_four_leptons_follow_from_matrix_elements_and_densities():
     """Without responses W = Π E²sinθ/(2E(2π)³) (2π)⁴ (2/s) Σ f f |M|²/(2 x₁x₂ s), put together by hand."""
     from deepmem.physics.amplitude import matrix_element
