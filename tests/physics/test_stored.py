@@ -1,0 +1,24 @@
+"""Weights are those of the commit before the engine got plans, to 1e-8: a change of numbers is meant, or a fault.
+
+`benchmarks/commits.py` compares any two commits on more events and settings, to 1e-10.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from conftest import REFERENCE
+
+from deepmem.physics.weights import engine
+from deepmem.physics.weights.hypothesis import hypothesis
+
+STORED = np.load(REFERENCE / "weights.npz")
+
+
+@pytest.mark.parametrize("process", ["drell_yan", "zz_4l", "higgs_4l", "ttbar_2l", "ww_2l", "higgs_ww_2l"])
+def test_weights_are_those_stored(process: str) -> None:
+    stored = {name.split("/")[1]: STORED[name] for name in STORED.files if name.split("/")[0] == process}
+    weight = engine.compute(hypothesis(process), stored)[process]
+    np.testing.assert_array_equal(weight.status, stored["status"])
+    np.testing.assert_allclose(weight.value, stored["value"], rtol=1e-8)
+    np.testing.assert_allclose(weight.error, stored["error"], rtol=1e-4)
