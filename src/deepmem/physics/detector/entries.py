@@ -128,6 +128,19 @@ _KINDS: dict[str, tuple[Callable[[Mapping[str, Any], str], Response], set[str]]]
 }
 
 
+def register(kind: str, build: Callable[[Mapping[str, Any], str], Response], keys: set[str]) -> None:
+    """Make a shape of one's own known to configurations, in this process.
+
+    **Arguments:** `kind`, its name; `build`, (entry, path for messages) ↦ response; `keys` that its entry
+    may have.
+
+    **Raises** `TransferError` where the name is taken.
+    """
+    if kind in _KINDS:
+        raise TransferError(f"a response of kind {kind!r} is there already")
+    _KINDS[kind] = (build, keys)
+
+
 def response(entry: Any, where: str = "response") -> ByEta:
     """The response of one class of particles, from its entry in a configuration.
 
