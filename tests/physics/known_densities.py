@@ -20,7 +20,7 @@ from deepmem.kinematics import FourVector, Scalar, dot, from_pt_eta_phi_mass
 from deepmem.physics import weight
 from deepmem.physics.constants import GEV_2_TO_PB, Parameters
 from deepmem.physics.leading_order import Disc, Events, columns_of, draw_events
-from deepmem.physics.phasespace import from_rest_frame, kallen
+from deepmem.physics.phasespace.bodies import from_rest_frame, kallen
 from deepmem.physics.precision import double_precision
 from deepmem.selection import Selection, mass
 

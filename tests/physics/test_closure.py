@@ -16,7 +16,7 @@ from known_densities import integral
 from deepmem.physics import weight
 from deepmem.physics.constants import GEV_2_TO_PB, Parameters
 from deepmem.physics.leading_order import Disc, cross_section, default_masses, draw_events
-from deepmem.physics.phasespace import DIMENSIONS, Region, sampler
+from deepmem.physics.phasespace.free import DIMENSIONS, Region, sampler
 from deepmem.physics.precision import double_precision
 from deepmem.physics.processes import find_process
 

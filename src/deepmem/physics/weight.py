@@ -25,9 +25,9 @@ from the integrand along n, with the density of the mixture as weight: the peak,
 that lies between get the points that they are worth. z is centred on the measured energies: also far from
 the resonance the integrand at a given s has its middle within 0.7 of z = 0 and a width of 0.5 to 1.1.
 
-Where particles escape, `neutrinos` has the maps, from u to all momenta; the integrand comes in two stages
+Where particles escape, `phasespace` has the maps, from u to all momenta; the integrand comes in two stages
 then, so that |M|² and densities are evaluated for solutions alone. How each event is best integrated is found
-on a few fixed points, see `trials`; as `rough` they give a cheap weight by themselves.
+on a few fixed points, see `phasespace.trials`; as `rough` they give a cheap weight by themselves.
 
 What it cannot promise: with `MH = event` the propagator is dropped, and the number is a decay-angle
 discriminant, no density. Only the resonances that a process names are mapped.
@@ -55,12 +55,13 @@ from deepmem.errors import DeepMEMWarning, UsageError
 from deepmem.event import Status, Weight, worst
 from deepmem.inputs import Reason
 from deepmem.kinematics import FourVector, add, boost, from_pt_eta_phi_mass
-from deepmem.physics import integrator, pdf, trials
+from deepmem.physics import integrator, pdf
 from deepmem.physics.constants import Parameters, parameters
 from deepmem.physics.detector.detector import ByEta, Detector
 from deepmem.physics.detector.response import Response
 from deepmem.physics.errors import ParameterError, unknown_name
-from deepmem.physics.neutrinos import Step, even_table
+from deepmem.physics.phasespace import trials
+from deepmem.physics.phasespace.block import Step
 from deepmem.physics.precision import double_precision, require_double
 from deepmem.physics.processes import find_process
 from deepmem.physics.processes.base import (
@@ -78,6 +79,7 @@ from deepmem.physics.settings import (
     checked_scale,
     warn_of_expansions,
 )
+from deepmem.physics.tables import even_table
 
 # Gaussian quantiles are spread by this much, and more where energies have to rise, see `_prepared`.
 _STRETCH = 1.1
