@@ -27,9 +27,13 @@ import uproot
 from table import run, say, say_coverage
 
 from deepmem.event import Status, Weight
-from deepmem.physics import blocks, neutrinos
 from deepmem.physics.integrals.integrand import values as integrand_values
 from deepmem.physics.integrals.slots import slots_per_call
+from deepmem.physics.phasespace import solutions
+from deepmem.physics.phasespace.block import Proposal, by_branch
+from deepmem.physics.phasespace.experts import top_pairs
+from deepmem.physics.phasespace.lines import BreitWigner, Resonances
+from deepmem.physics.phasespace.seen import Seen, w_and_top
 from deepmem.physics.precision import double_precision
 from deepmem.physics.weights import engine, visible
 from deepmem.physics.weights.hypothesis import hypothesis
@@ -189,21 +193,23 @@ def _sobol() -> np.ndarray:
     return points * 2.0 ** -(_BITS + 1)
 
 
-def _as_momemta(shared: Any, event: Any, u: Any, _: None) -> neutrinos.Proposal:
+def _as_momemta(shared: Any, event: Any, u: Any, _: None) -> Proposal:
     """MoMEMta's variables: the assignment, four masses, energies linear in u; then its block D."""
     order = jnp.where(u[0] < 0.5, jnp.array([0, 1, 2, 3]), jnp.array([0, 3, 2, 1]))
     turned = {key: v[order] if v.shape[:1] == (4,) else v for key, v in event.items()}
     # its rounded mass of the W is in the map alone
-    w, top = (jnp.array([80.419002]), jnp.array([2.0476])), (shared["parameters"].MT, shared["parameters"].WT)
-    masses, density = neutrinos._masses(u[1:5], (w, top, w, top), event["broad"])
-    seen, p = neutrinos._Visible(shared, turned, neutrinos._TOPS), []
+    w, (_, top) = BreitWigner(jnp.array([80.419002]), jnp.array([2.0476])), w_and_top(shared["parameters"])
+    masses = Resonances((w, top, w, top), event["broad"])
+    s = masses.draw(u[1:5])
+    density = 1 / masses.density(s)
+    seen, p = Seen(shared, turned, top_pairs.CLASSES), []
     for i in range(4):
         energy, of_energy = seen.responses[i].linear(u[5 + i], turned["energy"][i], turned["mass"][i])
         p.append(seen.momentum(i, energy))
         density = density * of_energy * seen.measure(i, seen.size(i, energy))
-    found = blocks.top_pair(*p, (event["missing"][0], event["missing"][1]), masses)
-    legs = neutrinos._by_branch(p[0], found.neutrino, p[1], p[2], found.antineutrino, p[3])
-    return neutrinos.Proposal(legs, density * found.jacobian)
+    pair = solutions.top_pair(*p, (event["missing"][0], event["missing"][1]), s)
+    legs = by_branch(p[0], pair.neutrino, p[1], p[2], pair.antineutrino, p[3])
+    return Proposal(legs, density * pair.jacobian)
 
 
 def _vegas(

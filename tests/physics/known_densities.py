@@ -18,7 +18,7 @@ import numpy as np
 
 from deepmem.kinematics import FourVector, Scalar, dot, from_pt_eta_phi_mass
 from deepmem.physics.constants import GEV_2_TO_PB, Parameters
-from deepmem.physics.phasespace import from_rest_frame, kallen
+from deepmem.physics.phasespace.bodies import from_rest_frame, kallen
 from deepmem.physics.precision import double_precision
 from deepmem.physics.weights import engine
 from deepmem.physics.weights.hypothesis import hypothesis

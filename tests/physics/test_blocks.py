@@ -1,4 +1,4 @@
-"""Blocks: solutions re-derive what was given, Jacobians agree with derivatives, roots with numpy's."""
+"""Neutrinos: solutions re-derive what was given, Jacobians agree with derivatives, roots with numpy's."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from deepmem.physics.blocks import Direction, quartic_roots, top_pair, w_pair
+from deepmem.physics.phasespace.roots import quartic_roots
+from deepmem.physics.phasespace.solutions import Direction, top_pair, w_pair
 from deepmem.physics.precision import PrecisionError
 
 TOP, W = 173.0, 80.419
@@ -275,5 +276,5 @@ def test_w_pair_jacobian(mass):
 
 
 def test_single_precision_is_refused():
-    with jax.enable_x64(False), pytest.raises(PrecisionError, match="a block"):
+    with jax.enable_x64(False), pytest.raises(PrecisionError, match="a solution"):
         w_pair((1.0,) * 4, (1.0,) * 4, (0.0, 0.0), (1.0, 1.0), Direction.of(0.0, 0.0))

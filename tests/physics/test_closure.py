@@ -14,7 +14,7 @@ import pytest
 from known_densities import integral
 
 from deepmem.physics.constants import GEV_2_TO_PB, Parameters
-from deepmem.physics.phasespace import DIMENSIONS, Region, sampler
+from deepmem.physics.phasespace.free import DIMENSIONS, Region, sampler
 from deepmem.physics.precision import double_precision
 from deepmem.physics.processes import find_process
 from deepmem.physics.weights import engine

@@ -17,7 +17,7 @@ from test_blocks import crossings
 
 from deepmem.physics import pdf
 from deepmem.physics.amplitude import matrix_element
-from deepmem.physics.blocks import top_pair
+from deepmem.physics.phasespace.solutions import top_pair
 
 DATA = json.loads((Path(__file__).parents[1] / "reference" / "momemta.json").read_text())
 QUARKS = (1, 2, 3, 4, -1, -2, -3, -4)

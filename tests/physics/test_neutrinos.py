@@ -7,7 +7,6 @@ from pathlib import Path
 from unittest.mock import patch
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import uproot
@@ -15,11 +14,15 @@ import uproot
 from deepmem.event import Status
 from deepmem.jobs import exact, farm
 from deepmem.kinematics import dot
-from deepmem.physics import neutrinos, trials
 from deepmem.physics.errors import ParameterError
 from deepmem.physics.integrals.accuracy import Accuracy
 from deepmem.physics.integrals.integral import Integral
 from deepmem.physics.integrals.lattice import Lattice
+from deepmem.physics.phasespace import trials
+from deepmem.physics.phasespace.experts import top_pairs, w_pairs
+from deepmem.physics.phasespace.experts.top_pairs import TOP_PAIR
+from deepmem.physics.phasespace.experts.w_pairs import W_PAIR
+from deepmem.physics.tables import even_table, table_of
 from deepmem.physics.weights import engine, rough, visible
 from deepmem.physics.weights.hypothesis import hypothesis
 from deepmem.physics.weights.integrand import of_escaping
@@ -87,31 +90,28 @@ def prepared(alpha, events):
 
 
 MAPS = {
-    "tt by angle": ("ttbar_2l_assignment_0", neutrinos.TOP_PAIR.by_angle),
-    "tt by energies": ("ttbar_2l_assignment_0", neutrinos.TOP_PAIR.by_energies),
-    "tt balanced": ("ttbar_2l_assignment_0", neutrinos.TOP_PAIR.by_balance),
-    "WW": ("ww_2l", neutrinos.W_PAIR.by_energies),
-    "WW balanced": ("ww_2l", neutrinos.W_PAIR.by_balance),
+    "tt by angle": ("ttbar_2l_assignment_0", top_pairs.by_angle(even_share=1e-12, precision=np.float64)),
+    "tt by energies": ("ttbar_2l_assignment_0", TOP_PAIR.by_energies),
+    "tt balanced": ("ttbar_2l_assignment_0", TOP_PAIR.by_balance),
+    "WW": ("ww_2l", w_pairs.steps(out_of_reach=1e-12)),
+    "WW balanced": ("ww_2l", w_pairs.steps(balance=True, out_of_reach=1e-12)),
 }
+"""Without the shares that are drawn in another way, for a mixture's density is no Jacobian."""
 
 
 @pytest.mark.parametrize("case", MAPS)
-def test_density_is_the_jacobian(case, monkeypatch):
+def test_density_is_the_jacobian(case):
     """density = Π_vis [|p| sinθ/(2(2π)³) T] /(2E_ν(2π)³) /(2E_ν̄(2π)³) |∂(E_vis, ν, ν̄_z)/∂u|, by differences.
 
-    Without the shares that are drawn in another way, for a mixture's density is no Jacobian, and with the table
-    of angles in double precision. Two coordinates of WW follow an uneven table.
+    Two coordinates of WW follow an uneven table.
     """
-    monkeypatch.setattr(neutrinos, "_UNGUIDED", 1e-12)
-    monkeypatch.setattr(neutrinos, "_OUT_OF_REACH", 1e-12)
-    monkeypatch.setattr(neutrinos, "_to_single", lambda values: jax.tree.map(jnp.asarray, values))
     process, steps = MAPS[case]
     alpha = hypothesis(process)
     events = columns("gen0000")
     shared, rows = prepared(alpha, events if "tt" in case else leptons_alone(events))
     event = {key: values[0] for key, values in rows.items()} | {"broad": 1e-12}
     if "table" in event:
-        event["table"] = trials._table(0.3 + np.random.default_rng(4).random((1, 4, 6)))[0]
+        event["table"] = table_of(0.3 + np.random.default_rng(4).random((1, 4, 6)))[0]
     escaping = [i for i, kind in enumerate(alpha.process.classes) if kind == "invisible"]
     seen = [i for i, kind in enumerate(alpha.process.classes) if kind != "invisible"]
     d, h = plan_for(alpha).dimensions, 1e-6
@@ -156,11 +156,10 @@ def test_density_is_the_jacobian(case, monkeypatch):
 
 
 @pytest.mark.parametrize("mass", [0, pytest.param(1, marks=pytest.mark.long)])
-@pytest.mark.parametrize("case", ["WW", "WW balanced"])
-def test_where_two_solutions_of_w_pairs_merge_the_density_is_bounded(case, mass):
+@pytest.mark.parametrize("steps", [W_PAIR.by_energies, W_PAIR.by_balance], ids=["WW", "WW balanced"])
+def test_where_two_solutions_of_w_pairs_merge_the_density_is_bounded(steps, mass):
     """Times the W's shape, along its mass's variable: with J ∝ 1/√distance its largest value would grow with √points."""
-    process, steps = MAPS[case]
-    alpha = hypothesis(process)
+    alpha = hypothesis("ww_2l")
     shared, rows = prepared(alpha, leptons_alone(columns("gen0000")))
     event = {key: values[0] for key, values in rows.items()}
     lines, coarse, fine = 300, 1000, 8000
@@ -223,9 +222,7 @@ def test_both_maps_and_both_sides_give_one_weight(tops):
     assert np.all(np.abs(one.value - two.value)[:, 0] < 4 * np.hypot(one.error, two.error)[:, 0])
 
 
-@pytest.mark.parametrize(
-    ("met", "steps"), [("event", neutrinos.W_PAIR.by_energies), ("balance", neutrinos.W_PAIR.by_balance)]
-)
+@pytest.mark.parametrize(("met", "steps"), [("event", W_PAIR.by_energies), ("balance", W_PAIR.by_balance)])
 def test_higgs_to_w_pair_agrees_with_the_map_of_w_pairs(met, steps):
     """With a Higgs boson 20 GeV wide its own map is not needed."""
     events = leptons_alone(columns("gen0002", "gen0008"))
@@ -234,7 +231,7 @@ def test_higgs_to_w_pair_agrees_with_the_map_of_w_pairs(met, steps):
     f, accuracy = plan_for(alpha).integrand(Partonic.of(alpha), False), Accuracy(0.01, 1 << 18)
     own = Lattice().integrate(Integral(f, shared, rows, 6), accuracy)
     plain = of_escaping(Partonic.of(alpha), steps)
-    rows |= {"broad": np.full(2, 0.3), "table": np.tile(neutrinos.even_table(16, 32), (2, 1, 1))}
+    rows |= {"broad": np.full(2, 0.3), "table": np.tile(even_table(16, 32), (2, 1, 1))}
     other = Lattice().integrate(Integral(plain, shared, rows, 6), accuracy)
     assert np.all(np.abs(own.value - other.value)[:, 0] < 4 * np.hypot(own.error, other.error)[:, 0])
 

@@ -1,4 +1,4 @@
-"""Phase space: its volume by the textbook's formula, conservation, and maps against their densities."""
+"""Phase space where nothing is measured: its volume by the textbook's formula, and conservation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from deepmem.errors import UsageError
 from deepmem.physics.constants import Parameters
-from deepmem.physics.phasespace import DIMENSIONS, Mixture, Pole, Power, Region, sampler
+from deepmem.physics.phasespace.free import DIMENSIONS, Region, sampler
 from deepmem.physics.processes import all_processes, find_process
 from deepmem.physics.processes.base import Process
 
@@ -68,33 +68,6 @@ def test_momentum_is_conserved_and_legs_are_massless(name):
         both = legs[:, 2 + i] + legs[:, 2 + j]
         mass2 = both[:, 0] ** 2 - (both[:, 1:] ** 2).sum(-1)
         assert (mass2[point.measure > 0] >= region.pair**2 * (1 - 1e-9)).all()
-
-
-@pytest.mark.parametrize(
-    "part", [Pole(91.188, 2.44), Pole(125.0, 0.0064), Power(0.0), Power(1.0), Power(2.0)], ids=str
-)
-def test_a_map_draws_its_own_density(part):
-    """The Jacobian ds/du is 1/density."""
-    low, high = 50.0, 140.0**2
-    u = np.linspace(0.001, 0.999, 997)
-    s, slope = jax.vmap(jax.value_and_grad(part.draw), in_axes=(0, None, None))(u, low, high)
-    assert (np.diff(s) > 0).all()
-    np.testing.assert_allclose(slope * part.density(s, low, high), 1, rtol=1e-6)
-
-
-def test_a_mixture_is_normalised_and_draws_its_shares():
-    mixture = Mixture(((0.5, Pole(91.188, 2.44)), (0.3, Power(1.0)), (0.2, Power(0.0))))
-    rng, low, high = np.random.default_rng(5), 16.0, 110.0**2
-    s = np.asarray(mixture.draw(rng.random(200_000), rng.random(200_000), low, high))
-    edges = np.linspace(low, high, 41)
-    fine = np.linspace(low, high, 400_001)
-    density = np.asarray(mixture.density(fine, low, high))
-    cumulative = np.concatenate([[0], np.cumsum((density[1:] + density[:-1]) / 2 * np.diff(fine))])
-    assert cumulative[-1] == pytest.approx(1, abs=1e-4)
-    expected = np.diff(np.interp(edges, fine, cumulative)) * len(s)
-    found = np.histogram(s, edges)[0]
-    chi2 = ((found - expected) ** 2 / expected).sum()
-    assert chi2 < 40 + 5 * np.sqrt(80)
 
 
 def test_a_final_state_without_a_map_is_refused():

@@ -13,9 +13,10 @@ import pytest
 from deepmem.errors import DeepMEMWarning
 from deepmem.event import Status
 from deepmem.inputs import Reason, count_reasons
-from deepmem.physics import pdf, processes, trials
+from deepmem.physics import pdf, processes
 from deepmem.physics.amplitude import matrix_element
 from deepmem.physics.errors import ParameterError
+from deepmem.physics.phasespace import trials
 from deepmem.physics.precision import double_precision
 from deepmem.physics.processes import all_processes, find_process, known_columns
 from deepmem.physics.weights import engine, visible

@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeAlias
 from deepmem.kinematics import FourVector, Scalar
 from deepmem.physics.constants import Parameters
 from deepmem.physics.errors import InitialStateError
-from deepmem.physics.neutrinos import Block
+from deepmem.physics.phasespace.block import Block
 
 DEFAULT_DENSITY = "NNPDF23_lo_as_0130_qed"
 DEFAULT_FLAVOURS = 4

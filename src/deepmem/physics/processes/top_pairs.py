@@ -35,7 +35,7 @@ import jax.numpy as jnp
 
 from deepmem.kinematics import FourVector, Scalar, add, dot
 from deepmem.physics.constants import Parameters, electroweak
-from deepmem.physics.neutrinos import TOP_PAIR
+from deepmem.physics.phasespace.experts.top_pairs import TOP_PAIR
 from deepmem.physics.precision import require_double
 from deepmem.physics.processes.base import (
     GLUON_CHANNELS,

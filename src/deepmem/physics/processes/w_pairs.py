@@ -30,7 +30,8 @@ import jax.numpy as jnp
 
 from deepmem.kinematics import FourVector, Scalar
 from deepmem.physics.constants import Electroweak, Parameters, down_quark, electroweak, up_quark
-from deepmem.physics.neutrinos import HIGGS_TO_W_PAIR, W_PAIR
+from deepmem.physics.phasespace.experts.higgs_to_w_pairs import HIGGS_TO_W_PAIR
+from deepmem.physics.phasespace.experts.w_pairs import W_PAIR
 from deepmem.physics.precision import require_double
 from deepmem.physics.processes.base import (
     GLUON_CHANNELS,

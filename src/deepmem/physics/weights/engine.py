@@ -16,11 +16,11 @@ from deepmem.data.table import as_table
 from deepmem.errors import DeepMEMWarning, UsageError
 from deepmem.event import Status, Weight, worst
 from deepmem.inputs import Reason
-from deepmem.physics import trials
 from deepmem.physics.integrals.accuracy import Accuracy
 from deepmem.physics.integrals.estimate import Estimate
 from deepmem.physics.integrals.integral import Integral
 from deepmem.physics.integrals.integrand import Integrand, Staged
+from deepmem.physics.phasespace import trials
 from deepmem.physics.weights.hypothesis import Hypothesis
 from deepmem.physics.weights.partonic import Partonic, negative_densities, shared_by_events
 from deepmem.physics.weights.plan import Plan, plan_for

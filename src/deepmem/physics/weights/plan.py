@@ -13,14 +13,15 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from deepmem.physics import trials
 from deepmem.physics.integrals.integrand import Integrand, Staged
 from deepmem.physics.integrals.lattice import Lattice
 from deepmem.physics.integrals.quadrature import Quadrature
 from deepmem.physics.integrals.rules import Rule
 from deepmem.physics.integrals.single import Single
-from deepmem.physics.neutrinos import Block, even_table
+from deepmem.physics.phasespace import trials
+from deepmem.physics.phasespace.block import Block
 from deepmem.physics.precision import double_precision
+from deepmem.physics.tables import even_table
 from deepmem.physics.weights import direct, integrand, resonance
 from deepmem.physics.weights.hypothesis import Hypothesis
 from deepmem.physics.weights.partonic import Partonic

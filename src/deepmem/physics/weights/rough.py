@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from deepmem.errors import UsageError
-from deepmem.physics import trials
 from deepmem.physics.integrals.slots import SLOT
+from deepmem.physics.phasespace import trials
 from deepmem.physics.weights.hypothesis import Hypothesis
 from deepmem.physics.weights.partonic import Partonic, shared_by_events
 from deepmem.physics.weights.plan import plan_for

@@ -24,7 +24,8 @@ from deepmem.physics.constants import parameters as checked_parameters
 from deepmem.physics.detector.detector import Detector
 from deepmem.physics.errors import unknown_name
 from deepmem.physics.pdf import DensityAtScale, load
-from deepmem.physics.phasespace import DIMENSIONS, Region, from_rest_frame, sampler, strata
+from deepmem.physics.phasespace.bodies import from_rest_frame
+from deepmem.physics.phasespace.free import DIMENSIONS, Region, sampler, strata
 from deepmem.physics.precision import double_precision
 from deepmem.physics.processes import find_process
 from deepmem.physics.processes.base import DEFAULT_DENSITY, DEFAULT_FLAVOURS, Process

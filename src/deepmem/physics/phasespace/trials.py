@@ -18,6 +18,7 @@ from deepmem.physics.integrals.integrand import values as integrand_values
 from deepmem.physics.integrals.points import fixed_points
 from deepmem.physics.integrals.slots import slots_per_call
 from deepmem.physics.precision import double_precision
+from deepmem.physics.tables import composition, table_of
 
 PER_LEG = frozenset({"energy", "eta", "phi", "mass", "sine", "x", "y", "z"})
 """What an event with neutrinos has of each visible leg `[events, legs]`; it moves where legs do."""
@@ -28,14 +29,16 @@ PER_EVENT = frozenset({"missing", "activity", "broad", "shares", "table", "secon
 # which more masses are drawn off the resonances, how many then, and what part of a weight is a trifle.
 _TRIAL_SLOTS = 2
 _HARD, _BROADER, _TRIFLE = 20.0, 0.3, 0.01
-# Cells of a table of two coordinates; and of the rounds that fill it, one after the other: points, in slots;
-# what part of the table does not stay even, for a cell that saw nothing in a few points may have something;
-# and how often cells are averaged with their neighbours.
 CELLS = (16, 32)
+"""Of a table of two coordinates."""
+# Of the rounds that fill it, one after the other: points, in slots; what part of the table is not even, for a
+# cell that saw nothing in a few points may have something; how often cells are averaged with those around.
 _TABLE_ROUNDS = ((2, 0.6, 2), (4, 0.8, 1))
-# Points that find the shares of channels, in slots, and the least share of each; the mean square of the
-# integrand over its squared mean on them below which half the minimum of evaluations does.
-_SHARE_SLOTS, _LEAST_CHANNEL, EASY = 4, 0.03, 8.0
+# Points that find the shares of channels, in slots, and the least share of each.
+_SHARE_SLOTS, _LEAST_CHANNEL = 4, 0.03
+EASY = 8.0
+"""The mean square of the integrand over its squared mean, on these points, below which half the minimum of
+evaluations does."""
 
 
 def best_side(
@@ -51,8 +54,7 @@ def best_side(
     the resonances, and the row is not of little weight beside the one it is averaged with.
     """
     sides = sides_of(events)
-    found = [trial(f, shared, side, dimensions) for side in sides]
-    mean, spread = (np.stack(parts) for parts in zip(*found, strict=True))
+    mean, spread = _of_sides(f, shared, sides, dimensions)
     best = np.where(spread[1] < spread[0], 1, 0)
     least, largest = spread.min(axis=0), mean.max(axis=0)
     of_event = largest.reshape(-1, together).max(axis=1).repeat(together)
@@ -62,9 +64,7 @@ def best_side(
             {key: values[hard] for key, values in side.items()} | {"broad": np.full(len(hard), _BROADER)}
             for side in sides
         ]
-        _, spread = (
-            np.stack(p) for p in zip(*(trial(f, shared, s, dimensions) for s in broader), strict=True)
-        )
+        _, spread = _of_sides(f, shared, broader, dimensions)
         better = spread.min(axis=0) < least[hard]
         best[hard[better]] = spread.argmin(axis=0)[better]
         for side in sides:
@@ -74,6 +74,14 @@ def best_side(
         key: np.where(best.reshape(-1, *[1] * (values.ndim - 1)) == 1, sides[1][key], values)
         for key, values in sides[0].items()
     }
+
+
+def _of_sides(
+    f: integrator.Staged, shared: dict[str, Any], sides: list[dict[str, np.ndarray]], dimensions: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """What `trial` says of each side `[sides, events]`."""
+    mean, spread = zip(*(trial(f, shared, side, dimensions) for side in sides), strict=True)
+    return np.stack(mean), np.stack(spread)
 
 
 def permuted(events: dict[str, np.ndarray], order: np.ndarray) -> dict[str, np.ndarray]:
@@ -90,8 +98,8 @@ def permuted(events: dict[str, np.ndarray], order: np.ndarray) -> dict[str, np.n
 def sides_of(events: dict[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
     """The rows with either top first, for the map by angle."""
     count, legs = events["energy"].shape
-    turned = permuted(events, np.roll(np.arange(legs), legs // 2))
-    return [each | {"second_first": np.full(count, side == 1)} for side, each in enumerate((events, turned))]
+    other = permuted(events, np.roll(np.arange(legs), legs // 2))
+    return [each | {"second_first": np.full(count, side == 1)} for side, each in enumerate((events, other))]
 
 
 def trial(
@@ -123,8 +131,8 @@ def _on_points(
     with double_precision():
         for first in range(0, count, per_call):
             rows = np.minimum(np.arange(first, first + per_call), count - 1).repeat(slots)
-            found, *_ = integrand_values(f, shared, {k: v[rows] for k, v in events.items()}, x)
-            w = np.nan_to_num(np.asarray(found).mean(axis=-1)).reshape(per_call, -1)
+            values, *_ = integrand_values(f, shared, {k: v[rows] for k, v in events.items()}, x)
+            w = np.nan_to_num(np.asarray(values).mean(axis=-1)).reshape(per_call, -1)
             yield slice(first, first + per_call), w[: count - first]
 
 
@@ -147,15 +155,15 @@ def filled_table(
         row, column = (np.floor(flat[:, i] * n).astype(int) for i, n in zip(pair, CELLS, strict=True))
         at = row * CELLS[1] + column
         per_cell = np.maximum(np.bincount(at, minlength=count), 1)
-        refined = []
+        finer = []
         for here, w in _on_points(f, shared, events | {"table": table}, points):
             squares = np.stack([np.bincount(at, each**2, count) for each in w]) / per_cell
-            density = _smoothed(np.sqrt(squares).reshape(-1, *CELLS), times)
+            density = _smooth(np.sqrt(squares).reshape(-1, *CELLS), times)
             total = density.sum(axis=(1, 2), keepdims=True)
             even = np.full_like(density, 1 / count)
             density = np.divide(density, total, out=even.copy(), where=total > 0)
-            refined.append(_composed(table[here], _table(uneven * density + (1 - uneven) * even)))
-        table = np.concatenate(refined)
+            finer.append(composition(table[here], table_of(uneven * density + (1 - uneven) * even)))
+        table = np.concatenate(finer)
     return table
 
 
@@ -176,10 +184,10 @@ def shared_out(
     shares, spread = [], []
     for _, w in _on_points(f, shared, events, points):
         squares = np.stack([np.bincount(channel, each**2, len(default)) for each in w]) / of_channel
-        wanted = default * np.sqrt(squares)
-        total = wanted.sum(axis=1, keepdims=True)
-        wanted = np.divide(wanted, total, out=np.tile(default, (len(w), 1)), where=total > 0)
-        shares.append(_LEAST_CHANNEL + (1 - len(default) * _LEAST_CHANNEL) * wanted)
+        best = default * np.sqrt(squares)
+        total = best.sum(axis=1, keepdims=True)
+        best = np.divide(best, total, out=np.tile(default, (len(w), 1)), where=total > 0)
+        shares.append(_LEAST_CHANNEL + (1 - len(default) * _LEAST_CHANNEL) * best)
         spread.append(_spread(w))
     return np.concatenate(shares), np.concatenate(spread)
 
@@ -190,45 +198,10 @@ def _spread(w: np.ndarray) -> np.ndarray:
     return np.divide((w**2).mean(axis=1), mean**2, out=np.full(len(w), np.inf), where=mean > 0)
 
 
-def _smoothed(density: np.ndarray, times: int) -> np.ndarray:
+def _smooth(density: np.ndarray, times: int) -> np.ndarray:
+    """Cells averaged with their neighbours, as often."""
     for axis in (1, 2) * times:
         density = np.moveaxis(density, axis, -1)
         padded = np.pad(density, ((0, 0), (0, 0), (1, 1)), mode="edge")
         density = np.moveaxis((padded[..., :-2] + 2 * density + padded[..., 2:]) / 4, -1, axis)
     return density
-
-
-def _table(density: np.ndarray) -> np.ndarray:
-    """The knots that `neutrinos` wants of densities `[events, rows, columns]`: quantiles of x, of y there."""
-    cells = density.shape[1]
-    first = _quantiles(density.sum(axis=2))
-    at = np.clip(first * cells - 0.5, 0, cells - 1 - 1e-9)
-    row = at.astype(int)
-    part = (at - row)[..., None]
-    events = np.arange(len(density))[:, None]
-    there = (1 - part) * density[events, row] + part * density[events, np.minimum(row + 1, cells - 1)]
-    return np.concatenate([first[..., None], _quantiles(there)], axis=-1)
-
-
-def _composed(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
-    """The table through whose knots `inner` and then `outer` go, as `neutrinos` wants it."""
-    rows, columns = inner.shape[1] - 1, inner.shape[2] - 2
-    events = np.arange(len(inner))[:, None, None]
-    u, v = inner[..., :1] * rows, inner[..., 1:] * columns
-    i, j = np.minimum(u.astype(int), rows - 1), np.minimum(v.astype(int), columns - 1)
-    s, t = u - i, v - j
-    x = (1 - s) * outer[events, i, 0] + s * outer[events, i + 1, 0]
-    low, high = ((1 - s) * outer[events, i, j + k] + s * outer[events, i + 1, j + k] for k in (1, 2))
-    return np.concatenate([x, low + t * (high - low)], axis=-1)
-
-
-def _quantiles(density: np.ndarray) -> np.ndarray:
-    """Of densities that are constant in each cell of (0, 1) `[..., cells]`, as many as there are cells."""
-    cells = density.shape[-1]
-    upto = np.concatenate([np.zeros_like(density[..., :1]), np.cumsum(density, axis=-1)], axis=-1)
-    upto /= upto[..., -1:]
-    wanted = np.linspace(0, 1, cells + 1)[1:-1]
-    k = (upto[..., None, 1:] <= wanted[:, None]).sum(axis=-1)
-    low, high = (np.take_along_axis(upto, k + i, axis=-1) for i in (0, 1))
-    ends = np.zeros_like(low[..., :1])
-    return np.concatenate([ends, (k + (wanted - low) / (high - low)) / cells, ends + 1], axis=-1)

@@ -1,29 +1,18 @@
-"""Phase space of a whole event, sampled where the amplitudes are large: numbers in (0, 1) → momenta and a
-measure.
+"""Phase space of a whole event with nothing measured, sampled where the amplitudes are large: σ and events.
 
-The weight of the method fixes what was measured; here nothing is fixed. A point is (ŝ, Y, angles of the
-outgoing legs),
+A point is (ŝ, Y, angles of the outgoing legs), drawn with the resonances, poles and t-channels of tree-level
+amplitudes; charged leptons and neutrinos are massless:
 
     dx1 dx2 dΦ_n = dŝ dY / s · dΦ_n(ŝ),   x1,2 = √(ŝ/s) e^{±Y},
-
-drawn with the resonances, poles and t-channels that tree-level amplitudes have. Masses follow a `Mixture` of
-maps with balance weights (every map's density at the point counts, whichever drew it), so no peak can be
-missed by the map that another peak was made for. Charged leptons, neutrinos (massless) and b quarks:
-
-    dΦ_2 = √λ(s, s_a, s_b)/(8πs) dΩ/4π,   λ = Källén's function,
     dΦ_4 = dΦ_2(ŝ; s_a, s_b) ds_a/2π ds_b/2π · dΦ_2(s_a; 0, 0) dΦ_2(s_b; 0, 0),
     dΦ_6 = dΦ_2(ŝ; s_t, s_t̄) Π_t [ds_t/2π ds_W/2π · dΦ_2(s_t; s_W, m_b²) dΦ_2(s_W; 0, 0)].
 
-Where ŝ starts at a threshold that masses make, tt̄ and qq̄ → WW, masses are drawn first, over all that can be.
-
-Written for one point and batched from outside; double precision required. Source: R. Kleiss and R. Pittau,
-hep-ph/9405257 (multichannel); F. James, CERN 68-15 (the recursion).
+Written for one point and batched from outside; double precision required. Source: F. James, CERN 68-15.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 import jax.numpy as jnp
@@ -32,73 +21,14 @@ import numpy as np
 from deepmem.errors import UsageError
 from deepmem.kinematics import FourVector, Scalar, add, dot
 from deepmem.physics.constants import Parameters, electroweak
+from deepmem.physics.phasespace.bodies import choice, decay, direction, kallen, towards, volume
+from deepmem.physics.phasespace.lines import BreitWigner, Mixture, Peaks, Power
 from deepmem.physics.processes.base import Process
 from deepmem.physics.processes.lepton_pairs import DIRECT, EXCHANGED, Pairing
 from deepmem.selection import CHARGED_LEPTONS, NEUTRINOS
 
-TwoBody: TypeAlias = tuple[FourVector, FourVector]
-
-
-class Pole(NamedTuple):
-    """s with density ∝ 1/((s − m²)² + m²Γ²): s = m² + mΓ tan y, y uniform."""
-
-    mass: Scalar
-    width: Scalar
-
-    def _angle(self, s: Scalar) -> Scalar:
-        return jnp.arctan((s - self.mass**2) / (self.mass * self.width))
-
-    def draw(self, u: Scalar, low: Scalar, high: Scalar) -> Scalar:
-        first, last = self._angle(low), self._angle(high)
-        s = self.mass**2 + self.mass * self.width * jnp.tan(first + u * (last - first))
-        return jnp.clip(s, low, high)
-
-    def density(self, s: Scalar, low: Scalar, high: Scalar) -> Scalar:
-        strength = self.mass * self.width
-        return strength / ((s - self.mass**2) ** 2 + strength**2) / (self._angle(high) - self._angle(low))
-
-
-class Power(NamedTuple):
-    """s with density ∝ (s + s₀)^(−ν)."""
-
-    nu: float
-    offset: float = 1.0
-    """s₀ in GeV², which lets s reach 0."""
-
-    def _integral(self, s: Scalar) -> Scalar:
-        if self.nu == 1:
-            return jnp.log(s + self.offset)
-        return (s + self.offset) ** (1 - self.nu) / (1 - self.nu)
-
-    def draw(self, u: Scalar, low: Scalar, high: Scalar) -> Scalar:
-        first, last = self._integral(low), self._integral(high)
-        at = first + u * (last - first)
-        s = jnp.exp(at) if self.nu == 1 else ((1 - self.nu) * at) ** (1 / (1 - self.nu))
-        return jnp.clip(s - self.offset, low, high)
-
-    def density(self, s: Scalar, low: Scalar, high: Scalar) -> Scalar:
-        return (s + self.offset) ** -self.nu / (self._integral(high) - self._integral(low))
-
-
-@dataclass(frozen=True)
-class Mixture:
-    """Several maps of s, each taken with its share; all of them make the density."""
-
-    parts: tuple[tuple[float, Pole | Power], ...]
-
-    def draw(self, choice: Scalar, u: Scalar, low: Scalar, high: Scalar) -> Scalar:
-        """s in [low, high], GeV²; `choice` and `u` uniform in (0, 1)."""
-        s = self.parts[-1][1].draw(u, low, high)
-        for k in reversed(range(len(self.parts) - 1)):
-            upto = sum(share for share, _ in self.parts[: k + 1])
-            s = jnp.where(choice < upto, self.parts[k][1].draw(u, low, high), s)
-        return s
-
-    def density(self, s: Scalar, low: Scalar, high: Scalar) -> Scalar:
-        """Normalised over [low, high], in GeV⁻²."""
-        inside = (s >= low) & (s <= high)
-        total = sum(share * part.density(s, low, high) for share, part in self.parts)
-        return jnp.where(inside, total, 0.0)
+# The share of cosines that follow the peaks of an exchange in t.
+_T_CHANNEL = 0.5
 
 
 class Region(NamedTuple):
@@ -158,18 +88,18 @@ def _map_of(process: Process) -> _Map:
         "lepton" if abs(code) in CHARGED_LEPTONS else "neutrino" if abs(code) in NEUTRINOS else code
         for code in process.outgoing
     )
-    known: dict[tuple[object, ...], _Map] = {
+    maps: dict[tuple[object, ...], _Map] = {
         ("lepton",) * 2: _whole_first(_two_leptons),
         ("lepton",) * 4: _whole_first(_four_leptons),
         ("lepton", "neutrino") * 2: _w_pair if process.resonance is None else _whole_first(_resonant_w_pair),
         ("lepton", "neutrino", 5, "lepton", "neutrino", -5): _top_pair,
     }
-    if kinds not in known:
+    if kinds not in maps:
         raise UsageError(
             f"{process.name}: leading-order events can be drawn for two or four charged leptons, for two W "
             f"bosons or two tops that decay to leptons, not for the final state {process.outgoing}"
         )
-    return known[kinds]
+    return maps[kinds]
 
 
 def _whole_first(
@@ -208,76 +138,31 @@ def _whole_mass(process: Process, p: Parameters) -> Mixture:
         mass, width = (getattr(p, name) for name in process.resonance)
         if process.invisible:
             # W bosons that both are on their shells, above 2 MW, are a tenth of all
-            return Mixture(((0.7, Pole(mass, width)), (0.3, Power(2.0, 4 * electroweak(p).MW ** 2))))
-        return Mixture(((0.85, Pole(mass, width)), (0.15, Power(1.0))))
+            return Mixture(((0.7, BreitWigner(mass, width)), (0.3, Power(2.0, 4 * electroweak(p).MW ** 2))))
+        return Mixture(((0.85, BreitWigner(mass, width)), (0.15, Power(1.0))))
     # of four leptons, singly resonant diagrams peak at the Z
     share = 0.6 if len(process.outgoing) == 2 else 0.2
     names = process.resonances
-    poles = [(share / len(names), Pole(getattr(p, m), getattr(p, w))) for m, w in names]
+    poles = [(share / len(names), BreitWigner(getattr(p, m), getattr(p, w))) for m, w in names]
     return Mixture((*poles, (1.0 - share if poles else 1.0, Power(1.0))))
-
-
-def _direction(u: Scalar, v: Scalar) -> tuple[Scalar, Scalar, Scalar]:
-    cosine, angle = 2 * u - 1, 2 * jnp.pi * v
-    sine = jnp.sqrt(jnp.maximum(1 - cosine**2, 0.0))
-    return sine * jnp.cos(angle), sine * jnp.sin(angle), cosine
-
-
-def decay(
-    parent: FourVector,
-    mass: Scalar,
-    direction: tuple[Scalar, Scalar, Scalar],
-    s_a: Scalar = 0.0,
-    s_b: Scalar = 0.0,
-) -> TwoBody:
-    """Two legs back to back in the parent's rest frame, the first along `direction` there.
-
-    **Arguments:** `mass` of the parent; `s_a`, `s_b`, squared masses of the legs.
-    """
-    size = jnp.sqrt(jnp.maximum(kallen(mass**2, s_a, s_b), 0.0)) / (2 * mass)
-    forth = ((mass + (s_a - s_b) / mass) / 2, *(size * n for n in direction))
-    back = ((mass + (s_b - s_a) / mass) / 2, *(-size * n for n in direction))
-    return from_rest_frame(forth, parent, mass), from_rest_frame(back, parent, mass)
-
-
-def _volume(s: Scalar, s_a: Scalar, s_b: Scalar) -> Scalar:
-    """∫dΦ_2."""
-    return jnp.sqrt(jnp.maximum(kallen(s, s_a, s_b), 0.0)) / (8 * jnp.pi * s)
-
-
-def from_rest_frame(q: FourVector, parent: FourVector, mass: Scalar) -> FourVector:
-    """q, known in the rest frame of `parent`, where the parent has its momentum P:
-
-        E = (E_P e + P⃗·q⃗)/m,   p⃗ = q⃗ + P⃗ [P⃗·q⃗/(m (E_P + m)) + e/m].
-
-    This form has γ as E_P/m, not from 1 − β², so it holds at any boost. **Arguments:** `mass` = √P², GeV.
-    """
-    along = parent[1] * q[1] + parent[2] * q[2] + parent[3] * q[3]
-    k = along / (mass * (parent[0] + mass)) + q[0] / mass
-    return (
-        (parent[0] * q[0] + along) / mass,
-        q[1] + parent[1] * k,
-        q[2] + parent[2] * k,
-        q[3] + parent[3] * k,
-    )
 
 
 def _two_leptons(u: Scalar, s: Scalar, process: Process, p: Parameters, pair: Scalar) -> tuple[_Legs, Scalar]:
     mass = jnp.sqrt(s)
     zero = jnp.zeros_like(mass)
-    legs = decay((mass, zero, zero, zero), mass, _direction(u[0], u[1]))
+    legs = decay((mass, zero, zero, zero), mass, direction(u[0], u[1]))
     return legs, jnp.where(mass >= pair, 1 / (8 * jnp.pi), 0.0)
 
 
 # --- four leptons: two pairs, of masses √s_a and √s_b, back to back
-# -------------------------------------------
+# -----------------------------------------------------------------------------------------------------------
 
 
 def _pair_mass(process: Process, p: Parameters) -> Mixture:
     """A pair comes from a Z or a photon; the flat part is the Z far below its mass."""
     if _from_gluons(process):
-        return Mixture(((0.5, Pole(p.MZ, p.WZ)), (0.15, Power(1.0)), (0.35, Power(0.0))))
-    return Mixture(((0.45, Pole(p.MZ, p.WZ)), (0.4, Power(1.0)), (0.15, Power(0.0))))
+        return Mixture(((0.5, BreitWigner(p.MZ, p.WZ)), (0.15, Power(1.0)), (0.35, Power(0.0))))
+    return Mixture(((0.45, BreitWigner(p.MZ, p.WZ)), (0.4, Power(1.0)), (0.15, Power(0.0))))
 
 
 def _four_leptons(
@@ -297,12 +182,11 @@ def _four_leptons(
     cosine = jnp.where(u[5] < _T_CHANNEL, peak.draw(u[6]), 2 * u[6] - 1)
     if _from_gluons(process):
         cosine = 2 * u[6] - 1
-    sine, angle = jnp.sqrt(jnp.maximum(1 - cosine**2, 0.0)), 2 * jnp.pi * u[7]
-    x, y, z = momentum * sine * jnp.cos(angle), momentum * sine * jnp.sin(angle), momentum * cosine
+    x, y, z = (momentum * n for n in towards(cosine, u[7]))
     a = jnp.sqrt(s_a + momentum**2), x, y, z
     b = jnp.sqrt(s_b + momentum**2), -x, -y, -z
-    plus, minus = decay(a, jnp.sqrt(s_a), _direction(u[8], u[9]))
-    other_plus, other_minus = decay(b, jnp.sqrt(s_b), _direction(u[10], u[11]))
+    plus, minus = decay(a, jnp.sqrt(s_a), direction(u[8], u[9]))
+    other_plus, other_minus = decay(b, jnp.sqrt(s_b), direction(u[10], u[11]))
 
     if not identical:
         legs = plus, minus, other_plus, other_minus
@@ -310,9 +194,9 @@ def _four_leptons(
     else:
         exchange = u[12] < 0.5
         legs = (
-            _where(exchange, other_plus, plus),
+            choice(exchange, other_plus, plus),
             minus,
-            _where(exchange, plus, other_plus),
+            choice(exchange, plus, other_plus),
             other_minus,
         )
         density = 0.5 * sum(
@@ -326,11 +210,6 @@ def _four_leptons(
 
 def _opposite(codes: Sequence[int]) -> list[tuple[int, int]]:
     return [(i, j) for j in range(len(codes)) for i in range(j) if codes[i] == -codes[j]]
-
-
-def _where(condition: Scalar, p: FourVector, q: FourVector) -> FourVector:
-    e, x, y, z = (jnp.where(condition, a, b) for a, b in zip(p, q, strict=True))
-    return e, x, y, z
 
 
 def _pairing_density(
@@ -361,11 +240,11 @@ def _pairing_density(
 
 
 # --- two W bosons, two tops
-# -------------------------------------------
+# -----------------------------------------------------------------------------------------------------------
 
 
 def _pair_of(
-    u: Scalar, s: Scalar, s_a: Scalar, s_b: Scalar, peak: _Peak | None
+    u: Scalar, s: Scalar, s_a: Scalar, s_b: Scalar, peak: Peaks | None
 ) -> tuple[FourVector, FourVector, Scalar]:
     """Two bodies back to back and their dΦ_2; half of the cosines follow `peak`. u: choice, cosine, φ."""
     mass = jnp.sqrt(s)
@@ -373,11 +252,9 @@ def _pair_of(
     if peak is not None:
         cosine = jnp.where(u[0] < _T_CHANNEL, peak.draw(u[1]), cosine)
         density = 1 - _T_CHANNEL + _T_CHANNEL * 2 * peak.density(cosine)
-    sine, angle = jnp.sqrt(jnp.maximum(1 - cosine**2, 0.0)), 2 * jnp.pi * u[2]
-    direction = sine * jnp.cos(angle), sine * jnp.sin(angle), cosine
     zero = jnp.zeros_like(mass)
-    a, b = decay((mass, zero, zero, zero), mass, direction, s_a, s_b)
-    return a, b, _volume(s, s_a, s_b) / density
+    a, b = decay((mass, zero, zero, zero), mass, towards(cosine, u[2]), s_a, s_b)
+    return a, b, volume(s, s_a, s_b) / density
 
 
 def _w_decays(
@@ -385,8 +262,8 @@ def _w_decays(
 ) -> tuple[_Legs, float]:
     """ℓ⁺ ν ℓ⁻ ν̄ of two Ws, and their dΦ_2. u: two angles each."""
     legs = (
-        *decay(plus, jnp.sqrt(s_a), _direction(u[0], u[1])),
-        *decay(minus, jnp.sqrt(s_b), _direction(u[2], u[3])),
+        *decay(plus, jnp.sqrt(s_a), direction(u[0], u[1])),
+        *decay(minus, jnp.sqrt(s_b), direction(u[2], u[3])),
     )
     return legs, 1 / (8 * jnp.pi) ** 2
 
@@ -405,7 +282,7 @@ def _resonances(
     u: Scalar, mass: Scalar, width: Scalar, low: Scalar, high: Scalar, total: Scalar
 ) -> tuple[Scalar, Scalar, Scalar]:
     """Two masses squared on a Breit–Wigner between low² and high², √s_a + √s_b < total; and 1/density."""
-    pole = Pole(mass, width)
+    pole = BreitWigner(mass, width)
     tops = [jnp.minimum(high, total - low)]
     s_a = pole.draw(u[0], low**2, tops[0] ** 2)
     tops.append(jnp.minimum(high, jnp.maximum(total - jnp.sqrt(s_a), low)))
@@ -428,7 +305,7 @@ def _resonant_w_pair(
     u: Scalar, s: Scalar, process: Process, p: Parameters, pair: Scalar
 ) -> tuple[_Legs, Scalar]:
     """ℓ⁺ ν ℓ⁻ ν̄ from a resonance: a W on its shell or any mass below, in either order, and another one."""
-    masses, whole = Mixture(((0.7, Pole(electroweak(p).MW, p.WW)), (0.3, Power(0.0)))), jnp.sqrt(s)
+    masses, whole = Mixture(((0.7, BreitWigner(electroweak(p).MW, p.WW)), (0.3, Power(0.0)))), jnp.sqrt(s)
     first = masses.draw(u[0], u[1], 0.0, s)
     second = masses.draw(u[2], u[3], 0.0, (whole - jnp.sqrt(first)) ** 2)
     swap = u[4] < 0.5
@@ -453,19 +330,19 @@ def _top_pair(u: Scalar, process: Process, p: Parameters, region: Region) -> tup
     # t − m² ∝ E_t − |p| cosθ
     mass = jnp.sqrt(s)
     energy, size = (mass + (s_a - s_b) / mass) / 2, jnp.sqrt(jnp.maximum(kallen(s, s_a, s_b), 0.0) / s) / 2
-    peak = _Peak(jnp.clip(energy / jnp.maximum(size, 1e-3 * energy) - 1, 1e-4, 1e3))
+    peak = Peaks(jnp.clip(energy / jnp.maximum(size, 1e-3 * energy) - 1, 1e-4, 1e3))
     top, antitop, of_pair = _pair_of(u[5:], s, s_a, s_b, peak)
     measure = measure / (2 * jnp.pi) ** 4 * of_s * of_pair
 
-    w = Pole(electroweak(p).MW, p.WW)
+    w = BreitWigner(electroweak(p).MW, p.WW)
     bosons, quarks, masses = [], [], []
     for i, (parent, s_t) in enumerate(((top, s_a), (antitop, s_b))):
         v, highest = u[8 + 3 * i :], jnp.maximum(jnp.sqrt(s_t) - p.MB, 0.0) ** 2
         s_w = w.draw(v[0], 0.0, highest)
         density = w.density(s_w, 0.0, highest)
         possible = jnp.isfinite(density) & (density > 0)
-        boson, quark = decay(parent, jnp.sqrt(s_t), _direction(v[1], v[2]), s_w, p.MB**2)
-        measure = measure * _volume(s_t, s_w, p.MB**2)
+        boson, quark = decay(parent, jnp.sqrt(s_t), direction(v[1], v[2]), s_w, p.MB**2)
+        measure = measure * volume(s_t, s_w, p.MB**2)
         measure = jnp.where(possible, measure / jnp.where(possible, density, 1.0), 0.0)
         bosons.append(boson)
         quarks.append(quark)
@@ -475,40 +352,11 @@ def _top_pair(u: Scalar, process: Process, p: Parameters, region: Region) -> tup
     return s, legs, measure * of_decays
 
 
-def kallen(x: Scalar, y: Scalar, z: Scalar) -> Scalar:
-    """λ = x² + y² + z² − 2xy − 2xz − 2yz."""
-    return (x - y - z) ** 2 - 4 * y * z
-
-
-_T_CHANNEL = 0.5
-
-
-class _Peak(NamedTuple):
-    """cosθ with density ∝ 1/(b² − cos²θ), as a quark exchanged in t or u makes it; b > 1."""
-
-    excess: Scalar
-    """b − 1."""
-
-    def _log(self) -> Scalar:
-        return jnp.log1p(2 / self.excess)
-
-    def draw(self, u: Scalar) -> Scalar:
-        # half of the numbers for the peak forward, half for the one backward
-        backward = u < 0.5
-        v = jnp.where(backward, 2 * u, 2 * u - 1)
-        cosine = 1 + self.excess - self.excess * jnp.exp(v * self._log())
-        return jnp.clip(jnp.where(backward, -cosine, cosine), -1.0, 1.0)
-
-    def density(self, cosine: Scalar) -> Scalar:
-        b = 1 + self.excess
-        return b / (self.excess * (2 + self.excess) + 1 - cosine**2) / self._log()
-
-
-def _peak(s: Scalar, s_a: Scalar, s_b: Scalar) -> _Peak:
+def _peak(s: Scalar, s_a: Scalar, s_b: Scalar) -> Peaks:
     """−t = (ŝ − s_a − s_b)/2 · (1 − cosθ/b), so b = (ŝ − s_a − s_b)/√λ.
 
     The pole at −t = s_a s_b/(…) lies so near to the edge for light pairs that a floor keeps the map tame.
     """
     size = s - s_a - s_b
     root = jnp.sqrt(jnp.maximum(kallen(s, s_a, s_b), 1e-12 * s**2))
-    return _Peak(jnp.clip(4 * s_a * s_b / (root * (size + root)), 1e-4, 1e3))
+    return Peaks(jnp.clip(4 * s_a * s_b / (root * (size + root)), 1e-4, 1e3))

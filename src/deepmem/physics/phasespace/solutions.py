@@ -1,32 +1,13 @@
-"""Changes of variables that fix what escapes: invariant masses and missing p_T in place of neutrino momenta.
+"""Neutrinos from what is given of them: invariant masses and missing p_T in place of their momenta.
 
-Each block returns the solutions together with the Jacobian J of
+Each solution comes with the Jacobian J of
 
     d³p/((2π)³ 2E) d³p̄/((2π)³ 2Ē) δ²(p_T + p̄_T − missing) = Σ_solutions J d(variables),
 
-one term for each solution of the neutrino's momentum p and the antineutrino's p̄.
+p the neutrino's momentum and p̄ the antineutrino's. For visible particles of any mass, elementwise.
 
-**Two neutrinos from top quarks** (`top_pair`). The products a = p·ℓ and b = p·q with the visible lepton and
-b quark follow from the masses of W and top. A light-like p with these products is a point of an ellipse,
-
-    p(φ) = α ℓ + β q + κ (e₁ cosφ + e₂ sinφ),   α ℓ·ℓ + β ℓ·q = a,  α ℓ·q + β q·q = b,  κ² = α a + β b,
-
-e₁ and e₂ being unit vectors orthogonal to ℓ and q: e₂ ∝ (0, ℓ⃗×q⃗), e₁ ∝ (|ℓ⃗×q⃗|, (E_ℓ q⃗ − E_q ℓ⃗)×ê₂).
-It exists for κ² ≥ 0. With G = (ℓ·q)² − ℓ²q², d³p/2E = ds_W ds_t dφ/(8√G). So masses are right by
-construction, for massive particles too, and two equations are left, p_T(φ) + p̄_T(φ̄) = missing: two
-ellipses in the plane. With one of them turned into the unit circle, the other is a quartic in tan(φ/2),
-solved in closed form, and each solution is polished by Newton steps in (φ, φ̄); their determinant is the
-Jacobian.
-
-What it cannot promise: a lepton exactly along its b quark has no ellipse, and two ellipses that are both
-seen edge-on (equal rapidities of lepton and b quark, twice) no quartic: such points have no solution here.
-Two solutions that are closer than about 1e-7 may be taken for none or one.
-
-**Two neutrinos from Ws** (`w_pair`). Masses of both Ws, and the direction (φ, Δy) of the neutrino relative
-to its lepton's rapidity, fix everything; the antineutrino has two solutions.
-
-Source: L. Sonnenschein, hep-ph/0603011; B. Betchart, R. Demina, A. Harel, 1305.1878 (the ellipses);
-MoMEMta's block D.
+Source: L. Sonnenschein, hep-ph/0603011; B. Betchart, R. Demina, A. Harel, 1305.1878 (the ellipses); P.
+Artoisenet, V. Lemaître, F. Maltoni, O. Mattelaer, 1007.3300 (`w_pair`, its block D).
 """
 
 from __future__ import annotations
@@ -36,6 +17,8 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from deepmem.kinematics import FourVector, Scalar, dot
+from deepmem.physics.phasespace.bodies import choice
+from deepmem.physics.phasespace.roots import quartic_roots
 from deepmem.physics.precision import require_double
 
 _POLISHING = 3
@@ -45,7 +28,7 @@ _SQUARE_OF_2_PI_CUBED = (2 * jnp.pi) ** 6
 
 
 class Solutions(NamedTuple):
-    """All solutions of a block, each field with a leading axis of them; what is not valid may be NaN."""
+    """All solutions, each field with a leading axis of them; what is not valid may be NaN."""
 
     neutrino: FourVector
     antineutrino: FourVector
@@ -70,7 +53,17 @@ class Ellipse(NamedTuple):
 
 
 def ellipse(lepton: FourVector, quark: FourVector, s_w: Scalar, s_t: Scalar) -> Ellipse:
-    """The neutrino momenta that make masses² s_w with the lepton, and s_t with lepton and quark, in GeV²."""
+    """The neutrino momenta that make masses² s_w with the lepton, and s_t with lepton and quark, in GeV².
+
+    The products a = p·ℓ and b = p·q follow from the masses. A light-like p with these products is a point of
+
+        p(φ) = α ℓ + β q + κ (e₁ cosφ + e₂ sinφ),   α ℓ·ℓ + β ℓ·q = a,  α ℓ·q + β q·q = b,  κ² = α a + β b,
+
+    e₁ and e₂ being unit vectors orthogonal to ℓ and q: e₂ ∝ (0, ℓ⃗×q⃗), e₁ ∝ (|ℓ⃗×q⃗|, (E_ℓ q⃗ − E_q ℓ⃗)×ê₂).
+    It exists for κ² ≥ 0. With G = (ℓ·q)² − ℓ²q², d³p/2E = ds_W ds_t dφ/(8√G).
+
+    What it cannot promise: a lepton exactly along its b quark has no ellipse.
+    """
     m2, m2q, lq = dot(lepton, lepton), dot(quark, quark), dot(lepton, quark)
     a, b = (s_w - m2) / 2, (s_t - s_w - m2q) / 2 - lq
     gram = lq**2 - m2 * m2q
@@ -98,52 +91,6 @@ def ellipse(lepton: FourVector, quark: FourVector, s_w: Scalar, s_t: Scalar) -> 
     return Ellipse((along[0], along[1], along[2], along[3]), e1, e2, root_gram, exists)
 
 
-def largest_root_of_cubic(a: Scalar, b: Scalar, c: Scalar) -> Scalar:
-    """The largest real x with x³ + a x² + b x + c = 0: closed form, then Newton steps."""
-    p, q = (a**2 - 3 * b) / 9, (2 * a**3 - 9 * a * b + 27 * c) / 54
-    three = q**2 <= p**3
-    root_p = jnp.sqrt(jnp.maximum(p, 0.0))
-    cosine = jnp.clip(q / jnp.where(three, jnp.maximum(root_p**3, 1e-300), 1.0), -1, 1)
-    of_three = 2 * root_p * jnp.cos((jnp.pi - jnp.arccos(cosine)) / 3)
-    big = jnp.cbrt(jnp.abs(q) + jnp.sqrt(jnp.where(three, 0.0, q**2 - p**3)))
-    of_one = -jnp.sign(q) * (big + p / jnp.where(big > 0, big, 1.0))
-    x = jnp.where(three, of_three, of_one) - a / 3
-    for _ in range(2):
-        slope = (3 * x + 2 * a) * x + b
-        step = (((x + a) * x + b) * x + c) / jnp.where(slope != 0, slope, 1.0)
-        # at a double root the slope is rounding only
-        x = x - jnp.where(jnp.abs(step) < 1e-3 * (jnp.abs(x) + jnp.abs(a)), step, 0.0)
-    return x
-
-
-def quartic_roots(c0: Scalar, c1: Scalar, c2: Scalar, c3: Scalar, c4: Scalar) -> tuple[Scalar, Scalar]:
-    """The real roots of Σ c_k x^k, c₄ ≠ 0: Ferrari's factors x² ± s x + …, s² from the resolvent cubic.
-
-    **Returns** roots `[4, ...]`, and which are real `[4, ...]`; of a complex pair, the real part.
-    """
-    b, c, d, e = c3 / c4, c2 / c4, c1 / c4, c0 / c4
-    shift = b / 4
-    p = c - 6 * shift**2
-    q = d - 2 * c * shift + 8 * shift**3
-    r = e - d * shift + c * shift**2 - 3 * shift**4
-    # y⁴ + p y² + q y + r = (y² + s y + u)(y² − s y + v):  u + v = p + s², s (v − u) = q, u v = r
-    s2 = jnp.maximum(largest_root_of_cubic(2 * p, p**2 - 4 * r, -(q**2)), 0.0)
-    s = jnp.sqrt(s2)
-    total = p + s2
-    # of the two forms of v − u, the one that is not a ratio of rounding errors
-    from_product = jnp.sqrt(jnp.maximum(total**2 - 4 * r, 0.0)) * jnp.where(q < 0, -1.0, 1.0)
-    small = s2 <= 1e-8 * (jnp.abs(p) + jnp.sqrt(jnp.abs(r)))
-    difference = jnp.where(small, from_product, q / jnp.where(small, 1.0, s))
-    roots, real = [], []
-    for sign in (-1, 1):
-        discriminant = s2 - 2 * (total + sign * difference)
-        h = jnp.sqrt(jnp.maximum(discriminant, 0.0))
-        for branch in (-1, 1):
-            roots.append((sign * s + branch * h) / 2 - shift)
-            real.append(discriminant >= 0)
-    return jnp.stack(roots), jnp.stack(real)
-
-
 def _crossing(one: Ellipse, other: Ellipse, missing: tuple[Scalar, Scalar]) -> tuple[Scalar, ...]:
     """(cosφ, sinφ, cosφ̄, sinφ̄) `[4, ...]` where p_T(φ) + p̄_T(φ̄) = missing, and which of them are real.
 
@@ -151,15 +98,15 @@ def _crossing(one: Ellipse, other: Ellipse, missing: tuple[Scalar, Scalar]) -> t
     """
     det = other.cosine[1] * other.sine[2] - other.cosine[2] * other.sine[1]
 
-    def turned(x: Scalar, y: Scalar) -> tuple[Scalar, Scalar]:
+    def on_circle(x: Scalar, y: Scalar) -> tuple[Scalar, Scalar]:
         return (
             (other.sine[2] * x - other.sine[1] * y) / det,
             (other.cosine[1] * y - other.cosine[2] * x) / det,
         )
 
     # (cosφ̄, sinφ̄) = d − u cosφ − v sinφ, and its square is 1
-    d = turned(*(missing[i] - one.centre[i + 1] - other.centre[i + 1] for i in (0, 1)))
-    u, v = turned(one.cosine[1], one.cosine[2]), turned(one.sine[1], one.sine[2])
+    d = on_circle(*(missing[i] - one.centre[i + 1] - other.centre[i + 1] for i in (0, 1)))
+    u, v = on_circle(one.cosine[1], one.cosine[2]), on_circle(one.sine[1], one.sine[2])
 
     def inner(x: tuple[Scalar, Scalar], y: tuple[Scalar, Scalar]) -> Scalar:
         return x[0] * y[0] + x[1] * y[1]
@@ -200,22 +147,18 @@ def _slope(e: Ellipse, c: Scalar, s: Scalar) -> tuple[Scalar, Scalar]:
     return e.sine[1] * c - e.cosine[1] * s, e.sine[2] * c - e.cosine[2] * s
 
 
-def _turn(c: Scalar, s: Scalar, angle: Scalar) -> tuple[Scalar, Scalar]:
+def _rotation(c: Scalar, s: Scalar, angle: Scalar) -> tuple[Scalar, Scalar]:
     """The unit vector (c, s) turned by a small angle."""
     c, s = c - s * angle, s + c * angle
     size = jnp.sqrt(c**2 + s**2)
     return c / size, s / size
 
 
-def _where(condition: Scalar, one: Ellipse, other: Ellipse) -> Ellipse:
-    def pick(x: FourVector, y: FourVector) -> FourVector:
-        a, b, c, d = (jnp.where(condition, i, j) for i, j in zip(x, y, strict=True))
-        return a, b, c, d
-
+def _choice(condition: Scalar, one: Ellipse, other: Ellipse) -> Ellipse:
     return Ellipse(
-        pick(one.centre, other.centre),
-        pick(one.cosine, other.cosine),
-        pick(one.sine, other.sine),
+        choice(condition, one.centre, other.centre),
+        choice(condition, one.cosine, other.cosine),
+        choice(condition, one.sine, other.sine),
         jnp.where(condition, one.root_gram, other.root_gram),
         jnp.where(condition, one.exists, other.exists),
     )
@@ -237,7 +180,15 @@ def top_pair(
 ) -> Solutions:
     """Neutrinos of tt̄ → (ℓ⁺ν b)(ℓ⁻ν̄ b̄) from four masses and the missing p_T; up to four solutions.
 
-    J = 1/((2π)⁶ 64 √G √Ḡ |∂(p_T + p̄_T)/∂(φ, φ̄)|), in GeV⁻⁸ (s in GeV², δ² in GeV⁻²).
+    On their two ellipses masses are right by construction, and two equations are left, p_T(φ) + p̄_T(φ̄) =
+    missing: with one of the ellipses turned into the unit circle, the other is a quartic in tan(φ/2). Each
+    solution is polished by Newton steps in (φ, φ̄), whose determinant is in the Jacobian,
+
+        J = 1/((2π)⁶ 64 √G √Ḡ |∂(p_T + p̄_T)/∂(φ, φ̄)|), in GeV⁻⁸ (s in GeV², δ² in GeV⁻²).
+
+    What it cannot promise: two ellipses that are both seen edge-on (equal rapidities of lepton and b quark,
+    twice) have no quartic, and no solution here. Two solutions that are closer than about 1e-7 may be taken
+    for none or one.
 
     **Arguments:** the visible momenta in GeV, of any mass; `missing` (x, y) in GeV; `masses`: s₁₃, s₁₃₄, s₂₅,
     s₂₅₆ of W⁺, t, W⁻, t̄ in GeV².
@@ -246,12 +197,12 @@ def top_pair(
 
     **Raises** `PrecisionError` in single precision.
     """
-    require_double("a block")
+    require_double("a solution for neutrinos")
     s13, s134, s25, s256 = masses
     plus, minus = ellipse(antilepton, quark, s13, s134), ellipse(lepton, antiquark, s25, s256)
     # the ellipse that is less edge-on becomes the circle
     exchange = _face(plus) > _face(minus)
-    one, other = _where(exchange, minus, plus), _where(exchange, plus, minus)
+    one, other = _choice(exchange, minus, plus), _choice(exchange, plus, minus)
     c, s, c_bar, s_bar, real = _crossing(one, other, missing)
 
     for _ in range(_POLISHING):
@@ -259,8 +210,8 @@ def top_pair(
         x, y = (p[i + 1] + q[i + 1] - missing[i] for i in (0, 1))
         (ax, ay), (bx, by) = _slope(one, c, s), _slope(other, c_bar, s_bar)
         det = ax * by - ay * bx
-        c, s = _turn(c, s, jnp.clip((bx * y - by * x) / det, -0.5, 0.5))
-        c_bar, s_bar = _turn(c_bar, s_bar, jnp.clip((ay * x - ax * y) / det, -0.5, 0.5))
+        c, s = _rotation(c, s, jnp.clip((bx * y - by * x) / det, -0.5, 0.5))
+        c_bar, s_bar = _rotation(c_bar, s_bar, jnp.clip((ay * x - ax * y) / det, -0.5, 0.5))
 
     p, q = one.at(c, s), other.at(c_bar, s_bar)
     x, y = (p[i + 1] + q[i + 1] - missing[i] for i in (0, 1))
@@ -270,9 +221,7 @@ def top_pair(
     valid = real & close & one.exists & other.exists & (det > 0)
     volume = _SQUARE_OF_2_PI_CUBED * 64 * one.root_gram * other.root_gram * det
     jacobian = jnp.where(valid, 1 / jnp.where(valid, volume, 1.0), 0.0)
-    neutrino = tuple(jnp.where(exchange, j, i) for i, j in zip(p, q, strict=True))
-    antineutrino = tuple(jnp.where(exchange, i, j) for i, j in zip(p, q, strict=True))
-    return Solutions(neutrino, antineutrino, jacobian, valid)  # type: ignore[arg-type]
+    return Solutions(choice(exchange, q, p), choice(exchange, p, q), jacobian, valid)
 
 
 class Direction(NamedTuple):
@@ -309,7 +258,7 @@ def w_pair(
 
     **Raises** `PrecisionError` in single precision.
     """
-    require_double("a block")
+    require_double("a solution for neutrinos")
     s13, s24 = masses
     (_, px, py, _), (_, qx, qy, _) = antilepton, lepton
     (m2, mt), (n2, nt) = transverse(antilepton), transverse(lepton)
@@ -345,9 +294,9 @@ def transverse(p: FourVector) -> tuple[Scalar, Scalar]:
 
 
 def _massless(
-    px: Scalar, py: Scalar, ratio: Scalar, from_: FourVector, away: tuple[Scalar, Scalar]
+    px: Scalar, py: Scalar, ratio: Scalar, reference: FourVector, away: tuple[Scalar, Scalar]
 ) -> FourVector:
     """The massless momentum of p_T = `ratio` m_T of another one, (cosh Δy, sinh Δy) `away` from it."""
-    (energy, _, _, z), (cosh, sinh) = from_, away
+    (energy, _, _, z), (cosh, sinh) = reference, away
     e, pz = ratio * (energy * cosh + z * sinh), ratio * (z * cosh + energy * sinh)
     return e, px + 0 * e, py + 0 * e, pz

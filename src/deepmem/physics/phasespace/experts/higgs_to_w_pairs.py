@@ -1,0 +1,189 @@
+"""H → WW → ℓ⁺ν ℓ⁻ν̄: the pair N of neutrinos first, from s of the Higgs boson and the rapidity Δ of N relative
+to L = ℓ + ℓ̄, then ν's direction in N's rest frame, with the mass of one W along its lepton's axis:
+
+    m_T,N² + 2 m_T,L m_T,N cosh Δ = s − m_L² + N_T² + 2 L_T·N_T,
+    d³ν/2E d³ν̄/2E δ² = ds dΔ dΩ* / [16 (1 + m_T,L/m_T,N cosh Δ)].
+
+Nothing is solved for, nothing is singular. Above 2 MW, both Ws may be on their shells (`solutions.w_pair`):
+that is one of the `CHANNELS`, whose shares follow from trials, event by event. Each point is weighted with
+the density of the mixture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from deepmem.kinematics import FourVector, Scalar, add, dot
+from deepmem.physics.phasespace import solutions
+from deepmem.physics.phasespace.block import Block, Proposal, by_branch
+from deepmem.physics.phasespace.bodies import choice
+from deepmem.physics.phasespace.lines import BreitWigner, Power, Scan
+from deepmem.physics.phasespace.seen import Seen, missing_pt, w_and_top
+
+CLASSES = ("lepton", "lepton")
+"""Of the visible legs."""
+CHANNELS = (0.3, 0.3, 0.075, 0.075, 0.25)
+"""Shares of the channels, before an event has its own: the Higgs boson with either W first, a wide range of s
+with either, and both Ws on their shells."""
+_ON_SHELL = len(CHANNELS) - 1
+_BROAD = 0.1
+_EDGE = 1e-15
+_LEAST_MISSING = 1e-12  # GeV²
+
+
+def _lines(shared: Mapping[str, Any]) -> tuple[Scan, Scan, Power]:
+    """Of a W's mass, of the Higgs boson's, and a wide range of the latter."""
+    p = shared["parameters"]
+    return Scan(w_and_top(p)[0]), Scan(BreitWigner(p.MH, p.WH)), BreitWigner(p.MH[0], p.WH[0]).broad
+
+
+def direction(u: Scalar, v: Scalar) -> solutions.Direction:
+    """φ = 2πu, and Δη with the density ½ sech² = 2v (1 − v) in v."""
+    cosh = 1 / (2 * jnp.sqrt(v * (1 - v)))
+    sinh = (2 * v - 1) * cosh
+    return solutions.Direction(jnp.cos(2 * np.pi * u), jnp.sin(2 * np.pi * u), cosh, sinh)
+
+
+class Pair(NamedTuple):
+    """What is there before neutrinos have directions: leptons, missing p_T, and their pair N."""
+
+    measure: Scalar
+    plus: FourVector
+    minus: FourVector
+    missing: tuple[Scalar, Scalar]
+    channel: Scalar
+    n: FourVector
+    s_w: Scalar
+    """Of the W that comes first."""
+    masses: tuple[Scalar, Scalar]
+    """Where both Ws are on their shells."""
+    towards: solutions.Direction
+    upper: Scalar
+    """Whether Δη of the antineutrino is positive then."""
+    exists: Scalar
+
+
+def pair(
+    shared: Mapping[str, Any], event: Mapping[str, Any], u: jax.Array, _: None, balance: bool = False
+) -> Pair:
+    """Energies, and all masses and directions. u: channel and s, Δ, one W's mass, φ, energies, missing p_T.
+
+    Where both Ws are on their shells: s13, s24, Δη and its branch, φ.
+    """
+    w, higgs, wide = _lines(shared)
+    (plus, minus), measure = Seen(shared, event, CLASSES).draw_all(u[4:])
+    missing = missing_pt(shared, event, u, [plus, minus] if balance else None)
+    upto = jnp.cumsum(jnp.asarray(event["shares"]))
+    channel = jnp.clip((upto <= u[0]).sum(), 0, len(CHANNELS) - 1)
+    place = jnp.clip(1 - (upto[channel] - u[0]) / event["shares"][channel], _EDGE, 1 - _EDGE)
+
+    s = jnp.where(channel < 2, higgs.draw(place, 0.0, jnp.inf), wide.draw(place, 0.0, jnp.inf))
+    total = add(plus, minus)
+    c, mt, largest = _reach(total, missing, s)
+    up = jnp.exp(largest * (2 * u[1] - 1))
+    cosh, sinh = (up + 1 / up) / 2, (up - 1 / up) / 2
+    a = mt * cosh
+    ratio = c / (a + jnp.sqrt(a**2 + jnp.maximum(c, 0.0))) / mt
+    e, z = ratio * (total[0] * cosh + total[3] * sinh), ratio * (total[3] * cosh + total[0] * sinh)
+    n = e, *missing, z
+    s_w = w.draw(u[2], 0.0, 2 * dot(choice(channel % 2 == 0, plus, minus), n))
+
+    masses = w.draw(place, 0.0, jnp.inf), w.draw(u[1], 0.0, jnp.inf)
+    upper = u[2] < 0.5
+    towards = direction(u[3], jnp.where(upper, 2 * u[2], 2 * u[2] - 1))
+    return Pair(measure, plus, minus, missing, channel, n, s_w, masses, towards, upper, largest > 0)
+
+
+def _reach(total: FourVector, missing: tuple[Scalar, Scalar], s: Scalar) -> tuple[Scalar, Scalar, Scalar]:
+    """m_T,N² + 2 m_T,L m_T,N cosh Δ at this s; m_T,L; and the largest |Δ|, which leaves N no mass."""
+    mass2, mt = solutions.transverse(total)
+    missing2 = jnp.maximum(missing[0] ** 2 + missing[1] ** 2, _LEAST_MISSING)
+    c = s - mass2 + missing2 + 2 * (total[1] * missing[0] + total[2] * missing[1])
+    cosh = (c - missing2) / (2 * mt * jnp.sqrt(missing2))
+    return c, mt, jnp.where(cosh > 1, jnp.arccosh(jnp.maximum(cosh, 1.0)), 0.0)
+
+
+class Neutrinos(NamedTuple):
+    """Both momenta, whichever channel they come from."""
+
+    measure: Scalar
+    plus: FourVector
+    minus: FourVector
+    missing: tuple[Scalar, Scalar]
+    neutrino: FourVector
+    antineutrino: FourVector
+    exists: Scalar
+
+
+def neutrinos(shared: Mapping[str, Any], event: Mapping[str, Any], u: jax.Array, before: Pair) -> Neutrinos:
+    """The neutrinos from N and the mass of one W, or from the masses of both Ws."""
+    plus, minus, n, towards = before.plus, before.minus, before.n, before.towards
+    n2 = solutions.transverse(n)[0]
+    first = before.channel % 2 == 0
+    lepton = choice(first, plus, minus)
+    # p·N = N²/2 is what makes the other one light-like
+    path = solutions.ellipse(lepton, n, before.s_w, 2 * n2 + 2 * dot(lepton, n) + before.s_w)
+    one = path.at(towards.cos, towards.sin)
+    other = n[0] - one[0], n[1] - one[1], n[2] - one[2], n[3] - one[3]
+    around = choice(first, one, other), choice(first, other, one)
+
+    on_shell = solutions.w_pair(plus, minus, before.missing, before.masses, towards)
+    one, other, valid = jax.tree.map(
+        lambda x: jnp.where(before.upper, x[0], x[1]),
+        (on_shell.neutrino, on_shell.antineutrino, on_shell.valid),
+    )
+    both = before.channel == _ON_SHELL
+    exists = jnp.where(both, valid, path.exists & (n2 > 0) & before.exists)
+    return Neutrinos(*before[:4], choice(both, one, around[0]), choice(both, other, around[1]), exists)
+
+
+def mixture(shared: Mapping[str, Any], event: Mapping[str, Any], u: jax.Array, before: Neutrinos) -> Proposal:
+    """With the density of the mixture of all channels at these momenta; one branch."""
+    shares, (w, higgs, wide) = event["shares"], _lines(shared)
+    measure, plus, minus, missing, neutrino, antineutrino, exists = before
+    n, total = add(neutrino, antineutrino), add(plus, minus)
+    mass2, _ = solutions.transverse(total)
+    s13, s24 = 2 * dot(plus, neutrino), 2 * dot(minus, antineutrino)
+    s = mass2 + solutions.transverse(n)[0] + 2 * dot(total, n)
+    of_higgs, of_wide = higgs.density(s, 0.0, jnp.inf), wide.density(s, 0.0, jnp.inf)
+    around: Scalar = 0.0
+    for i, (lepton, s_w) in enumerate(((plus, s13), (minus, s24))):
+        product = dot(lepton, n)
+        of_direction = w.density(s_w, 0.0, 2 * product) * product / (2 * np.pi)
+        around = around + (shares[i] * of_higgs + shares[2 + i] * of_wide) * of_direction
+    *_, largest = _reach(total, missing, s)
+    # 1 + m_T,L/m_T,N cosh Δ
+    slope = 1 + (total[0] * n[0] - total[3] * n[3]) / (n[0] ** 2 - n[3] ** 2)
+    around = around / (2 * largest) * 16 * slope * (2 * np.pi) ** 6
+
+    cosh, _, pt, _ = _apart(neutrino, plus)
+    _, sinh, pt2, lt2 = _apart(antineutrino, minus)
+    jacobian = solutions.w_pair_jacobian(pt, s13 / pt, lt2, pt2, sinh)
+    on_shells = w.density(s13, 0.0, jnp.inf) * w.density(s24, 0.0, jnp.inf)
+    both = on_shells / (2 * (2 * np.pi) * cosh**2) / (2 * jacobian)
+    density = jnp.where(largest > 0, around, 0.0) + shares[_ON_SHELL] * both
+    valid = exists & jnp.isfinite(density) & (density > 0)
+    legs = by_branch(plus, neutrino, minus, antineutrino)
+    return Proposal(legs, jnp.where(valid, measure / jnp.where(valid, density, 1.0), 0.0)[None])
+
+
+def _apart(p: FourVector, q: FourVector) -> tuple[Scalar, Scalar, Scalar, Scalar]:
+    """cosh Δη and |sinh Δη| of two massless momenta, and their p_T."""
+    pt, qt = jnp.sqrt(p[1] ** 2 + p[2] ** 2), jnp.sqrt(q[1] ** 2 + q[2] ** 2)
+    cosh, sinh = p[0] * q[0] - p[3] * q[3], jnp.abs(p[3] * q[0] - p[0] * q[3])
+    return cosh / (pt * qt), sinh / (pt * qt), pt, qt
+
+
+HIGGS_TO_W_PAIR = Block(
+    4,
+    _BROAD,
+    (pair, neutrinos, mixture),
+    (partial(pair, balance=True), neutrinos, mixture),
+    shares=CHANNELS,
+)

@@ -1,0 +1,299 @@
+"""tt̄ → (ℓ⁺ν b)(ℓ⁻ν̄ b̄): by angle, where missing p_T is given and all energies have responses, or by energies.
+
+Solving four masses for two neutrinos makes integrands singular, J ∝ 1/√distance, where two solutions merge:
+a variance without end. So one neutrino is drawn, and an energy is solved for. By angle (`by_angle`):
+
+1. `first_side`: masses, one lepton and its b quark; their neutrino lies on an ellipse, and φ on it is drawn;
+2. `angle`: the other neutrino has the rest of the missing p_T, and the mass of its W its rapidity;
+3. `second_side`: the mass of the other top gives the energy of its b quark, and T says how likely that is.
+
+Which top comes first is chosen per event, see `trials`. Source: L. Sonnenschein, hep-ph/0603011.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from deepmem.kinematics import FourVector, Scalar, add
+from deepmem.physics.phasespace import solutions
+from deepmem.physics.phasespace.block import Block, Proposal, Step, by_branch
+from deepmem.physics.phasespace.bodies import choice
+from deepmem.physics.phasespace.experts import angles
+from deepmem.physics.phasespace.lines import Resonances
+from deepmem.physics.phasespace.seen import Seen, missing_pt, w_and_top
+
+CLASSES = ("lepton", "bjet", "lepton", "bjet")
+"""Of the visible legs."""
+# The grid of angles has the energy that is solved for at typical values of the others: its widths are wider
+# than the response by this much, and this share of points is drawn without it.
+_WIDENING = 1.3
+_EVEN_SHARE = 0.05
+_BROAD = 0.03
+
+
+def by_energies(
+    shared: Mapping[str, Any], event: Mapping[str, Any], u: jax.Array, _: None, balance: bool = False
+) -> Proposal:
+    """Four masses and all energies; up to four branches. u: s13, s134, s25, s256, energies, missing p_T.
+
+    For missing p_T that balances the partons, and for perfect measurements.
+    """
+    w, top = w_and_top(shared["parameters"])
+    masses = Resonances((w, top, w, top), event["broad"])
+    s = masses.draw(u)
+    density = 1 / masses.density(s)
+    momenta, measure = Seen(shared, event, CLASSES).draw_all(u[4:])
+    missing = missing_pt(shared, event, u, momenta if balance else None)
+    plus, quark, minus, antiquark = momenta
+    pair = solutions.top_pair(plus, quark, minus, antiquark, missing, s)
+    legs = by_branch(plus, pair.neutrino, quark, minus, pair.antineutrino, antiquark)
+    return Proposal(legs, density * measure * pair.jacobian)
+
+
+class FirstSide(NamedTuple):
+    """After the first step of the map by angle."""
+
+    density: Scalar
+    lepton: FourVector
+    quark: FourVector
+    path: solutions.Ellipse
+    missing: tuple[Scalar, Scalar]
+    s_w: Scalar
+    """Of the other side."""
+    k: Scalar
+    """K = (s_t − s_W − m²)/2 of the other side."""
+
+
+def first_side(shared: Mapping[str, Any], event: Mapping[str, Any], u: jax.Array, _: None) -> FirstSide:
+    """Masses, one lepton and its b quark, and where their neutrino can be: d³ν/2E = ds_W ds_t dφ/(8√G).
+
+    u: masses, the two energies, …; see `solutions.ellipse`.
+    """
+    w, top = w_and_top(shared["parameters"])
+    masses = Resonances((w, top, w, top), event["broad"])
+    s_w, s_t, s_w2, s_t2 = s = masses.draw(u)
+    density = 1 / masses.density(s)
+    seen = Seen(shared, event, CLASSES)
+    lepton, of_lepton = seen.draw(0, u[4])
+    quark, of_quark = seen.draw(1, u[5])
+    density = density * of_lepton * of_quark
+    path = solutions.ellipse(lepton, quark, s_w, s_t)
+    density = jnp.where(path.exists, density / (8 * path.root_gram * (2 * np.pi) ** 6), 0.0)
+    k = (s_t2 - s_w2 - event["mass"][3] ** 2) / 2
+    return FirstSide(density, lepton, quark, path, missing_pt(shared, event, u), s_w2, k)
+
+
+class _Typical(NamedTuple):
+    """Along the ellipse, with the other lepton's energy at its typical value."""
+
+    total: FourVector
+    """Of all legs, but the p_z and the energy of the other neutrino, and the other b quark."""
+    pt: tuple[Scalar, Scalar]
+    """Of the other neutrino; its size; cosh and |sinh| of its Δη."""
+    size: Scalar
+    cosh: Scalar
+    sinh: Scalar
+    energy: Scalar
+    """Of the other lepton."""
+    likelihood: Scalar
+    """That the mass of its W allows an energy where its response is."""
+
+
+def _typical(
+    side: FirstSide, axis: tuple[Scalar, Scalar, Scalar], sine: Scalar, energy: Scalar, scale: Scalar
+) -> _Typical:
+    """For the nodes of the grid; the other lepton by its direction, measured energy and response's width."""
+    (lx, ly, lz), path = axis, side.path
+    numbers = 2 * np.pi * np.arange(angles.ANGLES + 1) / angles.ANGLES
+    cos, sin = (f(numbers).astype(scale.dtype) for f in (np.cos, np.sin))
+    e1, x1, y1, z1 = (
+        a + cos * b + sin * c for a, b, c in zip(path.centre, path.cosine, path.sine, strict=True)
+    )
+    kx, ky = side.missing[0] - x1, side.missing[1] - y1
+    size = jnp.sqrt(kx**2 + ky**2)
+    cos_phi = (kx * lx + ky * ly) / (size * sine)
+    largest = side.s_w / (2 * size * jnp.maximum(1 - cos_phi, 1e-6) * sine)
+    usual = jnp.minimum(energy, 0.97 * largest)
+    cosh = side.s_w / (2 * usual * sine * size) + cos_phi
+    sinh = jnp.sqrt(jnp.maximum(cosh**2 - 1, 1e-4))
+    first = add(side.lepton, side.quark)
+    total = (
+        e1 + usual + first[0],
+        x1 + usual * lx + kx + first[1],
+        y1 + usual * ly + ky + first[2],
+        z1 + usual * lz + first[3],
+    )
+    allowed = angles.likelihood((largest - energy) / scale)
+    return _Typical(total, (kx, ky), size, cosh, sinh, usual, allowed)
+
+
+def nodes(
+    shared: Mapping[str, Any],
+    event: Mapping[str, Any],
+    u: jax.Array,
+    side: FirstSide,
+    precision: Any = np.float32,
+) -> tuple[FirstSide, list[tuple[jax.Array, jax.Array]]]:
+    """For both signs of Δη along the ellipse: the pull of the b quark's energy, and what else is cheap.
+
+    That is the Jacobians of steps 2 and 3, p_b·p_ν of |M|², and s⁻³ for densities and flux. A proposal and no
+    result: single precision does, and is three times faster.
+    """
+
+    def cast(values: Any) -> Any:
+        return jax.tree.map(lambda x: jnp.asarray(x).astype(precision), values)
+
+    seen = Seen(shared, event, CLASSES)
+    one = cast(side)
+    (lx, ly, lz), (nx, ny, nz) = cast((seen.direction(2), seen.direction(3)))
+    lepton, quark_energy, m, sine = cast(
+        (event["energy"][2], event["energy"][3], event["mass"][3], event["sine"][2])
+    )
+    scale = seen.responses[2].scale(event["energy"][2])
+    # of the pull E_rec/E − 1
+    width = _WIDENING * seen.responses[3].scale(event["energy"][3]) / event["energy"][3]
+    scale, width = cast((scale, width))
+    (te, tx, ty, tz), (kx, ky), size, cosh, sinh, energy, allowed = _typical(
+        one, (lx, ly, lz), sine, lepton, scale
+    )
+    ln = lx * nx + ly * ny + lz * nz
+    branches = []
+    for sign in (1.0, -1.0):
+        e = size * (cosh + sign * lz * sinh) / sine
+        z = size * (lz * cosh + sign * sinh) / sine
+        w, along = energy + e, energy * ln + kx * nx + ky * ny + z * nz
+        rest = w**2 - along**2
+        square = one.k**2 - m**2 * rest
+        root = jnp.sqrt(jnp.maximum(square, 1e-6))
+        p = (one.k * along + w * root) / rest
+        quark = jnp.sqrt(p**2 + m**2)
+        exists = (square > 0) & (one.k > 0)
+        pull = jnp.where(exists, jnp.clip((quark_energy / quark - 1) / width, -20, 20), 20.0)
+        quark = jnp.clip(quark, quark_energy / 2, 2 * quark_energy)
+        s = (
+            (te + e + quark) ** 2
+            - (tx + quark * nx) ** 2
+            - (ty + quark * ny) ** 2
+            - (tz + z + quark * nz) ** 2
+        )
+        s = s * 1e-5
+        factor = p**2 / (root * size * jnp.maximum(sinh, 0.3) * s**3)
+        factor = factor * jnp.maximum(one.k - energy * quark * (1 - ln), 0.0) * allowed
+        branches.append((pull, jnp.where(exists, factor, 0.0)))
+    return side, branches
+
+
+def cells(
+    shared: Mapping[str, Any],
+    event: Mapping[str, Any],
+    u: jax.Array,
+    before: tuple[FirstSide, list[tuple[jax.Array, jax.Array]]],
+) -> tuple[FirstSide, angles.Cells]:
+    """How likely φ and the branch are, see `angles`."""
+    side, branches = before
+    return side, angles.cells_of(branches)
+
+
+class Other(NamedTuple):
+    """What step 3 starts from."""
+
+    density: Scalar
+    neutrino: FourVector
+    """Of the first side."""
+    energy: Scalar
+    """Of the other lepton."""
+    pt: tuple[Scalar, Scalar]
+    """Of the other neutrino."""
+    sign: Scalar
+
+
+def angle(
+    shared: Mapping[str, Any],
+    event: Mapping[str, Any],
+    u: jax.Array,
+    before: tuple[FirstSide, angles.Cells],
+    even_share: float = _EVEN_SHARE,
+) -> tuple[FirstSide, Other]:
+    """φ from the grid, and the other lepton's energy. u: …, φ, that energy, missing p_T.
+
+    The other neutrino has p_T = missing − ν_T. The mass of its W gives its rapidity relative to its lepton,
+
+        cosh Δη = s_W/(2 p_T,ℓ p_T,ν) + cos Δφ,   d³ν̄/2E δ² = ds_W / (4 p_T,ℓ p_T,ν sinh Δη),
+
+    two branches. Where both merge, which is at the largest energy of the lepton that allows this mass, 1/sinh
+    is singular: the energy is drawn accordingly (`Response.flatten_below`).
+    """
+    side, grid = before
+    response = Seen(shared, event, CLASSES).responses[2]
+    phi, sign, density = angles.draw(grid, u[6], even_share)
+    neutrino = side.path.at(jnp.cos(phi), jnp.sin(phi))
+    kx, ky = side.missing[0] - neutrino[1], side.missing[1] - neutrino[2]
+    # |p_T| (1 − cos Δφ) sinθ
+    near = jnp.sqrt(kx**2 + ky**2) * event["sine"][2] - kx * event["x"][2] - ky * event["y"][2]
+    largest = side.s_w / (2 * jnp.maximum(near, 1e-12))
+    energy, weight = response.flatten_below(u[7], event["energy"][2], largest)
+    density = side.density * jnp.where(energy < largest, density * weight, 0.0)
+    return side, Other(density, neutrino, energy, (kx, ky), sign)
+
+
+def second_side(
+    shared: Mapping[str, Any], event: Mapping[str, Any], u: jax.Array, before: tuple[FirstSide, Other]
+) -> Proposal:
+    """The other neutrino, and its b quark from the mass of its top: with n its direction,
+
+        E E_W − |p| n·p_W = K,   ds_t = 2 √(K² − m² (E_W² − (n·p_W)²)) dE/|p|,
+
+    two branches, the lower one hardly ever within reach of T.
+    """
+    side, (density, neutrino, energy, (kx, ky), sign) = before
+    seen = Seen(shared, event, CLASSES)
+    (lx, ly, lz), (nx, ny, nz) = seen.direction(2), seen.direction(3)
+    sine, size = event["sine"][2], jnp.sqrt(kx**2 + ky**2)
+    cosh = (side.s_w / (2 * energy) + kx * lx + ky * ly) / (size * sine)
+    valid = cosh > 1
+    sinh = jnp.sqrt(jnp.where(valid, (cosh - 1) * (cosh + 1), 1.0))
+    density = density * seen.measure(2, energy) / (4 * energy * sine * size * sinh)
+    e = size * (cosh + sign * lz * sinh) / sine
+    z = size * (lz * cosh + sign * sinh) / sine
+
+    m = event["mass"][3]
+    w, along = energy + e, (energy * lx + kx) * nx + (energy * ly + ky) * ny + (energy * lz + z) * nz
+    rest = w**2 - along**2
+    square = side.k**2 - m**2 * rest
+    valid &= (square > 0) & (side.k > 0)
+    root = jnp.sqrt(jnp.where(valid, square, 1.0))
+    p = (side.k * along + w * root * jnp.array([1.0, -1.0])) / rest
+    quark = jnp.sqrt(p**2 + m**2)
+    low, high = seen.responses[3].support(event["energy"][3], m)
+    valid &= (p > 0) & (side.k + p * along > 0) & (quark > low) & (quark < high)
+    # where it is not valid any momenta will do, if they are finite
+    quark = jnp.where(valid, quark, event["energy"][3])
+    density = density * seen.responses[3].density(event["energy"][3], quark) * seen.measure(3, p)
+    # dE = |p| ds/(2 root)
+    density = density * p / (2 * root)
+
+    sides = (
+        (side.lepton, neutrino, side.quark),
+        (seen.momentum(2, energy), (e, kx, ky, z), seen.momentum(3, quark)),
+    )
+    swap = event["second_first"]
+    legs = (
+        *(choice(swap, q, p) for p, q in zip(*sides, strict=True)),
+        *(choice(swap, p, q) for p, q in zip(*sides, strict=True)),
+    )
+    return Proposal(by_branch(*legs), jnp.where(valid, density, 0.0))
+
+
+def by_angle(even_share: float = _EVEN_SHARE, precision: Any = np.float32) -> tuple[Step, ...]:
+    """The map by angle. **Arguments:** the share of points with even angles; the precision of the grid."""
+    of_nodes, of_angle = partial(nodes, precision=precision), partial(angle, even_share=even_share)
+    return first_side, of_nodes, cells, of_angle, second_side
+
+
+TOP_PAIR = Block(4, _BROAD, (by_energies,), (partial(by_energies, balance=True),), by_angle=by_angle())

@@ -1,0 +1,115 @@
+"""WW → ℓ⁺ν ℓ⁻ν̄: both energies, the neutrino's p_T and with it the other one's, then both masses.
+
+Of p_T k and its lepton's p, a mass is s = least + 2pk (cosh Δη − 1), least = 2 (pk − p⃗·k⃗), and
+
+    d³ν/2E d³ν̄/2E δ² = d²k/4 Π ds/(ds/dΔη),  ds/dΔη = √(r (r + 4pk)),  r = s − least.
+
+So each mass is drawn above what its p_T allows, with 1/√r, where its two solutions merge, made flat: a point
+with no solution, or with one W off its shell where it need not be, is hardly ever drawn. Where both Ws can be
+on their shells depends on p_T event by event: it is drawn, with the sign of one Δη, from a table that trials
+fill (`trials.filled_table`); both signs of the other one count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from deepmem.kinematics import FourVector, Scalar
+from deepmem.physics.phasespace.block import Block, Proposal, Step, by_branch
+from deepmem.physics.phasespace.lines import Above, Power
+from deepmem.physics.phasespace.seen import Seen, missing_pt, w_and_top
+from deepmem.physics.tables import draw_pair
+
+CLASSES = ("lepton", "lepton")
+"""Of the visible legs."""
+_TYPICAL_PT = 40.0  # GeV, of a neutrino
+# The share of masses that don't follow their shape where p_T leaves it out of reach.
+_OUT_OF_REACH = 0.95
+_BROAD = 0.03
+# φ and p_T. No such table for H → WW: in an event that hardly fits, its points missed what counts, and a
+# weight came out low by a factor of twelve.
+_TABLE = (2, 3)
+
+
+class Side(NamedTuple):
+    """A W: its lepton, its neutrino's p_T, its mass, and the least that this p_T allows it."""
+
+    lepton: FourVector
+    pt: tuple[Scalar, Scalar]
+    s: Scalar
+    least: Scalar
+
+    def rapidities(self) -> tuple[Scalar, Scalar, Scalar]:
+        """p_T cosh Δη of the neutrino, p_T |sinh Δη|, and ds/dΔη."""
+        lepton_pt = jnp.sqrt(self.lepton[1] ** 2 + self.lepton[2] ** 2)
+        rest, size = self.s - self.least, jnp.sqrt(self.pt[0] ** 2 + self.pt[1] ** 2)
+        slope = jnp.sqrt(rest * (rest + 4 * lepton_pt * size))
+        return size + rest / (2 * lepton_pt), slope / (2 * lepton_pt), slope
+
+    def neutrino(self, sign: Scalar) -> FourVector:
+        """For a sign of Δη."""
+        energy, x, y, z = self.lepton
+        pt = jnp.sqrt(x**2 + y**2)
+        cosh, sinh, _ = self.rapidities()
+        return (energy * cosh + sign * z * sinh) / pt, *self.pt, (z * cosh + sign * energy * sinh) / pt
+
+
+class Pair(NamedTuple):
+    """Both Ws, before the other neutrino has its sign of Δη."""
+
+    sign: Scalar
+    """Of the neutrino's Δη."""
+    density: Scalar
+    one: Side
+    other: Side
+
+
+def sides(
+    shared: Mapping[str, Any],
+    event: Mapping[str, Any],
+    u: jax.Array,
+    _: None,
+    balance: bool = False,
+    out_of_reach: float = _OUT_OF_REACH,
+) -> Pair:
+    """p_T and masses of both Ws. u: s13, s24, φ, p_T, energies, missing p_T."""
+    w, _top = w_and_top(shared["parameters"])
+    x, y, of_table = draw_pair(event["table"], u[2], u[3])
+    leptons, density = Seen(shared, event, CLASSES).draw_all(u[4:])
+    missing = missing_pt(shared, event, u, leptons if balance else None)
+    line, t = Power(2.0, _TYPICAL_PT), jnp.abs(2 * y - 1)
+    size = line.draw(1 - t, 0.0, jnp.inf)
+    density = density * of_table * 2 * np.pi * size * 2 / line.density(size, 0.0, jnp.inf)
+    density = density / (4 * (2 * np.pi) ** 6)
+    px, py = size * jnp.cos(2 * np.pi * x), size * jnp.sin(2 * np.pi * x)
+    masses = Above(w, event["broad"], out_of_reach)
+    both = []
+    transverse = (px, py), (missing[0] - px, missing[1] - py)
+    for v, lepton, pt in zip((u[0], u[1]), leptons, transverse, strict=True):
+        across = jnp.sqrt(lepton[1] ** 2 + lepton[2] ** 2) * jnp.sqrt(pt[0] ** 2 + pt[1] ** 2)
+        least = 2 * (across - lepton[1] * pt[0] - lepton[2] * pt[1])
+        rest = masses.draw(v, least)
+        both.append(Side(lepton, pt, least + rest, least))
+        density = density * (1 / masses.density(rest, least)) / both[-1].rapidities()[2]
+    return Pair(jnp.where(y < 0.5, -1.0, 1.0), density, *both)
+
+
+def momenta(shared: Mapping[str, Any], event: Mapping[str, Any], u: jax.Array, pair: Pair) -> Proposal:
+    """The neutrinos' momenta; two branches."""
+    neutrino, antineutrino = pair.one.neutrino(pair.sign), pair.other.neutrino(jnp.array([1.0, -1.0]))
+    legs = by_branch(pair.one.lepton, neutrino, pair.other.lepton, antineutrino)
+    return Proposal(legs, jnp.broadcast_to(pair.density, 2))
+
+
+def steps(balance: bool = False, out_of_reach: float = _OUT_OF_REACH) -> tuple[Step, ...]:
+    """The map. **Arguments:** `out_of_reach`, see `lines.Above`."""
+    return partial(sides, balance=balance, out_of_reach=out_of_reach), momenta
+
+
+W_PAIR = Block(4, _BROAD, steps(), steps(balance=True), guided=_TABLE)

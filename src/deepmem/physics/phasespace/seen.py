@@ -1,0 +1,86 @@
+"""What every map has of an event: its visible legs, its missing p_T, and the shapes of the masses.
+
+A visible leg has the direction that was measured, and an energy that follows its response. So its measure is
+
+    |p|² sinθ d|p|/(2E (2π)³) = |p| sinθ dE/(2 (2π)³),
+
+times T, which comes with the energy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from deepmem.kinematics import FourVector, Scalar, add
+from deepmem.physics.constants import Parameters, electroweak
+from deepmem.physics.phasespace.lines import BreitWigner
+
+
+class Seen:
+    """Visible legs of one event: energies from their responses, momenta, and the measure that comes along."""
+
+    def __init__(self, shared: Mapping[str, Any], event: Mapping[str, Any], classes: tuple[str, ...]) -> None:
+        self.event = event
+        self.responses = [shared["responses"][kind].at(event["eta"][i]) for i, kind in enumerate(classes)]
+        self.dimensions = [shared["responses"][kind].dimensions for kind in classes]
+
+    def direction(self, i: Any) -> tuple[Scalar, Scalar, Scalar]:
+        return self.event["x"][i], self.event["y"][i], self.event["z"][i]
+
+    def momentum(self, i: Any, energy: Scalar) -> FourVector:
+        size = self.size(i, energy)
+        x, y, z = self.direction(i)
+        return energy, size * x, size * y, size * z
+
+    def size(self, i: Any, energy: Scalar) -> Scalar:
+        """|p| of an energy, 0 below the mass."""
+        return jnp.sqrt(jnp.maximum(energy**2 - self.event["mass"][i] ** 2, 0.0))
+
+    def measure(self, i: Any, size: Scalar) -> Scalar:
+        """|p|² sinθ d|p|/(2E (2π)³) per dE."""
+        return size * self.event["sine"][i] / (2 * (2 * np.pi) ** 3)
+
+    def draw(self, i: Any, u: Scalar) -> tuple[FourVector, Scalar]:
+        """A momentum whose energy follows its own response, and T times the measure."""
+        energy, weight = self.responses[i].flatten(u, self.event["energy"][i], self.event["mass"][i])
+        return self.momentum(i, energy), weight * self.measure(i, self.size(i, energy))
+
+    def draw_all(self, u: jax.Array) -> tuple[list[FourVector], Scalar]:
+        """All momenta by their own responses, and the measure. A perfect measurement takes no number."""
+        momenta, density, first = [], jnp.asarray(1.0), 0
+        for i, dimensions in enumerate(self.dimensions):
+            momentum, measure = self.draw(i, u[first] if dimensions else jnp.asarray(0.5))
+            first += dimensions
+            momenta.append(momentum)
+            density = density * measure
+        return momenta, density
+
+
+def missing_pt(
+    shared: Mapping[str, Any],
+    event: Mapping[str, Any],
+    u: jax.Array,
+    balance: list[FourVector] | None = None,
+) -> tuple[Scalar, Scalar]:
+    """Missing p_T: what balances these partons, or as measured, within its response if it has one.
+
+    Its response takes the last two numbers of u.
+    """
+    if balance is not None:
+        total = add(*balance)
+        return -total[1], -total[2]
+    missing = event["missing"][0], event["missing"][1]
+    if shared["met"] is not None:
+        # its quantiles are flat: T d²p = d²u
+        missing, _ = shared["met"].flatten((u[-2], u[-1]), missing, event["activity"])
+    return missing
+
+
+def w_and_top(p: Parameters) -> tuple[BreitWigner, BreitWigner]:
+    """The shapes of both masses, `[scan]`."""
+    return BreitWigner(jnp.broadcast_to(electroweak(p).MW, p.WW.shape), p.WW), BreitWigner(p.MT, p.WT)
