@@ -19,10 +19,10 @@ from deepmem.physics.detector.response import (
     TransferError,
     Values,
     clipped,
-    piecewise_inverse,
     tabulated,
 )
 from deepmem.physics.precision import double_precision
+from deepmem.physics.tables import Table
 
 
 class Custom(Response):
@@ -45,8 +45,7 @@ class Custom(Response):
         gen, u = jnp.broadcast_arrays(jnp.asarray(gen), jnp.asarray(u))
         ratio = jnp.linspace(jnp.asarray(self.low, dtype=float), self.high, 4 * NODES)
         height = self.function(ratio * gen[..., None], gen[..., None])
-        t, _ = piecewise_inverse(ratio, height, u)
-        return t * gen
+        return Table.of(ratio[0], ratio[1] - ratio[0], height).draw(u) * gen
 
     def support(self, rec: Values, mass: Values = 0.0) -> tuple[Array, Array]:
         return clipped(rec / self.high, rec / jnp.asarray(self.low), rec, mass)

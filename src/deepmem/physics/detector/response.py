@@ -22,6 +22,7 @@ from jaxtyping import Array, Float
 
 from deepmem.errors import UsageError
 from deepmem.physics.precision import require_double
+from deepmem.physics.tables import Table
 
 Values: TypeAlias = Any  # a float, or a NumPy or JAX array of any shape
 Point: TypeAlias = tuple[Float[Array, ""], Float[Array, ""]]
@@ -161,36 +162,16 @@ def tabulated(response: Response, u: Values, rec: Values, mass: Values, stretch:
     """
     low, high = response.support(rec, mass)
     sigma = response.scale(rec)
-    t = jnp.linspace(jnp.arcsinh((low - rec) / sigma), jnp.arcsinh((high - rec) / sigma), NODES)
+    first, last = jnp.arcsinh((low - rec) / sigma), jnp.arcsinh((high - rec) / sigma)
+    t = jnp.linspace(first, last, NODES)
     height = response.density(rec, rec + sigma * jnp.sinh(t)) * sigma * jnp.cosh(t)
     height = height ** (1 / stretch**2)
     height = height + 0.05 * height.mean()
     # a support of no width, or without density, maps to its middle with weight 0 rather than to NaN
     height = jnp.where(height.sum() > 0, height, 1.0)
-    at, density = piecewise_inverse(t, height, u)
+    # of the part of the way from first to last, for these may be one
+    table = Table.of(0.0, 1 / (NODES - 1), height)
+    part = table.draw(u)
+    at = first + (last - first) * part
     gen = rec + sigma * jnp.sinh(at)
-    return gen, response.density(rec, gen) * sigma * jnp.cosh(at) / density
-
-
-def piecewise_inverse(t: Array, height: Array, u: Values) -> tuple[Array, Array]:
-    """The point below which a fraction u of a piecewise linear density lies, and the density there.
-
-    **Arguments:** `t` `[nodes]`, equidistant; `height` `[..., nodes]`, not normalised; `u` `[...]`.
-    """
-    step = t[1] - t[0]
-    cumulative = jnp.cumsum((height[..., 1:] + height[..., :-1]) / 2, axis=-1)
-    total = cumulative[..., -1]
-    area = jnp.asarray(u) * total
-    k = jnp.minimum((cumulative <= area[..., None]).sum(axis=-1), height.shape[-1] - 2)
-
-    def pick(array: Array, at: Array) -> Array:
-        return jnp.take_along_axis(jnp.broadcast_to(array, (*at.shape, array.shape[-1])), at[..., None], -1)[
-            ..., 0
-        ]
-
-    h0, h1 = pick(height, k), pick(height, k + 1)
-    rest = area - jnp.where(k > 0, pick(cumulative, jnp.maximum(k - 1, 0)), 0.0)
-    # rest = h0 s + (h1 − h0) s²/2, in the form that survives h0 = h1
-    root = jnp.sqrt(jnp.maximum(h0**2 + 2 * (h1 - h0) * rest, 0.0))
-    s = jnp.clip(2 * rest / jnp.maximum(h0 + root, 1e-300), 0.0, 1.0)
-    return t[k] + step * s, (h0 + (h1 - h0) * s) / (total * step)
+    return gen, response.density(rec, gen) * sigma * jnp.cosh(at) * (last - first) / table.density(part)

@@ -23,7 +23,9 @@ import numpy as np
 from jax.scipy.special import ndtri
 
 from deepmem.physics.detector.response import Response
+from deepmem.physics.phasespace.lines import BreitWigner, Scan
 from deepmem.physics.processes.base import Process
+from deepmem.physics.tables import Table
 from deepmem.physics.weights.partonic import Partonic
 
 # Gaussian quantiles are spread by this much, and more where energies have to rise, see `prepared`.
@@ -108,30 +110,12 @@ def _draw_s(u: Any, resonance: tuple[Any, Any], event: dict[str, Any]) -> tuple[
     """
     mass, width = resonance
     low, high, share = (event[key] for key in ("s_low", "s_high", "share"))
-    count = mass.shape[0]
-    pole, m_gamma = mass**2, mass * width
-    first, last = jnp.arctan((low - pole) / m_gamma), jnp.arctan((high - pole) / m_gamma)
-    scaled = u / share * count
-    which = jnp.clip(jnp.floor(scaled), 0, count - 1).astype(int)
-    within = jnp.clip(scaled - which, 1e-12, 1 - 1e-12)
-    angle = first[which] + within * (last[which] - first[which])
-    from_resonance = pole[which] + m_gamma[which] * jnp.tan(angle)
-
-    # the table is a density that is linear between nodes: of a cell, rest = h₀t + (h₁ − h₀)t²/2 lies below t
-    heights, below = event["heights"], event["below"]
-    cells = heights.shape[0] - 1
-    step = (high - low) / cells
-    area = jnp.clip((u - share) / (1 - share), 0.0, 1.0)
-    k = jnp.clip((below <= area).sum() - 1, 0, cells - 1)
-    h0, h1 = heights[k], heights[k + 1]
-    rest = (area - below[k]) / step
-    t = 2 * rest / (h0 + jnp.sqrt(jnp.maximum(h0**2 + 2 * (h1 - h0) * rest, 0.0)))
-    s = jnp.where(u < share, from_resonance, low + step * (k + jnp.clip(t, 0.0, 1.0)))
-    at = jnp.clip((s - low) / step, 0.0, cells)
-    k = jnp.clip(jnp.floor(at), 0, cells - 1).astype(int)
-    off_resonance = heights[k] + (at - k) * (heights[k + 1] - heights[k])
-    breit_wigner = m_gamma / ((s - pole) ** 2 + m_gamma**2) / (last - first)
-    density = share * breit_wigner.mean() + (1 - share) * off_resonance
+    shapes = Scan(BreitWigner(mass, width))
+    step = (high - low) / (event["heights"].shape[0] - 1)
+    table = Table(low, step, event["heights"], event["below"])
+    elsewhere = table.draw(jnp.clip((u - share) / (1 - share), 0.0, 1.0))
+    s = jnp.where(u < share, shapes.draw(u / share, low, high), elsewhere)
+    density = share * shapes.density(s, low, high) + (1 - share) * table.density(s)
     return s, density, (s > low) & (s < high)
 
 
@@ -233,9 +217,8 @@ def _off_resonance(
     heights = _over(left, total[:, None]).mean(axis=0)
     alone = _over(profile, profile.sum(axis=1)[:, None]).mean(axis=0)
     heights = heights + (_RESPONSES_ALONE * alone + _UNIFORM / _NODES) / step
-    pieces = (heights[1:] + heights[:-1]) / 2 * step
-    below = jnp.concatenate([jnp.zeros(1), jnp.cumsum(pieces)])
-    return {"share": share, "heights": heights / below[-1], "below": below / below[-1]}
+    table = Table.of(low, step, heights)
+    return {"share": share, "heights": table.heights, "below": table.below}
 
 
 def _over(a: jax.Array, b: jax.Array) -> jax.Array:
