@@ -30,7 +30,7 @@ from deepmem.event import Status, Weight
 from deepmem.physics.integrals.integrand import values as integrand_values
 from deepmem.physics.integrals.slots import slots_per_call
 from deepmem.physics.phasespace import solutions
-from deepmem.physics.phasespace.block import Proposal, by_branch
+from deepmem.physics.phasespace.expert import Proposal, by_branch
 from deepmem.physics.phasespace.experts import top_pairs
 from deepmem.physics.phasespace.lines import BreitWigner, Resonances
 from deepmem.physics.phasespace.seen import Seen, w_and_top

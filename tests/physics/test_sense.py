@@ -341,7 +341,7 @@ def test_fields_of_the_event_stay_and_those_of_legs_move():
 @pytest.mark.parametrize("name", all_processes())
 def test_every_field_is_one_of_them(name):
     alpha = hypothesis(name)
-    if alpha.process.block is not None:
+    if alpha.process.invisible:
         columns = {column: np.ones(2) for column in alpha.process.columns}
         legs, _ = examined(alpha, columns)
         assert legs.keys() <= trials.PER_LEG | trials.PER_EVENT

@@ -17,7 +17,6 @@ from typing import Any, Literal, TypeAlias
 from deepmem.kinematics import FourVector, Scalar
 from deepmem.physics.constants import Parameters
 from deepmem.physics.errors import InitialStateError
-from deepmem.physics.phasespace.block import Block
 
 DEFAULT_DENSITY = "NNPDF23_lo_as_0130_qed"
 DEFAULT_FLAVOURS = 4
@@ -83,8 +82,8 @@ class Process:
     """Parameters (mass, width) of an s-channel resonance that is narrower than the responses."""
     wide_resonance: tuple[str, str] | None = None
     """Parameters (mass, width) of one that is usually wider, and is treated alike where it is made narrow."""
-    block: Block | None = None
-    """Where particles escape: the variables that take the place of their momenta."""
+    topology: str = ""
+    """Where particles escape: which tree of decays it is, the name of a plan of `weights.plan`."""
     assignments: tuple[int, ...] = (0,)
     """Which of the two ways to assign b jets to quarks are averaged: 0, jet 1 is the b quark; 1, jet 2 is."""
 
@@ -216,8 +215,6 @@ def _comparable(value: Any) -> Any:
         return frozenset((key, _comparable(each)) for key, each in value.items())
     if isinstance(value, tuple):
         return tuple(_comparable(each) for each in value)
-    if isinstance(value, Block):
-        return tuple(_comparable(getattr(value, entry.name)) for entry in fields(value))
     if isinstance(value, partial):
         return value.func, value.args, _comparable(value.keywords)
     return value

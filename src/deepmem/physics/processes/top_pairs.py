@@ -35,7 +35,6 @@ import jax.numpy as jnp
 
 from deepmem.kinematics import FourVector, Scalar, add, dot
 from deepmem.physics.constants import Parameters, electroweak
-from deepmem.physics.phasespace.experts.top_pairs import TOP_PAIR
 from deepmem.physics.precision import require_double
 from deepmem.physics.processes.base import (
     GLUON_CHANNELS,
@@ -172,7 +171,7 @@ TTBAR_2L = Process(
     scale="MT",
     dimensions=8,
     responses=MappingProxyType({"lepton": 0.05, "bjet": 0.10}),
-    block=TOP_PAIR,
+    topology="top pair",
     assignments=(0, 1),
 )
 

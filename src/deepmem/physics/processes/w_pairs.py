@@ -30,8 +30,6 @@ import jax.numpy as jnp
 
 from deepmem.kinematics import FourVector, Scalar
 from deepmem.physics.constants import Electroweak, Parameters, down_quark, electroweak, up_quark
-from deepmem.physics.phasespace.experts.higgs_to_w_pairs import HIGGS_TO_W_PAIR
-from deepmem.physics.phasespace.experts.w_pairs import W_PAIR
 from deepmem.physics.precision import require_double
 from deepmem.physics.processes.base import (
     GLUON_CHANNELS,
@@ -124,7 +122,7 @@ WW_2L = Process(
     scale=80.419,  # MW as derived
     dimensions=6,
     responses=MappingProxyType({"lepton": 0.05}),
-    block=W_PAIR,
+    topology="W pair",
 )
 
 HIGGS_WW_2L = Process(
@@ -141,5 +139,5 @@ HIGGS_WW_2L = Process(
     dimensions=6,
     responses=MappingProxyType({"lepton": 0.05}),
     resonance=("MH", "WH"),
-    block=HIGGS_TO_W_PAIR,
+    topology="Higgs boson to W pair",
 )

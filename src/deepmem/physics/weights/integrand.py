@@ -19,7 +19,7 @@ import jax.numpy as jnp
 
 from deepmem.kinematics import FourVector, add
 from deepmem.physics.integrals.integrand import Integrand, Staged
-from deepmem.physics.phasespace.block import Step
+from deepmem.physics.phasespace.expert import Step
 from deepmem.physics.precision import require_double
 from deepmem.physics.processes.base import Process
 from deepmem.physics.weights.partonic import Partonic

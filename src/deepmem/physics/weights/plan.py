@@ -13,13 +13,17 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from deepmem.errors import UsageError
 from deepmem.physics.integrals.integrand import Integrand, Staged
 from deepmem.physics.integrals.lattice import Lattice
 from deepmem.physics.integrals.quadrature import Quadrature
 from deepmem.physics.integrals.rules import Rule
 from deepmem.physics.integrals.single import Single
 from deepmem.physics.phasespace import trials
-from deepmem.physics.phasespace.block import Block
+from deepmem.physics.phasespace.expert import Expert
+from deepmem.physics.phasespace.experts.higgs_to_w_pairs import HIGGS_TO_W_PAIR
+from deepmem.physics.phasespace.experts.top_pairs import TOP_PAIR
+from deepmem.physics.phasespace.experts.w_pairs import W_PAIR
 from deepmem.physics.precision import double_precision
 from deepmem.physics.tables import even_table
 from deepmem.physics.weights import direct, integrand, resonance
@@ -36,6 +40,14 @@ _TABULATED: dict[str, Any] = {"allowance": 1.0, "shifts": 32}
 _NARROWEST_JET, _TYPICAL = 0.03, 60.0
 # Events that are prepared in one compiled call: fewer where the integrand is tabulated.
 _BATCH, _RESONANT_BATCH = 1 << 10, 1 << 7
+
+
+EXPERTS: dict[str, Expert] = {
+    "top pair": TOP_PAIR,
+    "W pair": W_PAIR,
+    "Higgs boson to W pair": HIGGS_TO_W_PAIR,
+}
+"""How what escapes is integrated, by the topology that a process names; one of your own is put in here."""
 
 
 class Permutation(NamedTuple):
@@ -100,8 +112,15 @@ def plan_for(alpha: Hypothesis, by_angle: bool | None = None) -> Plan:
     **Arguments:** `by_angle`, of a process with a map by angle: whether it is used; None, where it is the
     better one.
     """
-    block = alpha.process.block
-    return _all_seen(alpha) if block is None else _some_escape(alpha, block, by_angle)
+    if not alpha.process.invisible:
+        return _all_seen(alpha)
+    topology = alpha.process.topology
+    if topology not in EXPERTS:
+        raise UsageError(
+            f"{alpha.process.name} has particles that escape, and no plan for its topology {topology!r}; "
+            f"there are plans for {', '.join(map(repr, EXPERTS))}"
+        )
+    return _some_escape(alpha, EXPERTS[topology], by_angle)
 
 
 def _all_seen(alpha: Hypothesis) -> Plan:
@@ -130,27 +149,27 @@ def _all_seen(alpha: Hypothesis) -> Plan:
     )
 
 
-def _some_escape(alpha: Hypothesis, block: Block, by_angle: bool | None) -> Plan:
+def _some_escape(alpha: Hypothesis, expert: Expert, by_angle: bool | None) -> Plan:
     """The process's own variables: by angle where missing pT is given and all energies have responses."""
     seen, detector = alpha.process.visible_classes, alpha.detector
     energies = detector.dimensions(seen)
     if by_angle is None:
         free = alpha.met == "event" and energies == len(seen)
-        by_angle = bool(block.by_angle) and free and _wide(alpha)
-    steps = block.by_balance if alpha.met == "balance" else block.by_energies
+        by_angle = bool(expert.by_angle) and free and _wide(alpha)
+    steps = expert.by_balance if alpha.met == "balance" else expert.by_energies
     rule = Lattice(minimum=1 << 11 if by_angle else 1 << 13, calls=1 << 22)
-    fields: dict[str, Any] = {"broad": block.broad}
+    fields: dict[str, Any] = {"broad": expert.broad}
     chosen: list[Trial] = []
-    if block.shares:
-        fields["shares"] = block.shares
+    if expert.shares:
+        fields["shares"] = expert.shares
         chosen.append(_shares_of_channels)
-    if block.guided:
+    if expert.guided:
         fields["table"] = even_table(*trials.CELLS)
-        chosen.append(partial(_table_of, pair=block.guided))
+        chosen.append(partial(_table_of, pair=expert.guided))
         rule = replace(rule, **_TABULATED)
     return Plan(
-        energies + block.hidden + (0 if detector.missing is None else 2),
-        partial(_escaping, steps=block.by_angle if by_angle else steps),
+        energies + expert.hidden + (0 if detector.missing is None else 2),
+        partial(_escaping, steps=expert.by_angle if by_angle else steps),
         rule,
         _permutations(alpha),
         streams=2,

@@ -21,8 +21,8 @@ import numpy as np
 
 from deepmem.kinematics import FourVector, Scalar, add, dot
 from deepmem.physics.phasespace import solutions
-from deepmem.physics.phasespace.block import Block, Proposal, by_branch
 from deepmem.physics.phasespace.bodies import choice
+from deepmem.physics.phasespace.expert import Expert, Proposal, by_branch
 from deepmem.physics.phasespace.lines import BreitWigner, Power, Scan
 from deepmem.physics.phasespace.seen import Seen, missing_pt, w_and_top
 
@@ -180,7 +180,7 @@ def _apart(p: FourVector, q: FourVector) -> tuple[Scalar, Scalar, Scalar, Scalar
     return cosh / (pt * qt), sinh / (pt * qt), pt, qt
 
 
-HIGGS_TO_W_PAIR = Block(
+HIGGS_TO_W_PAIR = Expert(
     4,
     _BROAD,
     (pair, neutrinos, mixture),

@@ -22,8 +22,8 @@ import numpy as np
 
 from deepmem.kinematics import FourVector, Scalar, add
 from deepmem.physics.phasespace import solutions
-from deepmem.physics.phasespace.block import Block, Proposal, Step, by_branch
 from deepmem.physics.phasespace.bodies import choice
+from deepmem.physics.phasespace.expert import Expert, Proposal, Step, by_branch
 from deepmem.physics.phasespace.experts import angles
 from deepmem.physics.phasespace.lines import Resonances
 from deepmem.physics.phasespace.seen import Seen, missing_pt, w_and_top
@@ -296,4 +296,4 @@ def by_angle(even_share: float = _EVEN_SHARE, precision: Any = np.float32) -> tu
     return first_side, of_nodes, cells, of_angle, second_side
 
 
-TOP_PAIR = Block(4, _BROAD, (by_energies,), (partial(by_energies, balance=True),), by_angle=by_angle())
+TOP_PAIR = Expert(4, _BROAD, (by_energies,), (partial(by_energies, balance=True),), by_angle=by_angle())

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from deepmem.kinematics import FourVector, Scalar
-from deepmem.physics.phasespace.block import Block, Proposal, Step, by_branch
+from deepmem.physics.phasespace.expert import Expert, Proposal, Step, by_branch
 from deepmem.physics.phasespace.lines import Above, Power
 from deepmem.physics.phasespace.seen import Seen, missing_pt, w_and_top
 from deepmem.physics.tables import draw_pair
@@ -112,4 +112,4 @@ def steps(balance: bool = False, out_of_reach: float = _OUT_OF_REACH) -> tuple[S
     return partial(sides, balance=balance, out_of_reach=out_of_reach), momenta
 
 
-W_PAIR = Block(4, _BROAD, steps(), steps(balance=True), guided=_TABLE)
+W_PAIR = Expert(4, _BROAD, steps(), steps(balance=True), guided=_TABLE)

@@ -36,7 +36,7 @@ compute again, at each node of a table, what a point needs once.
 
 
 @dataclass(frozen=True)
-class Block:
+class Expert:
     """How a process with two neutrinos is integrated: its variables beside the visible energies, and maps."""
 
     hidden: int
