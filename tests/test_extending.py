@@ -13,11 +13,13 @@ import pytest
 
 from deepmem.errors import UsageError
 from deepmem.event import Status
+from deepmem.physics import processes
 from deepmem.physics.detector import entries
 from deepmem.physics.precision import double_precision
-from deepmem.physics.weights import engine
+from deepmem.physics.weights import engine, plan
 from deepmem.physics.weights.hypothesis import Hypothesis, hypothesis
 from deepmem.physics.weights.leading_order import Disc, cross_section, draw_events
+from deepmem.physics.weights.partonic import Partonic, shared_by_events
 
 PAGE = Path(__file__).parent.parent / "docs" / "extending.md"
 EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
@@ -27,6 +29,8 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), 
 def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What the page's code defines, registered for this test only."""
     monkeypatch.setattr(entries, "_KINDS", dict(entries._KINDS))
+    monkeypatch.setattr(processes, "_REGISTRY", dict(processes._REGISTRY))
+    monkeypatch.setitem(plan.EXPERTS, "W", None)
     defined: dict[str, Any] = {"__name__": "extending"}
     for code in EXAMPLES:
         exec(compile(code, str(PAGE), "exec", dont_inherit=True), defined)
@@ -73,3 +77,43 @@ def test_the_response_identifies_its_weights(names: dict[str, Any]) -> None:
     assert Hypothesis.from_dict(alpha.to_dict()).to_dict() == alpha.to_dict()
     with pytest.raises(UsageError, match="there already"):
         entries.register("gaussian", lambda entry, where: names["Exponential"](0.1), set())
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 900.0), (100.0, np.inf)])
+def test_the_line_is_drawn_as_its_density_says(names: dict[str, Any], low: float, high: float) -> None:
+    line = names["Decreasing"](400.0)
+    with double_precision():
+        draw = jax.vmap(jax.value_and_grad(lambda u: line.draw(u, low, high)))
+        s, slope = draw(jnp.linspace(0.01, 0.99, 50))
+        np.testing.assert_allclose(slope * line.density(s, low, high), 1, rtol=1e-9)
+        assert float(line.draw(0.0, low, high)) == pytest.approx(low)
+
+
+def test_the_topology_gives_the_integral_over_all_neutrinos(names: dict[str, Any]) -> None:
+    """Of a perfectly measured lepton W is one integral, which is done over the neutrino's rapidity here."""
+    rng = np.random.default_rng(1)
+    n = 6
+    events = {
+        "lep1_PT": rng.uniform(25, 45, n),
+        "lep1_Eta": rng.uniform(-2, 2, n),
+        "lep1_Phi": rng.uniform(-3, 3, n),
+    }
+    events |= {"lep1_Charge": np.ones(n), "MET": rng.uniform(25, 45, n), "MET_Phi": rng.uniform(-3, 3, n)}
+    alpha = hypothesis("w_e", r_lepton=0)
+    weight = engine.compute(alpha, events, precision=2e-3)["w_e"]
+    assert (weight.status == Status.GOOD).all()
+    pt, eta, phi, met, at = (events[f] for f in ("lep1_PT", "lep1_Eta", "lep1_Phi", "MET", "MET_Phi"))
+    rapidity = eta[:, None] + np.linspace(-5, 5, 40_001)
+    with double_precision():
+        lepton = [pt * np.cosh(eta), pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta)]
+        lepton = [part[:, None] * np.ones_like(rapidity) for part in lepton]
+        met, at = met[:, None] * np.ones_like(rapidity), at[:, None]
+        neutrino = [met * np.cosh(rapidity), met * np.cos(at), met * np.sin(at), met * np.sinh(rapidity)]
+        shared = shared_by_events(alpha)
+        values, _ = jax.vmap(jax.vmap(lambda *p: Partonic.of(alpha)(shared, (p[:4], p[4:]))))(
+            *lepton, *neutrino
+        )
+    values = np.nan_to_num(np.asarray(values)[..., 0])
+    measure = (pt * np.cosh(eta)) / np.cosh(eta) / (2 * (2 * np.pi) ** 3) / (2 * (2 * np.pi) ** 3)
+    expected = np.trapezoid(values, rapidity, axis=1) * measure
+    np.testing.assert_allclose(weight.value, expected, rtol=1e-2)
