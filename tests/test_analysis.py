@@ -105,9 +105,35 @@ def test_what_is_wrong_is_said(files: dict[str, str], tmp_path: Path) -> None:
     fails("must be of the same events", files["signal"], learned=[short])
     fails("does not say how s was computed.*Give σ_vis", files["signal"], sigma_signal=None)
     fails("each background once", files["signal"], background="s")
-    fails("one for each of b, c", files["signal"], background=["b", "c"], kappa=[1, 2, 3])
+    two: dict[str, Any] = {"background": ["b", "c"], "sigma_background": [1.0, 1.0]}
+    fails("--kappa: expected 2 .*each of b, c .*got 3", files["signal"], **two | {"kappa": [1, 2, 3]})
+    fails("--kappa: expected 2 .*got 1", files["signal"], **two | {"kappa": [1]})
+    fails("--sigma-background: expected 2 .*each of b, c .*got 1", files["signal"], background=["b", "c"])
+    for kappa in (0.0, -1.0, np.nan, np.inf):
+        fails(r"κ of b \(--kappa\) must be a number above 0", files["signal"], kappa=[kappa])
+    fails("seed .*must be 0 or more, got -1", files["signal"], seed=-1)
     fails("no branch 'lable'", files["signal"], label="lable")
     assert not (tmp_path / "none").exists()
+
+
+def test_labels_are_0_or_1(files: dict[str, str], tmp_path: Path) -> None:
+    """NaN, −1 and 2 are no classes: a NaN is not zero, and would count as signal."""
+    rng = np.random.default_rng(5)
+    columns = {name: rng.uniform(1, 2, 40) for name in "sb"} | {
+        f"{name}_status": np.zeros(40, np.int32) for name in "sb"
+    }
+    good = np.repeat([1.0, 0.0], 20)
+    strange = good.copy()
+    strange[[3, 5, 30]] = np.nan, np.nan, -1
+    labels = {"good": good, "flag": good.astype(bool), "strange": strange}
+    path = str(write_tree(tmp_path / "labels.root", columns | labels, "deepmem"))
+    settings: dict[str, Any] = {**GIVEN, "output": tmp_path / "post"}
+    with pytest.raises(
+        UsageError, match=r"'strange' must be 1 .*: 3 of 40 .*-1, nan.*2 are NaN.*first of them entry 3"
+    ):
+        deepmem.discriminate([path], "s", "b", label="strange", **settings)
+    found = [deepmem.discriminate([path], "s", "b", label=name, **settings) for name in ("good", "flag")]
+    assert found[0]["auc"] == found[1]["auc"]
 
 
 THETA = np.linspace(90, 92, 5)

@@ -50,13 +50,15 @@ def discriminate(
     *,
     signal: Annotated[str, typer.Option(help="Name of the signal's weight.")],
     background: Annotated[list[str], typer.Option(help="Name of a background's weight (may be repeated).")],
-    kappa: Annotated[list[float] | None, typer.Option(help="Factor of each background (1).")] = None,
+    kappa: Annotated[
+        list[float] | None, typer.Option(help="Factor of each background (1), one for each.")
+    ] = None,
     sigma_signal: Annotated[float | None, typer.Option(help="σ_vis in pb; else computed.")] = None,
     sigma_background: Annotated[
-        list[float] | None, typer.Option(help="σ_vis of each background in pb; else computed.")
+        list[float] | None, typer.Option(help="σ_vis of each background in pb, one for each; else computed.")
     ] = None,
     label: Annotated[
-        str | None, typer.Option(help="Branch that is not zero for signal.", metavar="BRANCH")
+        str | None, typer.Option(help="Branch that is 1 for signal, 0 for background.", metavar="BRANCH")
     ] = None,
     learned: Annotated[
         list[str] | None,

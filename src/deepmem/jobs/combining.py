@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -87,8 +88,8 @@ def status_sentences(statuses: Mapping[str, Mapping[str, np.ndarray]], take_flag
 
 
 def as_sentences(remarks: Sequence[str]) -> list[str]:
-    """Remarks with a capital and a full stop."""
-    return [f"{text[0].upper()}{text[1:]}." for text in remarks]
+    """Remarks with a full stop; no capitals, for a name may come first, which would be another one."""
+    return [text if text.endswith((".", "?", "!")) else f"{text}." for text in remarks]
 
 
 def refuse_other_hypotheses(
@@ -117,18 +118,61 @@ def refuse_other_hypotheses(
     return remarks + _between({name: entry for name, (_, entry) in first.items()}, force)
 
 
-def refuse_same_events(files: Sequence[str], force: bool) -> list[str]:
-    """See that the first of several files, of signal, is of other events than the second, of background.
+def refuse_same_events(files: Sequence[str], labelled: bool, force: bool) -> list[str]:
+    """See that no two files have events in common, and none has events twice, as far as they say it.
 
-    **Returns** remarks. **Raises** `UsageError` where they are the same, but for `force`.
+    **Arguments:** `labelled`, whether events say themselves if they are signal; else those of the first file
+    are, and all others background.
+
+    **Returns** remarks. **Raises** `UsageError` where events come twice, but for `force`.
     """
-    if len(files) < 2:
+    known = {i: found for i, path in enumerate(files) if (found := Events.of_file(path)) is not None}
+    remarks = [
+        _refuse(f"{files[i]} has {number:,} of its events twice, which count twice", force)
+        for i, each in known.items()
+        if (number := each.repeated)
+    ]
+    for (i, one), (j, other) in combinations(known.items(), 2):
+        if one.same(other):
+            text = f"{files[i]} and {files[j]} are of the same events"
+        elif number := one.shared(other):
+            text = f"{files[i]} and {files[j]} have {number:,} events in common"
+        else:
+            continue
+        wrong = "no signal and background" if i == 0 and not labelled else "these count twice"
+        remarks.append(_refuse(f"{text}: {wrong}", force))
+    return remarks
+
+
+def refuse_other_units(files: Sequence[str], names: Sequence[str], force: bool) -> list[str]:
+    """See that weights that are added have one unit, as far as files say it: else the sum means nothing.
+
+    **Returns** remarks. **Raises** `UsageError` where they differ, but for `force`.
+    """
+    units: dict[str, str] = {}
+    for path in files:
+        for name, entry in hypotheses_of(path).items():
+            if name in names and "unit" in entry:
+                units.setdefault(name, entry["unit"])
+    if len(set(units.values())) < 2:
         return []
-    first, second = (Events.of_file(path) for path in files[:2])
-    if first is None or second is None or not first.same(second):
-        return []
-    text = f"{files[0]} and {files[1]} are of the same events: no signal and background"
-    return [_refuse(text, force)]
+    text = (
+        f"the weights have different units ({', '.join(f'{name} {unit}' for name, unit in units.items())}): "
+        "what their sum is depends on the unit of energy"
+    )
+    if not force:
+        raise UsageError(
+            f"{text}. Say with κ of each background (--kappa), in GeV to the power that is missing, how they "
+            "are to be compared (--force takes 1)"
+        )
+    return [f"{text}; κ = 1 was taken"]
+
+
+def random_numbers(seed: int) -> np.random.Generator:
+    """A generator. **Raises** `UsageError` where the seed is negative."""
+    if seed < 0:
+        raise UsageError(f"the seed (--seed) must be 0 or more, got {seed}")
+    return np.random.default_rng(seed)
 
 
 def _between(entries: Mapping[str, Mapping[str, Any]], force: bool) -> list[str]:
