@@ -1,13 +1,14 @@
 """Discriminants and likelihoods from weight files: right numbers, exact and learned on the same events."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import uproot
-from conftest import write_tree
+from conftest import strict_json, write_tree
 
 import deepmem
 from deepmem import UsageError, Weight, Weights
@@ -200,3 +201,96 @@ def test_sigma_comes_from_the_provenance_and_the_command_prints_json(
     assert "needs labels" in capsys.readouterr().out
     with uproot.open(tmp_path / "d" / "discriminant.root") as file:
         assert file["deepmem"].num_entries == 4000
+
+
+def parabolas(
+    path: Path, values: np.ndarray, spikes: dict[float, float] | None = None, status: int = 0
+) -> str:
+    """The scan of events whose −2 log L of MZ is Gaussian, 91 ± 0.1; `spikes` are added at some values."""
+    rng = np.random.default_rng(8)
+    x = rng.normal(0, 1, 400)
+    alpha = hypothesis("drell_yan", MZ=values.tolist())
+    weights = {}
+    for name, theta in zip(alpha.names, values, strict=True):
+        w = np.exp(-(((x - x.mean()) - (theta - 91) / 2) ** 2) / 2) * np.exp(
+            (spikes or {}).get(float(theta), 0.0) / 400
+        )
+        weights[name] = Weight(w, 0.01 * w, np.full(len(w), status, np.int32))
+    Weights(weights, {"hypotheses": [alpha.describe()]}).to_root(path)
+    return str(path)
+
+
+def fit(path: str, folder: Path, **settings: Any) -> dict[str, Any]:
+    return deepmem.likelihood(path, "MZ", normalise=False, output=folder / "post", **settings)
+
+
+def test_a_scan_that_does_not_tell_its_interval_is_doubted(tmp_path: Path) -> None:
+    """Too coarse, a spike, or two minima: the curve between the values is the spline's, not the events'."""
+    fine = np.round(np.arange(90.6, 91.41, 0.1), 6)
+    good = fit(parabolas(tmp_path / "good.root", fine), tmp_path)
+    assert good["remarks"] == []
+    assert good["interval_68"]["exact"]["doubts"] == []
+    cases = {
+        "steps of 5 are too coarse.*Scan more finely, in steps of about 0.1": (
+            np.array([86.0, 91, 96]),
+            None,
+        ),
+        "too coarse": (fine, {90.8: 60.0}),
+        "2 minima within 4": (fine, {91.0: -3.0}),
+        "no parabola": (fine, {91.0: 1.0}),
+    }
+    for i, (says, (values, spikes)) in enumerate(cases.items()):
+        found = fit(parabolas(tmp_path / f"{i}.root", values, spikes), tmp_path)
+        (remark,) = found["remarks"]
+        assert re.search(says, remark), (says, remark)
+        assert remark.startswith("MZ, exact: ")
+        assert any(says.split(".*")[0] in text for text in found["summary"])
+        assert strict_json((tmp_path / "post" / "likelihood.json").read_text())["remarks"] == [remark]
+
+
+def test_a_true_value_outside_the_scan_is_refused(tmp_path: Path) -> None:
+    path = parabolas(tmp_path / "w.root", np.linspace(90.6, 91.4, 9))
+    for true in (np.nan, np.inf, 95.0):
+        with pytest.raises(
+            UsageError, match=r"--true .*: expected the true MZ, within the scan .* 90.6 to 91.4"
+        ):
+            fit(path, tmp_path, samples=5, true=true)
+    with pytest.raises(UsageError, match=r"seed .*must be 0 or more, got -1"):
+        fit(path, tmp_path, samples=5, seed=-1)
+
+
+def test_pseudo_experiments_that_say_nothing_are_said(tmp_path: Path) -> None:
+    path = parabolas(tmp_path / "w.root", np.linspace(90.6, 91.4, 9))
+    said = " ".join(fit(path, tmp_path, samples=200)["summary"])
+    assert "200 of 200 disjoint random subsamples of 2 events are left out" in said
+    assert "nothing is said of bias and pulls: ask for fewer --samples" in said
+    found = fit(path, tmp_path, samples=10)
+    lost = found["pseudo_experiments"]["left_out_because_the_interval_leaves_the_scan"]
+    assert (f"{lost} of 10 disjoint" in " ".join(found["summary"])) == bool(lost)
+
+
+def test_statuses_are_counted_of_what_is_used(tmp_path: Path) -> None:
+    """A weight that is NaN, zero or negative is not used, whatever its status says; nor is one that is good
+    beside it."""
+    rng = np.random.default_rng(9)
+    weights = {
+        name: Weight(rng.uniform(1, 2, 100), np.full(100, 0.1), np.zeros(100, np.int32)) for name in "sb"
+    }
+    weights["s"].value[:7], weights["b"].value[90:] = np.nan, -1.0
+    weights["b"].status[20:25] = 3
+    Weights(weights, {}).to_root(tmp_path / "w.root")
+    found = deepmem.discriminate([tmp_path / "w.root"], "s", "b", **GIVEN, output=tmp_path / "post")
+    assert found["without_discriminant"] == 22
+    assert "s, exact: 100 with status 0, 78 of them used." in found["summary"]
+    assert "b, exact: 95 with status 0, 78 of them used; 5 with status 3, left out." in found["summary"]
+    assert "10 events have a negative exact weight, and so no discriminant" in found["remarks"]
+    values = np.linspace(90.6, 91.4, 9)
+    path = parabolas(tmp_path / "scan.root", values)
+    names = hypothesis("drell_yan", MZ=values.tolist()).names
+    learned = {name: read_weights(path, name) for name in names}
+    learned[names[2]].value[:30], learned[names[3]].value[30:40] = 0.0, np.nan
+    Weights(learned, {}).to_root(tmp_path / "l.root")
+    scanned = fit(path, tmp_path, learned=tmp_path / "l.root")
+    for source in ("exact", "learned"):
+        assert f"drell_yan, {source}: 3,600 with status 0, 3,240 of them used." in scanned["summary"]
+    assert scanned["statuses_used"]["learned"]["drell_yan"] == {"0 good": 3240}

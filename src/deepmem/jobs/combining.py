@@ -15,14 +15,14 @@ from deepmem.errors import UsageError, nearest
 from deepmem.event import Status, Weight, by_status, count_statuses
 from deepmem.jobs.provenance import hypotheses_of
 
-# How events of each status enter; flagged ones are left out unless they are asked for.
+# How the events of each status enter that are used; flagged ones are left out unless they are asked for.
 _TREATMENT = {
     Status.GOOD: "used",
     Status.PRECISION: "used with their errors",
-    Status.NO_SOLUTION: "weight 0",
-    Status.BAD_INPUT: "left out",
-    Status.OUTSIDE_TRAINING: "left out (--flagged takes them)",
-    Status.BELOW_GRID: "left out",
+    Status.NO_SOLUTION: "used as 0",
+    Status.BAD_INPUT: "used",
+    Status.OUTSIDE_TRAINING: "used",
+    Status.BELOW_GRID: "used",
 }
 
 
@@ -74,17 +74,28 @@ def statuses_in_words(
     }
 
 
-def status_sentences(statuses: Mapping[str, Mapping[str, np.ndarray]], take_flagged: bool) -> Iterator[str]:
-    """A sentence for each set of weights: how many have which status, and how they enter."""
+def status_sentences(
+    statuses: Mapping[str, Mapping[str, np.ndarray]],
+    used: Mapping[str, Mapping[str, np.ndarray]],
+    take_flagged: bool,
+) -> Iterator[str]:
+    """A sentence for each set of weights: how many have which status, and how many of these are used."""
     for source, each in statuses.items():
         for name, numbers in each.items():
-            parts = []
-            for status in Status:
-                if numbers[status]:
-                    outside = take_flagged and status == Status.OUTSIDE_TRAINING
-                    treatment = "used" if outside else _TREATMENT[status]
-                    parts.append(f"{numbers[status]:,} with status {status.value}, {treatment}")
+            parts = [
+                f"{numbers[status]:,} with status {status.value}, "
+                f"{_entered(status, int(numbers[status]), int(used[source][name][status]), take_flagged)}"
+                for status in Status
+                if numbers[status]
+            ]
             yield f"{name}, {source}: {'; '.join(parts)}."
+
+
+def _entered(status: Status, number: int, used: int, take_flagged: bool) -> str:
+    if used == 0:
+        flagged = status == Status.OUTSIDE_TRAINING and not take_flagged
+        return "left out (--flagged takes them)" if flagged else "left out"
+    return _TREATMENT[status] if used == number else f"{used:,} of them {_TREATMENT[status]}"
 
 
 def as_sentences(remarks: Sequence[str]) -> list[str]:

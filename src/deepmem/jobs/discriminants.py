@@ -102,13 +102,13 @@ def discriminate(
         *units,
         *(text.rstrip(".") for each in sigma.values() for text in each.remarks),
     ]
-    remarks += within.remarks
+    remarks += within.remarks + sample.negative(within.rows)
     scale = {name: sigma[name].pb / k for name, k in zip(names, (1.0, *kappas), strict=True)}
     d = {source: _discriminant(each, scale) for source, each in sample.weights.items()}
     view = _view(sample, d, within.rows, flagged)
     judgement = _judge(view, rng)
     remarks += _order_remarks(judgement.get("auc", {}))
-    statuses = sample.statuses
+    statuses, used = (sample.statuses(rows) for rows in (within.rows, view.usable))
     result = {
         "title": f"{signal} against {' + '.join(backgrounds)}",
         "signal": signal,
@@ -117,13 +117,14 @@ def discriminate(
         "sigma_vis": {name: each.to_dict() for name, each in sigma.items()},
         "selection": cuts,
         **view.counts(within.rows),
-        "both_weights_zero": sample.without_weight,
+        "both_weights_zero": sample.without_weight(within.rows),
         "statuses": statuses_in_words(statuses),
+        "statuses_used": statuses_in_words(used),
         "remarks": remarks,
         **judgement,
     }
     result["summary"] = [
-        *_summary(result), *status_sentences(statuses, flagged), *as_sentences(remarks)
+        *_summary(result), *status_sentences(statuses, used, flagged), *as_sentences(remarks)
     ]  # fmt: skip
     about = {
         "command": "discriminate", "weights": sample.files, "sigma_vis": result["sigma_vis"], "kappa": kappas
@@ -167,18 +168,28 @@ class _Sample:
         """How many there are."""
         return len(next(iter(self.weights["exact"].values())))
 
-    @property
-    def statuses(self) -> dict[str, dict[str, np.ndarray]]:
-        """How many events have each status, `[statuses]`, by source and name."""
+    def statuses(self, rows: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
+        """How many of some events, bool `[events]`, have each status, `[statuses]`, by source and name."""
         return {
-            source: {name: count([weight]) for name, weight in each.items()}
+            source: {name: count([weight[rows]]) for name, weight in each.items()}
             for source, each in self.weights.items()
         }
 
-    @property
-    def without_weight(self) -> int:
-        """How many events have exact weights of 0 only."""
-        return int(np.logical_and.reduce([each.value == 0 for each in self.weights["exact"].values()]).sum())
+    def without_weight(self, rows: np.ndarray) -> int:
+        """How many of some events, bool `[events]`, have exact weights of 0 only."""
+        zero = np.logical_and.reduce([each.value == 0 for each in self.weights["exact"].values()])
+        return int((zero & rows).sum())
+
+    def negative(self, rows: np.ndarray) -> list[str]:
+        """How many of some events, bool `[events]`, have a negative weight, a remark for each source."""
+        remarks = []
+        for source, each in self.weights.items():
+            below = np.logical_or.reduce([weight.value < 0 for weight in each.values()]) & rows
+            if below.any():
+                remarks.append(
+                    f"{int(below.sum()):,} events have a negative {source} weight, and so no discriminant"
+                )
+        return remarks
 
 
 def _sample(
@@ -240,12 +251,15 @@ def _labels(files: Sequence[str], branch: str) -> np.ndarray:
 
 
 def _discriminant(weights: Mapping[str, Weight], scale: Mapping[str, float]) -> Weight:
-    """D of each event with its error from independent errors of the weights, and the worst status.
+    """D of each event with its error from independent errors of the weights, and the worst status; NaN where
+    a weight is negative, or its status says that there is none.
 
     **Arguments:** `weights`, the signal's first; `scale` that each is divided by.
     """
     value = np.array([weight.value / scale[name] for name, weight in weights.items()])
     error = np.array([weight.error / scale[name] for name, weight in weights.items()])
+    lost = np.isin([weight.status for weight in weights.values()], (Status.BAD_INPUT, Status.BELOW_GRID))
+    value = np.where(lost | (value < 0), np.nan, value)
     signal, background = value[0], value[1:].sum(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
         d = signal / (signal + background)
