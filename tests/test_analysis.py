@@ -12,8 +12,11 @@ from conftest import strict_json, write_tree
 
 import deepmem
 from deepmem import UsageError, Weight, Weights
+from deepmem.cli import judged
 from deepmem.cli import main as cli
+from deepmem.data.files import json_text
 from deepmem.data.root import read_weights
+from deepmem.evaluation.report import write_evidence
 from deepmem.physics.weights.hypothesis import hypothesis
 
 
@@ -294,3 +297,68 @@ def test_statuses_are_counted_of_what_is_used(tmp_path: Path) -> None:
     for source in ("exact", "learned"):
         assert f"drell_yan, {source}: 3,600 with status 0, 3,240 of them used." in scanned["summary"]
     assert scanned["statuses_used"]["learned"]["drell_yan"] == {"0 good": 3240}
+
+
+def test_compare_says_which_weights_it_leaves_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Zero and negative ones have no logarithm: the sum without them is not that of all."""
+    truth = np.random.default_rng(2).uniform(1, 2, 100)
+    other = truth.copy()
+    other[:10], other[10:13], other[13], truth[99] = 0.0, -other[10:13], np.nan, np.inf
+    files = []
+    for name, value in (("t", truth), ("p", other)):
+        weight = Weight(value, np.full(100, 0.1), np.where(np.arange(100) == 50, 3, 0).astype(np.int32))
+        Weights({"w": weight}, {}).to_root(tmp_path / f"{name}.root")
+        files.append(str(tmp_path / f"{name}.root"))
+    found = deepmem.compare(*files, tmp_path / "post")
+    assert (found["events"], found["left_out"]) == (84, 16)
+    assert found["left_out_by_reason"] == {
+        "true weight NaN": 1,
+        "true weight infinite": 1,
+        "predicted weight NaN": 2,
+        "predicted weight zero": 10,
+        "predicted weight negative": 3,
+    }
+    judged._print_comparison(found)
+    said = capsys.readouterr().out
+    assert "left out: 10 with predicted weight zero" in said
+    assert "left out in all: 16; sum and quantiles are of the others alone" in said
+
+
+def test_statuses_that_do_not_exist_are_refused(tmp_path: Path) -> None:
+    status = np.zeros(50, np.int32)
+    status[7:9] = 7
+    weight = Weight(np.ones(50), np.ones(50), status)
+    Weights({"w": weight, "w_two": weight}, {}).to_root(tmp_path / "w.root")
+    path = str(tmp_path / "w.root")
+    says = r"w.root.*: the branch w_status has 2 of 50 entries that are no status \(0 to 5\), such as 7 at entry 7"
+    with pytest.raises(UsageError, match=says):
+        deepmem.compare(path, path, tmp_path / "post", truth_name="w")
+    with pytest.raises(UsageError, match=says):
+        deepmem.discriminate([path], "w", "w_two", **GIVEN, output=tmp_path / "post")
+
+
+def test_weights_of_other_programs_need_no_status(files: dict[str, str], tmp_path: Path) -> None:
+    columns = {name: read_weights(files["signal"], name).value for name in "sb"}
+    path = str(write_tree(tmp_path / "l.root", columns, "deepmem"))
+    settings: dict[str, Any] = {**GIVEN, "output": tmp_path / "post"}
+    found = deepmem.discriminate([files["signal"]], "s", "b", learned=[path], **settings)
+    assert found["statuses_used"]["learned"]["s"] == {"0 good": 2998}
+    with pytest.raises(UsageError, match="there is no weight 'c'; there are s, b"):
+        deepmem.discriminate([path], "s", "c", **settings)
+
+
+def test_files_of_json_are_strict(tmp_path: Path) -> None:
+    """A weight of 1 has a logarithm of 0, so that a relative error of it is infinite: null in JSON."""
+    value = np.random.default_rng(2).uniform(1, 2, 100)
+    value[3] = 1.0
+    one, other = (Weight(v, 0.1 * v, np.zeros(100, np.int32)) for v in (value, 1.1 * value))
+    for name, weight in (("a", one), ("b", other)):
+        Weights({"w": weight}, {}).to_root(tmp_path / f"{name}.root")
+    deepmem.compare(str(tmp_path / "a.root"), str(tmp_path / "b.root"), tmp_path)
+    write_evidence(tmp_path, {"w": (one, other)}, {})
+    deepmem.report(tmp_path)
+    for name in ("compare", "test", "report"):
+        content = strict_json((tmp_path / f"{name}.json").read_text())
+        figures = content if name == "compare" else content["weights"]["w"]
+        assert figures["mape_of_log10_percent"] is None
+    assert strict_json(json_text({"a": [np.float64("nan"), (1.0, -np.inf)]})) == {"a": [None, [1.0, None]]}

@@ -35,8 +35,12 @@ def _print_comparison(result: dict[str, Any]) -> None:
     for what, counts in result["statuses"].items():
         for meaning, number in counts.items():
             typer.echo(f"  {what}: {number:,} with status {meaning}")
+    for reason, number in result["left_out_by_reason"].items():
+        typer.echo(f"  left out: {number:,} with {reason}")
     if left := result["flagged_left_out"]:
         typer.echo(f"  left out: {left:,} with status 4 in either (--flagged takes them)")
+    if result["left_out"]:
+        typer.echo(f"  left out in all: {result['left_out']:,}; sum and quantiles are of the others alone")
     for remark in result["remarks"]:
         typer.echo(f"  {remark}")
     typer.echo(f"figure: {result['figure']}")

@@ -10,7 +10,7 @@ import numpy as np
 
 from deepmem.data.identity import Events, refuse_other_events
 from deepmem.data.provenance import differences
-from deepmem.data.root import read_weights, weight_names
+from deepmem.data.root import branch_names, read_weights, weight_names
 from deepmem.errors import UsageError, nearest
 from deepmem.event import Status, Weight, by_status, count_statuses
 from deepmem.jobs.provenance import hypotheses_of
@@ -31,12 +31,13 @@ def read_named(paths: Sequence[str], names: Sequence[str]) -> dict[str, Weight]:
 
     **Raises** `UsageError` where none has.
     """
-    there = {name: path for path in paths for name in weight_names(path)}
+    there = {name: path for path in paths for name in branch_names(path)}
     for name in names:
         if name not in there:
+            weights = [each for path in paths for each in weight_names(path)] or list(there)
             raise UsageError(
-                f"{', '.join(paths)}: there is no weight {name!r}{nearest(name, there)}; "
-                f"there are {', '.join(there)}"
+                f"{', '.join(paths)}: there is no weight {name!r}{nearest(name, weights)}; "
+                f"there are {', '.join(weights)}"
             )
     return {name: read_weights(there[name], name) for name in names}
 

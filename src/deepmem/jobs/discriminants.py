@@ -5,7 +5,6 @@ the learning's and nothing else's."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from deepmem.config import Config
-from deepmem.data.files import make_folder, write_text
+from deepmem.data.files import make_folder, write_json
 from deepmem.data.root import Source, Weights
 from deepmem.errors import UsageError
 from deepmem.evaluation import plots
@@ -361,5 +360,5 @@ def _write(folder: Path, result: dict[str, Any], view: _View, d: Weights) -> dic
     result["figures"] = [{"file": "discriminate.png", "caption": caption}]
     d.to_root(folder / "discriminant.root")
     result["output"] = str(folder)
-    write_text(folder / "discriminate.json", json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+    write_json(folder / "discriminate.json", result)
     return result

@@ -5,7 +5,6 @@ the learning's and nothing else's."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from deepmem.config import Config
-from deepmem.data.files import make_folder, write_text
+from deepmem.data.files import make_folder, write_json
 from deepmem.data.provenance import scanned
 from deepmem.data.root import read_provenance, scan_name
 from deepmem.errors import UsageError, nearest
@@ -318,5 +317,5 @@ def _write(folder: Path, result: dict[str, Any], scan: _Scan, fits: Mapping[str,
     plots.likelihood_scan(folder / "likelihood.png", scan.parameter, scan.values, curves)
     result["figures"] = [{"file": "likelihood.png", "caption": f"−2Δ log L of {result['events']:,} events."}]
     result["output"] = str(folder)
-    write_text(folder / "likelihood.json", json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+    write_json(folder / "likelihood.json", result)
     return result
