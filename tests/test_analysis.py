@@ -11,12 +11,13 @@ import uproot
 from conftest import strict_json, write_tree
 
 import deepmem
-from deepmem import UsageError, Weight, Weights
+from deepmem import DeepMEMError, UsageError, Weight, Weights
 from deepmem.cli import judged
 from deepmem.cli import main as cli
 from deepmem.data.files import json_text
 from deepmem.data.root import read_weights
 from deepmem.evaluation.report import write_evidence
+from deepmem.physics.weights import leading_order
 from deepmem.physics.weights.hypothesis import hypothesis
 
 
@@ -362,3 +363,40 @@ def test_files_of_json_are_strict(tmp_path: Path) -> None:
         figures = content if name == "compare" else content["weights"]["w"]
         assert figures["mape_of_log10_percent"] is None
     assert strict_json(json_text({"a": [np.float64("nan"), (1.0, -np.inf)]})) == {"a": [None, [1.0, None]]}
+
+
+def test_a_sigma_that_nearly_reaches_its_precision_is_used_and_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is no option for less precision: the error is said, or the option that gives σ_vis."""
+    monkeypatch.setattr(leading_order, "LARGEST_NUMBER_OF_POINTS", 8 * leading_order.BATCH)
+    rng = np.random.default_rng(6)
+    names = ["higgs_4l", "zz_4l"]
+    about = {"hypotheses": [hypothesis(name).describe() for name in names]}
+    weights = {
+        name: Weight(rng.uniform(1, 2, 50), np.full(50, 0.1), np.zeros(50, np.int32)) for name in names
+    }
+    Weights(weights, about).to_root(tmp_path / "w.root")
+
+    def found(cuts: dict[str, Any]) -> dict[str, Any]:
+        return deepmem.discriminate(
+            [tmp_path / "w.root"], *names, sigma_background=[0.02], selection=cuts, output=tmp_path / "post"
+        )
+
+    near = found({"lepton_pt": 7, "mass": [115, 135]})
+    sigma = near["sigma_vis"]["higgs_4l"]
+    assert 2e-3 < sigma["error_pb"] / sigma["pb"] < 2e-2
+    assert any(re.search(r"known to [\d.]+ % only, after 131,072 points", text) for text in near["remarks"])
+    with pytest.raises(
+        DeepMEMError, match=r"σ_vis of higgs_4l within .*\(--sigma-signal, --sigma-background\)"
+    ):
+        found({"lepton_pt": 55, "mass": [115, 135]})
+
+
+def test_a_precision_that_is_a_text_is_called_one() -> None:
+    text: Any = "0.01"
+    says = "precision must be .* got '0.01', a str"
+    with pytest.raises(UsageError, match=says):
+        deepmem.compute({}, "drell_yan", precision=text)
+    with pytest.raises(UsageError, match=says):
+        leading_order.cross_section("drell_yan", precision=text)
