@@ -1,18 +1,23 @@
 """Discriminants and likelihoods from weight files: right numbers, exact and learned on the same events."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import uproot
-from conftest import write_tree
+from conftest import strict_json, write_tree
 
 import deepmem
-from deepmem import UsageError, Weight, Weights
+from deepmem import DeepMEMError, UsageError, Weight, Weights
+from deepmem.cli import judged
 from deepmem.cli import main as cli
+from deepmem.data.files import json_text
 from deepmem.data.root import read_weights
+from deepmem.evaluation.report import write_evidence
+from deepmem.physics.weights import leading_order
 from deepmem.physics.weights.hypothesis import hypothesis
 
 
@@ -105,9 +110,35 @@ def test_what_is_wrong_is_said(files: dict[str, str], tmp_path: Path) -> None:
     fails("must be of the same events", files["signal"], learned=[short])
     fails("does not say how s was computed.*Give σ_vis", files["signal"], sigma_signal=None)
     fails("each background once", files["signal"], background="s")
-    fails("one for each of b, c", files["signal"], background=["b", "c"], kappa=[1, 2, 3])
+    two: dict[str, Any] = {"background": ["b", "c"], "sigma_background": [1.0, 1.0]}
+    fails("--kappa: expected 2 .*each of b, c .*got 3", files["signal"], **two | {"kappa": [1, 2, 3]})
+    fails("--kappa: expected 2 .*got 1", files["signal"], **two | {"kappa": [1]})
+    fails("--sigma-background: expected 2 .*each of b, c .*got 1", files["signal"], background=["b", "c"])
+    for kappa in (0.0, -1.0, np.nan, np.inf):
+        fails(r"κ of b \(--kappa\) must be a number above 0", files["signal"], kappa=[kappa])
+    fails("seed .*must be 0 or more, got -1", files["signal"], seed=-1)
     fails("no branch 'lable'", files["signal"], label="lable")
     assert not (tmp_path / "none").exists()
+
+
+def test_labels_are_0_or_1(files: dict[str, str], tmp_path: Path) -> None:
+    """NaN, −1 and 2 are no classes: a NaN is not zero, and would count as signal."""
+    rng = np.random.default_rng(5)
+    columns = {name: rng.uniform(1, 2, 40) for name in "sb"} | {
+        f"{name}_status": np.zeros(40, np.int32) for name in "sb"
+    }
+    good = np.repeat([1.0, 0.0], 20)
+    strange = good.copy()
+    strange[[3, 5, 30]] = np.nan, np.nan, -1
+    labels = {"good": good, "flag": good.astype(bool), "strange": strange}
+    path = str(write_tree(tmp_path / "labels.root", columns | labels, "deepmem"))
+    settings: dict[str, Any] = {**GIVEN, "output": tmp_path / "post"}
+    with pytest.raises(
+        UsageError, match=r"'strange' must be 1 .*: 3 of 40 .*-1, nan.*2 are NaN.*first of them entry 3"
+    ):
+        deepmem.discriminate([path], "s", "b", label="strange", **settings)
+    found = [deepmem.discriminate([path], "s", "b", label=name, **settings) for name in ("good", "flag")]
+    assert found[0]["auc"] == found[1]["auc"]
 
 
 THETA = np.linspace(90, 92, 5)
@@ -174,3 +205,198 @@ def test_sigma_comes_from_the_provenance_and_the_command_prints_json(
     assert "needs labels" in capsys.readouterr().out
     with uproot.open(tmp_path / "d" / "discriminant.root") as file:
         assert file["deepmem"].num_entries == 4000
+
+
+def parabolas(
+    path: Path, values: np.ndarray, spikes: dict[float, float] | None = None, status: int = 0
+) -> str:
+    """The scan of events whose −2 log L of MZ is Gaussian, 91 ± 0.1; `spikes` are added at some values."""
+    rng = np.random.default_rng(8)
+    x = rng.normal(0, 1, 400)
+    alpha = hypothesis("drell_yan", MZ=values.tolist())
+    weights = {}
+    for name, theta in zip(alpha.names, values, strict=True):
+        w = np.exp(-(((x - x.mean()) - (theta - 91) / 2) ** 2) / 2) * np.exp(
+            (spikes or {}).get(float(theta), 0.0) / 400
+        )
+        weights[name] = Weight(w, 0.01 * w, np.full(len(w), status, np.int32))
+    Weights(weights, {"hypotheses": [alpha.describe()]}).to_root(path)
+    return str(path)
+
+
+def fit(path: str, folder: Path, **settings: Any) -> dict[str, Any]:
+    return deepmem.likelihood(path, "MZ", normalise=False, output=folder / "post", **settings)
+
+
+def test_a_scan_that_does_not_tell_its_interval_is_doubted(tmp_path: Path) -> None:
+    """Too coarse, a spike, or two minima: the curve between the values is the spline's, not the events'."""
+    fine = np.round(np.arange(90.6, 91.41, 0.1), 6)
+    good = fit(parabolas(tmp_path / "good.root", fine), tmp_path)
+    assert good["remarks"] == []
+    assert good["interval_68"]["exact"]["doubts"] == []
+    cases = {
+        "steps of 5 are too coarse.*Scan more finely, in steps of about 0.1": (
+            np.array([86.0, 91, 96]),
+            None,
+        ),
+        "too coarse": (fine, {90.8: 60.0}),
+        "2 minima within 4": (fine, {91.0: -3.0}),
+        "no parabola": (fine, {91.0: 1.0}),
+    }
+    for i, (says, (values, spikes)) in enumerate(cases.items()):
+        found = fit(parabolas(tmp_path / f"{i}.root", values, spikes), tmp_path)
+        (remark,) = found["remarks"]
+        assert re.search(says, remark), (says, remark)
+        assert remark.startswith("MZ, exact: ")
+        assert any(says.split(".*")[0] in text for text in found["summary"])
+        assert strict_json((tmp_path / "post" / "likelihood.json").read_text())["remarks"] == [remark]
+
+
+def test_a_true_value_outside_the_scan_is_refused(tmp_path: Path) -> None:
+    path = parabolas(tmp_path / "w.root", np.linspace(90.6, 91.4, 9))
+    for true in (np.nan, np.inf, 95.0):
+        with pytest.raises(
+            UsageError, match=r"--true .*: expected the true MZ, within the scan .* 90.6 to 91.4"
+        ):
+            fit(path, tmp_path, samples=5, true=true)
+    with pytest.raises(UsageError, match=r"seed .*must be 0 or more, got -1"):
+        fit(path, tmp_path, samples=5, seed=-1)
+
+
+def test_pseudo_experiments_that_say_nothing_are_said(tmp_path: Path) -> None:
+    path = parabolas(tmp_path / "w.root", np.linspace(90.6, 91.4, 9))
+    said = " ".join(fit(path, tmp_path, samples=200)["summary"])
+    assert "200 of 200 disjoint random subsamples of 2 events are left out" in said
+    assert "nothing is said of bias and pulls: ask for fewer --samples" in said
+    found = fit(path, tmp_path, samples=10)
+    lost = found["pseudo_experiments"]["left_out_because_the_interval_leaves_the_scan"]
+    assert (f"{lost} of 10 disjoint" in " ".join(found["summary"])) == bool(lost)
+
+
+def test_statuses_are_counted_of_what_is_used(tmp_path: Path) -> None:
+    """A weight that is NaN, zero or negative is not used, whatever its status says; nor is one that is good
+    beside it."""
+    rng = np.random.default_rng(9)
+    weights = {
+        name: Weight(rng.uniform(1, 2, 100), np.full(100, 0.1), np.zeros(100, np.int32)) for name in "sb"
+    }
+    weights["s"].value[:7], weights["b"].value[90:] = np.nan, -1.0
+    weights["b"].status[20:25] = 3
+    Weights(weights, {}).to_root(tmp_path / "w.root")
+    found = deepmem.discriminate([tmp_path / "w.root"], "s", "b", **GIVEN, output=tmp_path / "post")
+    assert found["without_discriminant"] == 22
+    assert "s, exact: 100 with status 0, 78 of them used." in found["summary"]
+    assert "b, exact: 95 with status 0, 78 of them used; 5 with status 3, left out." in found["summary"]
+    assert "10 events have a negative exact weight, and so no discriminant" in found["remarks"]
+    values = np.linspace(90.6, 91.4, 9)
+    path = parabolas(tmp_path / "scan.root", values)
+    names = hypothesis("drell_yan", MZ=values.tolist()).names
+    learned = {name: read_weights(path, name) for name in names}
+    learned[names[2]].value[:30], learned[names[3]].value[30:40] = 0.0, np.nan
+    Weights(learned, {}).to_root(tmp_path / "l.root")
+    scanned = fit(path, tmp_path, learned=tmp_path / "l.root")
+    for source in ("exact", "learned"):
+        assert f"drell_yan, {source}: 3,600 with status 0, 3,240 of them used." in scanned["summary"]
+    assert scanned["statuses_used"]["learned"]["drell_yan"] == {"0 good": 3240}
+
+
+def test_compare_says_which_weights_it_leaves_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Zero and negative ones have no logarithm: the sum without them is not that of all."""
+    truth = np.random.default_rng(2).uniform(1, 2, 100)
+    other = truth.copy()
+    other[:10], other[10:13], other[13], truth[99] = 0.0, -other[10:13], np.nan, np.inf
+    files = []
+    for name, value in (("t", truth), ("p", other)):
+        weight = Weight(value, np.full(100, 0.1), np.where(np.arange(100) == 50, 3, 0).astype(np.int32))
+        Weights({"w": weight}, {}).to_root(tmp_path / f"{name}.root")
+        files.append(str(tmp_path / f"{name}.root"))
+    found = deepmem.compare(*files, tmp_path / "post")
+    assert (found["events"], found["left_out"]) == (84, 16)
+    assert found["left_out_by_reason"] == {
+        "true weight NaN": 1,
+        "true weight infinite": 1,
+        "predicted weight NaN": 2,
+        "predicted weight zero": 10,
+        "predicted weight negative": 3,
+    }
+    judged._print_comparison(found)
+    said = capsys.readouterr().out
+    assert "left out: 10 with predicted weight zero" in said
+    assert "left out in all: 16; sum and quantiles are of the others alone" in said
+
+
+def test_statuses_that_do_not_exist_are_refused(tmp_path: Path) -> None:
+    status = np.zeros(50, np.int32)
+    status[7:9] = 7
+    weight = Weight(np.ones(50), np.ones(50), status)
+    Weights({"w": weight, "w_two": weight}, {}).to_root(tmp_path / "w.root")
+    path = str(tmp_path / "w.root")
+    says = r"w.root.*: the branch w_status has 2 of 50 entries that are no status \(0 to 5\), such as 7 at entry 7"
+    with pytest.raises(UsageError, match=says):
+        deepmem.compare(path, path, tmp_path / "post", truth_name="w")
+    with pytest.raises(UsageError, match=says):
+        deepmem.discriminate([path], "w", "w_two", **GIVEN, output=tmp_path / "post")
+
+
+def test_weights_of_other_programs_need_no_status(files: dict[str, str], tmp_path: Path) -> None:
+    columns = {name: read_weights(files["signal"], name).value for name in "sb"}
+    path = str(write_tree(tmp_path / "l.root", columns, "deepmem"))
+    settings: dict[str, Any] = {**GIVEN, "output": tmp_path / "post"}
+    found = deepmem.discriminate([files["signal"]], "s", "b", learned=[path], **settings)
+    assert found["statuses_used"]["learned"]["s"] == {"0 good": 2998}
+    with pytest.raises(UsageError, match="there is no weight 'c'; there are s, b"):
+        deepmem.discriminate([path], "s", "c", **settings)
+
+
+def test_files_of_json_are_strict(tmp_path: Path) -> None:
+    """A weight of 1 has a logarithm of 0, so that a relative error of it is infinite: null in JSON."""
+    value = np.random.default_rng(2).uniform(1, 2, 100)
+    value[3] = 1.0
+    one, other = (Weight(v, 0.1 * v, np.zeros(100, np.int32)) for v in (value, 1.1 * value))
+    for name, weight in (("a", one), ("b", other)):
+        Weights({"w": weight}, {}).to_root(tmp_path / f"{name}.root")
+    deepmem.compare(str(tmp_path / "a.root"), str(tmp_path / "b.root"), tmp_path)
+    write_evidence(tmp_path, {"w": (one, other)}, {})
+    deepmem.report(tmp_path)
+    for name in ("compare", "test", "report"):
+        content = strict_json((tmp_path / f"{name}.json").read_text())
+        figures = content if name == "compare" else content["weights"]["w"]
+        assert figures["mape_of_log10_percent"] is None
+    assert strict_json(json_text({"a": [np.float64("nan"), (1.0, -np.inf)]})) == {"a": [None, [1.0, None]]}
+
+
+def test_a_sigma_that_nearly_reaches_its_precision_is_used_and_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is no option for less precision: the error is said, or the option that gives σ_vis."""
+    monkeypatch.setattr(leading_order, "LARGEST_NUMBER_OF_POINTS", 8 * leading_order.BATCH)
+    rng = np.random.default_rng(6)
+    names = ["higgs_4l", "zz_4l"]
+    about = {"hypotheses": [hypothesis(name).describe() for name in names]}
+    weights = {
+        name: Weight(rng.uniform(1, 2, 50), np.full(50, 0.1), np.zeros(50, np.int32)) for name in names
+    }
+    Weights(weights, about).to_root(tmp_path / "w.root")
+
+    def found(cuts: dict[str, Any]) -> dict[str, Any]:
+        return deepmem.discriminate(
+            [tmp_path / "w.root"], *names, sigma_background=[0.02], selection=cuts, output=tmp_path / "post"
+        )
+
+    near = found({"lepton_pt": 7, "mass": [115, 135]})
+    sigma = near["sigma_vis"]["higgs_4l"]
+    assert 2e-3 < sigma["error_pb"] / sigma["pb"] < 2e-2
+    assert any(re.search(r"known to [\d.]+ % only, after 131,072 points", text) for text in near["remarks"])
+    with pytest.raises(
+        DeepMEMError, match=r"σ_vis of higgs_4l within .*\(--sigma-signal, --sigma-background\)"
+    ):
+        found({"lepton_pt": 55, "mass": [115, 135]})
+
+
+def test_a_precision_that_is_a_text_is_called_one() -> None:
+    text: Any = "0.01"
+    says = "precision must be .* got '0.01', a str"
+    with pytest.raises(UsageError, match=says):
+        deepmem.compute({}, "drell_yan", precision=text)
+    with pytest.raises(UsageError, match=says):
+        leading_order.cross_section("drell_yan", precision=text)

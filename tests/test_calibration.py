@@ -13,8 +13,11 @@ from conftest import COLUMNS, configuration, write_tree
 from scipy import optimize
 
 import deepmem
-from deepmem import Surrogate
+from deepmem import Surrogate, UsageError
+from deepmem.config import Config
 from deepmem.data.loaders import Rows
+from deepmem.jobs import training
+from deepmem.reporter import Reporter
 from deepmem.surrogate import calibration
 from deepmem.surrogate.calibration import SampleTest, two_sample_of
 from deepmem.surrogate.features import FeatureMap
@@ -345,3 +348,57 @@ def test_weights_learned_at_several_values_of_a_parameter_are_given_at_any(
     for wrong, message in ({"MZ": 95.0}, "outside what was learned"), ({"WZ": 2.5}, "a scan of MZ"):
         with pytest.raises(deepmem.UsageError, match=message):
             model(events, **wrong)
+
+
+class _Warned(Reporter):
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def warning(self, text: str) -> None:
+        self.said.append(text)
+
+
+def _lesson(folder: Path, events: dict[str, Any], weights: Any, **changes: Any) -> list[str]:
+    """What training says of events and their weights before it learns."""
+    write_tree(folder / "events.root", events)
+    write_tree(folder / "weights.root", {"weight_DY": weights}, "weights")
+    listening = _Warned()
+    training._lesson(Config.load(configuration(folder, folder, **changes)), False, listening)
+    return listening.said
+
+
+def test_labels_without_spread_are_refused_and_logarithms_are_said(tmp_path: Path, drell_yan: Any) -> None:
+    events = {name: drell_yan[name][:300] for name in COLUMNS}
+    weights = drell_yan["weight_DY"][:300]
+    assert _lesson(tmp_path, events, weights) == []
+    with pytest.raises(
+        UsageError, match="weight_DY: all 240 weights of the training part are 1e-08, so there is nothing"
+    ):
+        _lesson(tmp_path, events, np.full(300, 1e-8))
+    (said,) = _lesson(tmp_path, events, -np.log10(weights))
+    assert "as −log10 of weights is" in said
+    assert "give the weights themselves" in said
+    assert _lesson(tmp_path, events, weights * 1e9) == []  # another unit is no logarithm
+
+
+def test_events_that_come_twice_are_said_before_training(tmp_path: Path, drell_yan: Any) -> None:
+    """Twice one file, a copy of it under another name, and copies within one."""
+    events = {name: drell_yan[name][:300] for name in COLUMNS}
+    weights = drell_yan["weight_DY"][:300]
+    paths = [str(tmp_path / "events.root")] * 2
+    twice: dict[str, Any] = {"output_paths": [str(tmp_path / "weights.root")] * 2}
+    said = _lesson(tmp_path, events, weights, input_paths=paths, **twice)
+    assert "'input_paths' has the same 300 events twice" in said[0]
+    assert "parts share events" in said[0]
+    copy = write_tree(tmp_path / "copy.root", events | {"run": np.arange(300)})
+    assert _lesson(tmp_path, events, weights, input_paths=[paths[0], str(copy)], **twice)[0] == said[
+        0
+    ].replace(f"{paths[0]}:events) ", f"{copy}:events) ").replace(f"and {paths[0]}", f"and {copy}")
+    tiled = {name: np.tile(values[:50], 6) for name, values in events.items()}
+    (within,) = _lesson(tmp_path, tiled, np.tile(weights[:50], 6))
+    assert "190 of 240 events of the training part are copies of others in it" in within
+
+
+def test_a_model_is_shown_in_one_line(trained: tuple[dict[str, Any], Path]) -> None:
+    shown = repr(Surrogate.load(trained[0]["save_lowest_loss_model_at"]))
+    assert shown == "Surrogate(weight_DY of 10 columns; 5 'default' networks, 2 layers of 24)"

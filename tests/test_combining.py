@@ -79,6 +79,59 @@ def test_learned_weights_of_other_events_are_refused(weights: Callable[..., str]
         deepmem.discriminate([files[0], learned[0]], **settings)
 
 
+def test_events_that_come_twice_are_refused(
+    weights: Callable[..., str], samples: tuple[str, str], tmp_path: Path
+) -> None:
+    """In any two files, whole or parts of a farm, copies too: as signal and background, or twice as one."""
+
+    def two(sample: int, name: str, **settings: Any) -> str:
+        return two_names(weights(sample, name, **settings), tmp_path / f"two.{name}")
+
+    signal, background, part = two(0, "s.root"), two(1, "b.root"), two(0, "part.root", entries=(10, 30))
+    copy, beside = two(1, "copy.root", seed=1), two(1, "beside.root", entries=(0, 20))
+    both = tmp_path / "both.root"
+    exact.compute_files([samples[1], samples[0]], both, ["drell_yan"], precision=0.05, entries=(50, 70))
+    run = two_names(str(both), tmp_path / "two.both.root")
+    exact.compute_files([samples[1]] * 2, tmp_path / "twice.root", ["drell_yan"], precision=0.05)
+    twice = two_names(str(tmp_path / "twice.root"), tmp_path / "two.twice.root")
+    settings: dict[str, Any] = {"signal": "drell_yan", "background": "other", **GIVEN, "output": tmp_path}
+    cases = {
+        r"two.s.root and .*two.part.root have 20 events in common: no signal": [signal, background, part],
+        r"two.b.root and .*two.copy.root are of the same events: these count twice": [
+            signal,
+            background,
+            copy,
+        ],
+        r"two.s.root and .*two.both.root have 10 events in common: no signal": [signal, run],
+        r"two.b.root and .*two.both.root have 10 events in common: these count": [part, background, run],
+        r"two.twice.root has 60 of its events twice": [signal, twice],
+    }
+    for says, files in cases.items():
+        with pytest.raises(UsageError, match=says):
+            deepmem.discriminate(files, **settings)
+    forced = deepmem.discriminate([signal, background, copy], force=True, **settings)
+    assert any("count twice" in text for text in forced["remarks"])
+    assert deepmem.discriminate([part, beside], **settings)["remarks"] == []
+
+
+def test_weights_of_different_units_are_not_added(weights: Callable[..., str], tmp_path: Path) -> None:
+    path = weights(0, "w.root")
+    settings: dict[str, Any] = {
+        "signal": "drell_yan",
+        "background": "other",
+        **GIVEN,
+        "output": tmp_path / "post",
+    }
+    path = two_names(path, tmp_path / "u.root", unit="GeV^-4")
+    with pytest.raises(
+        UsageError, match=r"drell_yan GeV\^-2, other GeV\^-4.*depends on the unit.*--kappa.*GeV"
+    ):
+        deepmem.discriminate([path], **settings)
+    assert deepmem.discriminate([path], kappa=[1e-6], **settings)["kappa"] == [1e-6]
+    forced = deepmem.discriminate([path], force=True, **settings)
+    assert "κ = 1 was taken" in forced["remarks"][0]
+
+
 def test_protons_of_another_energy_are_refused_and_another_density_is_said(
     weights: Callable[..., str], tmp_path: Path
 ) -> None:
@@ -94,7 +147,7 @@ def test_protons_of_another_energy_are_refused_and_another_density_is_said(
     found = deepmem.discriminate(
         [two_names(path, tmp_path / "p.root", pdf="another", pdf_sha256="0")], **settings
     )
-    assert found["summary"][-1] == "Drell_yan and other were computed with different pdf, pdf_sha256."
+    assert found["summary"][-1] == "drell_yan and other were computed with different pdf, pdf_sha256."
     # one name, two hypotheses: of the signal's events and of the background's
     files = [two_names(weights(i, f"s{i}.root", MZ=91.0 + i), tmp_path / f"s{i}.two.root") for i in (0, 1)]
     with pytest.raises(UsageError, match=r"drell_yan differs between .*: MZ 91.0, not 92.0"):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +10,7 @@ from typing import Any
 
 import typer
 
+from deepmem.data.files import json_text
 from deepmem.reporter import Reporter, Step
 
 _LINE_EVERY = 5.0  # seconds between lines where there is no terminal
@@ -85,16 +84,8 @@ def show(result: dict[str, Any], as_json: bool, in_words: Callable[[dict[str, An
 
 
 def print_json(result: Any) -> None:
-    """As RFC 8259 has it, which knows no infinity: a number that is not finite is null."""
-    typer.echo(json.dumps(_finite(result), indent=2, ensure_ascii=False, allow_nan=False))
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    """The same JSON that jobs write into files."""
+    typer.echo(json_text(result))
 
 
 def print_test(result: dict[str, Any]) -> None:

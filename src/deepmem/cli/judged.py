@@ -35,8 +35,12 @@ def _print_comparison(result: dict[str, Any]) -> None:
     for what, counts in result["statuses"].items():
         for meaning, number in counts.items():
             typer.echo(f"  {what}: {number:,} with status {meaning}")
+    for reason, number in result["left_out_by_reason"].items():
+        typer.echo(f"  left out: {number:,} with {reason}")
     if left := result["flagged_left_out"]:
         typer.echo(f"  left out: {left:,} with status 4 in either (--flagged takes them)")
+    if result["left_out"]:
+        typer.echo(f"  left out in all: {result['left_out']:,}; sum and quantiles are of the others alone")
     for remark in result["remarks"]:
         typer.echo(f"  {remark}")
     typer.echo(f"figure: {result['figure']}")
@@ -50,13 +54,15 @@ def discriminate(
     *,
     signal: Annotated[str, typer.Option(help="Name of the signal's weight.")],
     background: Annotated[list[str], typer.Option(help="Name of a background's weight (may be repeated).")],
-    kappa: Annotated[list[float] | None, typer.Option(help="Factor of each background (1).")] = None,
+    kappa: Annotated[
+        list[float] | None, typer.Option(help="Factor of each background (1), one for each.")
+    ] = None,
     sigma_signal: Annotated[float | None, typer.Option(help="σ_vis in pb; else computed.")] = None,
     sigma_background: Annotated[
-        list[float] | None, typer.Option(help="σ_vis of each background in pb; else computed.")
+        list[float] | None, typer.Option(help="σ_vis of each background in pb, one for each; else computed.")
     ] = None,
     label: Annotated[
-        str | None, typer.Option(help="Branch that is not zero for signal.", metavar="BRANCH")
+        str | None, typer.Option(help="Branch that is 1 for signal, 0 for background.", metavar="BRANCH")
     ] = None,
     learned: Annotated[
         list[str] | None,

@@ -139,6 +139,41 @@ class Events:
         both = self.hashes is not None and other.hashes is not None
         return both and difference(self.hashes or {}, other.hashes or {}) is None
 
+    def shared(self, other: Events) -> int:
+        """How many events are known to be in both, at whichever place; 0 where nothing tells."""
+        if self.same(other):
+            return self._number
+        if self._runs is None or other._runs is None:
+            return 0
+        return sum(_overlap(one, another) for one in self._runs for another in other._runs)
+
+    @property
+    def repeated(self) -> int:
+        """How many events are known to come again in these very events, as when a file is named twice."""
+        runs = self._runs or []
+        return sum(_overlap(one, another) for i, one in enumerate(runs) for another in runs[:i])
+
+    @property
+    def _number(self) -> int:
+        """How many there are, as far as that is said."""
+        if self.hashes is not None:
+            return int(self.hashes["entries"])
+        return sum(stop - start for _, start, stop in self._runs or ())
+
+    @property
+    def _runs(self) -> list[_Run] | None:
+        """The entries of each file that these events are; None where that is not said."""
+        if self.inputs is None:
+            return None
+        runs, begin = [], 0
+        for content, tree, number in self.inputs:
+            low, high = self.entries or (begin, begin + number)
+            low, high = max(low - begin, 0), min(high - begin, number)
+            if low < high:
+                runs.append(((content, tree), low, high))
+            begin += number
+        return runs
+
     def made_from(self, file: TreeFile) -> bool:
         """Whether it is known that the weights are of all events of one file."""
         if file.stamp is None or self.inputs is None or self.entries not in (None, (0, file.num_entries)):
@@ -150,6 +185,14 @@ class Events:
             return False
         whole = (0, sum(entries for *_, entries in self.inputs))
         return (self.entries or whole) == (other.entries or whole)
+
+
+_Run = tuple[tuple[str, str], int, int]
+"""A file, by SHA-256 and tree, and its entries [start, stop)."""
+
+
+def _overlap(one: _Run, other: _Run) -> int:
+    return max(0, min(one[2], other[2]) - max(one[1], other[1])) if one[0] == other[0] else 0
 
 
 def difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str | None:

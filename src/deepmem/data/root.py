@@ -25,7 +25,7 @@ import uproot
 from deepmem.columns import split_index
 from deepmem.data.files import refuse_input_as_output, sha256, whole_file
 from deepmem.errors import DeepMEMError, UsageError, nearest
-from deepmem.event import Weight
+from deepmem.event import Status, Weight
 
 _STRETCH = 100_000  # entries of a stretch that is read for some of them
 
@@ -473,6 +473,8 @@ def read_weights(path: str | Path, name: str | None = None, tree: str | None = N
     column = dict(zip(wanted, table.T, strict=True))
     value = column[name]
     status = column.get(f"{name}_status")
+    if status is not None:
+        _refuse_other_than_status(status, f"{file.address}: the branch {name}_status")
     source = column.get(f"{name}_source")
     return Weight(
         value,
@@ -480,6 +482,17 @@ def read_weights(path: str | Path, name: str | None = None, tree: str | None = N
         np.where(np.isfinite(value), 0, 3).astype(np.int32) if status is None else status.astype(np.int32),
         None if source is None else source.astype(np.int32),
     )
+
+
+def _refuse_other_than_status(status: np.ndarray, where: str) -> None:
+    """**Raises** `UsageError` where a number is no `Status`: what its weight is worth is not known."""
+    if len(strange := np.flatnonzero(~np.isin(status, list(Status)))):
+        found = ", ".join(f"{value:g}" for value in np.unique(status[strange])[:3])
+        raise UsageError(
+            f"{where} has {len(strange):,} of {len(status):,} entries that are no status "
+            f"(0 to {max(Status)}), such as {found} at entry {strange[0]}. "
+            "Write 0 for good weights, or none of these branches"
+        )
 
 
 def refuse_other_than_weight(names: Sequence[str], branches: Collection[str]) -> None:

@@ -35,6 +35,21 @@ def compare(truth: np.ndarray, predicted: np.ndarray) -> dict[str, Any]:
     return result
 
 
+def left_out_by_reason(truth: np.ndarray, predicted: np.ndarray) -> dict[str, int]:
+    """How many pairs `compare` leaves out for which reason; one may have several."""
+    reasons = {
+        f"{which} {what}": rows
+        for which, values in (("true weight", truth), ("predicted weight", predicted))
+        for what, rows in (
+            ("NaN", np.isnan(values)),
+            ("infinite", np.isinf(values)),
+            ("zero", values == 0),
+            ("negative", np.isfinite(values) & (values < 0)),
+        )
+    }
+    return {reason: int(rows.sum()) for reason, rows in reasons.items() if rows.any()}
+
+
 def _bins(values: np.ndarray, edges: Any) -> list[tuple[float, float, np.ndarray]]:
     if len(edges) == 0:
         return []

@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from deepmem.data.files import make_folder, sha256, whole_file, write_text
+from deepmem.data.files import make_folder, sha256, whole_file, write_json, write_text
 from deepmem.errors import UsageError
 from deepmem.evaluation import metrics, plots
 from deepmem.event import Status, Weight
@@ -66,7 +66,7 @@ def write_evidence(
         arrays[f"{name}.truth_status"] = truth.status
     with whole_file(folder / "test.npz") as temporary, temporary.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
-    write_text(folder / "test.json", json.dumps(result, indent=2) + "\n")
+    write_json(folder / "test.json", result)
     return result
 
 
@@ -117,7 +117,7 @@ def report(folder: str | Path) -> dict[str, Any]:
         ]
     for name, part in parts.items():
         figures[f"{name}.json"] = list(_attached(folder, part))
-    write_text(folder / "report.json", json.dumps(numbers, indent=2, ensure_ascii=False) + "\n")
+    write_json(folder / "report.json", numbers)
     write_text(folder / "report.html", _page(numbers, figures))
     return {
         "report": str(folder / "report.html"),
@@ -221,10 +221,11 @@ def _accuracy(honesty: Mapping[str, Any]) -> tuple[str, str]:
             "No unflagged test event has a positive weight in both: nothing can be said of accuracy.",
         )
     worst = _factor(good["q95"]) - 1
+    bias = "no number" if good["bias"] is None else f"{100 * good['bias']:+.2g} %"
     text = (
         f"Of {good['events']:,} unflagged test events 68 % are within {_relative(good['q68'])} of the true "
         f"weight and 95 % within {_relative(good['q95'])}; the sum of the weights is off by "
-        f"{100 * good['bias']:+.2g} %"
+        f"{bias}"
     )
     floor = honesty["noise_floor_q68"]
     if floor and good["q68"] < 1.3 * floor:

@@ -46,7 +46,8 @@ def log_weight(weight: Weight) -> tuple[np.ndarray, np.ndarray]:
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         positive = np.isfinite(weight.value) & (weight.value > 0)
-        variance = np.where(positive, np.nan_to_num(weight.error / weight.value) ** 2, np.nan)
+        relative = np.nan_to_num(np.where(positive, weight.error / weight.value, 0.0))
+        variance = np.where(positive, relative**2, np.nan)
         return np.where(positive, np.log(weight.value), np.nan) + variance / 2, variance
 
 

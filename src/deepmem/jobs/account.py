@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from deepmem.data.files import make_folder, write_text
+from deepmem.data.files import make_folder, write_json
 from deepmem.evaluation import metrics
 from deepmem.event import by_status, count_statuses
 from deepmem.jobs.audit import BIAS, positive_in_both
@@ -29,8 +28,7 @@ def write_account(refinement: Refinement) -> dict[str, Any]:
 
 def write_contents(contents: Mapping[str, Any]) -> None:
     """Write `refine.json`."""
-    text = json.dumps(contents, indent=2, ensure_ascii=False)
-    write_text(Path(contents["folder"]) / "refine.json", text + "\n")
+    write_json(Path(contents["folder"]) / "refine.json", contents)
 
 
 def _contents(refinement: Refinement) -> dict[str, Any]:

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 
 from deepmem.data.identity import Events, refuse_other_events
 from deepmem.data.provenance import differences
-from deepmem.data.root import read_weights, weight_names
+from deepmem.data.root import branch_names, read_weights, weight_names
 from deepmem.errors import UsageError, nearest
 from deepmem.event import Status, Weight, by_status, count_statuses
 from deepmem.jobs.provenance import hypotheses_of
 
-# How events of each status enter; flagged ones are left out unless they are asked for.
+# How the events of each status enter that are used; flagged ones are left out unless they are asked for.
 _TREATMENT = {
     Status.GOOD: "used",
     Status.PRECISION: "used with their errors",
-    Status.NO_SOLUTION: "weight 0",
-    Status.BAD_INPUT: "left out",
-    Status.OUTSIDE_TRAINING: "left out (--flagged takes them)",
-    Status.BELOW_GRID: "left out",
+    Status.NO_SOLUTION: "used as 0",
+    Status.BAD_INPUT: "used",
+    Status.OUTSIDE_TRAINING: "used",
+    Status.BELOW_GRID: "used",
 }
 
 
@@ -30,12 +31,13 @@ def read_named(paths: Sequence[str], names: Sequence[str]) -> dict[str, Weight]:
 
     **Raises** `UsageError` where none has.
     """
-    there = {name: path for path in paths for name in weight_names(path)}
+    there = {name: path for path in paths for name in branch_names(path)}
     for name in names:
         if name not in there:
+            weights = [each for path in paths for each in weight_names(path)] or list(there)
             raise UsageError(
-                f"{', '.join(paths)}: there is no weight {name!r}{nearest(name, there)}; "
-                f"there are {', '.join(there)}"
+                f"{', '.join(paths)}: there is no weight {name!r}{nearest(name, weights)}; "
+                f"there are {', '.join(weights)}"
             )
     return {name: read_weights(there[name], name) for name in names}
 
@@ -73,22 +75,33 @@ def statuses_in_words(
     }
 
 
-def status_sentences(statuses: Mapping[str, Mapping[str, np.ndarray]], take_flagged: bool) -> Iterator[str]:
-    """A sentence for each set of weights: how many have which status, and how they enter."""
+def status_sentences(
+    statuses: Mapping[str, Mapping[str, np.ndarray]],
+    used: Mapping[str, Mapping[str, np.ndarray]],
+    take_flagged: bool,
+) -> Iterator[str]:
+    """A sentence for each set of weights: how many have which status, and how many of these are used."""
     for source, each in statuses.items():
         for name, numbers in each.items():
-            parts = []
-            for status in Status:
-                if numbers[status]:
-                    outside = take_flagged and status == Status.OUTSIDE_TRAINING
-                    treatment = "used" if outside else _TREATMENT[status]
-                    parts.append(f"{numbers[status]:,} with status {status.value}, {treatment}")
+            parts = [
+                f"{numbers[status]:,} with status {status.value}, "
+                f"{_entered(status, int(numbers[status]), int(used[source][name][status]), take_flagged)}"
+                for status in Status
+                if numbers[status]
+            ]
             yield f"{name}, {source}: {'; '.join(parts)}."
 
 
+def _entered(status: Status, number: int, used: int, take_flagged: bool) -> str:
+    if used == 0:
+        flagged = status == Status.OUTSIDE_TRAINING and not take_flagged
+        return "left out (--flagged takes them)" if flagged else "left out"
+    return _TREATMENT[status] if used == number else f"{used:,} of them {_TREATMENT[status]}"
+
+
 def as_sentences(remarks: Sequence[str]) -> list[str]:
-    """Remarks with a capital and a full stop."""
-    return [f"{text[0].upper()}{text[1:]}." for text in remarks]
+    """Remarks with a full stop; no capitals, for a name may come first, which would be another one."""
+    return [text if text.endswith((".", "?", "!")) else f"{text}." for text in remarks]
 
 
 def refuse_other_hypotheses(
@@ -117,18 +130,61 @@ def refuse_other_hypotheses(
     return remarks + _between({name: entry for name, (_, entry) in first.items()}, force)
 
 
-def refuse_same_events(files: Sequence[str], force: bool) -> list[str]:
-    """See that the first of several files, of signal, is of other events than the second, of background.
+def refuse_same_events(files: Sequence[str], labelled: bool, force: bool) -> list[str]:
+    """See that no two files have events in common, and none has events twice, as far as they say it.
 
-    **Returns** remarks. **Raises** `UsageError` where they are the same, but for `force`.
+    **Arguments:** `labelled`, whether events say themselves if they are signal; else those of the first file
+    are, and all others background.
+
+    **Returns** remarks. **Raises** `UsageError` where events come twice, but for `force`.
     """
-    if len(files) < 2:
+    known = {i: found for i, path in enumerate(files) if (found := Events.of_file(path)) is not None}
+    remarks = [
+        _refuse(f"{files[i]} has {number:,} of its events twice, which count twice", force)
+        for i, each in known.items()
+        if (number := each.repeated)
+    ]
+    for (i, one), (j, other) in combinations(known.items(), 2):
+        if one.same(other):
+            text = f"{files[i]} and {files[j]} are of the same events"
+        elif number := one.shared(other):
+            text = f"{files[i]} and {files[j]} have {number:,} events in common"
+        else:
+            continue
+        wrong = "no signal and background" if i == 0 and not labelled else "these count twice"
+        remarks.append(_refuse(f"{text}: {wrong}", force))
+    return remarks
+
+
+def refuse_other_units(files: Sequence[str], names: Sequence[str], force: bool) -> list[str]:
+    """See that weights that are added have one unit, as far as files say it: else the sum means nothing.
+
+    **Returns** remarks. **Raises** `UsageError` where they differ, but for `force`.
+    """
+    units: dict[str, str] = {}
+    for path in files:
+        for name, entry in hypotheses_of(path).items():
+            if name in names and "unit" in entry:
+                units.setdefault(name, entry["unit"])
+    if len(set(units.values())) < 2:
         return []
-    first, second = (Events.of_file(path) for path in files[:2])
-    if first is None or second is None or not first.same(second):
-        return []
-    text = f"{files[0]} and {files[1]} are of the same events: no signal and background"
-    return [_refuse(text, force)]
+    text = (
+        f"the weights have different units ({', '.join(f'{name} {unit}' for name, unit in units.items())}): "
+        "what their sum is depends on the unit of energy"
+    )
+    if not force:
+        raise UsageError(
+            f"{text}. Say with κ of each background (--kappa), in GeV to the power that is missing, how they "
+            "are to be compared (--force takes 1)"
+        )
+    return [f"{text}; κ = 1 was taken"]
+
+
+def random_numbers(seed: int) -> np.random.Generator:
+    """A generator. **Raises** `UsageError` where the seed is negative."""
+    if seed < 0:
+        raise UsageError(f"the seed (--seed) must be 0 or more, got {seed}")
+    return np.random.default_rng(seed)
 
 
 def _between(entries: Mapping[str, Mapping[str, Any]], force: bool) -> list[str]:

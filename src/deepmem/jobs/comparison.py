@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from deepmem.data.files import make_folder, write_text
+from deepmem.data.files import make_folder, write_json
 from deepmem.data.identity import refuse_other_events
 from deepmem.data.provenance import differences
 from deepmem.data.root import expand, read_weights
 from deepmem.errors import UsageError
 from deepmem.evaluation import metrics
-from deepmem.event import Status, by_status, count_statuses
+from deepmem.event import Status, Weight, by_status, count_statuses
 from deepmem.jobs.provenance import hypotheses_of
 
 
@@ -35,6 +35,9 @@ def compare(
     `compare.png` and `compare.json`; `flagged`, whether events outside a model's training range (status 4)
     enter; `force`, whether files that say they are of other events are taken all the same.
 
+    **Returns** what `compare.json` holds: figures as `evaluation.metrics.compare` has them, of the events
+    with a positive weight in both, and in `left_out_by_reason` how many others there are.
+
     **Raises** `UsageError` where a file is wrong, or the two are not of the same events.
     """
     from deepmem.evaluation.plots import weights_against_each_other
@@ -46,24 +49,40 @@ def compare(
         )
     remarks = refuse_other_events([truth, predicted], force)
     remarks += _other_hypotheses((truth, truth_name), (predicted, predicted_name or truth_name))
+    statuses = {
+        what: by_status(count_statuses(each.status)) for what, each in (("truth", t), ("predicted", p))
+    }
+    t, p = _without_weight(t), _without_weight(p)
+    reasons = metrics.left_out_by_reason(t.value, p.value)
     outside = np.zeros(len(t), dtype=bool)
     if not flagged:
         outside = (t.status == Status.OUTSIDE_TRAINING) | (p.status == Status.OUTSIDE_TRAINING)
         t, p = (dataclasses.replace(each, value=np.where(outside, np.nan, each.value)) for each in (t, p))
     result = metrics.compare(t.value, p.value)
     if not result["events"]:
-        raise UsageError(f"{truth} and {predicted} have no event with a valid weight in both")
-    result["statuses"] = {
-        what: by_status(count_statuses(each.status)) for what, each in (("truth", t), ("predicted", p))
-    }
-    result |= {"flagged_left_out": int(outside.sum()), "remarks": remarks}
+        raise UsageError(
+            f"{truth} and {predicted} have no event with a valid weight in both: of {len(t):,} are left out "
+            f"{_listed(reasons | {'status 4 in either': int(outside.sum())})}"
+        )
+    result |= {"statuses": statuses, "flagged_left_out": int(outside.sum()), "remarks": remarks}
+    result["left_out_by_reason"] = reasons
     name = truth_name or predicted_name or "weight"
     folder = Path(output)
     make_folder(folder)
     weights_against_each_other(folder / "compare.png", {name: (t.value, p.value)})
     result["figure"] = str(folder / "compare.png")
-    write_text(folder / "compare.json", json.dumps(result, indent=2) + "\n")
+    write_json(folder / "compare.json", result)
     return result
+
+
+def _without_weight(weight: Weight) -> Weight:
+    """The same with NaN where a status says that there is no weight."""
+    lost = np.isin(weight.status, (Status.BAD_INPUT, Status.BELOW_GRID))
+    return dataclasses.replace(weight, value=np.where(lost, np.nan, weight.value))
+
+
+def _listed(numbers: Mapping[str, int]) -> str:
+    return ", ".join(f"{number:,} {reason}" for reason, number in numbers.items() if number)
 
 
 def _other_hypotheses(one: tuple[str, str | None], other: tuple[str, str | None]) -> list[str]:

@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from deepmem.data.files import make_folder, write_text
+from deepmem.data.files import make_folder, write_json
 from deepmem.events.pythia import generate
 from deepmem.jobs.exact import compute_files
 from deepmem.jobs.prediction import predict
@@ -82,7 +82,7 @@ def demo(
             f"{error}\nWithout a grid, the weights that MoMEMta gave are learned instead of exact ones."
         )
         config["output_paths"] = [example("momemta_weights.root")]
-    write_text(folder / "input.json", json.dumps(config, indent=2) + "\n")
+    write_json(folder / "input.json", config)
     train(config, reporter=reporter)
     figures = test(config, reporter=reporter)
     return Demo(exact, figures, predict((), folder / "weights.root", config=config, reporter=reporter))

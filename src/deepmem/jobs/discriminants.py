@@ -5,7 +5,6 @@ the learning's and nothing else's."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from deepmem.config import Config
-from deepmem.data.files import make_folder, write_text
+from deepmem.data.files import make_folder, write_json
 from deepmem.data.root import Source, Weights
 from deepmem.errors import UsageError
 from deepmem.evaluation import plots
@@ -24,8 +23,10 @@ from deepmem.jobs.combining import (
     concatenate,
     count,
     outside_training,
+    random_numbers,
     read_named,
     refuse_other_hypotheses,
+    refuse_other_units,
     refuse_same_events,
     status_sentences,
     statuses_in_words,
@@ -62,10 +63,12 @@ def discriminate(
 
     - `weights`: weight files with all the names; without `label` the first is of signal events and further
       ones are of background events, and one alone has no ROC.
-    - `signal`, `background`: names of weights; `kappa`: κ of each background (1).
-    - `sigma_signal`, `sigma_background`: σ_vis in pb; else computed from each file's provenance within
-      `selection`, or that of `config`, which also brings the response where it is not a plain Gaussian.
-    - `label`: a branch of the files (`--keep`), not zero for signal.
+    - `signal`, `background`: names of weights; `kappa`: κ of each background (1). Weights of different units
+      need it.
+    - `sigma_signal`, `sigma_background`: σ_vis in pb, of each background; else computed from each file's
+      provenance within `selection`, or that of `config`, which also brings the response where it is not a
+      plain Gaussian.
+    - `label`: a branch of the files (`--keep`), 1 for signal and 0 for background.
     - `learned`: files with learned weights of the same events, as many for each of `weights`.
     - `flagged`: whether events outside a model's training range (status 4) enter; `force`: whether files
       that say they are of other events, or of other hypotheses, are taken all the same.
@@ -81,24 +84,30 @@ def discriminate(
     names = [signal, *backgrounds]
     if not backgrounds or len(set(names)) != len(names):
         raise UsageError(f"name the signal and each background once, got {', '.join(names)}")
-    kappas = _one_each("kappa", kappa or [1.0], backgrounds)
+    kappas = _kappas(kappa, backgrounds)
+    given = [sigma_signal, *_one_each("--sigma-background", sigma_background or None, backgrounds)]
+    rng = random_numbers(seed)
     sample = _sample([str(path) for path in weights], [str(path) for path in learned], names, label, force)
+    units = [] if kappa else refuse_other_units(sample.files, names, force)
     settings = Config.load(config or {}, need=())
     cuts = selection if selection is not None else settings.selection
-    own = [sigma_signal, *_one_each("sigma_background", sigma_background or [None], backgrounds)]
     sigma = {
         name: visible_cross_section(sample.files[0], name, value, cuts, settings.response)
-        for name, value in zip(names, own, strict=True)
+        for name, value in zip(names, given, strict=True)
     }
     within = select(sample.files, signal, cuts, sample.events)
-    remarks = [*sample.remarks, *(text.rstrip(".") for each in sigma.values() for text in each.remarks)]
-    remarks += within.remarks
+    remarks = [
+        *sample.remarks,
+        *units,
+        *(text.rstrip(".") for each in sigma.values() for text in each.remarks),
+    ]
+    remarks += within.remarks + sample.negative(within.rows)
     scale = {name: sigma[name].pb / k for name, k in zip(names, (1.0, *kappas), strict=True)}
     d = {source: _discriminant(each, scale) for source, each in sample.weights.items()}
     view = _view(sample, d, within.rows, flagged)
-    judgement = _judge(view, np.random.default_rng(seed))
+    judgement = _judge(view, rng)
     remarks += _order_remarks(judgement.get("auc", {}))
-    statuses = sample.statuses
+    statuses, used = (sample.statuses(rows) for rows in (within.rows, view.usable))
     result = {
         "title": f"{signal} against {' + '.join(backgrounds)}",
         "signal": signal,
@@ -107,13 +116,14 @@ def discriminate(
         "sigma_vis": {name: each.to_dict() for name, each in sigma.items()},
         "selection": cuts,
         **view.counts(within.rows),
-        "both_weights_zero": sample.without_weight,
+        "both_weights_zero": sample.without_weight(within.rows),
         "statuses": statuses_in_words(statuses),
+        "statuses_used": statuses_in_words(used),
         "remarks": remarks,
         **judgement,
     }
     result["summary"] = [
-        *_summary(result), *status_sentences(statuses, flagged), *as_sentences(remarks)
+        *_summary(result), *status_sentences(statuses, used, flagged), *as_sentences(remarks)
     ]  # fmt: skip
     about = {
         "command": "discriminate", "weights": sample.files, "sigma_vis": result["sigma_vis"], "kappa": kappas
@@ -121,11 +131,24 @@ def discriminate(
     return _write(Path(output), result, view, Weights(_branches(d), about))
 
 
-def _one_each(what: str, values: Sequence[Any], names: Sequence[str]) -> list[Any]:
-    if len(values) == 1:
-        return list(values) * len(names)
+def _kappas(given: Sequence[float], backgrounds: Sequence[str]) -> list[float]:
+    """κ of each background. **Raises** `UsageError` where one is not above 0, or their number is wrong."""
+    kappas = _one_each("--kappa", given or [1.0] * len(backgrounds), backgrounds)
+    for value, name in zip(kappas, backgrounds, strict=True):
+        if not (np.isfinite(value) and value > 0):
+            raise UsageError(f"κ of {name} (--kappa) must be a number above 0, got {value}")
+    return [float(value) for value in kappas]
+
+
+def _one_each(option: str, values: Sequence[Any] | None, names: Sequence[str]) -> list[Any]:
+    """Values of an option, None for each of `names` where it has none."""
+    if values is None:
+        return [None] * len(names)
     if len(values) != len(names):
-        raise UsageError(f"{what}: expected one value, or one for each of {', '.join(names)}")
+        raise UsageError(
+            f"{option}: expected {len(names)} value(s), one for each of {', '.join(names)} in this order, "
+            f"got {len(values)} ({', '.join(map(str, values))})"
+        )
     return list(values)
 
 
@@ -144,18 +167,28 @@ class _Sample:
         """How many there are."""
         return len(next(iter(self.weights["exact"].values())))
 
-    @property
-    def statuses(self) -> dict[str, dict[str, np.ndarray]]:
-        """How many events have each status, `[statuses]`, by source and name."""
+    def statuses(self, rows: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
+        """How many of some events, bool `[events]`, have each status, `[statuses]`, by source and name."""
         return {
-            source: {name: count([weight]) for name, weight in each.items()}
+            source: {name: count([weight[rows]]) for name, weight in each.items()}
             for source, each in self.weights.items()
         }
 
-    @property
-    def without_weight(self) -> int:
-        """How many events have exact weights of 0 only."""
-        return int(np.logical_and.reduce([each.value == 0 for each in self.weights["exact"].values()]).sum())
+    def without_weight(self, rows: np.ndarray) -> int:
+        """How many of some events, bool `[events]`, have exact weights of 0 only."""
+        zero = np.logical_and.reduce([each.value == 0 for each in self.weights["exact"].values()])
+        return int((zero & rows).sum())
+
+    def negative(self, rows: np.ndarray) -> list[str]:
+        """How many of some events, bool `[events]`, have a negative weight, a remark for each source."""
+        remarks = []
+        for source, each in self.weights.items():
+            below = np.logical_or.reduce([weight.value < 0 for weight in each.values()]) & rows
+            if below.any():
+                remarks.append(
+                    f"{int(below.sum()):,} events have a negative {source} weight, and so no discriminant"
+                )
+        return remarks
 
 
 def _sample(
@@ -175,7 +208,7 @@ def _sample(
                 "they must be of the same events, file by file"
             )
     remarks = refuse_other_hypotheses(files, groups, names, force)
-    remarks += refuse_same_events(files, force) if label is None else []
+    remarks += refuse_same_events(files, label is not None, force)
     is_signal = _classes(files, label, [len(each[names[0]]) for each in exact])
     weights = {"exact": concatenate(exact)}
     if guesses:
@@ -195,20 +228,37 @@ def _groups(files: Sequence[str], learned: Sequence[str]) -> list[Sequence[str]]
 
 def _classes(files: Sequence[str], label: str | None, lengths: Sequence[int]) -> np.ndarray | None:
     if label is not None:
-        source = Source(files, None, [label])
-        return source.read(0, source.num_entries)[:, 0] != 0
+        return _labels(files, label)
     if len(files) == 1:
         return None
     return np.arange(sum(lengths)) < lengths[0]
 
 
+def _labels(files: Sequence[str], branch: str) -> np.ndarray:
+    """Which events a branch calls signal. **Raises** `UsageError` where it has values other than 0 and 1."""
+    source = Source(files, None, [branch])
+    values = source.read(0, source.num_entries)[:, 0]
+    strange = np.flatnonzero(~np.isin(values, (0, 1)))
+    if len(strange):
+        examples = ", ".join(f"{value:g}" for value in np.unique(values[strange])[:3])
+        raise UsageError(
+            f"the branch {branch!r} must be 1 for signal and 0 for background: {len(strange):,} of "
+            f"{len(values):,} events have another value (such as {examples}; {int(np.isnan(values).sum()):,} "
+            f"are NaN), the first of them entry {strange[0]}. Write a branch of 0 and 1"
+        )
+    return values == 1
+
+
 def _discriminant(weights: Mapping[str, Weight], scale: Mapping[str, float]) -> Weight:
-    """D of each event with its error from independent errors of the weights, and the worst status.
+    """D of each event with its error from independent errors of the weights, and the worst status; NaN where
+    a weight is negative, or its status says that there is none.
 
     **Arguments:** `weights`, the signal's first; `scale` that each is divided by.
     """
     value = np.array([weight.value / scale[name] for name, weight in weights.items()])
     error = np.array([weight.error / scale[name] for name, weight in weights.items()])
+    lost = np.isin([weight.status for weight in weights.values()], (Status.BAD_INPUT, Status.BELOW_GRID))
+    value = np.where(lost | (value < 0), np.nan, value)
     signal, background = value[0], value[1:].sum(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
         d = signal / (signal + background)
@@ -310,5 +360,5 @@ def _write(folder: Path, result: dict[str, Any], view: _View, d: Weights) -> dic
     result["figures"] = [{"file": "discriminate.png", "caption": caption}]
     d.to_root(folder / "discriminant.root")
     result["output"] = str(folder)
-    write_text(folder / "discriminate.json", json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+    write_json(folder / "discriminate.json", result)
     return result

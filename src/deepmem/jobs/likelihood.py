@@ -5,7 +5,6 @@ the learning's and nothing else's."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from deepmem.config import Config
-from deepmem.data.files import make_folder, write_text
+from deepmem.data.files import make_folder, write_json
 from deepmem.data.provenance import scanned
 from deepmem.data.root import read_provenance, scan_name
 from deepmem.errors import UsageError, nearest
@@ -24,6 +23,7 @@ from deepmem.event import Status, Weight
 from deepmem.jobs.combining import (
     as_sentences,
     count,
+    random_numbers,
     read_named,
     refuse_other_hypotheses,
     status_sentences,
@@ -74,9 +74,10 @@ def likelihood(
 
     **Raises** `UsageError` where the file is not a scan of the parameter, or no event has all weights.
     """
-    settings = Config.load(config or {}, need=())
+    settings, rng = Config.load(config or {}, need=()), random_numbers(seed)
     scan = _Scan.of(str(weights), parameter, process)
     sample = _sample(scan, None if learned is None else str(learned), flagged, force)
+    _refuse_other_truth(true, scan)
     cuts = selection if selection is not None else settings.selection
     within = select([scan.path], scan.names[0], cuts, len(sample.usable))
     usable, remarks = sample.usable & within.rows, sample.remarks + within.remarks
@@ -87,7 +88,8 @@ def likelihood(
     log_sigma = 0.0 if sigma is None else sigma.log
     terms = {source: -2 * (each[usable] - log_sigma) for source, each in sample.logs.items()}
     fits = {source: Interval(scan.values, each.sum(axis=0)) for source, each in terms.items()}
-    statuses = {source: {scan.process: count(each.values())} for source, each in sample.weights.items()}
+    remarks += [f"{parameter}, {source}: {text}" for source, fit in fits.items() for text in fit.doubts]
+    statuses, used = (sample.statuses(scan.process, rows) for rows in (within.rows, usable))
     result: dict[str, Any] = {
         "title": f"Likelihood of {parameter} ({scan.process})",
         "parameter": parameter,
@@ -101,16 +103,17 @@ def likelihood(
         "minus_2_delta_log_L": {source: fit.points.tolist() for source, fit in fits.items()},
         "interval_68": {source: fit.to_dict() for source, fit in fits.items()},
         "statuses": statuses_in_words(statuses),
+        "statuses_used": statuses_in_words(used),
         "remarks": remarks,
     }
     if not normalise:
         result["remark"] = "not normalised to σ_vis: biased where σ_vis depends on the parameter"
     if samples:
         result["pseudo_experiments"] = pseudo_experiments(
-            terms, scan.values, samples, true, fits["exact"].best, seed
+            terms, scan.values, samples, true, fits["exact"].best, rng
         )
     result["summary"] = [
-        *_summary(result, fits), *status_sentences(statuses, flagged), *as_sentences(remarks)
+        *_summary(result, fits), *status_sentences(statuses, used, flagged), *as_sentences(remarks)
     ]  # fmt: skip
     return _write(Path(output), result, scan, fits)
 
@@ -160,6 +163,13 @@ class _Sample:
     logs: dict[str, np.ndarray]
     usable: np.ndarray
     remarks: list[str]
+
+    def statuses(self, process: str, rows: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
+        """How many weights of some events, bool `[events]`, have each status, `[statuses]`, by source."""
+        return {
+            source: {process: count(weight[rows] for weight in each.values())}
+            for source, each in self.weights.items()
+        }
 
 
 def _sample(scan: _Scan, learned: str | None, take_flagged: bool, force: bool) -> _Sample:
@@ -227,7 +237,8 @@ class _Normalisation:
             )
             for value in scan.values
         ]
-        texts = dict.fromkeys(text for each in sigmas for text in each.remarks())
+        # those of one value stand for all: they differ in digits
+        texts = max(sigmas, key=lambda each: (len(each.remarks()), each.uncovered)).remarks()
         raw = np.log([each.visible for each in sigmas])
         x = scan.values - scan.values.mean()
         log = np.polyval(np.polyfit(x, raw, 2), x)
@@ -257,6 +268,16 @@ def _common_masses(scan: _Scan, arguments: Mapping[str, Any]) -> tuple[float, fl
     return min(low for low, _ in ranges), max(high for _, high in ranges)
 
 
+def _refuse_other_truth(true: float | None, scan: _Scan) -> None:
+    """**Raises** `UsageError` where the true value is no number within the scan."""
+    first, last = float(scan.values[0]), float(scan.values[-1])
+    if true is not None and not first <= true <= last:
+        raise UsageError(
+            f"--true {true:g}: expected the true {scan.parameter}, within the scan of {scan.path} from "
+            f"{first:g} to {last:g}"
+        )
+
+
 def _summary(result: Mapping[str, Any], fits: Mapping[str, Interval]) -> list[str]:
     sentences = [f"{result['events']:,} events; {result['left_out']:,} without all weights are left out."]
     if result["outside_selection"]:
@@ -266,14 +287,26 @@ def _summary(result: Mapping[str, Any], fits: Mapping[str, Interval]) -> list[st
         sentences.append(f"{result['parameter']}, {source}: {fit} (68 %).{edge}")
     if "remark" in result:
         sentences += as_sentences([result["remark"]])
-    experiments = result.get("pseudo_experiments", {})
-    for source in ("exact", "learned"):
-        if source in experiments:
-            f = experiments[source]
-            sentences.append(
-                f"{experiments['samples']} {experiments['kind']}, {source}: bias {f['bias']:+.2g} ± "
-                f"{f['bias_error']:.1g}, pull width {f['pull_width']:.2f} ± {f['pull_width_error']:.2f}."
-            )
+    if "pseudo_experiments" in result:
+        sentences += _experiments(result["pseudo_experiments"])
+    return sentences
+
+
+def _experiments(found: Mapping[str, Any]) -> list[str]:
+    """What pseudo-experiments came to, and how many of them say nothing."""
+    lost, samples = found["left_out_because_the_interval_leaves_the_scan"], found["samples"]
+    sentences = [
+        f"{samples - lost} {found['kind']}, {source}: bias {f['bias']:+.2g} ± {f['bias_error']:.1g}, pull "
+        f"width {f['pull_width']:.2f} ± {f['pull_width_error']:.2f}."
+        for source in ("exact", "learned")
+        if (f := found.get(source)) is not None
+    ]
+    if lost:
+        none = "" if sentences else ", so nothing is said of bias and pulls"
+        sentences.append(
+            f"{lost} of {samples} {found['kind']} of {found['events_of_each']:,} events are left out, for "
+            f"their intervals leave the scan{none}: ask for fewer --samples, or scan further."
+        )
     return sentences
 
 
@@ -284,5 +317,5 @@ def _write(folder: Path, result: dict[str, Any], scan: _Scan, fits: Mapping[str,
     plots.likelihood_scan(folder / "likelihood.png", scan.parameter, scan.values, curves)
     result["figures"] = [{"file": "likelihood.png", "caption": f"−2Δ log L of {result['events']:,} events."}]
     result["output"] = str(folder)
-    write_text(folder / "likelihood.json", json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+    write_json(folder / "likelihood.json", result)
     return result

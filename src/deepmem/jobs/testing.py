@@ -119,15 +119,7 @@ def _figures(name: str, pair: _Pair, model: Surrogate) -> dict[str, Any]:
         raise UsageError(f"no event of the test part has a valid weight {name!r}")
     # the mean square of Δ in units of the training part's spread
     loss = (figures["rms"] / float(model.scaler.target_std[model.weights.index(name)])) ** 2
-    return {"loss": loss, "left_out_by_reason": _reasons(pair.truth.value, pair.learned.value)}
-
-
-def _reasons(truth: np.ndarray, predicted: np.ndarray) -> dict[str, int]:
-    reasons = {
-        "true weight NaN": np.isnan(truth),
-        "true weight infinite": np.isinf(truth),
-        "true weight zero": truth == 0,
-        "true weight negative": np.isfinite(truth) & (truth < 0),
-        "no prediction (bad input)": ~np.isfinite(predicted),
+    return {
+        "loss": loss,
+        "left_out_by_reason": metrics.left_out_by_reason(pair.truth.value, pair.learned.value),
     }
-    return {reason: int(rows.sum()) for reason, rows in reasons.items() if rows.any()}

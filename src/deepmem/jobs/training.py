@@ -21,6 +21,7 @@ from deepmem.data.loaders import LOADERS, Loader, Paired, Rows
 from deepmem.errors import UsageError
 from deepmem.evaluation.report import read_history
 from deepmem.jobs.devices import on_device
+from deepmem.jobs.doubts import Labels, repeated_files
 from deepmem.jobs.labels import describe_unusable, label_column_names, label_hypotheses, paired
 from deepmem.jobs.models import guide_of
 from deepmem.jobs.tasks import gev_factors
@@ -119,6 +120,8 @@ def _lesson(config: Config, force: bool, reporter: Reporter) -> _Lesson:
     )
     for text in _hints(config, data):
         reporter.message(text)
+    for text in repeated_files(data):
+        reporter.warning(text)
     if guide is not None:
         _ask_guide(rows, preparation, reporter)
     counts = preparation.fit(_with_warnings(rows.scan("train"), config, reporter))
@@ -161,12 +164,18 @@ def _ask_guide(rows: Loader, preparation: Preparation, reporter: Reporter) -> No
 
 
 def _with_warnings(rows: Iterator[Rows], config: Config, reporter: Reporter) -> Iterator[Rows]:
-    """The same rows; what looks like degrees or MeV in any of them is told at their end."""
+    """The same rows; what looks like degrees, MeV, logarithms or copies in them is told at their end.
+
+    **Raises** `UsageError` where labels have no spread.
+    """
     factors, ranges = gev_factors(config.columns, config.unit), Ranges(config.columns)
+    labels = Labels(config.weights)
     for chunk in rows:
         ranges.add(chunk.inputs * factors)
+        labels.add(chunk)
         yield chunk
-    for text in ranges.problems():
+    labels.refuse_no_spread()
+    for text in (*ranges.problems(), *labels.problems()):
         reporter.warning(text)
 
 

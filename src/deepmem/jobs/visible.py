@@ -21,6 +21,7 @@ from deepmem.physics.weights.visible import measured
 from deepmem.selection import Selection
 
 _READ_AT_ONCE = 100_000  # entries
+_PRECISION, _TOLERANCE = 2e-3, 2e-2  # relative errors of σ_vis: aimed at, and taken with a remark
 
 
 @dataclass(frozen=True)
@@ -109,11 +110,26 @@ def visible_cross_section(
     try:
         arguments = cross_section_arguments(path, name, response)
     except DeepMEMError as error:
-        raise UsageError(f"{error}. Give σ_vis of {name} in pb yourself") from None
-    sigma = cross_section(arguments.process, selection, **arguments.settings)
+        raise UsageError(f"{error}. {_give(name)}") from None
+    try:
+        sigma = cross_section(
+            arguments.process, selection, _PRECISION, tolerance=_TOLERANCE, **arguments.settings
+        )
+    except UsageError:
+        raise
+    except DeepMEMError as error:
+        raise DeepMEMError(f"σ_vis of {name} within {selection}: {error}. {_give(name)}") from None
     remarks = tuple(f"σ_vis of {name}: {text}" for text in sigma.remarks())
+    relative = sigma.visible_error / sigma.visible
+    if relative > _PRECISION:
+        missed = f"known to {100 * relative:.2g} % only, after {sigma.points:,} points"
+        remarks += (f"σ_vis of {name}: {missed}. {_give(name)} where that matters",)
     origin = f"computed for {arguments.process}"
     return VisibleCrossSection(sigma.visible, sigma.visible_error, origin, remarks)
+
+
+def _give(name: str) -> str:
+    return f"Give σ_vis of {name} in pb yourself (--sigma-signal, --sigma-background)"
 
 
 @dataclass(frozen=True)

@@ -82,6 +82,10 @@ class Surrogate:
     about: dict[str, Any] = field(default_factory=dict)
     guide: dict[str, Any] | None = None
 
+    def __repr__(self) -> str:
+        size = f"{self.members} {self.network!r} networks, {self.depth} layers of {self.width}"
+        return f"Surrogate({', '.join(self.weights)} of {len(self.columns)} columns; {size})"
+
     @cached_property
     def feature_map(self) -> FeatureMap:
         return FeatureMap(self.columns, self.kind)
@@ -432,11 +436,7 @@ def _read(path: Path, mark: str, what: str) -> tuple[dict[str, Any], dict[str, n
         with safe_open(path, framework="numpy") as opened:
             metadata = opened.metadata() or {}
             if mark not in metadata:
-                others = {
-                    "deepmem_model": "a model",
-                    "deepmem_scaler": "a scaler",
-                    "deepmem_checkpoint": "a checkpoint",
-                }
+                others = {f"deepmem_{kind}": f"a {kind}" for kind in ("model", "scaler", "checkpoint")}
                 actual = next((name for key, name in others.items() if key in metadata), "a foreign file")
                 raise UsageError(f"{path} is not {what} of DeepMEM but {actual}")
             return json.loads(metadata[mark]), {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118

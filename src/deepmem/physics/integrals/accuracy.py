@@ -28,8 +28,9 @@ class Accuracy:
     def __post_init__(self) -> None:
         number = isinstance(self.precision, int | float | np.number)
         if not (number and np.isfinite(self.precision) and self.precision > 0):
+            kind = "" if number else f", a {type(self.precision).__name__}: give a number"
             raise UsageError(
-                f"precision must be a positive relative error such as 0.01, got {self.precision}"
+                f"precision must be a positive relative error such as 0.01, got {self.precision!r}{kind}"
             )
         if self.calls is not None and self.calls < 1:
             raise UsageError(f"calls must be a positive number of evaluations per event, got {self.calls}")

@@ -138,6 +138,7 @@ def cross_section(
     seed: int = 1,
     *,
     points: int | None = None,
+    tolerance: float | None = None,
     **hypothesis: Any,
 ) -> CrossSection:
     """σ = ∫ dx1 dx2 dΦ Σ f f |M|²/2ŝ, and σ_vis within cuts on measured quantities.
@@ -148,6 +149,8 @@ def cross_section(
     - `selection`: a `Selection` or a dict of cuts; None or {}: none.
     - `precision`: the relative error to reach on both; `points`: or else how many points to draw (rounded up
       to batches, a pilot of 65,536 or more not counted).
+    - `tolerance`: the relative error that is taken all the same where `precision` is not reached with the
+      largest number of points; None: that is an error.
     - `seed`: the same seed gives the same numbers.
     - `mass`: range of true invariant masses of all outgoing legs, GeV. By default σ has those around the
       resonance (`default_masses`), and σ_vis all that may be measured in the selection. `pair_mass`: the
@@ -163,8 +166,10 @@ def cross_section(
     **Raises** `UsageError` for a wrong argument, `DeepMEMError` where no event passes, or the precision is
     out of reach.
     """
-    if points is None and not (np.isfinite(precision) and precision > 0):
-        raise UsageError(f"precision must be a relative error above 0, got {precision}")
+    number = isinstance(precision, int | float | np.number)
+    if points is None and not (number and np.isfinite(precision) and precision > 0):
+        kind = "" if number else f", a {type(precision).__name__}"
+        raise UsageError(f"precision must be a relative error above 0, got {precision!r}{kind}")
     if points is not None and points < 1:
         raise UsageError(f"the number of points must be 1 or more, got {points}")
     model, rng = LeadingOrder(process, selection, **hypothesis), _generator(seed)
@@ -176,7 +181,7 @@ def cross_section(
         seen = batch.weight * model.passes(batch)
         visible.add(seen)
         light += 0.0 if excluded else float(seen[batch.pair < _NEAR * sampled.pair].sum())
-        if _enough(process, model, sigma, visible, precision, points):
+        if _enough(process, model, sigma, visible, (precision, tolerance), points):
             break
     return CrossSection(
         process,
@@ -201,10 +206,12 @@ def _enough(
     model: LeadingOrder,
     sigma: _Mean,
     visible: _Mean,
-    precision: float,
+    accuracy: tuple[float, float | None],
     points: int | None,
 ) -> bool:
-    """Whether enough points were drawn; an error where more would not help."""
+    """Whether enough points were drawn; an error where more would not help. `accuracy`: precision and
+    tolerance."""
+    precision, tolerance = accuracy
     drawn = visible.points
     asked = drawn >= LARGEST_NUMBER_OF_POINTS if points is None else drawn >= points
     if asked and visible.passed == 0:
@@ -220,8 +227,8 @@ def _enough(
     if points is not None:
         return asked
     # an error estimated from a handful of points may be small by chance
-    known = all(each.value > 0 and each.error <= precision * each.value for each in (sigma, visible))
-    if drawn >= 8 * BATCH and known:
+    worst = max(each.error / each.value if each.value > 0 else np.inf for each in (sigma, visible))
+    if (drawn >= 8 * BATCH and worst <= precision) or (asked and worst <= (tolerance or precision)):
         return True
     if asked:
         raise DeepMEMError(
