@@ -31,8 +31,8 @@ from deepmem.jobs.combining import (
 )
 from deepmem.jobs.intervals import Interval, pseudo_experiments
 from deepmem.jobs.visible import cross_section_arguments, select
-from deepmem.physics.constants import Parameters, parameters
 from deepmem.physics.processes import find_process
+from deepmem.physics.theory.parameters import Parameters, parameters
 from deepmem.physics.weights.leading_order import BATCH, cross_section
 from deepmem.physics.weights.sampling import default_masses
 

@@ -66,7 +66,7 @@ import numpy as np
 
 from deepmem.kinematics import FourVector, Scalar, add, dot
 from deepmem.physics import blocks
-from deepmem.physics.constants import Parameters, electroweak
+from deepmem.physics.theory.parameters import Parameters, electroweak
 
 _TWO_PI = 2 * np.pi
 _ANGLES = 32

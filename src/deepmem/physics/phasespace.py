@@ -31,9 +31,9 @@ import numpy as np
 
 from deepmem.errors import UsageError
 from deepmem.kinematics import FourVector, Scalar, add, dot
-from deepmem.physics.constants import Parameters, electroweak
 from deepmem.physics.processes.base import Process
 from deepmem.physics.processes.lepton_pairs import DIRECT, EXCHANGED, Pairing
+from deepmem.physics.theory.parameters import Parameters, electroweak
 from deepmem.selection import CHARGED_LEPTONS, NEUTRINOS
 
 TwoBody: TypeAlias = tuple[FourVector, FourVector]
