@@ -12,7 +12,7 @@ from conftest import write_tree
 import deepmem
 from deepmem import UsageError, Weight, Weights
 from deepmem.cli import main as cli
-from deepmem.data.root import read_weights
+from deepmem.data.weights import read_weights
 from deepmem.physics.weights.hypothesis import hypothesis
 
 

@@ -21,7 +21,7 @@ from conftest import write_tree
 
 from deepmem.data.files import owned
 from deepmem.data.identity import EventHashes, difference, joined
-from deepmem.data.root import read_provenance, read_weights
+from deepmem.data.weights import read_provenance, read_weights
 from deepmem.errors import DeepMEMError, UsageError
 from deepmem.jobs import exact, farm
 from deepmem.physics.detector.custom import Custom, custom

@@ -16,11 +16,11 @@ import numpy as np
 from deepmem.config import Config
 from deepmem.data.files import make_folder, write_text
 from deepmem.data.provenance import scanned
-from deepmem.data.root import read_provenance, scan_name
+from deepmem.data.weights import read_provenance
 from deepmem.errors import UsageError, nearest
 from deepmem.evaluation import plots
 from deepmem.evaluation.sums import log_weight
-from deepmem.event import Status, Weight
+from deepmem.event import Status, Weight, scan_name
 from deepmem.jobs.combining import (
     as_sentences,
     count,

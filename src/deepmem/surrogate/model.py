@@ -27,10 +27,10 @@ from scipy.interpolate import CubicSpline, interp1d
 from deepmem.columns import LARGEST_PHI, Quantity, no_angle, recognise
 from deepmem.data.files import whole_file
 from deepmem.data.identity import EventHashes
-from deepmem.data.root import Weights, scan_name
 from deepmem.data.table import as_table
+from deepmem.data.weights import Weights
 from deepmem.errors import UsageError
-from deepmem.event import Status, Weight, worst
+from deepmem.event import Status, Weight, scan_name, worst
 from deepmem.inputs import LARGEST_ETA, Reason, first
 from deepmem.surrogate.calibration import (
     Calibration,

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from deepmem.data.root import scan_name
 from deepmem.errors import UsageError
+from deepmem.event import scan_name
 from deepmem.physics.detector.detector import Detector
 from deepmem.physics.errors import ParameterError, unknown_name
 from deepmem.physics.processes import find_process
