@@ -22,8 +22,8 @@ from deepmem.jobs.models import model_of
 from deepmem.jobs.tallies import Tally, Written
 from deepmem.jobs.tasks import gev_factors
 from deepmem.reporter import Reporter
-from deepmem.surrogate.calibration import Comparison
 from deepmem.surrogate.model import Surrogate
+from deepmem.surrogate.sample_test import Comparison
 
 
 def predict(
