@@ -15,7 +15,7 @@ from deepmem import DeepMEMError, UsageError, Weight, Weights
 from deepmem.cli import judged
 from deepmem.cli import main as cli
 from deepmem.data.files import json_text
-from deepmem.data.root import read_weights
+from deepmem.data.weights import read_weights
 from deepmem.evaluation.report import write_evidence
 from deepmem.physics.weights import leading_order
 from deepmem.physics.weights.hypothesis import hypothesis

@@ -18,11 +18,13 @@ from deepmem.config import Config
 from deepmem.data.loaders import Rows
 from deepmem.jobs import training
 from deepmem.reporter import Reporter
-from deepmem.surrogate import calibration
-from deepmem.surrogate.calibration import SampleTest, two_sample_of
+from deepmem.surrogate.calibration_fit import ErrorFit, Limits, fit_errors
 from deepmem.surrogate.features import FeatureMap
 from deepmem.surrogate.network import build_members, first_hidden
+from deepmem.surrogate.outside import above, away, log_distance, slack
 from deepmem.surrogate.preparation import Preparation, left_out_by
+from deepmem.surrogate.sample_test import SampleTest, two_sample_of
+from deepmem.surrogate.size_fit import Validation
 from deepmem.surrogate.training import _deviance
 
 
@@ -77,20 +79,23 @@ def test_each_row_has_one_member_that_never_sees_it_wherever_it_stands() -> None
     np.testing.assert_array_equal(left_out_by(preparation(rows.take(order)).draw[:, 0], 5), member[order])
 
 
+def _fitted(rows: Validation, number: int, scale: float, near: float = np.inf) -> ErrorFit:
+    return fit_errors(rows, number, Limits(near, 0.0015), scale)
+
+
 def _log_sigma(
-    fitted: tuple[np.ndarray, ...],
+    fitted: ErrorFit,
     t: np.ndarray,
     s: np.ndarray,
     g: np.ndarray,
     log_d: np.ndarray,
     near: float = np.inf,
 ) -> np.ndarray:
-    """What a model makes of the arrays that `_fit_one` gives."""
-    knots, bulk, power, sparse, spread, at_knots, gamma, factor, *_ = fitted
-    log_s = calibration._joined(np, knots, bulk, power, sparse, spread, t, s, g, log_d)
-    log_s = log_s + calibration._growth(np, log_d, near, sparse)
-    centre = np.interp(t, knots, at_knots)
-    return np.interp(t, knots, factor) + centre + gamma * (log_s - centre)
+    """What a model makes of what is fitted."""
+    size, coverage = fitted.size, fitted.coverage
+    log_s = size.log_sigma(np, t, s, g, log_d, near)
+    centre = np.interp(t, size.knots, coverage.centre)
+    return np.interp(t, size.knots, coverage.factor) + centre + coverage.gamma * (log_s - centre)
 
 
 def test_errors_cover_what_they_claim_where_their_size_is_known() -> None:
@@ -105,9 +110,9 @@ def test_errors_cover_what_they_claim_where_their_size_is_known() -> None:
         return t, s, g, log_d, t + size * rng.standard_t(12, n)
 
     t, s, g, log_d, truth = sample(6000)
-    fitted = calibration._fit_one(t, s, g, truth, np.zeros(6000), log_d, number=8, near=np.inf, scale=0.5)
-    assert fitted[2] == pytest.approx(1, abs=0.1)
-    assert fitted[3] == pytest.approx(1.4, abs=0.15)
+    fitted = _fitted(Validation(t, s, g, truth, np.zeros(6000), log_d), 8, 0.5)
+    assert fitted.size.power == pytest.approx(1, abs=0.1)
+    assert fitted.size.sparse == pytest.approx(1.4, abs=0.15)
     t, s, g, log_d, truth = sample(50_000)
     z = np.abs(truth - t) / np.exp(_log_sigma(fitted, t, s, g, log_d))
     assert np.mean(z < 1) == pytest.approx(0.69, abs=0.025)
@@ -135,7 +140,7 @@ def test_the_gradient_of_the_likelihood_is_that_of_finite_differences(
 
     monkeypatch.setattr(optimize, "minimize", check)
     truth = t + 0.01 * rng.normal(size=500)
-    calibration._fit_one(t, s, g, truth, noise, log_d, number=4, near=np.inf, scale=1.0)
+    _fitted(Validation(t, s, g, truth, noise, log_d), 4, 1.0)
     assert checked == [10] * 6  # all rows, and all but each fifth
 
 
@@ -146,7 +151,7 @@ def test_known_noise_of_validation_labels_is_not_taken_for_the_networks_error() 
     # half of the variance counts as the labels': right if they are off by 0.7 of their errors, else too large
     for real in (0.707, 1.0):
         truth = t + np.hypot(0.01, real * noise) * rng.normal(size=20_000)
-        fitted = calibration._fit_one(t, s, g, truth, noise, log_d, number=8, near=np.inf, scale=1.0)
+        fitted = _fitted(Validation(t, s, g, truth, noise, log_d), 8, 1.0)
         claimed = np.exp(_log_sigma(fitted, t, s, g, log_d))
         assert np.median(claimed) == pytest.approx(0.01 * np.sqrt(0.5 + real**2), rel=0.1)
 
@@ -163,8 +168,8 @@ def test_errors_grow_with_the_distance_where_it_did_not_matter_to_those_nearby()
         return t, s, g, t + np.exp(g + np.maximum(log_d - near, 0)) * rng.normal(size=n), log_d
 
     t, s, g, truth, log_d = sample(4000, 1)
-    fitted = calibration._fit_one(t, s, g, truth, np.zeros(4000), log_d, number=8, near=near, scale=0.5)
-    assert abs(fitted[3]) < 0.2
+    fitted = _fitted(Validation(t, s, g, truth, np.zeros(4000), log_d), 8, 0.5, near)
+    assert abs(fitted.size.sparse) < 0.2
 
     def covered(farther: float, near: float = near) -> float:
         t, s, g, truth, log_d = sample(40_000, farther)
@@ -183,7 +188,7 @@ def test_distances_count_features_as_they_matter_to_the_weight() -> None:
     kept = first_hidden(networks, rows).reshape(1, 200, -1)
 
     def distance(shift: tuple[float, float]) -> np.ndarray:
-        return np.exp(np.asarray(calibration._away(networks, kept, rows + jnp.asarray(shift))))
+        return np.exp(np.asarray(away(networks, kept, rows + jnp.asarray(shift))))
 
     np.testing.assert_allclose(distance((0.0, 10.0)), 0, atol=1e-2)
     assert np.median(distance((10.0, 0.0))) > 1
@@ -193,11 +198,11 @@ def test_distances_count_features_as_they_matter_to_the_weight() -> None:
         np.random.default_rng(9).normal(size=(60, 5)),
     )
     squared = ((x[None, :, None] - samples[:, None]) ** 2).sum(axis=-1).min(axis=2).mean(axis=0)
-    found = calibration.log_distance(*(jnp.asarray(a, jnp.float32) for a in (samples, x)))
+    found = log_distance(*(jnp.asarray(a, jnp.float32) for a in (samples, x)))
     np.testing.assert_allclose(found, np.log(squared) / 2, atol=1e-5)
     # the mean over samples of rows: one of two copies is no longer there
     apart = jnp.concatenate([kept[:, :100], kept[:, 100:] + 1], axis=0)
-    alone, both = (np.exp(calibration._away(networks, k, rows[:100])) for k in (kept, apart))
+    alone, both = (np.exp(away(networks, k, rows[:100])) for k in (kept, apart))
     assert np.median(alone) < 1e-2
     assert (both > 0.1).all()
 
@@ -218,23 +223,23 @@ def test_few_rows_do_not_span_the_range_of_many_features() -> None:
     for rows in (1_000, 2_400, 8_000):
         x = sample(rows)
         assert outside(x, np.zeros((2, 60))) > 60 / rows
-        assert outside(x, calibration._slack(x)) < 0.004
-        beyond = x.max(axis=0) + calibration._slack(x)[1]
+        assert outside(x, slack(x)) < 0.004
+        beyond = x.max(axis=0) + slack(x)[1]
         assert (beyond[:20] < 8).all()  # standard deviations
         assert (beyond[20:40] < 30).all()
         assert (beyond[40:59] < 1.5).all()
         assert beyond[59] == 1
     # enough rows speak for themselves
-    assert calibration._slack(sample(100_000)[:, :40]).max() < 1
+    assert slack(sample(100_000)[:, :40]).max() < 1
 
 
 def test_a_limit_is_continued_beyond_what_few_rows_show() -> None:
     rng = np.random.default_rng(9)
     logs = rng.normal(size=1_000_000)
-    found = [np.mean(logs > calibration._above(rng.normal(size=300), 0.0015)) for _ in range(100)]
+    found = [np.mean(logs > above(rng.normal(size=300), 0.0015)) for _ in range(100)]
     assert np.mean(found) == pytest.approx(0.0015, abs=0.001)
     many = rng.normal(size=10_000)
-    assert calibration._above(many, 0.0015) == np.quantile(many, 0.9985)
+    assert above(many, 0.0015) == np.quantile(many, 0.9985)
 
 
 def test_samples_that_differ_are_told_from_those_that_do_not() -> None:

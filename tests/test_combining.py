@@ -12,7 +12,7 @@ from conftest import COLUMNS, configuration, write_tree
 
 import deepmem
 from deepmem import UsageError
-from deepmem.data.root import read_provenance, read_weights, write_weights
+from deepmem.data.weights import read_provenance, read_weights, write_weights
 from deepmem.event import Status, Weight
 from deepmem.jobs import exact
 from deepmem.physics.weights.hypothesis import hypothesis

@@ -18,7 +18,7 @@ from conftest import COLUMNS, EVENTS, WEIGHTS, write_tree
 
 import deepmem
 from deepmem import UsageError
-from deepmem.data.root import read_provenance, read_weights, weight_names
+from deepmem.data.weights import read_provenance, read_weights, weight_names
 from deepmem.errors import Interrupted
 from deepmem.jobs import exact, farm
 from deepmem.jobs.tasks import Task, hypotheses

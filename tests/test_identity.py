@@ -21,16 +21,16 @@ from conftest import write_tree
 
 from deepmem.data.files import owned
 from deepmem.data.identity import EventHashes, difference, joined
-from deepmem.data.root import read_provenance, read_weights
+from deepmem.data.weights import read_provenance, read_weights
 from deepmem.errors import DeepMEMError, UsageError
 from deepmem.jobs import exact, farm
-from deepmem.physics import pdf
-from deepmem.physics.constants import Parameters
 from deepmem.physics.detector.custom import Custom, custom
 from deepmem.physics.detector.detector import ByEta
 from deepmem.physics.detector.entries import detector, response
 from deepmem.physics.detector.response import Response
 from deepmem.physics.processes import find_process
+from deepmem.physics.theory import lhapdf
+from deepmem.physics.theory.parameters import Parameters
 from deepmem.physics.weights.hypothesis import Hypothesis, hypothesis
 from deepmem.reporter import Reporter, Step
 from deepmem.surrogate.guide import Guide
@@ -221,7 +221,7 @@ def test_the_code_of_an_own_process_is_part_of_it() -> None:
 
 def other_grid(folder: Path, factor: float = 1.001) -> Path:
     """The default density in a file of the user's own, values multiplied."""
-    text = pdf.find("NNPDF23_lo_as_0130_qed").read_text()
+    text = lhapdf.find("NNPDF23_lo_as_0130_qed").read_text()
     head, *blocks = text.split("---\n")
     scaled = []
     for block in blocks:

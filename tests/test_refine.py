@@ -15,7 +15,7 @@ from conftest import COLUMNS, write_tree
 
 import deepmem
 from deepmem import Surrogate, UsageError
-from deepmem.data.root import read_provenance, read_weights
+from deepmem.data.weights import read_provenance, read_weights
 from deepmem.evaluation.report import report
 from deepmem.jobs import refinement
 from deepmem.jobs.audit import Audit

@@ -12,7 +12,8 @@ import pytest
 from deepmem import UsageError
 from deepmem.cli import main as cli
 from deepmem.evaluation import metrics
-from deepmem.evaluation.report import calibration, report, write_evidence
+from deepmem.evaluation.report import report, write_evidence
+from deepmem.evaluation.verdict import calibration
 from deepmem.event import Weight
 
 

@@ -16,7 +16,8 @@ from conftest import COLUMNS, EVENTS, RNTUPLE, write_tree
 
 from deepmem import UsageError, Weight, Weights
 from deepmem.data.files import whole_file
-from deepmem.data.root import Source, expand, read_provenance, read_weights, write_weights
+from deepmem.data.root import Source, expand
+from deepmem.data.weights import read_provenance, read_weights, write_weights
 
 
 def test_ttree_and_rntuple_are_read_alike() -> None:

@@ -16,7 +16,7 @@ from conftest import COLUMNS, EVENTS, WEIGHTS, configuration, write_configuratio
 
 import deepmem
 from deepmem import Surrogate, UsageError
-from deepmem.data.root import read_provenance, read_weights
+from deepmem.data.weights import read_provenance, read_weights
 from deepmem.event import Weight
 from deepmem.jobs.demo import example
 from deepmem.physics.detector.entries import response

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from deepmem.config import Config
-    from deepmem.data.root import Weights
+    from deepmem.data.weights import Weights
     from deepmem.errors import DeepMEMError, UsageError
     from deepmem.evaluation.report import report
     from deepmem.event import Status, Weight
@@ -30,7 +30,7 @@ _HOME = {
     "Surrogate": "surrogate.model",
     "UsageError": "errors",
     "Weight": "event",
-    "Weights": "data.root",
+    "Weights": "data.weights",
     "compare": "jobs.comparison",
     "compute": "jobs.exact",
     "discriminate": "jobs.discriminants",

@@ -118,3 +118,8 @@ class Weight:
             lacks = arrays[0] is None or (optional and any(array is None for array in arrays))
             joined[name] = None if lacks else np.concatenate(arrays)
         return Weight(**joined)
+
+
+def scan_name(process: str, parameter: str, value: float) -> str:
+    """What the weight at one value of a scanned parameter is called: `drell_yan_MZ_91p2`."""
+    return f"{process}_{parameter}_{value:g}".replace(".", "p").replace("-", "m")

@@ -17,9 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from deepmem.kinematics import FourVector, Scalar, dot, from_pt_eta_phi_mass
-from deepmem.physics.constants import GEV_2_TO_PB, Parameters
 from deepmem.physics.phasespace.bodies import from_rest_frame, kallen
 from deepmem.physics.precision import double_precision
+from deepmem.physics.theory.parameters import GEV_2_TO_PB, Parameters
 from deepmem.physics.weights import engine
 from deepmem.physics.weights.hypothesis import hypothesis
 from deepmem.physics.weights.leading_order import Disc, Events, columns_of, draw_events

@@ -13,13 +13,13 @@ import pytest
 
 from deepmem.errors import DeepMEMWarning
 from deepmem.physics.amplitude import LARGEST_BATCH, matrix_element, processes
-from deepmem.physics.constants import Parameters, electroweak, parameters
 from deepmem.physics.errors import InitialStateError, MomentaError, ParameterError, UnknownNameError
 from deepmem.physics.precision import PrecisionError
 from deepmem.physics.processes import all_processes, find_process, register
 from deepmem.physics.processes.four_leptons import amplitudes
 from deepmem.physics.processes.lepton_pairs import DIRECT
 from deepmem.physics.spinors import Products
+from deepmem.physics.theory.parameters import Parameters, electroweak, parameters
 
 REFERENCE_FILE = Path(__file__).parents[1] / "reference" / "matrix_elements.json"
 REFERENCE = json.loads(REFERENCE_FILE.read_text())["processes"]

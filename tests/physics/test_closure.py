@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from known_densities import integral
 
-from deepmem.physics.constants import GEV_2_TO_PB, Parameters
 from deepmem.physics.phasespace.free import DIMENSIONS, Region, sampler
 from deepmem.physics.precision import double_precision
 from deepmem.physics.processes import find_process
+from deepmem.physics.theory.parameters import GEV_2_TO_PB, Parameters
 from deepmem.physics.weights import engine
 from deepmem.physics.weights.hypothesis import hypothesis
 from deepmem.physics.weights.leading_order import Disc, cross_section, default_masses, draw_events

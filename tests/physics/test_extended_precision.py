@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from deepmem.physics.amplitude import matrix_element
-from deepmem.physics.constants import Parameters
+from deepmem.physics.theory.parameters import Parameters
 
 REAL, COMPLEX = np.longdouble, np.clongdouble
 SIGMA = np.array([[[1, 0], [0, 1]], [[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]]).astype(COMPLEX)

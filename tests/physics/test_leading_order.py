@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from deepmem.errors import DeepMEMError, UsageError
-from deepmem.physics.constants import GEV_2_TO_PB, Parameters, charged_lepton, electroweak
 from deepmem.physics.precision import double_precision
 from deepmem.physics.processes import find_process
 from deepmem.physics.processes.higgs_4l import gluon_vertex
+from deepmem.physics.theory.parameters import GEV_2_TO_PB, Parameters, charged_lepton, electroweak
 from deepmem.physics.weights import engine
 from deepmem.physics.weights.event_columns import lepton_columns_of
 from deepmem.physics.weights.hypothesis import hypothesis

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from test_blocks import crossings
 
-from deepmem.physics import pdf
 from deepmem.physics.amplitude import matrix_element
 from deepmem.physics.phasespace.solutions import top_pair
+from deepmem.physics.theory import lhapdf
 
 DATA = json.loads((Path(__file__).parents[1] / "reference" / "momemta.json").read_text())
 QUARKS = (1, 2, 3, 4, -1, -2, -3, -4)
@@ -132,7 +132,7 @@ def integrand(settings, points, solve=in_double_precision):
     order = ("electron", "bjet1", "muon", "bjet2")
     neutrino, antineutrino, jacobian = solve(*(tuple(true[name]) for name in order), missing, tuple(masses))
     with jax.enable_x64(True):
-        density = pdf.load(settings["pdf"]).at_scale(jnp.asarray(settings["pdf_scale"]))
+        density = lhapdf.load(settings["pdf"]).at_scale(jnp.asarray(settings["pdf_scale"]))
     l_plus, b, l_minus, b_bar = (true[name][:, None] for name in order)
     legs = np.stack(np.broadcast_arrays(l_plus, neutrino, b, l_minus, antineutrino, b_bar))
     rows = np.nonzero(jacobian)

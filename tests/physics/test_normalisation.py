@@ -11,11 +11,11 @@ import pytest
 import uproot
 
 from deepmem.errors import DeepMEMError, UsageError
-from deepmem.physics.constants import Parameters
 from deepmem.physics.detector.binned import Binned
 from deepmem.physics.detector.detector import ByEta
 from deepmem.physics.precision import double_precision
 from deepmem.physics.processes import find_process
+from deepmem.physics.theory.parameters import Parameters
 from deepmem.physics.weights import engine
 from deepmem.physics.weights.adaptation import Grid, Pilot
 from deepmem.physics.weights.hypothesis import hypothesis

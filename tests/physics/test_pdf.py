@@ -16,16 +16,18 @@ import numpy as np
 import pytest
 from scipy.interpolate import CubicHermiteSpline
 
-from deepmem.physics import pdf
+from deepmem.errors import UsageError
 from deepmem.physics.precision import PrecisionError
+from deepmem.physics.theory import densities, lhapdf
+from deepmem.physics.theory.densities import PartonDensity
 
 NAME = "NNPDF23_lo_as_0130_qed"
 REFERENCE = Path(__file__).parents[1] / "reference" / "momemta.json"
 
 
 @pytest.fixture(scope="module")
-def density() -> pdf.PartonDensity:
-    return pdf.load(NAME)
+def density() -> PartonDensity:
+    return lhapdf.load(NAME)
 
 
 @pytest.fixture(autouse=True)
@@ -81,14 +83,14 @@ def test_momemta_values(density):
 
 @pytest.mark.parametrize("name", [NAME, "NNPDF31_lo_as_0118"])
 def test_independent_interpolation(name, density):
-    density = density if name == NAME else pdf.load(name)
+    density = density if name == NAME else lhapdf.load(name)
     rng = np.random.default_rng(1)
     x = np.r_[np.exp(rng.uniform(np.log(2e-9), 0, 12)), 1e-9, 0.1, 0.999999]
     q = np.r_[np.exp(rng.uniform(np.log(2.0), np.log(9e3), 12)), 4.92, 1e5, 1.65]
     got = np.asarray(density.xf(x, q))
     scale_by_scale = np.asarray(jax.jit(jax.vmap(lambda xi, qi: density.at_scale(qi).xf(xi)))(x, q))
     for parton in (-3, 2, 21):
-        expected = [independent_xf(pdf.find(name), parton, *point) for point in zip(x, q, strict=True)]
+        expected = [independent_xf(lhapdf.find(name), parton, *point) for point in zip(x, q, strict=True)]
         column = density.partons.index(parton)
         np.testing.assert_allclose(got[:, column], expected, rtol=1e-10, atol=1e-12)
         np.testing.assert_allclose(scale_by_scale[:, column], expected, rtol=1e-10, atol=1e-12)
@@ -109,13 +111,13 @@ def test_outside(density):
 @pytest.mark.parametrize("name", [NAME, "NNPDF31_lo_as_0118"])
 def test_index_table(name):
     """The right interval on, just below and just above each knot, and everywhere between."""
-    grid = pdf.load(name)
+    grid = lhapdf.load(name)
     knots = np.exp(grid.log_x)
     x = np.concatenate(
         [*(knots * (1 + shift) for shift in (0, 1e-15, -1e-15, 1e-6, -1e-6)), np.geomspace(1e-9, 1, 10_000)]
     )
     log_x = jnp.log(jnp.asarray(x))
-    _, distance, index = pdf._locate_x(grid, x)
+    _, distance, index = densities._locate_x(grid, x)
     expected = np.clip(np.searchsorted(grid.log_x, log_x, side="right") - 1, 0, len(knots) - 2)
     np.testing.assert_array_equal(index, expected)
     np.testing.assert_allclose(grid.log_x[index] + distance, np.clip(log_x, grid.log_x[0], grid.log_x[-1]))
@@ -158,7 +160,7 @@ def test_batched_and_not_recompiled(density):
 def test_partons(density):
     both = density.select(0, -4)
     assert both.partons == (21, -4)
-    with pytest.raises(pdf.UsageError, match=r"no parton 23 .*it has -6"):
+    with pytest.raises(UsageError, match=r"no parton 23 .*it has -6"):
         density.select(2, 23)
 
 
@@ -169,27 +171,27 @@ def test_single_precision_is_refused(density):
 
 def test_not_found(tmp_path, monkeypatch):
     monkeypatch.setenv("LHAPDF_DATA_PATH", str(tmp_path))
-    with pytest.raises(pdf.PdfNotFoundError) as raised:
-        pdf.load("NNPDF23_lo_as_0131_qed")
+    with pytest.raises(lhapdf.PdfNotFoundError) as raised:
+        lhapdf.load("NNPDF23_lo_as_0131_qed")
     message = str(raised.value)
     assert str(tmp_path) in message
     assert "deepmem[generate]" in message
     assert "--pdf PATH" in message
     assert "did you mean 'NNPDF23_lo_as_0130_qed'" in message
-    with pytest.raises(pdf.PdfNotFoundError, match="no density grid at"):
-        pdf.load(tmp_path / "nothing.dat")
+    with pytest.raises(lhapdf.PdfNotFoundError, match="no density grid at"):
+        lhapdf.load(tmp_path / "nothing.dat")
 
 
 def test_folders_and_info(tmp_path, monkeypatch, density):
     folder = tmp_path / "MySet"
     folder.mkdir()
-    (folder / "MySet_0000.dat").write_bytes(pdf.find(NAME).read_bytes())
+    (folder / "MySet_0000.dat").write_bytes(lhapdf.find(NAME).read_bytes())
     monkeypatch.setenv("LHAPDF_DATA_PATH", str(tmp_path))
-    np.testing.assert_array_equal(pdf.load("MySet").corners, density.corners)
-    np.testing.assert_array_equal(pdf.load(folder).corners, density.corners)
-    np.testing.assert_array_equal(pdf.load(folder / "MySet_0000.dat").corners, density.corners)
+    np.testing.assert_array_equal(lhapdf.load("MySet").corners, density.corners)
+    np.testing.assert_array_equal(lhapdf.load(folder).corners, density.corners)
+    np.testing.assert_array_equal(lhapdf.load(folder / "MySet_0000.dat").corners, density.corners)
     (folder / "MySet.info").write_text("SetDesc: a test\nForcePositive: 1\nInterpolator: logcubic\n")
-    positive = pdf.load("MySet")
+    positive = lhapdf.load("MySet")
     assert positive.floor == 0
     dips = dataclasses.replace(density, corners=density.corners - 1)
     assert np.asarray(dips.xf(0.9, 2.0)).min() < 0
@@ -197,8 +199,8 @@ def test_folders_and_info(tmp_path, monkeypatch, density):
     assert np.asarray(dips.xf(0.9, 2.0)).min() == 0
     assert np.asarray(dips.at_scale(2.0).xf(0.9)).min() == 0
     (folder / "MySet.info").write_text("Interpolator: linear\n")
-    with pytest.raises(pdf.PdfFormatError, match="'linear'"):
-        pdf.load("MySet")
+    with pytest.raises(lhapdf.PdfFormatError, match="'linear'"):
+        lhapdf.load("MySet")
 
 
 @pytest.mark.parametrize(
@@ -214,16 +216,16 @@ def test_folders_and_info(tmp_path, monkeypatch, density):
 )
 def test_broken_files(tmp_path, change, message):
     path = tmp_path / "broken_0000.dat"
-    path.write_text(change(pdf.find(NAME).read_text()))
-    with pytest.raises(pdf.PdfFormatError, match=message):
-        pdf.load(path)
+    path.write_text(change(lhapdf.find(NAME).read_text()))
+    with pytest.raises(lhapdf.PdfFormatError, match=message):
+        lhapdf.load(path)
 
 
 def test_binary_file(tmp_path):
     path = tmp_path / "events.root"
     path.write_bytes(b"root\xff\xfe\x00")
-    with pytest.raises(pdf.PdfFormatError, match="isn't a text file"):
-        pdf.load(path)
+    with pytest.raises(lhapdf.PdfFormatError, match="isn't a text file"):
+        lhapdf.load(path)
 
 
 def test_the_scale_outside_the_grid_is_said(density):
@@ -236,14 +238,14 @@ def test_the_scale_outside_the_grid_is_said(density):
 
 def test_negative_densities_are_found(density):
     assert not density.negative_at(91.2)
-    other = pdf.load("NNPDF31_lo_as_0118")
+    other = lhapdf.load("NNPDF31_lo_as_0118")
     assert other.negative_at(91.2)
     assert not dataclasses.replace(other, floor=np.asarray(0.0)).negative_at(91.2)
 
 
 def _changed(folder: Path, change) -> Path:
     path = folder / "MySet_0000.dat"
-    path.write_text(change(pdf.find(NAME).read_text()))
+    path.write_text(change(lhapdf.find(NAME).read_text()))
     return path
 
 
@@ -254,8 +256,8 @@ def test_a_grid_that_is_not_finite_is_refused(tmp_path, word):
         *lines, last = first.rstrip().splitlines()
         return "---".join([header, "\n".join([*lines, " ".join([word, *last.split()[1:]])]) + "\n", *rest])
 
-    with pytest.raises(pdf.PdfFormatError, match=r"1 of .* values of a subgrid are not finite"):
-        pdf.load(_changed(tmp_path, change))
+    with pytest.raises(lhapdf.PdfFormatError, match=r"1 of .* values of a subgrid are not finite"):
+        lhapdf.load(_changed(tmp_path, change))
 
 
 def test_numbers_as_fortran_writes_them(tmp_path, density):
@@ -263,36 +265,36 @@ def test_numbers_as_fortran_writes_them(tmp_path, density):
         header, *rest = text.split("---")
         return "---".join([header, *(part.replace("e", "D") for part in rest)])
 
-    found = pdf.load(_changed(tmp_path, change))
+    found = lhapdf.load(_changed(tmp_path, change))
     np.testing.assert_array_equal(found.corners, density.corners)
-    with pytest.raises(pdf.PdfFormatError, match=r"'0.0e[+]000.0e[+]00' in a subgrid is no number"):
-        pdf.load(_changed(tmp_path, lambda t: t[: t.rindex("\n", 0, -40)] + " 0.0e+000.0e+00\n---\n"))
+    with pytest.raises(lhapdf.PdfFormatError, match=r"'0.0e[+]000.0e[+]00' in a subgrid is no number"):
+        lhapdf.load(_changed(tmp_path, lambda t: t[: t.rindex("\n", 0, -40)] + " 0.0e+000.0e+00\n---\n"))
 
 
 def test_a_grid_that_is_replaced_is_read_again(tmp_path, density, monkeypatch):
     path = _changed(tmp_path, lambda text: text)
-    first = pdf.current(path)
-    assert pdf.current(path) is first
+    first = lhapdf.current(path)
+    assert lhapdf.current(path) is first
     assert first.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-    path.write_bytes(pdf.find("NNPDF23_lo_as_0119_qed").read_bytes())
+    path.write_bytes(lhapdf.find("NNPDF23_lo_as_0119_qed").read_bytes())
     os.utime(path, ns=(1, 1))
-    second = pdf.current(path)
+    second = lhapdf.current(path)
     assert second.sha256 != first.sha256
     assert not np.array_equal(second.corners, first.corners)
     info = tmp_path / "MySet.info"
     info.write_text("ForcePositive: 1\n")
-    third = pdf.current(path)
+    third = lhapdf.current(path)
     assert third.floor == 0
     assert third.sha256 == hashlib.sha256(path.read_bytes() + info.read_bytes()).hexdigest()
     (tmp_path / "there").mkdir()
     monkeypatch.chdir(tmp_path)
-    before = pdf.current("MySet_0000.dat")
-    shutil.copy2(pdf.find(NAME), tmp_path / "there" / "MySet_0000.dat")
+    before = lhapdf.current("MySet_0000.dat")
+    shutil.copy2(lhapdf.find(NAME), tmp_path / "there" / "MySet_0000.dat")
     monkeypatch.chdir(tmp_path / "there")
-    assert not np.array_equal(pdf.current("MySet_0000.dat").corners, before.corners)
+    assert not np.array_equal(lhapdf.current("MySet_0000.dat").corners, before.corners)
 
 
-@pytest.mark.parametrize("path", sorted(pdf.find(NAME).parent.iterdir()), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted(lhapdf.find(NAME).parent.iterdir()), ids=lambda path: path.name)
 def test_every_file_of_pythia_is_read_or_refused_in_a_sentence(path):
-    with contextlib.suppress(pdf.PdfFormatError):
-        assert np.isfinite(pdf.load(path).corners).all()
+    with contextlib.suppress(lhapdf.PdfFormatError):
+        assert np.isfinite(lhapdf.load(path).corners).all()

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from deepmem.errors import UsageError
-from deepmem.physics.constants import Parameters
 from deepmem.physics.phasespace.free import DIMENSIONS, Region, sampler
 from deepmem.physics.processes import all_processes, find_process
 from deepmem.physics.processes.base import Process
+from deepmem.physics.theory.parameters import Parameters
 
 NAMES = ("drell_yan", "zz_4l", "zz_4mu", "higgs_4e")
 

@@ -13,12 +13,13 @@ import pytest
 from deepmem.errors import DeepMEMWarning
 from deepmem.event import Status
 from deepmem.inputs import Reason, count_reasons
-from deepmem.physics import pdf, processes
+from deepmem.physics import processes
 from deepmem.physics.amplitude import matrix_element
 from deepmem.physics.errors import ParameterError
 from deepmem.physics.phasespace import trials
 from deepmem.physics.precision import double_precision
 from deepmem.physics.processes import all_processes, find_process, known_columns
+from deepmem.physics.theory import lhapdf
 from deepmem.physics.weights import engine, visible
 from deepmem.physics.weights.hypothesis import Hypothesis, hypothesis
 from deepmem.physics.weights.leading_order import draw_events
@@ -204,7 +205,7 @@ def test_a_part_that_comes_from_negative_densities_is_the_part(tmp_path):
     alphas = {}
     for label, turned in (("as it is", ()), ("u", (2,)), ("both", (2, -2, 1, -1, 3, -3, 4, -4))):
         path = tmp_path / f"{label}_0000.dat"
-        path.write_text(with_sign(pdf.find(NAME).read_text(), turned))
+        path.write_text(with_sign(lhapdf.find(NAME).read_text(), turned))
         alphas[label] = hypothesis("drell_yan", pdf=str(path), r_lepton=0)
     plain, u, both = (engine.compute(alpha, heavy(300.0))["drell_yan"] for alpha in alphas.values())
     assert plain.status[0] == Status.GOOD
@@ -250,10 +251,10 @@ def test_a_scale_outside_the_grid_is_said(pairs):
 
 def test_a_grid_that_is_replaced_gives_other_weights(tmp_path, pairs):
     path = tmp_path / "set_0000.dat"
-    path.write_bytes(pdf.find(NAME).read_bytes())
+    path.write_bytes(lhapdf.find(NAME).read_bytes())
     alpha = hypothesis("drell_yan", pdf=str(path), r_lepton=0)
     before = engine.compute(alpha, pairs)["drell_yan"].value
-    path.write_bytes(pdf.find("NNPDF23_lo_as_0119_qed").read_bytes() + b"\n")
+    path.write_bytes(lhapdf.find("NNPDF23_lo_as_0119_qed").read_bytes() + b"\n")
     after = engine.compute(alpha, pairs)["drell_yan"].value
     other = hypothesis("drell_yan", pdf="NNPDF23_lo_as_0119_qed", r_lepton=0)
     assert (before != after).all()

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from deepmem.kinematics import add, dot
-from deepmem.physics.constants import Parameters
 from deepmem.physics.spinors import (
     SPINS,
     Bispinor,
@@ -28,6 +27,7 @@ from deepmem.physics.spinors import (
     square_modulus,
     weyl,
 )
+from deepmem.physics.theory.parameters import Parameters
 
 REFERENCE_FILE = Path(__file__).parents[1] / "reference" / "matrix_elements.json"
 REFERENCE = json.loads(REFERENCE_FILE.read_text())["processes"]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from deepmem.physics.amplitude import matrix_element
-from deepmem.physics.constants import Parameters
+from deepmem.physics.theory.parameters import Parameters
 
 REFERENCE_FILE = Path(__file__).parents[1] / "reference" / "matrix_elements.json"
 REFERENCE = json.loads(REFERENCE_FILE.read_text())["processes"]

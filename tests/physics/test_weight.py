@@ -13,12 +13,12 @@ import uproot
 
 from deepmem.errors import UsageError
 from deepmem.event import Status
-from deepmem.physics.constants import Parameters
 from deepmem.physics.integrals.integrand import compilations
 from deepmem.physics.integrals.integrand import values as integrand_values
 from deepmem.physics.integrals.quadrature import product_rule
 from deepmem.physics.precision import PrecisionError, double_precision
 from deepmem.physics.processes import find_process
+from deepmem.physics.theory.parameters import Parameters
 from deepmem.physics.weights import engine, rough, visible
 from deepmem.physics.weights.gradient import weight_function
 from deepmem.physics.weights.hypothesis import hypothesis
@@ -138,7 +138,7 @@ def test_drell_yan_weights_are_those_of_a_quadrature_with_honest_errors():
 def test_four_leptons_follow_from_matrix_elements_and_densities():
     """Without responses W = Π E²sinθ/(2E(2π)³) (2π)⁴ (2/s) Σ f f |M|²/(2 x₁x₂ s), put together by hand."""
     from deepmem.physics.amplitude import matrix_element
-    from deepmem.physics.pdf import load
+    from deepmem.physics.theory.lhapdf import load
 
     # total p_T is zero, so the frame is the laboratory's
     p1, p2 = (np.array([30.0, 11.0, 5.0]), np.array([-22.0, 4.0, -31.0]))
@@ -240,7 +240,7 @@ def test_charge_conjugation_holds_for_the_higgs_boson_alone(pairs, quartets):
 
 def test_boost_along_the_beam_is_the_densities_business_alone(quartets):
     """W Π 1/(E sinθ) depends on a common rapidity by x₁f(x₁) x₂f(x₂) alone, so for gg by one ratio of them."""
-    from deepmem.physics.pdf import load
+    from deepmem.physics.theory.lhapdf import load
 
     alpha = hypothesis("higgs_4l", r_lepton=0, MH="event")
     moved = changed(quartets, "_Eta", lambda v: v + 0.7)

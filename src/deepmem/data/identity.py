@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from deepmem.data.files import sha256
-from deepmem.data.root import Source, TreeFile, expand, read_provenance
+from deepmem.data.root import Source, TreeFile, expand
+from deepmem.data.weights import read_provenance
 from deepmem.errors import DeepMEMError, UsageError
 
 _RATIO = 0x9E3779B97F4A7C15  # odd, so that no power of it vanishes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from deepmem.data.root import scan_name
+from deepmem.event import scan_name
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:

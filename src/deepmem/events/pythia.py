@@ -48,13 +48,13 @@ from deepmem.errors import DeepMEMError, UsageError
 from deepmem.events.measurement import CHUNK, detector_for, file_columns, measure, missing_momentum
 from deepmem.events.recipes import PARAMETERS, Recipe, recipe_of, usual_selection
 from deepmem.events.record import before_decays_radiate, dress, jet_finder, momentum, tagged
-from deepmem.physics.constants import Parameters, electroweak
-from deepmem.physics.constants import parameters as checked_parameters
 from deepmem.physics.detector.detector import Detector
 from deepmem.physics.errors import unknown_name
 from deepmem.physics.precision import double_precision
 from deepmem.physics.processes import find_process
 from deepmem.physics.processes.base import Process
+from deepmem.physics.theory.parameters import Parameters, electroweak
+from deepmem.physics.theory.parameters import parameters as checked_parameters
 from deepmem.physics.weights.sampling import reach
 from deepmem.selection import CHARGED_LEPTONS, JETS, Selection, of_kind
 

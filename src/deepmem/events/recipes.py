@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from deepmem.errors import UsageError, nearest
-from deepmem.physics.constants import Parameters
 from deepmem.physics.processes.base import Process
+from deepmem.physics.theory.parameters import Parameters
 from deepmem.physics.weights.sampling import default_masses
 from deepmem.selection import Selection
 

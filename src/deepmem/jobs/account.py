@@ -150,7 +150,7 @@ def _what_the_audit_found(refinement: Refinement) -> str:
 
 
 def _verdict(refinement: Refinement) -> list[dict[str, str]]:
-    """On what stays learned, its bias and its errors: made as `evaluation.report.verdict` makes it."""
+    """On what stays learned, its bias and its errors: made as `evaluation.verdict.verdict` makes it."""
     figures = refinement.audit.figures
     judgements = {
         "exact and learned": _mixture(refinement),

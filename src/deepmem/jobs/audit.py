@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from deepmem.evaluation import metrics
-from deepmem.evaluation.report import calibration
+from deepmem.evaluation.verdict import calibration
 from deepmem.event import Weight
 
 # When errors do not hold: relative bias, its significance, and coverage of 95 % intervals.

@@ -10,7 +10,7 @@ import numpy as np
 
 from deepmem.data.identity import Events, refuse_other_events
 from deepmem.data.provenance import differences
-from deepmem.data.root import branch_names, read_weights, weight_names
+from deepmem.data.weights import branch_names, read_weights, weight_names
 from deepmem.errors import UsageError, nearest
 from deepmem.event import Status, Weight, by_status, count_statuses
 from deepmem.jobs.provenance import hypotheses_of

@@ -15,8 +15,8 @@ from deepmem.jobs.prediction import predict
 from deepmem.jobs.tallies import Written
 from deepmem.jobs.testing import test
 from deepmem.jobs.training import train
-from deepmem.physics.pdf import PdfNotFoundError
 from deepmem.physics.processes import find_process
+from deepmem.physics.theory.lhapdf import PdfNotFoundError
 from deepmem.reporter import Reporter
 
 

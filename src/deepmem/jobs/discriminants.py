@@ -14,7 +14,8 @@ import numpy as np
 
 from deepmem.config import Config
 from deepmem.data.files import make_folder, write_json
-from deepmem.data.root import Source, Weights
+from deepmem.data.root import Source
+from deepmem.data.weights import Weights
 from deepmem.errors import UsageError
 from deepmem.evaluation import plots
 from deepmem.event import Status, Weight, worst

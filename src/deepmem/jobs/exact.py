@@ -17,8 +17,9 @@ from deepmem.columns import Ranges, check_column_names
 from deepmem.config import Config
 from deepmem.data.files import check_writable, owned
 from deepmem.data.identity import EventHashes
-from deepmem.data.root import Source, Weights, write_weights
+from deepmem.data.root import Source
 from deepmem.data.table import as_table
+from deepmem.data.weights import Weights, write_weights
 from deepmem.errors import DeepMEMError, Interrupted, UsageError
 from deepmem.jobs.parts import Parts
 from deepmem.jobs.tallies import Tally, Written

@@ -9,11 +9,10 @@ from typing import Any
 
 from deepmem.data.identity import joined
 from deepmem.data.provenance import differences
-from deepmem.data.root import (
+from deepmem.data.root import Source, expand
+from deepmem.data.weights import (
     TREE,
-    Source,
     branch_names,
-    expand,
     read_provenance,
     read_weights,
     weight_names,

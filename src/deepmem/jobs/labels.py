@@ -10,7 +10,8 @@ from deepmem.config import Config
 from deepmem.data.identity import refuse_other_labels
 from deepmem.data.loaders import Paired
 from deepmem.data.provenance import described, differences
-from deepmem.data.root import Source, refuse_other_than_weight
+from deepmem.data.root import Source
+from deepmem.data.weights import refuse_other_than_weight
 from deepmem.errors import UsageError
 from deepmem.jobs.provenance import provenance
 from deepmem.reporter import Reporter

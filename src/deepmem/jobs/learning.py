@@ -14,7 +14,8 @@ import numpy as np
 from deepmem.config import Config
 from deepmem.data.files import check_writable, owned, refuse_input_as_output, sha256
 from deepmem.data.loaders import Loader
-from deepmem.data.root import Source, read_weights, write_weights
+from deepmem.data.root import Source
+from deepmem.data.weights import read_weights, write_weights
 from deepmem.errors import UsageError
 from deepmem.evaluation import metrics
 from deepmem.evaluation.report import report

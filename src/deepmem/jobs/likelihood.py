@@ -15,11 +15,11 @@ import numpy as np
 from deepmem.config import Config
 from deepmem.data.files import make_folder, write_json
 from deepmem.data.provenance import scanned
-from deepmem.data.root import read_provenance, scan_name
+from deepmem.data.weights import read_provenance
 from deepmem.errors import UsageError, nearest
 from deepmem.evaluation import plots
 from deepmem.evaluation.sums import log_weight
-from deepmem.event import Status, Weight
+from deepmem.event import Status, Weight, scan_name
 from deepmem.jobs.combining import (
     as_sentences,
     count,
@@ -31,8 +31,8 @@ from deepmem.jobs.combining import (
 )
 from deepmem.jobs.intervals import Interval, pseudo_experiments
 from deepmem.jobs.visible import cross_section_arguments, select
-from deepmem.physics.constants import Parameters, parameters
 from deepmem.physics.processes import find_process
+from deepmem.physics.theory.parameters import Parameters, parameters
 from deepmem.physics.weights.leading_order import BATCH, cross_section
 from deepmem.physics.weights.sampling import default_masses
 

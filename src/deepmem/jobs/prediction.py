@@ -14,15 +14,16 @@ from deepmem.config import Config
 from deepmem.data.files import check_writable
 from deepmem.data.identity import EventHashes
 from deepmem.data.loaders import ahead
-from deepmem.data.root import Source, write_weights
+from deepmem.data.root import Source
+from deepmem.data.weights import write_weights
 from deepmem.errors import UsageError
 from deepmem.jobs.devices import on_device
 from deepmem.jobs.models import model_of
 from deepmem.jobs.tallies import Tally, Written
 from deepmem.jobs.tasks import gev_factors
 from deepmem.reporter import Reporter
-from deepmem.surrogate.calibration import Comparison
 from deepmem.surrogate.model import Surrogate
+from deepmem.surrogate.sample_test import Comparison
 
 
 def predict(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from deepmem.data.provenance import described
-from deepmem.data.root import read_provenance
+from deepmem.data.weights import read_provenance
 from deepmem.errors import DeepMEMError
 
 

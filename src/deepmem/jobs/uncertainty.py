@@ -12,11 +12,12 @@ from deepmem.config import Config
 from deepmem.data.loaders import Loader, Rows
 from deepmem.event import Status
 from deepmem.reporter import Reporter
-from deepmem.surrogate import calibration
-from deepmem.surrogate.calibration import Calibration, TwoSample
+from deepmem.surrogate import calibration_fit
+from deepmem.surrogate.calibration import Calibration
 from deepmem.surrogate.model import Surrogate
 from deepmem.surrogate.network import Network
 from deepmem.surrogate.preparation import Preparation, Prepared
+from deepmem.surrogate.sample_test import TwoSample, two_sample_of
 
 
 @dataclass(frozen=True)
@@ -32,17 +33,17 @@ def uncertainty_of(
     networks: Network, rows: Loader, preparation: Preparation, used: int, config: Config, reporter: Reporter
 ) -> Uncertainty:
     """Errors and limits of a trained ensemble; `used`, how many rows it has learned from."""
-    if rows.size("validation") < calibration.LEAST_ROWS:
+    if rows.size("validation") < calibration_fit.LEAST_ROWS:
         reporter.warning(
             f"a validation part of {rows.size('validation')} rows says nothing about errors, which will be "
-            f"NaN: give 'split' a second number, for {calibration.LEAST_ROWS} rows or more"
+            f"NaN: give 'split' a second number, for {calibration_fit.LEAST_ROWS} rows or more"
         )
         return Uncertainty()
-    part = min(1.0, calibration.LEARNED_FROM / used)
+    part = min(1.0, calibration_fit.LEARNED_FROM / used)
     training = _gathered(preparation, rows.scan("train"), part)
     validation = _gathered(preparation, rows.scan("validation"), 1.0)
     assert preparation.scaler is not None
-    fit = calibration.fit(
+    fit = calibration_fit.fit(
         networks,
         config.ensemble,
         training,
@@ -54,14 +55,14 @@ def uncertainty_of(
     if fit is None:
         reporter.warning("too few validation rows have a valid weight: errors will be NaN")
         return Uncertainty()
-    for name, hidden in zip(config.weights, fit[1].hidden, strict=True):
+    for name, hidden in zip(config.weights, fit.calibration.hidden, strict=True):
         if hidden:
             reporter.warning(
                 f"{name}: the labels' own errors are more than twice the network's and hide them, so the "
                 "errors of learned weights are estimates, not calibrated: compute the validation part more "
                 "precisely"
             )
-    return Uncertainty(*fit, calibration.two_sample_of(training.features, 0.0))
+    return Uncertainty(fit.spread, fit.calibration, two_sample_of(training.features, 0.0))
 
 
 def with_rate(model: Surrogate, rows: Loader) -> Surrogate:

@@ -12,7 +12,8 @@ import numpy as np
 
 from deepmem.data.files import sha256
 from deepmem.data.provenance import described
-from deepmem.data.root import Source, read_provenance
+from deepmem.data.root import Source
+from deepmem.data.weights import read_provenance
 from deepmem.errors import DeepMEMError, UsageError
 from deepmem.jobs.tasks import gev_factors
 from deepmem.physics.weights.hypothesis import Hypothesis, hypothesis

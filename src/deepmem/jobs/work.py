@@ -13,7 +13,8 @@ import numpy as np
 from deepmem.columns import Ranges, check_column_names
 from deepmem.config import Config
 from deepmem.data.loaders import ahead
-from deepmem.data.root import Source, write_weights
+from deepmem.data.root import Source
+from deepmem.data.weights import write_weights
 from deepmem.errors import UsageError
 from deepmem.event import Weight
 from deepmem.jobs.learned import LearnedWeight

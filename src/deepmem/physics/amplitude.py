@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from deepmem.errors import DeepMEMWarning
-from deepmem.physics.constants import Parameters
-from deepmem.physics.constants import parameters as checked_parameters
 from deepmem.physics.errors import MomentaError, unknown_name
 from deepmem.physics.processes import all_processes, find_process
 from deepmem.physics.processes.base import Process
+from deepmem.physics.theory.parameters import Parameters
+from deepmem.physics.theory.parameters import parameters as checked_parameters
 
 # A batch's intermediate results stay in the CPU's cache; sizes are powers of two, so compilations are few.
 LARGEST_BATCH, SMALLEST_BATCH = 16384, 16

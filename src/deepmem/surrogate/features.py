@@ -19,7 +19,7 @@ network gets single precision.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -43,6 +43,39 @@ class _Object:
         return values[:, self.at[quantity]]
 
 
+@dataclass(frozen=True)
+class _Missing:
+    """Missing transverse momentum, values `[events]`."""
+
+    name: str
+    pt: Any
+    phi: Any
+
+
+@dataclass(frozen=True)
+class _Momenta:
+    """Of the objects of events: of each object values `[events]`, in GeV and radians."""
+
+    pt: list
+    eta: list
+    phi: list
+    mass: list
+    missing: list[_Missing]
+
+
+@dataclass(frozen=True)
+class _Totals:
+    """What momenta imply: of each object, of pairs (by their places), and of all."""
+
+    energy: list
+    px: list
+    py: list
+    pz: list
+    pair_mass2: dict[tuple[int, int], Any]
+    mass2: Any
+    rapidity: Any
+
+
 class FeatureMap:
     """Turns columns `[events, columns]` into features `[events, features]`, float64.
 
@@ -61,7 +94,7 @@ class FeatureMap:
         self._missing: list[_Object] = []
         if kind == "physics":
             self._find_objects()
-        grouped = {i for found in self._momenta + self._missing for i in found.at.values()}
+        grouped = {i for each in self._momenta + self._missing for i in each.at.values()}
         self._rest = [i for i in range(len(self.columns)) if i not in grouped]
         self.names = self._trace_names()
 
@@ -84,11 +117,11 @@ class FeatureMap:
         return tuple(names)
 
     def _find_objects(self) -> None:
-        found: dict[str, dict[Quantity, int]] = {}
+        places: dict[str, dict[Quantity, int]] = {}
         for i, column in enumerate(self._described):
             if column.quantity is not Quantity.OTHER:
-                found.setdefault(column.object, {}).setdefault(column.quantity, i)
-        for name, at in found.items():
+                places.setdefault(column.object, {}).setdefault(column.quantity, i)
+        for name, at in places.items():
             if {Quantity.PT, Quantity.ETA, Quantity.PHI} <= at.keys():
                 self._momenta.append(_Object(name, at))
             elif {Quantity.PT, Quantity.PHI} <= at.keys():
@@ -111,94 +144,38 @@ class FeatureMap:
         return features
 
     def _physics(self, values: Any) -> Features:
+        events = self._momenta_of(values)
+        features: Features = {}
+        features |= _order_by_charge(events, self._identity(values))
+        events, sign = _turned(events)
+        if sign is not None:
+            features["sign of first delta phi"] = sign
+        totals = _totals(events)
+        events, totals, sign = _facing_forward(events, totals)
+        features["sign of total rapidity"] = sign
+        features |= _of_each_object(self._momenta, events)
+        if len(self._momenta) > 1:
+            features |= _of_all_objects(totals)
+        if len(self._momenta) == 2:
+            features["cos theta star"] = _cos_theta_star(totals)
+        if len(self._momenta) > 2:
+            features |= _of_pairs([o.name for o in self._momenta], totals)
+        return features | _with_missing([o.name for o in self._momenta], events, totals)
+
+    def _momenta_of(self, values: Any) -> _Momenta:
         objects = self._momenta
         pt = [o.get(values, Quantity.PT) for o in objects]
         eta = [o.get(values, Quantity.ETA) for o in objects]
-        phi = [o.get(values, Quantity.PHI) for o in objects]
-        mass = [_mass(o, values, p, e) for o, p, e in zip(objects, pt, eta, strict=True)]
-        features: Features = {}
-
-        features |= _order_by_charge(pt, eta, phi, mass, self._identity(values))
-
-        # Angles relative to the first object, and the turn that makes the second one's positive.
-        first = phi[0]
-        phi = [wrap_angle(angle - first) for angle in phi]
-        missing = [
-            (o.name, o.get(values, Quantity.PT), wrap_angle(o.get(values, Quantity.PHI) - first))
-            for o in self._missing
-        ]
-        turning = phi[1] if len(phi) > 1 else (missing[0][2] if missing else None)
-        if turning is not None:
-            turn = jnp.where(turning < 0, -1.0, 1.0)
-            phi = [angle * turn for angle in phi]
-            missing = [(name, p, angle * turn) for name, p, angle in missing]
-            features["sign of first delta phi"] = turn
-
-        energy = [jnp.hypot(p * jnp.cosh(e), m) for p, e, m in zip(pt, eta, mass, strict=True)]
-        pz = [p * jnp.sinh(e) for p, e in zip(pt, eta, strict=True)]
-        px = [p * jnp.cos(a) for p, a in zip(pt, phi, strict=True)]
-        py = [p * jnp.sin(a) for p, a in zip(pt, phi, strict=True)]
-
-        # Pair masses from the angles, m² = m₁² + m₂² + 2 (E₁E₂ − p₁·p₂): no difference of large numbers.
-        pair_mass2 = {}
-        for i in range(len(objects)):
-            for j in range(i):
-                gap = 2 * pt[i] * pt[j] * (jnp.cosh(eta[i] - eta[j]) - jnp.cos(phi[i] - phi[j]))
-                massive = 2 * (energy[i] * energy[j] - _p(pt[i], eta[i]) * _p(pt[j], eta[j]))
-                pair_mass2[j, i] = mass[i] ** 2 + mass[j] ** 2 + gap + massive
-        total_mass2 = sum(pair_mass2.values()) - (len(objects) - 2) * sum(m**2 for m in mass)
-        if len(objects) == 1:
-            total_mass2 = mass[0] ** 2 + (pt[0] if not missing else 0) ** 2
-        total_pz, total_energy = sum(pz), sum(energy)
-        # ½ ln[(E' + p_z)/(E' − p_z)] with E'² = E² − p_T²: the rapidity that fixes the momentum fractions
-        rapidity = jnp.arcsinh(total_pz / jnp.sqrt(total_mass2))
-        flip = jnp.where(rapidity < 0, -1.0, 1.0)
-        eta = [e * flip for e in eta]
-        pz = [p * flip for p in pz]
-        rapidity = rapidity * flip
-        features["sign of total rapidity"] = flip
-
-        for o, p, e, m in zip(objects, pt, eta, mass, strict=True):
-            features[f"log pT {o.name}"] = jnp.log(p)
-            features[f"eta {o.name}"] = e
-            if o.at.keys() & {Quantity.MASS, Quantity.ENERGY}:
-                features[f"log(1 + m) {o.name}"] = jnp.log1p(m)
-        for o, angle in list(zip(objects, phi, strict=True))[1:]:
-            features[f"cos delta phi {o.name}"] = jnp.cos(angle)
-            features[f"sin delta phi {o.name}"] = jnp.sin(angle)
-        for name, p, angle in missing:
-            features[f"log(1 + pT) {name}"] = jnp.log1p(p)
-            features[f"cos delta phi {name}"] = jnp.cos(angle)
-            features[f"sin delta phi {name}"] = jnp.sin(angle)
-        if len(objects) > 1:
-            total_pt2 = sum(px) ** 2 + sum(py) ** 2
-            features["log total mass"] = jnp.log(total_mass2) / 2
-            features["log(1 + total pT)"] = jnp.log1p(jnp.sqrt(total_pt2))
-            features["total rapidity"] = rapidity
-            features["log x1"] = jnp.log(total_mass2) / 2 + rapidity
-            features["log x2"] = jnp.log(total_mass2) / 2 - rapidity
-            features["log total energy"] = jnp.log(total_energy)
-        if len(objects) == 2:
-            # Collins-Soper: cos θ* = 2 (E₂ p_z1 − E₁ p_z2) / [m √(m² + p_T²)]
-            features["cos theta star"] = (
-                2
-                * (energy[1] * pz[0] - energy[0] * pz[1])
-                / jnp.sqrt(total_mass2 * (total_mass2 + total_pt2))
-            )
-        for (i, j), m2 in pair_mass2.items() if len(objects) > 2 else ():
-            features[f"log mass {objects[i].name} {objects[j].name}"] = jnp.log(m2) / 2
-            features[f"part of mass {objects[i].name} {objects[j].name}"] = m2 / total_mass2
-        for k, o in enumerate(objects) if len(objects) > 2 else ():
-            # what the mass owes to this energy, ∂ ln m²/∂ ln E if massless
-            own = sum(m2 for pair, m2 in pair_mass2.items() if k in pair)
-            features[f"part of mass {o.name}"] = own / total_mass2
-        for name, p, angle in missing:
-            x, y = p * jnp.cos(angle), p * jnp.sin(angle)
-            features[f"log(1 + total pT with {name})"] = jnp.log1p(jnp.hypot(sum(px) + x, sum(py) + y))
-            for o, q, a in zip(objects, pt, phi, strict=True):
-                transverse = 2 * q * p * (1 - jnp.cos(a - angle))
-                features[f"log(1 + mT) {o.name} {name}"] = jnp.log1p(transverse) / 2
-        return features
+        return _Momenta(
+            pt,
+            eta,
+            [o.get(values, Quantity.PHI) for o in objects],
+            [_mass(o, values, p, e) for o, p, e in zip(objects, pt, eta, strict=True)],
+            [
+                _Missing(o.name, o.get(values, Quantity.PT), o.get(values, Quantity.PHI))
+                for o in self._missing
+            ],
+        )
 
     def _identity(self, values: Any) -> list[Any]:
         """What tells charged objects apart: the charge, or minus the PDG code (the same order, and the
@@ -226,7 +203,7 @@ def _mass(o: _Object, values: Any, pt: Any, eta: Any) -> Any:
     return jnp.zeros_like(pt)
 
 
-def _order_by_charge(pt: list, eta: list, phi: list, mass: list, identity: list) -> Features:
+def _order_by_charge(events: _Momenta, identity: list) -> Features:
     """Put charged objects in order of charge, negative first, in place; return what tells the order they
     came in.
 
@@ -239,9 +216,120 @@ def _order_by_charge(pt: list, eta: list, phi: list, mass: list, identity: list)
         for k in range(sweep % 2, len(charged) - 1, 2):
             i, j = charged[k], charged[k + 1]
             swap = identity[i] > identity[j]
-            for array in (pt, eta, phi, mass, identity):
+            for array in (events.pt, events.eta, events.phi, events.mass, identity):
                 array[i], array[j] = jnp.where(swap, array[j], array[i]), jnp.where(swap, array[i], array[j])
             features[f"exchange {sweep}.{k}"] = jnp.where(swap, 1.0, -1.0)
     for i in charged:
         features[f"charge {i + 1}"] = identity[i]
+    return features
+
+
+def _turned(events: _Momenta) -> tuple[_Momenta, Any]:
+    """Angles relative to the first object, and reflected so that the second one's is positive; the sign that
+    it had, None where there is no second one."""
+    origin = events.phi[0]
+    phi = [wrap_angle(angle - origin) for angle in events.phi]
+    missing = [replace(each, phi=wrap_angle(each.phi - origin)) for each in events.missing]
+    second = phi[1] if len(phi) > 1 else (missing[0].phi if missing else None)
+    if second is None:
+        return replace(events, phi=phi, missing=missing), None
+    sign = jnp.where(second < 0, -1.0, 1.0)
+    phi = [angle * sign for angle in phi]
+    missing = [replace(each, phi=each.phi * sign) for each in missing]
+    return replace(events, phi=phi, missing=missing), sign
+
+
+def _totals(events: _Momenta) -> _Totals:
+    pt, eta, phi, mass = events.pt, events.eta, events.phi, events.mass
+    energy = [jnp.hypot(p * jnp.cosh(e), m) for p, e, m in zip(pt, eta, mass, strict=True)]
+    pz = [p * jnp.sinh(e) for p, e in zip(pt, eta, strict=True)]
+    # Pair masses from the angles, m² = m₁² + m₂² + 2 (E₁E₂ − p₁·p₂): no difference of large numbers.
+    pair_mass2 = {}
+    for i in range(len(pt)):
+        for j in range(i):
+            gap = 2 * pt[i] * pt[j] * (jnp.cosh(eta[i] - eta[j]) - jnp.cos(phi[i] - phi[j]))
+            massive = 2 * (energy[i] * energy[j] - _p(pt[i], eta[i]) * _p(pt[j], eta[j]))
+            pair_mass2[j, i] = mass[i] ** 2 + mass[j] ** 2 + gap + massive
+    mass2 = sum(pair_mass2.values()) - (len(pt) - 2) * sum(m**2 for m in mass)
+    if len(pt) == 1:
+        mass2 = mass[0] ** 2 + (pt[0] if not events.missing else 0) ** 2
+    return _Totals(
+        energy=energy,
+        px=[p * jnp.cos(a) for p, a in zip(pt, phi, strict=True)],
+        py=[p * jnp.sin(a) for p, a in zip(pt, phi, strict=True)],
+        pz=pz,
+        pair_mass2=pair_mass2,
+        mass2=mass2,
+        # ½ ln[(E' + p_z)/(E' − p_z)] with E'² = E² − p_T²: the rapidity that fixes the momentum fractions
+        rapidity=jnp.arcsinh(sum(pz) / jnp.sqrt(mass2)),
+    )
+
+
+def _facing_forward(events: _Momenta, totals: _Totals) -> tuple[_Momenta, _Totals, Any]:
+    """With the beams exchanged so that the total rapidity is positive; the sign that it had."""
+    sign = jnp.where(totals.rapidity < 0, -1.0, 1.0)
+    events = replace(events, eta=[e * sign for e in events.eta])
+    totals = replace(totals, pz=[p * sign for p in totals.pz], rapidity=totals.rapidity * sign)
+    return events, totals, sign
+
+
+def _of_each_object(objects: list[_Object], events: _Momenta) -> Features:
+    features: Features = {}
+    for o, p, e, m in zip(objects, events.pt, events.eta, events.mass, strict=True):
+        features[f"log pT {o.name}"] = jnp.log(p)
+        features[f"eta {o.name}"] = e
+        if o.at.keys() & {Quantity.MASS, Quantity.ENERGY}:
+            features[f"log(1 + m) {o.name}"] = jnp.log1p(m)
+    for o, angle in list(zip(objects, events.phi, strict=True))[1:]:
+        features[f"cos delta phi {o.name}"] = jnp.cos(angle)
+        features[f"sin delta phi {o.name}"] = jnp.sin(angle)
+    for each in events.missing:
+        features[f"log(1 + pT) {each.name}"] = jnp.log1p(each.pt)
+        features[f"cos delta phi {each.name}"] = jnp.cos(each.phi)
+        features[f"sin delta phi {each.name}"] = jnp.sin(each.phi)
+    return features
+
+
+def _of_all_objects(totals: _Totals) -> Features:
+    return {
+        "log total mass": jnp.log(totals.mass2) / 2,
+        "log(1 + total pT)": jnp.log1p(jnp.sqrt(_total_pt2(totals))),
+        "total rapidity": totals.rapidity,
+        "log x1": jnp.log(totals.mass2) / 2 + totals.rapidity,
+        "log x2": jnp.log(totals.mass2) / 2 - totals.rapidity,
+        "log total energy": jnp.log(sum(totals.energy)),
+    }
+
+
+def _total_pt2(totals: _Totals) -> Any:
+    return sum(totals.px) ** 2 + sum(totals.py) ** 2
+
+
+def _cos_theta_star(totals: _Totals) -> Any:
+    """Of two objects, Collins and Soper's: cos θ* = 2 (E₂ p_z1 − E₁ p_z2) / [m √(m² + p_T²)]."""
+    energy, pz, mass2 = totals.energy, totals.pz, totals.mass2
+    return 2 * (energy[1] * pz[0] - energy[0] * pz[1]) / jnp.sqrt(mass2 * (mass2 + _total_pt2(totals)))
+
+
+def _of_pairs(names: list[str], totals: _Totals) -> Features:
+    features: Features = {}
+    for (i, j), m2 in totals.pair_mass2.items():
+        features[f"log mass {names[i]} {names[j]}"] = jnp.log(m2) / 2
+        features[f"part of mass {names[i]} {names[j]}"] = m2 / totals.mass2
+    for k, name in enumerate(names):
+        # what the mass owes to this energy, ∂ ln m²/∂ ln E if massless
+        own = sum(m2 for pair, m2 in totals.pair_mass2.items() if k in pair)
+        features[f"part of mass {name}"] = own / totals.mass2
+    return features
+
+
+def _with_missing(names: list[str], events: _Momenta, totals: _Totals) -> Features:
+    features: Features = {}
+    for each in events.missing:
+        x, y = each.pt * jnp.cos(each.phi), each.pt * jnp.sin(each.phi)
+        total_pt = jnp.hypot(sum(totals.px) + x, sum(totals.py) + y)
+        features[f"log(1 + total pT with {each.name})"] = jnp.log1p(total_pt)
+        for name, p, angle in zip(names, events.pt, events.phi, strict=True):
+            transverse = 2 * p * each.pt * (1 - jnp.cos(angle - each.phi))
+            features[f"log(1 + mT) {name} {each.name}"] = jnp.log1p(transverse) / 2
     return features

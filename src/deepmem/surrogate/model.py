@@ -27,25 +27,19 @@ from scipy.interpolate import CubicSpline, interp1d
 from deepmem.columns import LARGEST_PHI, Quantity, no_angle, recognise
 from deepmem.data.files import whole_file
 from deepmem.data.identity import EventHashes
-from deepmem.data.root import Weights, scan_name
 from deepmem.data.table import as_table
+from deepmem.data.weights import Weights
 from deepmem.errors import UsageError
-from deepmem.event import Status, Weight, worst
+from deepmem.event import Status, Weight, scan_name, worst
 from deepmem.inputs import LARGEST_ETA, Reason, first
-from deepmem.surrogate.calibration import (
-    Calibration,
-    SampleTest,
-    TwoSample,
-    build_spread,
-    calibrated,
-    log_distance,
-    log_sigma,
-    shifted,
-)
+from deepmem.surrogate.calibration import Calibration, calibrated, log_sigma, shifted
 from deepmem.surrogate.features import FeatureMap
 from deepmem.surrogate.guide import Guide
 from deepmem.surrogate.network import Network, build_members, first_hidden, member_predictions
+from deepmem.surrogate.outside import log_distance
 from deepmem.surrogate.preparation import Scaler, unit_factors
+from deepmem.surrogate.sample_test import SampleTest, TwoSample
+from deepmem.surrogate.size_network import build_spread
 
 FORMAT = 4
 
@@ -107,7 +101,7 @@ class Surrogate:
         parameter in which the model's weights are a scan: see `at`.
 
         **Returns** `Weights`, with calibrated errors; status 3 (and NaN) where an input is missing or not
-        finite, 4 where the event is unlike those learned from (`deepmem.surrogate.calibration`).
+        finite, 4 where the event is unlike those learned from (`deepmem.surrogate.outside`).
 
         **Raises** `UsageError` where a column is missing.
         """

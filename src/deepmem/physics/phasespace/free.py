@@ -20,11 +20,11 @@ import numpy as np
 
 from deepmem.errors import UsageError
 from deepmem.kinematics import FourVector, Scalar, add, dot
-from deepmem.physics.constants import Parameters, electroweak
 from deepmem.physics.phasespace.bodies import choice, decay, direction, kallen, towards, volume
 from deepmem.physics.phasespace.lines import BreitWigner, Mixture, Peaks, Power
 from deepmem.physics.processes.base import Process
 from deepmem.physics.processes.lepton_pairs import DIRECT, EXCHANGED, Pairing
+from deepmem.physics.theory.parameters import Parameters, electroweak
 from deepmem.selection import CHARGED_LEPTONS, NEUTRINOS
 
 # The share of cosines that follow the peaks of an exchange in t.

@@ -17,8 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from deepmem.kinematics import FourVector, Scalar, add
-from deepmem.physics.constants import Parameters, electroweak
 from deepmem.physics.phasespace.lines import BreitWigner
+from deepmem.physics.theory.parameters import Parameters, electroweak
 
 
 class Seen:

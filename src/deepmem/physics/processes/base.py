@@ -15,8 +15,8 @@ from types import CodeType, MappingProxyType
 from typing import Any, Literal, TypeAlias
 
 from deepmem.kinematics import FourVector, Scalar
-from deepmem.physics.constants import Parameters
 from deepmem.physics.errors import InitialStateError
+from deepmem.physics.theory.parameters import Parameters
 
 DEFAULT_DENSITY = "NNPDF23_lo_as_0130_qed"
 DEFAULT_FLAVOURS = 4

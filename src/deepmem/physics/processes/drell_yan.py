@@ -17,11 +17,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from deepmem.kinematics import FourVector, Scalar
-from deepmem.physics.constants import Chiral, Parameters, charged_lepton, down_quark, electroweak, up_quark
 from deepmem.physics.precision import require_double
 from deepmem.physics.processes.base import QUARK_CHANNELS, Process, lepton_columns
 from deepmem.physics.processes.neutral_current import neutral_current
 from deepmem.physics.spinors import L, Products, R, square_modulus
+from deepmem.physics.theory.parameters import (
+    Chiral,
+    Parameters,
+    charged_lepton,
+    down_quark,
+    electroweak,
+    up_quark,
+)
 
 ANTILEPTON, LEPTON = 2, 3
 

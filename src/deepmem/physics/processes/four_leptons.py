@@ -33,14 +33,6 @@ from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
 from deepmem.kinematics import FourVector, Scalar
-from deepmem.physics.constants import (
-    Electroweak,
-    Parameters,
-    charged_lepton,
-    down_quark,
-    electroweak,
-    up_quark,
-)
 from deepmem.physics.precision import require_double
 from deepmem.physics.processes.base import QUARK_CHANNELS, MatrixElements, Process, lepton_columns
 from deepmem.physics.processes.lepton_pairs import (
@@ -53,6 +45,14 @@ from deepmem.physics.processes.lepton_pairs import (
 )
 from deepmem.physics.processes.neutral_current import neutral_current
 from deepmem.physics.spinors import Complex, L, Line, Products, R
+from deepmem.physics.theory.parameters import (
+    Electroweak,
+    Parameters,
+    charged_lepton,
+    down_quark,
+    electroweak,
+    up_quark,
+)
 
 QUARKS = Line(out=1, into=0)
 

@@ -34,7 +34,6 @@ from typing import TypeAlias
 import jax.numpy as jnp
 
 from deepmem.kinematics import FourVector, Scalar
-from deepmem.physics.constants import Electroweak, Parameters, charged_lepton, electroweak
 from deepmem.physics.precision import require_double
 from deepmem.physics.processes.base import GLUON_CHANNELS, MatrixElements, Process, lepton_columns
 from deepmem.physics.processes.lepton_pairs import (
@@ -46,6 +45,7 @@ from deepmem.physics.processes.lepton_pairs import (
     identical_leptons,
 )
 from deepmem.physics.spinors import Complex, Products, breit_wigner, square_modulus
+from deepmem.physics.theory.parameters import Electroweak, Parameters, charged_lepton, electroweak
 
 Amplitudes: TypeAlias = dict[tuple[str, str], Complex]
 

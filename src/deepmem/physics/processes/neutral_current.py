@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from deepmem.kinematics import Scalar
-from deepmem.physics.constants import Chiral, Electroweak, Parameters
 from deepmem.physics.spinors import Complex, breit_wigner
+from deepmem.physics.theory.parameters import Chiral, Electroweak, Parameters
 
 
 class NeutralCurrent(NamedTuple):

@@ -34,7 +34,6 @@ from types import MappingProxyType
 import jax.numpy as jnp
 
 from deepmem.kinematics import FourVector, Scalar, add, dot
-from deepmem.physics.constants import Parameters, electroweak
 from deepmem.physics.precision import require_double
 from deepmem.physics.processes.base import (
     GLUON_CHANNELS,
@@ -59,6 +58,7 @@ from deepmem.physics.spinors import (
     square_modulus,
     weyl,
 )
+from deepmem.physics.theory.parameters import Parameters, electroweak
 
 
 def right_handed(chi: Weyl) -> Bispinor:

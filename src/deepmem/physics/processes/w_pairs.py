@@ -29,7 +29,6 @@ from types import MappingProxyType
 import jax.numpy as jnp
 
 from deepmem.kinematics import FourVector, Scalar
-from deepmem.physics.constants import Electroweak, Parameters, down_quark, electroweak, up_quark
 from deepmem.physics.precision import require_double
 from deepmem.physics.processes.base import (
     GLUON_CHANNELS,
@@ -40,6 +39,7 @@ from deepmem.physics.processes.base import (
 )
 from deepmem.physics.processes.higgs_4l import production
 from deepmem.physics.spinors import Complex, L, Line, Products, R, breit_wigner, square_modulus
+from deepmem.physics.theory.parameters import Electroweak, Parameters, down_quark, electroweak, up_quark
 
 # Legs: 0, 1 the partons; then ℓ⁺ ν ℓ⁻ ν̄.
 W_PLUS, W_MINUS = Line(out=3, into=2), Line(out=4, into=5)

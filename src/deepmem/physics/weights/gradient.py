@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from deepmem.errors import UsageError
-from deepmem.physics.constants import Parameters
 from deepmem.physics.integrals.integrand import Staged
 from deepmem.physics.precision import require_double
+from deepmem.physics.theory.parameters import Parameters
 from deepmem.physics.weights.hypothesis import Hypothesis
 from deepmem.physics.weights.partonic import Partonic, shared_by_events
 from deepmem.physics.weights.plan import plan_for

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from deepmem.data.root import scan_name
 from deepmem.errors import UsageError
-from deepmem.physics import pdf
-from deepmem.physics.constants import Parameters, parameters
+from deepmem.event import scan_name
 from deepmem.physics.detector.detector import Detector
 from deepmem.physics.errors import ParameterError, unknown_name
 from deepmem.physics.processes import find_process
 from deepmem.physics.processes.base import DEFAULT_DENSITY, DEFAULT_FLAVOURS, Process
+from deepmem.physics.theory import lhapdf
+from deepmem.physics.theory.parameters import Parameters, parameters
 from deepmem.physics.weights.resolution import refuse_unresolved
 from deepmem.physics.weights.settings import (
     check_names,
@@ -84,7 +84,7 @@ class Hypothesis:
             "MH_from_event": self.mass_from_event,
             "Q": self.scale,
             "pdf": self.density_name,
-            "pdf_sha256": pdf.current(self.density_name).sha256,
+            "pdf_sha256": lhapdf.current(self.density_name).sha256,
             "flavours": self.flavours,
             "responses": responses,
             **{name: getattr(self, name) for name in self.process.choices},

@@ -20,14 +20,15 @@ import numpy as np
 
 from deepmem.errors import DeepMEMWarning
 from deepmem.kinematics import FourVector, Scalar, add, boost
-from deepmem.physics import pdf
-from deepmem.physics.constants import Parameters
 from deepmem.physics.precision import double_precision
 from deepmem.physics.processes.base import InitialState, MatrixElements, Process
+from deepmem.physics.theory import lhapdf
+from deepmem.physics.theory.densities import DensityAtScale, PartonDensity
+from deepmem.physics.theory.parameters import Parameters
 from deepmem.physics.weights.hypothesis import Hypothesis
 from deepmem.physics.weights.resolution import mapped_resonance
 
-_density_at_scale = jax.jit(pdf.PartonDensity.at_scale)  # one call to compile in place of forty
+_density_at_scale = jax.jit(PartonDensity.at_scale)  # one call to compile in place of forty
 
 
 def states(process: Process, flavours: int) -> tuple[tuple[InitialState, ...], ...]:
@@ -38,7 +39,7 @@ def states(process: Process, flavours: int) -> tuple[tuple[InitialState, ...], .
     )
 
 
-def density_of(alpha: Hypothesis) -> pdf.PartonDensity:
+def density_of(alpha: Hypothesis) -> PartonDensity:
     """The density of the partons that a hypothesis needs, as its file is now.
 
     **Raises** `UsageError` where there is none, or it lacks one of them.
@@ -46,7 +47,7 @@ def density_of(alpha: Hypothesis) -> pdf.PartonDensity:
     partons = {
         parton for channel in states(alpha.process, alpha.flavours) for state in channel for parton in state
     }
-    return pdf.current(alpha.density_name).select(*sorted(partons))
+    return lhapdf.current(alpha.density_name).select(*sorted(partons))
 
 
 def negative_densities(alpha: Hypothesis) -> bool:
@@ -129,7 +130,7 @@ class Partonic:
         energy = jnp.sqrt(total[0] ** 2 - total[1] ** 2 - total[2] ** 2)
         x1, x2 = (energy + total[3]) / sqrt_s, (energy - total[3]) / sqrt_s
         legs = self._legs(momenta, total, x1 * sqrt_s / 2, x2 * sqrt_s / 2)
-        density: pdf.DensityAtScale = shared["density"]
+        density: DensityAtScale = shared["density"]
         f1, f2 = density.xf(x1), density.xf(x2)
         beams = [{parton: f[i] for i, parton in enumerate(density.partons)} for f in (f1, f2)]
         channels = states(self.process, self.flavours)

@@ -19,16 +19,17 @@ import numpy as np
 
 from deepmem.errors import UsageError
 from deepmem.kinematics import FourVector, Scalar, dot
-from deepmem.physics.constants import GEV_2_TO_PB, Parameters
-from deepmem.physics.constants import parameters as checked_parameters
 from deepmem.physics.detector.detector import Detector
 from deepmem.physics.errors import unknown_name
-from deepmem.physics.pdf import DensityAtScale, load
 from deepmem.physics.phasespace.bodies import from_rest_frame
 from deepmem.physics.phasespace.free import DIMENSIONS, Region, sampler, strata
 from deepmem.physics.precision import double_precision
 from deepmem.physics.processes import find_process
 from deepmem.physics.processes.base import DEFAULT_DENSITY, DEFAULT_FLAVOURS, Process
+from deepmem.physics.theory.densities import DensityAtScale
+from deepmem.physics.theory.lhapdf import load
+from deepmem.physics.theory.parameters import GEV_2_TO_PB, Parameters
+from deepmem.physics.theory.parameters import parameters as checked_parameters
 from deepmem.physics.weights.adaptation import Grid, Pilot
 from deepmem.physics.weights.recoil import USUAL_RECOIL, Recoil, checked_recoil
 from deepmem.physics.weights.settings import (

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from deepmem.errors import DeepMEMWarning
-from deepmem.physics.constants import Parameters, electroweak
 from deepmem.physics.detector.detector import Detector
 from deepmem.physics.detector.entries import detector
 from deepmem.physics.errors import ParameterError, unknown_name
 from deepmem.physics.processes.base import Process
+from deepmem.physics.theory.parameters import Parameters, electroweak
 
 LARGEST_R = 0.3
 """Relative resolutions `r_<class>` are below this."""

@@ -1,0 +1,187 @@
+"""Weights in ROOT files: a tree with a branch per weight, its error, status and source, and beside it what
+says how they were made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import uproot
+
+from deepmem.data.files import whole_file
+from deepmem.data.root import expand, open_tree
+from deepmem.errors import DeepMEMError, UsageError, nearest
+from deepmem.event import Status, Weight
+
+TREE = "deepmem"
+
+
+class WeightWriter:
+    """Appends weights to an open weight file; get one from `write_weights`."""
+
+    def __init__(
+        self,
+        file: Any,
+        names: Sequence[str],
+        with_source: bool,
+        kept: dict[str, np.dtype],
+        with_neutrinos: Sequence[str] = (),
+    ):
+        kinds: dict[str, Any] = {}
+        for name in names:
+            kinds |= {name: "f8", f"{name}_error": "f8", f"{name}_status": "i4"}
+            if with_source:
+                kinds[f"{name}_source"] = "i4"
+            if name in with_neutrinos:
+                kinds |= dict.fromkeys(neutrino_branches(name), "f8")
+        clash = sorted(set(kinds) & set(kept))
+        if clash:
+            raise UsageError(f"--keep names {', '.join(clash)}, which the weights themselves are called")
+        self._tree = file.mktree(TREE, kinds | kept)
+
+    def append(self, weights: dict[str, Weight], kept: dict[str, np.ndarray] | None = None) -> None:
+        """Write the next entries, one `Weight` per name, all of one length."""
+        arrays: dict[str, np.ndarray] = dict(kept or {})
+        for name, weight in weights.items():
+            arrays |= {name: weight.value, f"{name}_error": weight.error, f"{name}_status": weight.status}
+            if weight.source is not None:
+                arrays[f"{name}_source"] = weight.source
+            if weight.neutrinos is not None:
+                columns = weight.neutrinos.reshape(len(weight), -1).T
+                arrays |= dict(zip(neutrino_branches(name), columns, strict=True))
+        self._tree.extend(arrays)
+
+
+def neutrino_branches(name: str) -> list[str]:
+    """NAME_nu_px … NAME_nubar_pz, beside a weight that brings its neutrinos' mean momenta in GeV."""
+    return [f"{name}_{leg}_p{axis}" for leg in ("nu", "nubar") for axis in "xyz"]
+
+
+@contextmanager
+def write_weights(
+    path: str | Path,
+    names: Sequence[str],
+    provenance: dict[str, Any],
+    with_source: bool = False,
+    kept: dict[str, np.dtype] | None = None,
+    with_neutrinos: Sequence[str] = (),
+) -> Iterator[WeightWriter]:
+    """A weight file, complete under its name when the block ends and absent when it fails.
+
+    **Arguments:** `names` of the weights; `provenance`, written as JSON beside the tree when the block ends;
+    `kept`, further branches; `with_neutrinos`, the weights that bring momenta of neutrinos.
+
+    **Raises** `UsageError` where the file cannot be written.
+    """
+    # Level 1: weights are nearly random bits, a higher one costs time and saves nothing.
+    with whole_file(path) as temporary, uproot.recreate(temporary, compression=uproot.ZSTD(1)) as file:
+        yield WeightWriter(file, names, with_source, kept or {}, with_neutrinos)
+        file["provenance"] = json.dumps(provenance, ensure_ascii=True)
+
+
+def read_weights(path: str | Path, name: str | None = None, tree: str | None = None) -> Weight:
+    """Read one weight back from a weight file, or from any tree with a branch of that name.
+
+    **Arguments:** `name`, by default the file's only weight (a branch NAME beside a NAME_status).
+    """
+    located, own = expand([str(path)])[0]
+    file = open_tree(located, own or tree, ())
+    branches = list(file.tree.keys())
+    if name is None:
+        names = [branch for branch in branches if f"{branch}_status" in branches] or branches
+        if len(names) != 1:
+            raise UsageError(f"{file.address} has several weights ({', '.join(names)}): say which one")
+        name = names[0]
+    refuse_other_than_weight([name], branches)
+    error = next((e for e in (f"{name}_error", f"{name}_err") if e in branches), None)
+    wanted = [name] + [b for b in (error, f"{name}_status", f"{name}_source") if b in branches]
+    table = open_tree(located, own or tree, wanted).read(0, file.num_entries).astype(np.float64)
+    column = dict(zip(wanted, table.T, strict=True))
+    value = column[name]
+    status = column.get(f"{name}_status")
+    if status is not None:
+        _refuse_other_than_status(status, f"{file.address}: the branch {name}_status")
+    source = column.get(f"{name}_source")
+    return Weight(
+        value,
+        column[error] if error else np.full_like(value, np.nan),
+        np.where(np.isfinite(value), 0, 3).astype(np.int32) if status is None else status.astype(np.int32),
+        None if source is None else source.astype(np.int32),
+    )
+
+
+def _refuse_other_than_status(status: np.ndarray, where: str) -> None:
+    """**Raises** `UsageError` where a number is no `Status`: what its weight is worth is not known."""
+    if len(strange := np.flatnonzero(~np.isin(status, list(Status)))):
+        values = ", ".join(f"{value:g}" for value in np.unique(status[strange])[:3])
+        raise UsageError(
+            f"{where} has {len(strange):,} of {len(status):,} entries that are no status "
+            f"(0 to {max(Status)}), such as {values} at entry {strange[0]}. "
+            "Write 0 for good weights, or none of these branches"
+        )
+
+
+def refuse_other_than_weight(names: Sequence[str], branches: Collection[str]) -> None:
+    """**Raises** `UsageError` where a name is that of an error, a status or a source beside its weight."""
+    for name in names:
+        for suffix, what in (("_error", "the error"), ("_status", "the status"), ("_source", "the source")):
+            weight = name.removesuffix(suffix)
+            if weight != name and weight in branches and f"{weight}_status" in branches:
+                raise UsageError(f"the branch {name!r} is {what} of the weight {weight!r}, not a weight")
+
+
+def branch_names(path: str | Path) -> list[str]:
+    """All branches of a weight file."""
+    return list(open_tree(str(path), TREE, ()).tree.keys())
+
+
+def weight_names(path: str | Path) -> list[str]:
+    """The weights in a weight file: branches NAME beside a NAME_status."""
+    branches = branch_names(path)
+    return [branch for branch in branches if f"{branch}_status" in branches]
+
+
+def read_provenance(path: str | Path) -> dict[str, Any]:
+    """What a weight file says about how it was made. **Raises** `DeepMEMError` where it says nothing."""
+    open_tree(str(path), TREE, ())  # its errors are the clear ones
+    with uproot.open(path) as file:
+        if "provenance" not in file:
+            raise DeepMEMError(f"{path} carries no provenance: it is not a weight file of DeepMEM")
+        return json.loads(str(file["provenance"]))
+
+
+class Weights(Mapping[str, Weight]):
+    """Weights by name, as `compute`, a `Surrogate` and `refine` return them; `to_root` writes the file."""
+
+    def __init__(self, weights: Mapping[str, Weight], provenance: dict[str, Any]):
+        self._weights = dict(weights)
+        self.provenance = provenance
+
+    def __getitem__(self, name: str) -> Weight:
+        if name not in self._weights:
+            raise KeyError(
+                f"no weight {name!r}{nearest(name, self._weights)}; there are {', '.join(self._weights)}"
+            )
+        return self._weights[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._weights)
+
+    def __len__(self) -> int:
+        return len(self._weights)
+
+    def __repr__(self) -> str:
+        return f"Weights({', '.join(f'{name}: {len(weight)} events' for name, weight in self.items())})"
+
+    def to_root(self, path: str | Path) -> None:
+        """Write a weight file, whole or not at all. **Raises** `UsageError` where that is not possible."""
+        with_source = all(weight.source is not None for weight in self.values())
+        with_neutrinos = [name for name, weight in self.items() if weight.neutrinos is not None]
+        with write_weights(
+            path, list(self), self.provenance, with_source, with_neutrinos=with_neutrinos
+        ) as writer:
+            writer.append(self._weights)

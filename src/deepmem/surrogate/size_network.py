@@ -1,0 +1,69 @@
+"""A second network g(x) that learns the size of errors, ln σ, from training rows.
+
+It learns from the error that the member which never saw a row makes on it: those that did see it would
+flatter.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array
+
+from deepmem.surrogate.network import Network, build
+from deepmem.surrogate.preparation import Prepared
+
+WIDTH, DEPTH = 64, 2
+# Steps in which g is learned, within limits of the number of epochs: after 900 steps (16,000 rows, 30 epochs)
+# it knew little of how errors depend on the mass of four leptons, and 95 % intervals of a tenth covered 88 %.
+_STEPS, _BATCH, _RATE = 3_000, 512, 3e-3
+_LEAST_EPOCHS, _MOST_EPOCHS = 30, 100
+_TINY = 1e-7  # of a standardised target: rounding
+
+
+def build_spread(inputs: int, outputs: int) -> Network:
+    return build("default", inputs, outputs, WIDTH, DEPTH, jax.random.key(0))
+
+
+def learn_size(training: Prepared, error: np.ndarray, seed: int) -> Network:
+    """g(x) = ln of the size of errors, by the likelihood of a normal distribution."""
+    known = training.importance > 0
+    size = np.array([np.median(np.abs(error[rows, i])) for i, rows in enumerate(known.T)]) + _TINY
+    x, y = jnp.asarray(training.features), jnp.asarray(error / size, jnp.float32)
+    noise2 = jnp.asarray((training.noise / size) ** 2, jnp.float32)
+    there = jnp.asarray(known)
+    batch = min(_BATCH, len(x))
+    steps = len(x) // batch
+    epochs = int(np.clip(-(-_STEPS // steps), _LEAST_EPOCHS, _MOST_EPOCHS))
+    with jax.enable_x64(False):
+        optimiser = optax.adam(optax.cosine_decay_schedule(_RATE, steps * epochs))
+        arrays, static = eqx.partition(build_spread(x.shape[1], y.shape[1]), eqx.is_inexact_array)
+
+        def loss(arrays: Any, rows: Array) -> Array:
+            g = jnp.clip(jax.vmap(eqx.combine(arrays, static))(x[rows]), -10, 10)
+            variance = jnp.exp(2 * g) + noise2[rows]
+            return jnp.sum(there[rows] * (jnp.log(variance) + y[rows] ** 2 / variance)) / batch
+
+        @jax.jit
+        def epoch(arrays: Any, moments: Any, order: Array) -> Any:
+            def step(carry: Any, rows: Array) -> Any:
+                updates, moments = optimiser.update(jax.grad(loss)(carry[0], rows), carry[1])
+                return (eqx.apply_updates(carry[0], updates), moments), None
+
+            return jax.lax.scan(step, (arrays, moments), order)[0]
+
+        moments = optimiser.init(arrays)
+        rng = np.random.default_rng([seed, 1])
+        for _ in range(epochs):
+            order = rng.permutation(len(x))[: steps * batch].reshape(steps, batch)
+            arrays, moments = epoch(arrays, moments, jnp.asarray(order))
+        network = eqx.combine(arrays, static)
+        # the unit of `size` goes into the last layer's bias
+        return eqx.tree_at(
+            lambda n: n.last.bias, network, network.last.bias + jnp.log(jnp.asarray(size, jnp.float32))
+        )
