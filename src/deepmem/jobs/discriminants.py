@@ -81,15 +81,13 @@ def discriminate(
     **Raises** `UsageError` for a wrong name, files of different events or hypotheses, or a σ_vis that cannot
     be computed.
     """
-    backgrounds = [background] if isinstance(background, str) else list(background)
-    names = [signal, *backgrounds]
-    if not backgrounds or len(set(names)) != len(names):
-        raise UsageError(f"name the signal and each background once, got {', '.join(names)}")
+    names = _names(signal, background)
+    backgrounds = names[1:]
     kappas = _kappas(kappa, backgrounds)
     given = [sigma_signal, *_one_each("--sigma-background", sigma_background or None, backgrounds)]
     rng = random_numbers(seed)
     sample = _sample([str(path) for path in weights], [str(path) for path in learned], names, label, force)
-    units = [] if kappa else refuse_other_units(sample.files, names, force)
+    remarks = sample.remarks + ([] if kappa else refuse_other_units(sample.files, names, force))
     settings = Config.load(config or {}, need=())
     cuts = selection if selection is not None else settings.selection
     sigma = {
@@ -97,11 +95,7 @@ def discriminate(
         for name, value in zip(names, given, strict=True)
     }
     within = select(sample.files, signal, cuts, sample.events)
-    remarks = [
-        *sample.remarks,
-        *units,
-        *(text.rstrip(".") for each in sigma.values() for text in each.remarks),
-    ]
+    remarks += [text.rstrip(".") for each in sigma.values() for text in each.remarks]
     remarks += within.remarks + sample.negative(within.rows)
     scale = {name: sigma[name].pb / k for name, k in zip(names, (1.0, *kappas), strict=True)}
     d = {source: _discriminant(each, scale) for source, each in sample.weights.items()}
@@ -130,6 +124,14 @@ def discriminate(
         "command": "discriminate", "weights": sample.files, "sigma_vis": result["sigma_vis"], "kappa": kappas
     }  # fmt: skip
     return _write(Path(output), result, view, Weights(_branches(d), about))
+
+
+def _names(signal: str, background: str | Sequence[str]) -> list[str]:
+    """The weights' names, the signal's first. **Raises** `UsageError` where one is given twice, or none."""
+    names = [signal, *([background] if isinstance(background, str) else background)]
+    if len(names) < 2 or len(set(names)) != len(names):
+        raise UsageError(f"name the signal and each background once, got {', '.join(names)}")
+    return names
 
 
 def _kappas(given: Sequence[float], backgrounds: Sequence[str]) -> list[float]:

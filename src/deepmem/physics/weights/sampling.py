@@ -8,8 +8,7 @@ So both sides of ∫_R W dx = σ_vis lose the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
 from typing import Any, NamedTuple
 
@@ -18,19 +17,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from deepmem.errors import UsageError
-from deepmem.kinematics import FourVector, Scalar, dot
 from deepmem.physics.detector.detector import Detector
 from deepmem.physics.errors import unknown_name
-from deepmem.physics.phasespace.bodies import from_rest_frame
-from deepmem.physics.phasespace.free import DIMENSIONS, Region, sampler, strata
+from deepmem.physics.phasespace.free import DIMENSIONS, Region, strata
 from deepmem.physics.precision import double_precision
 from deepmem.physics.processes import find_process
 from deepmem.physics.processes.base import DEFAULT_DENSITY, DEFAULT_FLAVOURS, Process
 from deepmem.physics.theory.densities import DensityAtScale
 from deepmem.physics.theory.lhapdf import load
-from deepmem.physics.theory.parameters import GEV_2_TO_PB, Parameters
+from deepmem.physics.theory.parameters import Parameters
 from deepmem.physics.theory.parameters import parameters as checked_parameters
 from deepmem.physics.weights.adaptation import Grid, Pilot
+from deepmem.physics.weights.partonic import states
+from deepmem.physics.weights.points import compiled
 from deepmem.physics.weights.recoil import USUAL_RECOIL, Recoil, checked_recoil
 from deepmem.physics.weights.settings import (
     check_names,
@@ -122,7 +121,7 @@ class LeadingOrder:
         self.recoil = checked_recoil(recoil)
         self.parameters = self._checked(parameters)
         self.detector = checked_detector(self.process, parameters, response)
-        self.states = _states(self.process, checked_flavours(flavours))
+        self.states = states(self.process, checked_flavours(flavours))
         self.density = _density(pdf, self.states, checked_scale(self.process, self.parameters, Q))
         self._given = mass is not None, pair_mass is not None
         usual = LEAST_PAIR if len(self.process.outgoing) == 4 and not self.process.invisible else 0.0
@@ -131,7 +130,7 @@ class LeadingOrder:
             default_masses(self.process, self.parameters) if mass is None else mass
         )
         self.top_window = self._checked_window(top_window)
-        self._draw = _compiled(self.process, self.states, subset)
+        self._draw = compiled(self.process, self.states, subset)
 
     def _checked(self, values: Mapping[str, Any]) -> Parameters:
         """The theory parameters. One without effect may be named at its default, as a provenance does."""
@@ -343,13 +342,6 @@ def _checked_pair(mass: Any) -> float:
     return float(mass)
 
 
-def _states(process: Process, flavours: int) -> tuple[tuple[tuple[int, int], ...], ...]:
-    return tuple(
-        tuple(state for state in states if all(abs(parton) <= flavours or parton == 21 for parton in state))
-        for states in process.channels
-    )
-
-
 def _density(
     pdf: str | PathLike[str], states: Sequence[Sequence[tuple[int, int]]], Q: float
 ) -> DensityAtScale:
@@ -357,97 +349,3 @@ def _density(
     density = load(pdf).select(*partons)
     with double_precision():
         return density.at_scale(jnp.asarray(Q))
-
-
-class _Points(NamedTuple):
-    """What is computed for each point: see `Drawn`."""
-
-    sigma: Scalar
-    share: Scalar
-    """E'/E."""
-    true: tuple[FourVector, ...]
-    measured: tuple[FourVector, ...]
-    s: Scalar
-    pair: Scalar
-    """Squared, GeV²."""
-    reached: Scalar
-    missing: tuple[Scalar, Scalar]
-
-
-@lru_cache(maxsize=32)
-def _compiled(
-    process: Process, states: tuple[tuple[tuple[int, int], ...], ...], subset: str | None
-) -> Callable:
-    to_point, pairs = sampler(process), opposite_pairs(process.outgoing)
-
-    def one(
-        u: Scalar,
-        kick: tuple[Scalar, Scalar],
-        noise: Scalar,
-        p: Parameters,
-        region: Region,
-        density: DensityAtScale,
-        detector: Detector,
-    ) -> _Points:
-        point = to_point(u, p, region)
-        root = jnp.sqrt(point.s / p.sqrt_s**2)
-        at = dict(zip(density.partons, range(len(density.partons)), strict=True))
-        first = density.xf(root * jnp.exp(point.rapidity))
-        second = density.xf(root * jnp.exp(-point.rapidity))
-        squares = process.matrix_elements(point.legs, p, subset)
-        total: Scalar = 0.0
-        for square, group in zip(squares, states, strict=True):
-            total = total + square * sum(first[at[a]] * second[at[b]] for a, b in group)
-        # dx1 dx2 f f = (dŝ dY / s) (x1f)(x2f) s/ŝ; then the flux 1/2ŝ
-        sigma = GEV_2_TO_PB * total * point.measure / (2 * point.s**2)
-        sigma = jnp.where(point.measure > 0, sigma, 0.0)
-
-        masses = {"lepton": 0.0, "bjet": p.MB}
-        true, share = _recoiling(point.legs[2:], jnp.sqrt(point.s), point.rapidity, kick)
-        legs = tuple(zip(true, process.classes, strict=True))
-        measured, reached = [], jnp.asarray(True)
-        for i, (leg, name) in enumerate(legs):
-            if name != "invisible":
-                leg, inside = _measured(leg, detector, name, noise[i], masses[name])
-                reached &= inside
-            measured.append(leg)
-        seen = [leg for leg, name in zip(measured, process.classes, strict=True) if name != "invisible"]
-        escaped = [leg for leg, name in legs if name == "invisible"]
-        missing = sum(leg[1] for leg in escaped), sum(leg[2] for leg in escaped)
-        if detector.missing is not None:
-            activity = sum(jnp.hypot(leg[1], leg[2]) for leg in seen)
-            missing = detector.missing.draw(missing, (noise[-2], noise[-1]), activity)
-        out = point.legs[2:]
-        pair = jnp.asarray([2 * dot(out[i], out[j]) for i, j in pairs] + [jnp.inf]).min()
-        return _Points(sigma, share, true, tuple(measured), point.s, pair, reached, missing)
-
-    return jax.jit(jax.vmap(one, in_axes=(1, 0, 1, None, None, None, None)))
-
-
-def _recoiling(
-    legs: Sequence[FourVector], mass: Scalar, rapidity: Scalar, kick: tuple[Scalar, Scalar]
-) -> tuple[tuple[FourVector, ...], Scalar]:
-    """Legs from their common rest frame to the laboratory, with total p_T = K; and E'/E.
-
-    First along the beam to E' = m cosh Y, then across it with γ = E/E', γβ = K/E', which leaves p_z.
-    """
-    zero = jnp.zeros_like(mass)
-    along = mass * jnp.cosh(rapidity), zero, zero, mass * jnp.sinh(rapidity)
-    energy = along[0]
-    boosted = jnp.sqrt(energy**2 + kick[0] ** 2 + kick[1] ** 2)
-    across = boosted, kick[0], kick[1], zero
-    moved = tuple(from_rest_frame(from_rest_frame(leg, along, mass), across, energy) for leg in legs)
-    return moved, energy / boosted
-
-
-def _measured(
-    leg: FourVector, detector: Detector, kind: str, u: Scalar, mass: Scalar
-) -> tuple[FourVector, Scalar]:
-    """The measured momentum, another energy with the same direction and mass; and whether the true energy is
-    in the support of that one."""
-    _, px, py, pz = leg
-    length = jnp.sqrt(px**2 + py**2 + pz**2)
-    eta = jnp.arcsinh(pz / jnp.hypot(px, py))
-    seen, reached = detector.draw(kind, eta, jnp.hypot(length, mass), u, mass)
-    stretch = jnp.sqrt(jnp.maximum(seen**2 - mass**2, 0.0)) / length
-    return (seen, px * stretch, py * stretch, pz * stretch), reached
