@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import uproot
 
-from deepmem.errors import DeepMEMError, UsageError
+from deepmem.errors import DeepMEMError, DeepMEMWarning, UsageError
 from deepmem.physics.detector.binned import Binned
 from deepmem.physics.detector.detector import ByEta
 from deepmem.physics.precision import double_precision
@@ -150,6 +150,8 @@ def test_what_a_selection_lets_in_and_is_not_sampled_is_said():
     assert wide.beyond == 0
     assert narrow.beyond == pytest.approx(wide.visible / narrow.visible - 1, rel=0.3)
     (masses, pairs) = narrow.remarks()
+    with pytest.warns(DeepMEMWarning, match="105 to 140 GeV would add"):
+        cross_section("zz_4l", LEPTONS, points=BATCH, mass=(105, 140))
     assert "outside 105 to 140 GeV would add" in masses
     assert "true mass from 4 to 5 GeV" in pairs
     # what the selection excludes by itself is no loss

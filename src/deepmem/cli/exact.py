@@ -192,7 +192,7 @@ def cross_section(
     }
     extra = values.settings(settings) | {name: each for name, each in choices.items() if each is not None}
     cuts = config.selection if selection is None else values.cuts(selection)
-    sigma = integrate(process, cuts, precision, seed, **extra)
+    sigma = integrate(process, cuts, precision, seed, quiet=True, **extra)
     if as_json:
         derived = {"efficiency": sigma.efficiency, "uncovered": sigma.uncovered, "remarks": sigma.remarks()}
         console.print_json(asdict(sigma) | derived)

@@ -233,9 +233,9 @@ class _Normalisation:
             arguments["mass"] = _common_masses(scan, arguments)
         sigmas = [
             cross_section(
-                scan.process, cuts, seed=1, points=points, **arguments, **{scan.parameter: float(value)}
+                scan.process, cuts, points=points, quiet=True, **arguments | {scan.parameter: value}
             )
-            for value in scan.values
+            for value in scan.values.tolist()
         ]
         # those of one value stand for all: they differ in digits
         texts = max(sigmas, key=lambda each: (len(each.remarks()), each.uncovered)).remarks()

@@ -114,7 +114,12 @@ def visible_cross_section(
         raise UsageError(f"{error}. {_give(name)}") from None
     try:
         sigma = cross_section(
-            arguments.process, selection, _PRECISION, tolerance=_TOLERANCE, **arguments.settings
+            arguments.process,
+            selection,
+            _PRECISION,
+            tolerance=_TOLERANCE,
+            quiet=True,
+            **arguments.settings,
         )
     except UsageError:
         raise

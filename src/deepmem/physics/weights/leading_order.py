@@ -31,13 +31,14 @@ least true mass, and `CrossSection.uncovered` says how much.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from deepmem.errors import DeepMEMError, UsageError
+from deepmem.errors import DeepMEMError, DeepMEMWarning, UsageError
 from deepmem.physics.weights.event_columns import columns_of
 from deepmem.physics.weights.recoil import Disc, Recoil, Spectrum
 from deepmem.physics.weights.sampling import BATCH, Drawn, LeadingOrder, default_masses
@@ -139,6 +140,7 @@ def cross_section(
     *,
     points: int | None = None,
     tolerance: float | None = None,
+    quiet: bool = False,
     **hypothesis: Any,
 ) -> CrossSection:
     """σ = ∫ dx1 dx2 dΦ Σ f f |M|²/2ŝ, and σ_vis within cuts on measured quantities.
@@ -151,7 +153,7 @@ def cross_section(
       to batches, a pilot of 65,536 or more not counted).
     - `tolerance`: the relative error that is taken all the same where `precision` is not reached with the
       largest number of points; None: that is an error.
-    - `seed`: the same seed gives the same numbers.
+    - `seed`: the same seed gives the same numbers. `quiet`: nothing is warned of.
     - `mass`: range of true invariant masses of all outgoing legs, GeV. By default σ has those around the
       resonance (`default_masses`), and σ_vis all that may be measured in the selection. `pair_mass`: the
       least true mass of each pair of equal flavour and opposite charge, GeV. By default it is 4 for four
@@ -162,6 +164,8 @@ def cross_section(
     - `response`: per particle class as in the configuration, e.g. {"lepton": 0.05}; `r_lepton` likewise;
       without an entry `met`, missing pT is measured perfectly.
     - `pdf`, `Q`, `flavours`, `subset`, and the theory parameters of the process, e.g. `MZ=91.0`.
+
+    **Warns** (`DeepMEMWarning`) of what `CrossSection.remarks` says.
 
     **Raises** `UsageError` for a wrong argument, `DeepMEMError` where no event passes, or the precision is
     out of reach.
@@ -183,7 +187,7 @@ def cross_section(
         light += 0.0 if excluded else float(seen[batch.pair < _NEAR * sampled.pair].sum())
         if _enough(process, model, sigma, visible, (precision, tolerance), points):
             break
-    return CrossSection(
+    result = CrossSection(
         process,
         sigma.value,
         sigma.error,
@@ -199,6 +203,9 @@ def cross_section(
         _beyond(model, seed),
         light / visible.total,
     )
+    for text in [] if quiet else result.remarks():
+        warnings.warn(text, DeepMEMWarning, stacklevel=2)
+    return result
 
 
 def _enough(
