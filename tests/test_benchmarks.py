@@ -28,7 +28,8 @@ def parts(script: Path) -> list[str]:
     return []
 
 
-SCRIPTS = [path for path in sorted((ROOT / "benchmarks").glob("*.py")) if path.name != "table.py"]
+WITHOUT_TABLES = ("table.py", "commits.py")
+SCRIPTS = [path for path in sorted((ROOT / "benchmarks").glob("*.py")) if path.name not in WITHOUT_TABLES]
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)

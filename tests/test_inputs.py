@@ -109,6 +109,10 @@ def test_columns_that_are_no_numbers_are_refused(events: Any, says: str) -> None
 def test_what_is_not_used_is_not_looked_at() -> None:
     alpha = hypothesis("ttbar_2l", met="balance")
     assert visible.visible(alpha, of(TOPS, {"MET": -999.0, "MET_Phi": -999.0}))[1].all()
+    without = {name: value for name, value in TOPS.items() if not name.startswith("MET")}
+    assert visible.visible(alpha, of(without, {}))[1].all()
+    with pytest.raises(UsageError, match="MET"):
+        visible.visible(hypothesis("ttbar_2l"), of(without, {}))
 
 
 def test_reasons_come_with_weights_and_are_counted() -> None:

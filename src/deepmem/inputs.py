@@ -6,7 +6,7 @@ degrees, or of a charge of 0. What a whole column looks like, degrees or MeV, is
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from enum import IntEnum
 
 import numpy as np
@@ -70,14 +70,13 @@ def first(reasons: Mapping[Reason, np.ndarray], count: int) -> np.ndarray:
     return found
 
 
-def implausible(columns: Mapping[str, np.ndarray], ignored: Sequence[str] = ()) -> dict[Reason, np.ndarray]:
+def implausible(columns: Mapping[str, np.ndarray]) -> dict[Reason, np.ndarray]:
     """Which events have a value that makes no sense, by reason; what a column holds is read off its name.
 
-    **Arguments:** `columns`, name → values `[events]` in GeV and radians; `ignored`, columns that count for
-    nothing as long as they are finite.
+    **Arguments:** `columns`, name → values `[events]` in GeV and radians.
     """
     held = {name: recognise(name) for name in columns}
-    used = [(column.object, column.quantity, columns[n]) for n, column in held.items() if n not in ignored]
+    used = [(column.object, column.quantity, columns[name]) for name, column in held.items()]
     of = {(owner, quantity): values for owner, quantity, values in used}
     count = len(next(iter(columns.values()), ()))
     bad: dict[Reason, np.ndarray] = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import pairwise
 
 import jax.numpy as jnp
@@ -302,8 +301,7 @@ def test_a_histogram_with_one_bin_makes_weights():
     for edges in ([-9.0, -3, 3, 9], [-9.0, -3, 0, 3, 9]):
         filled = np.array([[0.0, *np.diff(edges)[1:-1], 0.0]])
         shape = Binned.from_counts(filled, np.array([0.0, 1000]), np.array(edges))
-        alpha = hypothesis("higgs_4l")
-        alpha = replace(alpha, responses={"lepton": ByEta(np.array([]), (shape,))})
+        alpha = hypothesis("higgs_4l", response={"lepton": shape.to_dict()})
         found.append(engine.compute(alpha, events.columns, precision=0.02)["higgs_4l"])
     one, two = found
     assert (one.value > 0).all()

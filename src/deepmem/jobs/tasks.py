@@ -73,7 +73,7 @@ class Task:
     @property
     def columns(self) -> tuple[str, ...]:
         """The default columns that some hypotheses want, each once."""
-        return tuple(dict.fromkeys(column for each in self.hypotheses for column in each.process.columns))
+        return tuple(dict.fromkeys(column for each in self.hypotheses for column in each.columns))
 
     @property
     def names(self) -> list[str]:

@@ -53,7 +53,7 @@ class Sample:
                 "events can be in one unit only"
             )
         check_column_names(settings.column_names, known_columns())
-        own = [settings.column_names.get(column, column) for column in alpha.process.columns]
+        own = [settings.column_names.get(column, column) for column in alpha.columns]
         branches = list(dict.fromkeys([*learned.surrogate.columns, *own]))
         paths = events or settings.input_paths
         if not paths:
@@ -61,7 +61,7 @@ class Sample:
         self.source = Source(paths, settings.input_tree, branches, keep)
         self._of_model = [branches.index(column) for column in learned.surrogate.columns]
         self._of_process = [branches.index(branch) for branch in own]
-        self._factors = gev_factors(alpha.process.columns, self.unit)
+        self._factors = gev_factors(alpha.columns, self.unit)
         self._bounds = self.source.boundaries(0, self.source.num_entries, _CHUNK)
 
     def _particles(self, table: np.ndarray) -> np.ndarray:
@@ -73,14 +73,14 @@ class Sample:
         **Raises** `UsageError` where angles are in degrees.
         """
         weights, computable = [], []
-        ranges = Ranges(self.alpha.process.columns)
+        ranges = Ranges(self.alpha.columns)
         tables = ahead(self.source.read(start, stop) for start, stop in self._bounds)
         with reporter.progress("predicting", self.source.num_entries) as step:
             for table in tables:
                 particles = self._particles(table)
                 ranges.add(particles)
                 weights.append(self.learned.surrogate.predict(table[:, self._of_model])[self.learned.name])
-                columns = dict(zip(self.alpha.process.columns, particles.T, strict=True))
+                columns = dict(zip(self.alpha.columns, particles.T, strict=True))
                 computable.append(visible.visible(self.alpha, columns)[1])
                 step(len(table))
         ranges.refuse()

@@ -55,7 +55,7 @@ class Guide:
         called = settings.get("column_names", {})
         check_column_names(called, known_columns())
         self._at = {}
-        for name in self._alpha.process.columns:
+        for name in self._alpha.columns:
             branch = called.get(name, name)
             if branch not in columns:
                 raise UsageError(

@@ -94,7 +94,7 @@ def compute(
 
 def _all_looked_at(alpha: Hypothesis, events: Any) -> None:
     """Refuse angles in degrees, and warn of other columns that look strange."""
-    columns = alpha.process.columns
+    columns = alpha.columns
     ranges = Ranges(columns)
     ranges.add(as_table(events, columns))
     ranges.refuse()

@@ -13,7 +13,7 @@ from deepmem.event import scan_name
 from deepmem.physics.detector.detector import Detector
 from deepmem.physics.errors import ParameterError, unknown_name
 from deepmem.physics.processes import find_process
-from deepmem.physics.processes.base import DEFAULT_DENSITY, DEFAULT_FLAVOURS, Process
+from deepmem.physics.processes.base import DEFAULT_DENSITY, DEFAULT_FLAVOURS, MISSING_COLUMNS, Process
 from deepmem.physics.theory import lhapdf
 from deepmem.physics.theory.parameters import Parameters, parameters
 from deepmem.physics.weights.resolution import refuse_unresolved
@@ -58,6 +58,12 @@ class Hypothesis:
             return (self.process.name,)
         (name, values), *_ = self.scan
         return tuple(scan_name(self.process.name, name, value) for value in values)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The default names of the columns that its weights depend on: not missing pT where it balances."""
+        unused = MISSING_COLUMNS if self.met == "balance" else ()
+        return tuple(name for name in self.process.columns if name not in unused)
 
     @property
     def unit(self) -> str:

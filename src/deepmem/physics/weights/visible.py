@@ -35,10 +35,10 @@ def examined(alpha: Hypothesis, events: Any) -> tuple[dict[str, np.ndarray], np.
     **Raises** `UsageError` where a column is missing.
     """
     process = alpha.process
-    table = as_table(events, process.columns)
-    at = {name: table[:, i] for i, name in enumerate(process.columns)}
+    table = as_table(events, alpha.columns)
+    at = {name: table[:, i] for i, name in enumerate(alpha.columns)}
     balanced = alpha.met == "balance"
-    bad = inputs.implausible(at, ignored=MISSING_COLUMNS if balanced else ())
+    bad = inputs.implausible(at)
     legs, bad[Reason.LACKING] = _legs(alpha, at, len(table))
     with np.errstate(over="ignore", invalid="ignore"):
         legs["energy"] = np.hypot(legs["pt"] * np.cosh(legs["eta"]), legs.pop("own mass"))
