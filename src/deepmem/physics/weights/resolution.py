@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import jax
 import numpy as np
 
+from deepmem.physics.detector.detector import Detector
 from deepmem.physics.errors import ParameterError
 from deepmem.physics.precision import double_precision
-
-if TYPE_CHECKING:
-    from deepmem.physics.weights.hypothesis import Hypothesis
+from deepmem.physics.processes.base import Process
+from deepmem.physics.theory.parameters import Parameters
 
 # How many standard deviations of its measured mass wide a resonance must be for the rules for smooth
 # integrands: at 0.8, weights are off by 2 % within a precision of 1 %.
@@ -22,7 +22,20 @@ _NARROWEST = 0.1
 _NARROWEST_Z = 2.0  # GeV
 
 
-def mapped_resonance(alpha: Hypothesis) -> tuple[str, str] | None:
+class Measured(Protocol):
+    """What a hypothesis says of resonances: what happens, at which parameters, how well it is seen."""
+
+    @property
+    def process(self) -> Process: ...
+    @property
+    def parameters(self) -> Parameters: ...
+    @property
+    def detector(self) -> Detector: ...
+    @property
+    def mass_from_event(self) -> bool: ...
+
+
+def mapped_resonance(alpha: Measured) -> tuple[str, str] | None:
     """Parameters (mass, width) of the resonance in s whose map is used; that takes responses for all legs."""
     process = alpha.process
     if alpha.detector.dimensions(process.visible_classes) != len(process.outgoing):
@@ -33,7 +46,7 @@ def mapped_resonance(alpha: Hypothesis) -> tuple[str, str] | None:
     return wide if wide is not None and narrowness(alpha, *wide) < _WIDE else None
 
 
-def narrowness(alpha: Hypothesis, mass: str, width: str) -> float:
+def narrowness(alpha: Measured, mass: str, width: str) -> float:
     """The least width of a resonance, in standard deviations of its mass measured from two leptons."""
     m, gamma = (np.ravel(getattr(alpha.parameters, name)) for name in (mass, width))
     with double_precision(), jax.ensure_compile_time_eval():
@@ -41,7 +54,7 @@ def narrowness(alpha: Hypothesis, mass: str, width: str) -> float:
     return float(np.min(gamma / m)) * np.sqrt(2) / worst if worst > 0 else np.inf
 
 
-def refuse_unresolved(alpha: Hypothesis) -> None:
+def refuse_unresolved(alpha: Measured) -> None:
     """**Raises** `ParameterError` where a resonance is too narrow for the points that are to find it."""
     process = alpha.process
     if process.invisible:
