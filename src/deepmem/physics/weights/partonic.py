@@ -9,9 +9,10 @@ p_T is zero, or in the laboratory with incoming partons boosted back.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from operator import mul
 from typing import Any
 
 import jax
@@ -78,15 +79,17 @@ def over_states(
     channels: Sequence[Sequence[InitialState]],
     first: Mapping[int, Scalar],
     second: Mapping[int, Scalar],
+    product: Callable[[Scalar, Scalar], Scalar] = mul,
 ) -> Scalar:
     """Σ f_a(x₁) f_b(x₂) |M|² over the initial states of all channels.
 
-    **Arguments:** `squared`, |M|² of each channel; `first`, `second`, the densities of both beams by parton.
+    **Arguments:** `squared`, |M|² of each channel; `first`, `second`, the densities of both beams by parton;
+    `product`, what is made of two of them.
     """
     total: Scalar = 0.0
     for square, channel in zip(squared, channels, strict=True):
         if channel:
-            total = total + sum(first[a] * second[b] for a, b in channel) * square
+            total = total + sum(product(first[a], second[b]) for a, b in channel) * square
     return total
 
 
@@ -132,7 +135,7 @@ class Partonic:
         legs = self._legs(momenta, total, x1 * sqrt_s / 2, x2 * sqrt_s / 2)
         density: DensityAtScale = shared["density"]
         f1, f2 = density.xf(x1), density.xf(x2)
-        beams = [{parton: f[i] for i, parton in enumerate(density.partons)} for f in (f1, f2)]
+        first, second = ({parton: f[i] for i, parton in enumerate(density.partons)} for f in (f1, f2))
         channels = states(self.process, self.flavours)
 
         def one(p: Parameters) -> tuple[jax.Array, ...]:
@@ -144,10 +147,10 @@ class Partonic:
                 p = p._replace(**{mass: m})
                 factor = (m * getattr(p, width)) ** 2
             squared = _traced_once(self.process.matrix_elements)(legs, p, self.subset)
-            result = factor * over_states(squared, channels, *beams)
+            result = factor * over_states(squared, channels, first, second)
             if not self.signed:
                 return (result,)
-            return result, factor * _negative_part(squared, channels, *beams)
+            return result, factor * over_states(squared, channels, first, second, _negative)
 
         # x f(x) was read, so x₁x₂ is divided out once more
         flux = (2 * jnp.pi) ** 4 * (2 / s) / (2 * x1 * x2 * s) / (x1 * x2)
@@ -167,19 +170,9 @@ class Partonic:
         return [*partons, *(boost(p, beta) for p in momenta)]
 
 
-def _negative_part(
-    squared: Sequence[Scalar],
-    channels: Sequence[Sequence[InitialState]],
-    first: Mapping[int, Scalar],
-    second: Mapping[int, Scalar],
-) -> Scalar:
-    """The size of what comes from negative densities."""
-    total: Scalar = 0.0
-    for square, channel in zip(squared, channels, strict=True):
-        if channel:
-            pairs = [(first[a], second[b]) for a, b in channel]
-            total += sum(jnp.where(jnp.minimum(f, g) < 0, abs(f * g), 0.0) for f, g in pairs) * square
-    return total
+def _negative(first: Scalar, second: Scalar) -> Scalar:
+    """The size of a product of densities one of which is negative, else 0."""
+    return jnp.where(jnp.minimum(first, second) < 0, abs(first * second), 0.0)
 
 
 @cache
