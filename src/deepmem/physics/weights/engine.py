@@ -21,6 +21,7 @@ from deepmem.physics.integrals.estimate import Estimate
 from deepmem.physics.integrals.integral import Integral
 from deepmem.physics.integrals.integrand import Integrand, Staged
 from deepmem.physics.phasespace import trials
+from deepmem.physics.phasespace.visible import Shared, Visible
 from deepmem.physics.weights.hypothesis import Hypothesis
 from deepmem.physics.weights.partonic import Partonic, negative_densities, shared_by_events
 from deepmem.physics.weights.plan import Plan, plan_for
@@ -63,12 +64,12 @@ def compute(
         raise UsageError(f"{alpha.process.name} has no neutrinos, whose momenta are asked for")
     if entries is None:
         _all_looked_at(alpha, events)
-    particles, reason = examined(alpha, events)
+    measured, reason = examined(alpha, events)
     count, names, signed = len(reason), alpha.names, negative_densities(alpha)
     rows = np.flatnonzero(reason == Reason.NONE)
     if len(rows):
         plan, shared = plan or plan_for(alpha), shared_by_events(alpha)
-        chosen = prepare(alpha, plan, shared, {key: values[rows] for key, values in particles.items()})
+        chosen = prepare(alpha, plan, shared, measured.rows(rows))
         numbers = rows if entries is None else np.asarray(entries)[rows]
         f = plan.integrand(Partonic.of(alpha), neutrinos)
         estimate = _integrated(plan, f, shared, chosen, accuracy, numbers, len(names))
@@ -105,8 +106,8 @@ def _all_looked_at(alpha: Hypothesis, events: Any) -> None:
 def _integrated(
     plan: Plan,
     f: Integrand,
-    shared: dict[str, Any],
-    events: dict[str, np.ndarray],
+    shared: Shared,
+    events: Visible,
     accuracy: Accuracy,
     indices: np.ndarray,
     steering: int,
