@@ -161,7 +161,7 @@ def test_where_two_solutions_of_w_pairs_merge_the_density_is_bounded(steps, mass
     """Times the W's shape, along its mass's variable: with J ∝ 1/√distance its largest value would grow with √points."""
     alpha = hypothesis("ww_2l")
     shared, rows = prepared(alpha, leptons_alone(columns("gen0000")))
-    event = {key: values[0] for key, values in rows.items()}
+    event = rows.rows(0)
     lines, coarse, fine = 300, 1000, 8000
     start = np.random.default_rng(5).random((lines, 1, plan_for(alpha).dimensions))
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from deepmem.physics.integrals.groups import Groups
 from deepmem.physics.integrals.integrand import Integrand, Staged
 from deepmem.physics.integrals.integrand import values as integrand_values
 from deepmem.physics.integrals.points import fixed_points
@@ -36,7 +37,7 @@ EASY = 8.0
 evaluations does."""
 
 
-def best_side(f: Staged, shared: Shared, events: Visible, dimensions: int, together: int) -> Visible:
+def best_side(f: Staged, shared: Shared, events: Visible, dimensions: int, groups: Groups) -> Visible:
     """How the map by angle is used for each row, by the least spread of the integrand on the same few points.
 
     That is `second_first`; and `broad`, where the integrand has few points that count with most masses near
@@ -46,7 +47,7 @@ def best_side(f: Staged, shared: Shared, events: Visible, dimensions: int, toget
     mean, spread = _of_sides(f, shared, sides, dimensions)
     second = spread[1] < spread[0]
     least, largest = spread.min(axis=0), mean.max(axis=0)
-    of_event = largest.reshape(-1, together).max(axis=1).repeat(together)
+    of_event = groups.max(largest)[groups.event]
     hard = np.flatnonzero((least > _HARD) & (largest >= _TRIFLE * of_event))
     broad = np.array(events.choices.broad)
     if len(hard):

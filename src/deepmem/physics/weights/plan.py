@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple, TypeAlias
+from math import factorial
+from typing import Any, TypeAlias
 
 import jax
 import numpy as np
@@ -53,11 +54,16 @@ EXPERTS: dict[str, Expert] = {
 """How what escapes is integrated, by the topology that a process names; one of your own is put in here."""
 
 
-class Permutation(NamedTuple):
-    """An order of the visible legs, and which of an event's streams of random numbers it has."""
+Permutation: TypeAlias = tuple[int, ...]
+"""An order of the visible legs."""
 
-    stream: int
-    order: tuple[int, ...]
+
+def rank(order: Permutation) -> int:
+    """The place of an order among all in lexicographic order: 0 of the one that leaves all where they are."""
+    return sum(
+        sum(later < first for later in order[i + 1 :]) * factorial(len(order) - 1 - i)
+        for i, first in enumerate(order)
+    )
 
 
 Trial: TypeAlias = Callable[[Integrand, Shared, Visible, int], tuple[Visible, np.ndarray | None]]
@@ -74,8 +80,6 @@ class Plan:
     rule: Rule
     permutations: tuple[Permutation, ...]
     """Of the visible legs that the detector cannot tell apart, averaged over."""
-    streams: int = 1
-    """Of random numbers that an event has."""
     choices: Choices = NO_CHOICES
     """What each event has before trials."""
     trials: tuple[Trial, ...] = ()
@@ -85,7 +89,7 @@ class Plan:
 
     def rows(self, events: Visible) -> Visible:
         """One row for each event and each permutation, one after the other."""
-        permuted = [events.permuted(each.order) for each in self.permutations]
+        permuted = [events.permuted(order) for order in self.permutations]
         return jax.tree.map(
             lambda *each: np.stack(each, axis=1).reshape(-1, *np.shape(each[0])[1:]), *permuted
         )
@@ -139,7 +143,7 @@ def _all_seen(alpha: Hypothesis) -> Plan:
         dimensions,
         lambda partonic, neutrinos: integrand.of_seen(partonic, map_),
         chosen,
-        (Permutation(0, tuple(range(len(seen)))),),
+        (tuple(range(len(seen))),),
         batch=batch,
     )
 
@@ -167,7 +171,6 @@ def _some_escape(alpha: Hypothesis, expert: Expert, by_angle: bool | None) -> Pl
         partial(_escaping, steps=expert.by_angle if by_angle else steps),
         rule,
         _permutations(alpha),
-        streams=2,
         choices=choices,
         trials=tuple(chosen),
         two_sided=by_angle,
@@ -195,7 +198,7 @@ def _permutations(alpha: Hypothesis) -> tuple[Permutation, ...]:
     turned = legs.copy()
     for i, j in zip(jets, reversed(jets), strict=True):
         turned[i] = j
-    return tuple(Permutation(each, tuple(turned if each else legs)) for each in alpha.process.assignments)
+    return tuple(tuple(turned if each else legs) for each in alpha.process.assignments)
 
 
 def _table_of(

@@ -33,7 +33,7 @@ def details_of_rough(alpha: Hypothesis) -> tuple[str, ...]:
     """The names of what `rough` says beside the value."""
     plan = plan_for(alpha)
     kinds = ("share", "variance", "sides") if plan.two_sided else ("share", "variance")
-    return tuple(f"{kind} {each.stream}" for each in plan.permutations for kind in kinds)
+    return tuple(f"{kind} {number}" for number in range(len(plan.permutations)) for kind in kinds)
 
 
 def rough(alpha: Hypothesis, events: Any, points: int = 512) -> Rough:
