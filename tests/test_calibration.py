@@ -1,6 +1,7 @@
 """What a learned weight knows of its own errors: the loss, the parts, the calibration, samples as a whole."""
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import COLUMNS, configuration, write_tree
+from safetensors import safe_open
+from safetensors.numpy import save_file
 from scipy import optimize
 
 import deepmem
@@ -294,14 +297,14 @@ def test_a_model_claims_larger_errors_farther_away_and_flags_what_is_farthest(
     assert farther[(weight.status == 4) & (same.status == 0)].all()
 
 
-def test_a_model_of_another_format_is_refused(
-    trained: tuple[dict[str, Any], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model = Surrogate.load(trained[0]["save_lowest_loss_model_at"])
+def test_a_model_of_another_format_is_refused(trained: tuple[dict[str, Any], Path], tmp_path: Path) -> None:
+    path = trained[0]["save_lowest_loss_model_at"]
+    with safe_open(path, framework="numpy") as file:
+        header = json.loads(file.metadata()["deepmem_model"])
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     for number, message in ((2, "train again"), (99, "update deepmem")):
-        with monkeypatch.context() as patch:
-            patch.setattr("deepmem.surrogate.model.FORMAT", number)
-            model.save(tmp_path / "other.model")
+        said = {"deepmem_model": json.dumps(header | {"format": number})}
+        save_file(arrays, tmp_path / "other.model", metadata=said)
         with pytest.raises(deepmem.UsageError, match=message):
             Surrogate.load(tmp_path / "other.model")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import warnings
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -346,12 +347,10 @@ def test_a_pickled_process_is_the_one_on_the_menu(name):
     )
 
 
-def test_a_process_of_the_same_name_is_another_one(monkeypatch):
-    import dataclasses
-
-    monkeypatch.setattr(processes, "_REGISTRY", dict(processes._REGISTRY))
+def test_a_process_of_the_same_name_is_another_one(request):
     process = find_process("ttbar_2l")
-    narrow = dataclasses.replace(process, responses={"lepton": 0.01, "bjet": 0.1})
+    request.addfinalizer(lambda: processes.register(process))
+    narrow = replace(process, responses={"lepton": 0.01, "bjet": 0.1})
     assert narrow != process
     copy = pickle.loads(pickle.dumps(narrow))
     assert copy is not narrow
@@ -359,8 +358,8 @@ def test_a_process_of_the_same_name_is_another_one(monkeypatch):
     assert hash(copy) == hash(narrow)
     processes.register(narrow)
     assert pickle.loads(pickle.dumps(narrow)) is narrow
-    assert dataclasses.replace(process) == process
-    assert {dataclasses.replace(process): 1}[process] == 1
+    assert replace(process) == process
+    assert {replace(process): 1}[process] == 1
 
 
 def test_columns_of_the_menu():
