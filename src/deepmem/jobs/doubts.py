@@ -9,7 +9,7 @@ from itertools import combinations
 
 import numpy as np
 
-from deepmem.data.identity import hashes_of
+from deepmem.data.identity import hashes_of, row_hashes
 from deepmem.data.loaders import Paired, Rows
 from deepmem.data.root import Source, TreeFile
 from deepmem.errors import UsageError
@@ -47,7 +47,7 @@ class Labels:
         self._high = np.maximum(self._high, np.where(good, values, -np.inf).max(axis=0, initial=-np.inf))
         fresh = np.ascontiguousarray(rows.inputs[: _REMEMBERED - self._remembered])
         if fresh.size:
-            self._rows.append(_row_hashes(fresh))
+            self._rows.append(row_hashes(fresh))
             self._remembered += len(fresh)
 
     def refuse_no_spread(self) -> None:
@@ -108,14 +108,3 @@ def repeated_files(data: Paired) -> Iterator[str]:
 
 def _identity(file: TreeFile, source: Source) -> object:
     return hashes_of(Source([file.address], None, source.columns))
-
-
-def _row_hashes(table: np.ndarray) -> np.ndarray:
-    """64 bits of each row of `[events, columns]`."""
-    state = np.full(len(table), 0x9E3779B97F4A7C15, dtype=np.uint64)
-    with np.errstate(over="ignore", invalid="ignore"):
-        for column in table.T:
-            state ^= column.astype(np.float64).view(np.uint64)
-            state *= np.uint64(0xFF51AFD7ED558CCD)
-            state ^= state >> np.uint64(32)
-    return state
