@@ -389,6 +389,35 @@ def test_labels_without_spread_are_refused_and_logarithms_are_said(tmp_path: Pat
     assert _lesson(tmp_path, events, weights * 1e9) == []  # another unit is no logarithm
 
 
+@pytest.mark.parametrize("logarithm", [np.log10, np.log])
+def test_labels_that_are_logarithms_of_weights_get_a_hint(
+    logarithm: Any, tmp_path: Path, drell_yan: Any
+) -> None:
+    """+log10 W, or ln W: nothing of it is above 0."""
+    events = {name: drell_yan[name][:300] for name in COLUMNS}
+    labels = logarithm(drell_yan["weight_DY"][:300])
+    labels[3] = np.nan
+    with pytest.raises(UsageError, match=r"weight_DY: all weights .* below 0.*write 10\*\*label of log10 W"):
+        _lesson(tmp_path, events, labels)
+    with pytest.raises(UsageError, match="no training event has a valid weight 'weight_DY', a finite number"):
+        _lesson(tmp_path, events, np.where(np.arange(300) % 2, 0.0, np.nan))
+
+
+def test_a_test_repeats_what_its_training_doubted(tmp_path: Path, drell_yan: Any) -> None:
+    """Copies within a file are seen in the training part only, and make the test look better than it is."""
+    columns = {name: np.tile(drell_yan[name][:60], 5) for name in COLUMNS}
+    write_tree(tmp_path / "events.root", columns)
+    write_tree(tmp_path / "weights.root", {"weight_DY": np.tile(drell_yan["weight_DY"][:60], 5)}, "weights")
+    config = configuration(tmp_path, tmp_path, epochs=1, members=1, batch_size=64)
+    deepmem.train(config)
+    listening = _Warned()
+    found = deepmem.test(config, reporter=listening)
+    (text,) = (each for each in listening.said if "copies of others" in each)
+    assert text.startswith("of the training: 180 of 240 events")
+    assert found["model_card"]["doubts"] == [text.removeprefix("of the training: ")]
+    assert "copies of others" in Path(found["report"]["report"]).read_text()
+
+
 def test_events_that_come_twice_are_said_before_training(tmp_path: Path, drell_yan: Any) -> None:
     """Twice one file, a copy of it under another name, and copies within one."""
     events = {name: drell_yan[name][:300] for name in COLUMNS}
