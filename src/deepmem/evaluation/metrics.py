@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,14 @@ from scipy.special import erf
 from deepmem.event import Status, Weight, by_status, count_statuses
 
 BINS = 10
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number found, and its standard error."""
+
+    value: float
+    error: float
 
 
 def compare(truth: np.ndarray, predicted: np.ndarray) -> dict[str, Any]:
