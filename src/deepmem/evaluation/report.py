@@ -25,6 +25,7 @@ import numpy as np
 from deepmem.data.files import make_folder, sha256, whole_file, write_json, write_text
 from deepmem.errors import UsageError
 from deepmem.evaluation import metrics, plots
+from deepmem.evaluation.honesty import Honesty, pulls
 from deepmem.evaluation.page import ATTACHED, page
 from deepmem.evaluation.verdict import verdict
 from deepmem.event import Status, Weight
@@ -43,7 +44,7 @@ def write_evidence(
     further figures of a weight).
 
     **Returns** the content of `test.json`: `extra`, and under `weights` → name, the figures of
-    `metrics.compare` with those of `metrics.honesty` as `honesty`.
+    `metrics.compare` with those of `Honesty` as `honesty`.
 
     **Raises** `UsageError` where the folder cannot be written to.
     """
@@ -54,8 +55,8 @@ def write_evidence(
     for name, (truth, predicted) in pairs.items():
         result["weights"][name] = {
             **extra.get("weights", {}).get(name, {}),
-            **metrics.compare(truth.value, predicted.value),
-            "honesty": metrics.honesty(truth, predicted),
+            **metrics.compare(truth.value, predicted.value).to_dict(),
+            "honesty": Honesty.of(truth, predicted).to_dict(),
         }
         values = (truth.value, truth.error, predicted.value, predicted.error, predicted.status)
         arrays |= {f"{name}.{key}": value for key, value in zip(_ARRAYS, values, strict=True)}
@@ -91,7 +92,7 @@ def report(folder: str | Path) -> dict[str, Any]:
         )
     numbers: dict[str, Any] = {
         "made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "verdict": {name: verdict(figures) for name, figures in test["weights"].items()}
+        "verdict": {name: _verdict(figures["honesty"]) for name, figures in test["weights"].items()}
         | {part["title"]: part["verdict"] for part in parts.values() if "verdict" in part},
         "weights": test["weights"],
         "data": [file for each in sources for file in each.get("data", ())],
@@ -120,6 +121,12 @@ def report(folder: str | Path) -> dict[str, Any]:
         "numbers": str(folder / "report.json"),
         "verdict": numbers["verdict"],
     }
+
+
+def _verdict(honesty: Mapping[str, Any]) -> list[dict[str, str]]:
+    """What may be relied on, as JSON, of what `test.json` says of a weight's errors."""
+    judgements = verdict(Honesty.from_dict(honesty))
+    return [judgement.to_dict(about) for about, judgement in judgements.items()]
 
 
 def _outdated(test: Mapping[str, Any], history: list[dict[str, Any]]) -> str | None:
@@ -215,20 +222,19 @@ def _figures(folder: Path, name: str, numbers: dict[str, Any], unit: str) -> Ite
         f"Δ with its median and bands: |Δ| < {figures['q68']:.2g} for 68 % and {figures['q95']:.2g} for 95 % "
         "of events.",
     )
-    honesty = figures["honesty"]
-    if honesty["pulls"] is None:
+    honesty = Honesty.from_dict(figures["honesty"])
+    if (found := honesty.pulls) is None:
         return
-    z = metrics.pulls(truth, predicted)
+    z = pulls(truth, predicted)
     judged = both & (t_status == Status.GOOD) & (status == Status.GOOD) & np.isfinite(z)
-    pulls = honesty["pulls"]
     yield (
         _drawn(plots.pulls_against_gaussian, z[judged]),
-        f"Pulls of {judged.sum():,} unflagged events: mean {pulls['mean']:+.3f} ± {pulls['mean_error']:.3f}, "
-        f"width {pulls['width']:.3f}, largest {pulls['largest']:.1f}; beyond ±5 in the outer bins.",
+        f"Pulls of {judged.sum():,} unflagged events: mean {found.mean:+.3f} ± {found.mean_error:.3f}, "
+        f"width {found.width:.3f}, largest {found.largest:.1f}; beyond ±5 in the outer bins.",
     )
-    if honesty["bins_of_minus_log10_predicted"]:
+    if honesty.bins:
         yield (
-            _drawn(plots.coverage_in_bins, honesty["bins_of_minus_log10_predicted"], unit),
+            _drawn(plots.coverage_in_bins, honesty.bins, unit),
             "Coverage of 95 % (above) and 68 % intervals (below) in ten bins of equal population.",
         )
         yield (

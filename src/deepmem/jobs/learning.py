@@ -17,7 +17,7 @@ from deepmem.data.loaders import Loader
 from deepmem.data.root import Source
 from deepmem.data.weights import read_weights, write_weights
 from deepmem.errors import UsageError
-from deepmem.evaluation import metrics
+from deepmem.evaluation.metrics import Agreement, Estimate, Quantiles, compare, stratified_quantiles
 from deepmem.evaluation.report import report
 from deepmem.event import Status, Weight
 from deepmem.jobs import refinement
@@ -214,10 +214,13 @@ class _Lessons:
 
 @dataclasses.dataclass(frozen=True)
 class _Change:
-    """What `metrics.compare` says of a model before and after learning."""
+    """How well a model's weights agree with exact ones before and after learning."""
 
-    before: dict[str, Any]
-    after: dict[str, Any]
+    before: Agreement
+    after: Agreement
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"before": self.before.to_dict(), "after": self.after.to_dict()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -227,10 +230,13 @@ class _Point:
 
     choice: str
     exact: int
-    quantiles: dict[str, Any]
+    quantiles: dict[str, Quantiles | None]
 
     def to_dict(self) -> dict[str, Any]:
-        return {"choice": self.choice, "exact": self.exact, **self.quantiles}
+        quantiles = {
+            part: None if each is None else dataclasses.asdict(each) for part, each in self.quantiles.items()
+        }
+        return {"choice": self.choice, "exact": self.exact, **quantiles}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -243,13 +249,21 @@ class _Learning:
     curve: list[_Point]
     changes: dict[str, _Change]
 
+    def of_part(self, part: str) -> dict[str, dict[int, Quantiles]]:
+        """The quantiles of a part of the events, by choice and number of exact weights learned from."""
+        found: dict[str, dict[int, Quantiles]] = {}
+        for point in self.curve:
+            if (quantiles := point.quantiles[part]) is not None:
+                found.setdefault(point.choice, {})[point.exact] = quantiles
+        return found
+
     def to_dict(self) -> dict[str, Any]:
         return {
             "model": self.model,
             "events": self.events,
             "file": self.file,
             "curve": [point.to_dict() for point in self.curve],
-            **{part: dataclasses.asdict(change) for part, change in self.changes.items()},
+            **{part: change.to_dict() for part, change in self.changes.items()},
         }
 
 
@@ -282,9 +296,7 @@ def _learn(
                     models[choice, number] = lessons.learn(rows[:number], path.with_suffix(".root"), path)
     parts = _parts(entries)
     changes = {
-        part: _Change(
-            *(metrics.compare(truth.value[rows], lessons.predict(each, rows)) for each in (old, new))
-        )
+        part: _Change(*(compare(truth.value[rows], lessons.predict(each, rows)) for each in (old, new)))
         for part, rows in parts.items()
         if len(rows)
     }
@@ -312,11 +324,9 @@ def _curve(
         for part, rows in parts.items():
             with np.errstate(divide="ignore", invalid="ignore"):
                 delta[part] = np.abs(np.log10(lessons.predict(model, rows) / lessons.truth.value[rows]))
-        quantiles = {part: metrics.stratified_quantiles([each], [1]) for part, each in delta.items()}
+        quantiles = {part: stratified_quantiles([each], [1]) for part, each in delta.items()}
         strata = [(each, size) for each, size in zip(delta.values(), sizes, strict=True) if size]
-        quantiles["all"] = metrics.stratified_quantiles(
-            [each for each, _ in strata], [size for _, size in strata]
-        )
+        quantiles["all"] = stratified_quantiles([each for each, _ in strata], [size for _, size in strata])
         curve.append(_Point(choice, number, quantiles))
     return sorted(curve, key=lambda point: (point.choice == _RANDOM, point.exact))
 
@@ -324,20 +334,22 @@ def _curve(
 def _sentences(learning: _Learning) -> list[str]:
     sentences = [f"{learning.events:,} exact weights were added to the training of {learning.model}."]
     for part, what in (("audited", "audited"), ("refined_held_out", "refined and held out")):
-        change = learning.changes.get(part)
-        if change is not None and change.after["events"]:
+        if (change := learning.changes.get(part)) is None:
+            continue
+        before, after = change.before.residuals, change.after.residuals
+        if before is not None and after is not None:
             sentences.append(
-                f"|Δ| of 68 % of {change.after['events']:,} {what} events: {change.before['q68']:.2g} "
-                f"before, {change.after['q68']:.2g} after."
+                f"|Δ| of 68 % of {change.after.events:,} {what} events: {before.q68:.2g} before, "
+                f"{after.q68:.2g} after."
             )
     ends = {point.choice: point for point in learning.curve}
     for part, what in (("all", "all events"), ("refined_held_out", "the worst")):
-        if len(ends) == 2 and ends[_RANDOM].quantiles[part]:
-            worth = [
-                f"{choice}, |Δ| < {_with_error(point.quantiles[part]['q68'])} for 68 % and "
-                f"{_with_error(point.quantiles[part]['q95'])} for 95 %"
-                for choice, point in ends.items()
-            ]
+        worth = [
+            f"{choice}, |Δ| < {_with_error(found.q68)} for 68 % and {_with_error(found.q95)} for 95 %"
+            for choice, point in ends.items()
+            if (found := point.quantiles[part]) is not None
+        ]
+        if len(worth) == 2:
             spent = ends[_RANDOM].exact
             sentences.append(f"What {spent:,} exact weights are worth for {what}: {'; '.join(worth)}.")
     return sentences
@@ -346,13 +358,11 @@ def _sentences(learning: _Learning) -> list[str]:
 def _draw(learning: _Learning, outcome: Refinement) -> list[dict[str, str]]:
     from deepmem.evaluation import plots
 
-    labels = {"all": "all events", "refined_held_out": "the worst: refined, held out"}
-    labels = {part: label for part, label in labels.items() if learning.curve[0].quantiles.get(part)}
-    if not labels:
+    titles = {"all": "all events", "refined_held_out": "the worst: refined, held out"}
+    curves = {title: by_choice for part, title in titles.items() if (by_choice := learning.of_part(part))}
+    if not curves:
         return []
-    plots.learning(
-        outcome.folder / "learning.png", [point.to_dict() for point in learning.curve], labels
-    )  # fmt: skip
+    plots.learning(outcome.folder / "learning.png", curves)
     caption = (
         "|Δ| of 68 % (full) and 95 % (dashed) of events, judged on exact weights that no model learned from, "
         "against the exact weights added to the training; at 0 the model as it was. Each point is one "
@@ -363,5 +373,5 @@ def _draw(learning: _Learning, outcome: Refinement) -> list[dict[str, str]]:
     return [{"file": "learning.png", "caption": caption}]
 
 
-def _with_error(figure: Mapping[str, float]) -> str:
-    return f"{figure['value']:.2g} ± {figure['error']:.1g}"
+def _with_error(figure: Estimate) -> str:
+    return f"{figure.value:.2g} ± {figure.error:.1g}"
