@@ -4,32 +4,44 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
-from pathlib import Path
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from deepmem.data.files import make_folder, write_json
 from deepmem.evaluation.honesty import pulls
+from deepmem.evaluation.metrics import Estimate
 from deepmem.evaluation.verdict import Judgement
 from deepmem.event import by_status, count_statuses
 from deepmem.jobs.audit import BIAS, positive_in_both
-from deepmem.jobs.outcome import Refinement
+from deepmem.jobs.outcome import RANDOM, Learning, Refinement
 
 
-def write_account(refinement: Refinement) -> dict[str, Any]:
-    """Draw figures, write which events were computed, and `refine.json`; **returns** its content."""
-    make_folder(refinement.folder)
-    refinement.entries.save(refinement.folder / "entries.npz")
-    contents = _contents(refinement) | {"figures": _draw(refinement)}
-    write_contents(contents)
-    return contents
+@dataclass(frozen=True)
+class Account:
+    """A refinement, the `command` that asked for it, the card of its model, and what was learned from it."""
 
+    refinement: Refinement
+    command: str
+    model_card: Mapping[str, Any]
+    learning: Learning | None = None
 
-def write_contents(contents: Mapping[str, Any]) -> None:
-    """Write `refine.json`."""
-    write_json(Path(contents["folder"]) / "refine.json", contents)
+    def write(self) -> dict[str, Any]:
+        """Draw figures, write which events were computed, and `refine.json`; **returns** its content."""
+        refinement, learning = self.refinement, self.learning
+        make_folder(refinement.folder)
+        refinement.entries.save(refinement.folder / "entries.npz")
+        contents = _contents(refinement) | {"figures": _draw(refinement)}
+        if learning is not None:
+            contents |= {
+                "learn": learning.to_dict(),
+                "summary": contents["summary"] + _what_was_learned(learning),
+                "figures": contents["figures"] + _draw_learning(learning, refinement),
+            }
+        contents |= {"command": self.command, "model_card": self.model_card}
+        write_json(refinement.folder / "refine.json", contents)
+        return contents
 
 
 def _contents(refinement: Refinement) -> dict[str, Any]:
@@ -193,3 +205,50 @@ def _not_audited(refinement: Refinement) -> Judgement:
     if refinement.population:
         return Judgement("care", "Not measured: too few of the learned weights were audited (--audit).")
     return Judgement("good", "Nothing that could be computed stays learned.")
+
+
+def _what_was_learned(learning: Learning) -> list[str]:
+    sentences = [f"{learning.events:,} exact weights were added to the training of {learning.model}."]
+    for part, what in (("audited", "audited"), ("refined_held_out", "refined and held out")):
+        if (change := learning.changes.get(part)) is None:
+            continue
+        before, after = change.before.residuals, change.after.residuals
+        if before is not None and after is not None:
+            sentences.append(
+                f"|Δ| of 68 % of {change.after.events:,} {what} events: {before.q68:.2g} before, "
+                f"{after.q68:.2g} after."
+            )
+    ends = {point.choice: point for point in learning.curve}
+    for part, what in (("all", "all events"), ("refined_held_out", "the worst")):
+        worth = [
+            f"{choice}, |Δ| < {_with_error(found.q68)} for 68 % and {_with_error(found.q95)} for 95 %"
+            for choice, point in ends.items()
+            if (found := point.quantiles[part]) is not None
+        ]
+        if len(worth) == 2:
+            spent = ends[RANDOM].exact
+            sentences.append(f"What {spent:,} exact weights are worth for {what}: {'; '.join(worth)}.")
+    return sentences
+
+
+def _draw_learning(learning: Learning, refinement: Refinement) -> list[dict[str, str]]:
+    """Draw what exact weights are worth; **returns** files and captions."""
+    from deepmem.evaluation import plots
+
+    titles = {"all": "all events", "refined_held_out": "the worst: refined, held out"}
+    curves = {title: by_choice for part, title in titles.items() if (by_choice := learning.of_part(part))}
+    if not curves:
+        return []
+    plots.learning(refinement.folder / "learning.png", curves)
+    caption = (
+        "|Δ| of 68 % (full) and 95 % (dashed) of events, judged on exact weights that no model learned from, "
+        "against the exact weights added to the training; at 0 the model as it was. Each point is one "
+        "training: another seed moves it, too."
+    )
+    if left := refinement.flagged_still_learned:
+        caption += f" {left:,} flagged events that the budget did not reach are not judged."
+    return [{"file": "learning.png", "caption": caption}]
+
+
+def _with_error(figure: Estimate) -> str:
+    return f"{figure.value:.2g} ± {figure.error:.1g}"
