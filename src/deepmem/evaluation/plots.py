@@ -18,6 +18,7 @@ import mplhep
 import numpy as np
 
 from deepmem.data.files import whole_file
+from deepmem.evaluation.history import Epoch, kept
 from deepmem.evaluation.honesty import Coverage
 from deepmem.evaluation.metrics import Bin, Quantiles, Residuals
 from deepmem.event import Weight
@@ -155,20 +156,17 @@ def _bands(axes: Any, edges: np.ndarray, where: np.ndarray, delta: np.ndarray) -
         axes.legend(frameon=False, ncols=3, loc="upper right")
 
 
-def training_curve(path: Target, history: Sequence[dict[str, Any]]) -> None:
+def training_curve(path: Target, history: Sequence[Epoch]) -> None:
     """Loss and validation loss against the epoch, both axes of loss logarithmic, with the epoch that was
     kept marked."""
-    epochs = [entry["epoch"] for entry in history]
+    epochs, best = [each.epoch for each in history], kept(history)
     with _figure(path, 8, 5) as figure:
         axes = figure.subplots()
-        axes.plot(epochs, [entry["loss"] for entry in history], color=_TRUTH, label="training")
-        validation = [entry["validation_loss"] for entry in history]
-        deciding = [entry["loss"] for entry in history]
-        if all(value is not None for value in validation):
+        axes.plot(epochs, [each.loss for each in history], color=_TRUTH, label="training")
+        validation = [each.validation_loss for each in history if each.validation_loss is not None]
+        if len(validation) == len(history):
             axes.plot(epochs, validation, color=_PREDICTED, label="validation")
-            deciding = validation
-        best = int(np.argmin(deciding))
-        axes.plot(epochs[best], deciding[best], "o", color="black", label=f"kept: epoch {epochs[best]}")
+        axes.plot(best.epoch, best.deciding, "o", color="black", label=f"kept: epoch {best.epoch}")
         axes.set_yscale("log")
         axes.set_xlabel("epoch")
         axes.set_ylabel(r"mean squared error of $-\log_{10} w$ (standardised)")

@@ -14,7 +14,7 @@ from __future__ import annotations
 import io
 import json
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -25,6 +25,7 @@ import numpy as np
 from deepmem.data.files import make_folder, sha256, whole_file, write_json, write_text
 from deepmem.errors import UsageError
 from deepmem.evaluation import metrics, plots
+from deepmem.evaluation.history import Epoch, kept, read_history
 from deepmem.evaluation.honesty import Honesty, pulls
 from deepmem.evaluation.page import ATTACHED, page
 from deepmem.evaluation.verdict import verdict
@@ -129,17 +130,17 @@ def _verdict(honesty: Mapping[str, Any]) -> list[dict[str, str]]:
     return [judgement.to_dict(about) for about, judgement in judgements.items()]
 
 
-def _outdated(test: Mapping[str, Any], history: list[dict[str, Any]]) -> str | None:
+def _outdated(test: Mapping[str, Any], history: Sequence[Epoch]) -> str | None:
     """Why a test is not of the model that is there now; None where it is, or nothing tells."""
     path, tested = Path(test.get("model", "")), test.get("model_file_sha256")
     if tested is None:
         return None
     if path.is_file() and sha256(path) != tested:
         return f"{path} has changed since"
-    kept, loss = _training(history).get("lowest_loss"), test.get("model_card", {}).get("loss")
-    if kept is None or loss is None or np.isclose(kept, loss, rtol=1e-6):
+    loss = test.get("model_card", {}).get("loss")
+    if not history or loss is None or np.isclose(lowest := kept(history).deciding, loss, rtol=1e-6):
         return None
-    return f"its loss was {loss:.6g}, that of the training in the folder is {kept:.6g}"
+    return f"its loss was {loss:.6g}, that of the training in the folder is {lowest:.6g}"
 
 
 def _read(path: Path, otherwise: str) -> dict[str, Any]:
@@ -151,30 +152,16 @@ def _read(path: Path, otherwise: str) -> dict[str, Any]:
         raise UsageError(f"{path} cannot be read: {error}") from None
 
 
-def read_history(path: Path) -> list[dict[str, Any]]:
-    """The epochs of a `metrics.jsonl`; none where there is no such file."""
-    entries: list[dict[str, Any]] = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-        try:
-            entries.append(json.loads(line))
-        except json.JSONDecodeError:  # the line that was being written when the run was killed
-            break
-    return entries
-
-
-def _training(history: list[dict[str, Any]]) -> dict[str, Any]:
+def _training(history: Sequence[Epoch]) -> dict[str, Any]:
     if not history:
         return {}
-    deciding = [
-        entry["loss"] if entry["validation_loss"] is None else entry["validation_loss"] for entry in history
-    ]
-    best = int(np.argmin(deciding))
+    best = kept(history)
     return {
         "epochs": len(history),
-        "epoch_kept": history[best]["epoch"],
-        "lowest_loss": deciding[best],
-        "decided_by": "training loss" if history[best]["validation_loss"] is None else "validation loss",
-        "seconds": sum(entry.get("seconds", 0.0) for entry in history),
+        "epoch_kept": best.epoch,
+        "lowest_loss": best.deciding,
+        "decided_by": "training loss" if best.validation_loss is None else "validation loss",
+        "seconds": sum(epoch.seconds for epoch in history),
     }
 
 
