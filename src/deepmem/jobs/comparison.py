@@ -36,7 +36,7 @@ def compare(
     `compare.png` and `compare.json`; `flagged`, whether events outside a model's training range (status 4)
     enter; `force`, whether files that say they are of other events are taken all the same.
 
-    **Returns** what `compare.json` holds: figures as `evaluation.metrics.compare` has them, of the events
+    **Returns** what `compare.json` holds: figures of `evaluation.metrics.Agreement`, of the events
     with a positive weight in both, and in `left_out_by_reason` how many others there are.
 
     **Raises** `UsageError` where a file is wrong, or the two are not of the same events.
