@@ -26,7 +26,7 @@ from table import run, say, say_coverage
 
 import deepmem
 from deepmem.evaluation import metrics, sums
-from deepmem.evaluation.metrics import pulls
+from deepmem.evaluation.honesty import Honesty, pulls
 from deepmem.event import Weight
 from deepmem.jobs import exact
 from deepmem.physics.weights.leading_order import draw_events
@@ -225,17 +225,19 @@ def _calibrated(
     model, seconds = learn(folder / kind, events, {"weight_DY": labels}, 100, split=split)
     truth = deepmem.compute(further, "drell_yan", precision=1e-5)["drell_yan"]
     learned = model(further)["weight_DY"]
-    figures = metrics.compare(truth.value, learned.value)
+    residuals = metrics.compare(truth.value, learned.value).residuals
+    assert residuals is not None
     say(f"Drell-Yan, {kind}, 60,000 further events:")
     say("  time of 100 epochs, calibration included", f"{seconds:.0f} s", "≤ 240 s")
-    say("  |Δ| of 68 % of events", f"{figures['q68']:.5f}", "≤ 0.001")
+    say("  |Δ| of 68 % of events", f"{residuals.q68:.5f}", "≤ 0.001")
     say_trust(learned, truth, ("68 ± 1 %", "95 ± 0.5 %"), "≤ 0.5 %")
-    bins = metrics.honesty(truth, learned)["bins_of_minus_log10_predicted"]
+    bins = Honesty.of(truth, learned).bins
     known = split[1] / 10  # what calibration itself can know
-    for key in metrics.INTERVALS:
-        off = [each[key]["deviation"] for each in bins]
-        both = [d / np.sqrt(1 + each["events"] / known) for d, each in zip(off, bins, strict=True)]
-        level = {"within_1": "68 %", "within_1.96": "95 %"}[key]
+    for level, off in (
+        ("68 %", [each.figures.in_68.deviation for each in bins]),
+        ("95 %", [each.figures.in_95.deviation for each in bins]),
+    ):
+        both = [d / np.sqrt(1 + each.events / known) for d, each in zip(off, bins, strict=True)]
         say(
             f"  {level}, ten bins of weight: largest deviation, in standard errors",
             f"{max(map(abs, off)):.1f}",

@@ -12,9 +12,10 @@ import pytest
 from deepmem import UsageError
 from deepmem.cli import main as cli
 from deepmem.evaluation import metrics
+from deepmem.evaluation.honesty import Honesty
 from deepmem.evaluation.report import report, write_evidence
 from deepmem.evaluation.verdict import calibration
-from deepmem.event import Weight
+from deepmem.event import Status, Weight
 
 
 def weights(
@@ -42,26 +43,41 @@ def weights(
 
 
 def test_honest_errors_are_found_honest() -> None:
-    found = metrics.honesty(*weights())
-    assert found["judged"] == 20_000 - 102
-    assert found["pulls"]["width"] == pytest.approx(1, abs=0.02)
-    for key, expected in (("within_1", 0.6827), ("within_1.96", 0.95)):
-        assert found["coverage"][key]["covered"] == pytest.approx(expected, abs=0.01)
-        bins = found["bins_of_minus_log10_predicted"]
-        assert len(bins) == 10
-        assert all(abs(bin[key]["deviation"]) < 3.5 for bin in bins)
-    assert max(bin["events"] for bin in bins) - min(bin["events"] for bin in bins) <= 1
-    statuses = found["predicted_by_status"]
-    assert [statuses[key]["events"] for key in statuses] == [19_898, 2, 100]
-    outside = next(value for key, value in statuses.items() if key.startswith("4"))
-    assert outside["q68"] > 0.4
-    assert outside["within_1.96"] == 0
+    found = Honesty.of(*weights())
+    assert found.judged == 20_000 - 102
+    assert found.pulls is not None
+    assert found.pulls.width == pytest.approx(1, abs=0.02)
+    assert found.coverage is not None
+    assert found.coverage.in_68.covered == pytest.approx(0.6827, abs=0.01)
+    assert found.coverage.in_95.covered == pytest.approx(0.95, abs=0.01)
+    assert len(found.bins) == 10
+    for bin in found.bins:
+        assert abs(bin.figures.in_68.deviation) < 3.5
+        assert abs(bin.figures.in_95.deviation) < 3.5
+    assert max(bin.events for bin in found.bins) - min(bin.events for bin in found.bins) <= 1
+    assert [figures.events for figures in found.predicted_by_status.values()] == [19_898, 2, 100]
+    outside = found.of_status(Status.OUTSIDE_TRAINING)
+    assert outside.q68 is not None
+    assert outside.q68 > 0.4
+    assert outside.in_95 == 0
+
+
+@pytest.mark.parametrize("events", [20_000, 110])  # of few there are no bins
+@pytest.mark.parametrize("error", [1.0, np.nan])
+def test_what_was_found_of_errors_is_the_same_after_reading_its_file(
+    events: int, error: float, tmp_path: Path
+) -> None:
+    pair = weights(events, quoted=error)
+    write_evidence(tmp_path, {"DY": pair}, {})
+    read = json.loads((tmp_path / "test.json").read_text())["weights"]["DY"]["honesty"]
+    assert Honesty.from_dict(read) == Honesty.of(*pair)
 
 
 def test_errors_that_are_too_small_are_found_out() -> None:
-    found = metrics.honesty(*weights(quoted=0.5))
-    assert found["coverage"]["within_1.96"]["covered"] < 0.85
-    assert found["coverage"]["within_1.96"]["deviation"] < -50
+    coverage = Honesty.of(*weights(quoted=0.5)).coverage
+    assert coverage is not None
+    assert coverage.in_95.covered < 0.85
+    assert coverage.in_95.deviation < -50
 
 
 def test_the_noise_floor_is_what_the_true_weight_itself_reaches() -> None:
@@ -70,21 +86,22 @@ def test_the_noise_floor_is_what_the_true_weight_itself_reaches() -> None:
     size = rng.choice([0.0, 0.001, 0.02], len(true))
     status = np.zeros(len(true), np.int32)
     label = Weight(true * (1 + size * rng.normal(size=len(true))), size * true, status)
-    floor = metrics.honesty(label, Weight(true, np.full(len(true), np.nan), status))["noise_floor_q68"]
-    assert floor == pytest.approx(metrics.compare(label.value, true)["q68"], rel=0.05)
+    floor = Honesty.of(label, Weight(true, np.full(len(true), np.nan), status)).noise_floor_q68
+    assert floor == pytest.approx(metrics.Residuals.of(label.value, true).q68, rel=0.05)
 
 
 def test_without_errors_there_is_no_coverage() -> None:
     truth, learned = weights()
     nothing = np.full(len(truth), np.nan)
-    found = metrics.honesty(truth, Weight(learned.value, nothing, learned.status))
-    assert found["judged"] == 0
-    assert found["pulls"] is found["coverage"] is None
-    assert found["bins_of_minus_log10_predicted"] == []
-    found = metrics.honesty(Weight(truth.value, nothing, truth.status), learned)
-    assert found["noise_floor_q68"] is None
-    assert not found["truth_has_errors"]
-    assert found["coverage"]["within_1"]["covered"] < 0.66  # the labels' own noise is taken for the model's
+    found = Honesty.of(truth, Weight(learned.value, nothing, learned.status))
+    assert found.judged == 0
+    assert found.pulls is found.coverage is None
+    assert found.bins == []
+    found = Honesty.of(Weight(truth.value, nothing, truth.status), learned)
+    assert found.noise_floor_q68 is None
+    assert not found.truth_has_errors
+    assert found.coverage is not None
+    assert found.coverage.in_68.covered < 0.66  # the labels' own noise is taken for the model's
 
 
 def test_quantiles_of_a_stratified_sample_are_those_of_all() -> None:
@@ -92,9 +109,9 @@ def test_quantiles_of_a_stratified_sample_are_those_of_all() -> None:
     easy, hard = np.abs(rng.normal(size=90_000)), 10 * np.abs(rng.normal(size=10_000))
     found = metrics.stratified_quantiles([easy[:2000], np.append(hard[:2000], np.nan)], [90_000, 10_000])
     assert found is not None
-    for key, q in (("q68", 0.68), ("q95", 0.95)):
+    for quantile, q in ((found.q68, 0.68), (found.q95, 0.95)):
         true = np.quantile(np.concatenate([easy, hard]), q)
-        assert abs(found[key]["value"] - true) < 3 * found[key]["error"] < 0.2 * true
+        assert abs(quantile.value - true) < 3 * quantile.error < 0.2 * true
     assert metrics.stratified_quantiles([easy, np.array([np.nan])], [1, 1]) is None
 
 
@@ -218,7 +235,7 @@ def test_a_folder_without_a_test_has_a_page_of_what_it_holds(tmp_path: Path) -> 
 
 
 def test_a_few_events_that_are_all_covered_say_little_of_errors() -> None:
-    judgement, text = calibration(metrics.honesty(*weights(120, quoted=5.0)))
+    judgement, text = calibration(Honesty.of(*weights(120, quoted=5.0)))
     assert judgement == "care"
     assert "as far as 18 events can tell" in text
 

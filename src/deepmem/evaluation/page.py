@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
 
+from deepmem.evaluation.honesty import Honesty
+
 _STYLE = """
 :root { color-scheme: light dark; --text: #1b1f24; --back: #fff; --soft: #f3f5f7; --line: #d5dae0;
         --faint: #57606a; --good: #1a7f37; --care: #9a6700; --bad: #cf222e; }
@@ -126,8 +128,8 @@ def _gallery(pictures: list[tuple[bytes, str]]) -> str:
 
 
 def _weight_tables(figures: Mapping[str, Any]) -> Iterator[str]:
-    honesty = figures["honesty"]
-    floor = honesty["noise_floor_q68"]
+    honesty = Honesty.from_dict(figures["honesty"])
+    floor = honesty.noise_floor_q68
     rows = {
         "events compared": figures["events"],
         "left out (no positive weight in both)": figures["left_out"],
@@ -148,35 +150,35 @@ def _weight_tables(figures: Mapping[str, Any]) -> Iterator[str]:
         header,
         [
             (
-                key.partition(":")[0],
-                _text(value["events"]),
-                f"{100 * value['fraction']:.2f} %",
-                _text(value["q68"]),
-                _text(value["q95"]),
-                _share(value.get("within_1")),
-                _share(value.get("within_1.96")),
+                f"{status.value} {status.meaning}".partition(":")[0],
+                _text(found.events),
+                f"{100 * found.fraction:.2f} %",
+                _text(found.q68),
+                _text(found.q95),
+                _share(found.in_68),
+                _share(found.in_95),
             )
-            for key, value in honesty["predicted_by_status"].items()
+            for status, found in honesty.predicted_by_status.items()
         ],
     )
-    if by_status := honesty.get("truth_by_status"):
+    if by_status := honesty.truth_by_status:
         yield "<h3>By status of the label: errors are judged on status 0 alone</h3>"
         yield _pairs({key.partition(":")[0]: number for key, number in by_status.items()})
-    if bins := honesty["bins_of_minus_log10_predicted"]:
+    if honesty.bins:
         yield "<h3>Coverage in ten bins of predicted weight, deviation in standard errors</h3>"
         yield _table(
             ("−log10 w", "events", "in 68 %", "σ", "in 95 %", "σ"),
             [
                 (
-                    f"{bin['from']:.2f} to {bin['to']:.2f}",
-                    _text(bin["events"]),
+                    f"{bin.low:.2f} to {bin.high:.2f}",
+                    _text(bin.events),
                     *(
                         text
-                        for key in ("within_1", "within_1.96")
-                        for text in (_share(bin[key]["covered"]), f"{bin[key]['deviation']:+.1f}")
+                        for interval in (bin.figures.in_68, bin.figures.in_95)
+                        for text in (_share(interval.covered), f"{interval.deviation:+.1f}")
                     ),
                 )
-                for bin in bins
+                for bin in honesty.bins
             ],
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,7 +18,9 @@ import mplhep
 import numpy as np
 
 from deepmem.data.files import whole_file
-from deepmem.evaluation.metrics import compare
+from deepmem.evaluation.history import Epoch, kept
+from deepmem.evaluation.honesty import Coverage
+from deepmem.evaluation.metrics import Bin, Quantiles, Residuals
 from deepmem.event import Weight
 
 _TRUTH, _PREDICTED = "#3f90da", "#bd1f01"
@@ -84,7 +86,7 @@ def _columns(
         label=labels[1],
         markersize=5,
     )
-    figures = compare(truth, predicted)
+    residuals = Residuals.of(truth, predicted)
     top.set_ylabel("events per bin")
     top.set_xlabel("")
     top.set_ylim(0, 1.45 * max(float(h_truth.values().max()), 1))
@@ -92,7 +94,7 @@ def _columns(
     top.text(
         0.02, 0.95,
         f"{name}\n{len(truth):,} events\n"
-        f"|Δ| < {figures['q68']:.2g} for 68 %\n|Δ| < {figures['q95']:.2g} for 95 %",
+        f"|Δ| < {residuals.q68:.2g} for 68 %\n|Δ| < {residuals.q95:.2g} for 95 %",
         transform=top.transAxes, va="top",
     )  # fmt: skip
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -154,20 +156,17 @@ def _bands(axes: Any, edges: np.ndarray, where: np.ndarray, delta: np.ndarray) -
         axes.legend(frameon=False, ncols=3, loc="upper right")
 
 
-def training_curve(path: Target, history: Sequence[dict[str, Any]]) -> None:
+def training_curve(path: Target, history: Sequence[Epoch]) -> None:
     """Loss and validation loss against the epoch, both axes of loss logarithmic, with the epoch that was
     kept marked."""
-    epochs = [entry["epoch"] for entry in history]
+    epochs, best = [each.epoch for each in history], kept(history)
     with _figure(path, 8, 5) as figure:
         axes = figure.subplots()
-        axes.plot(epochs, [entry["loss"] for entry in history], color=_TRUTH, label="training")
-        validation = [entry["validation_loss"] for entry in history]
-        deciding = [entry["loss"] for entry in history]
-        if all(value is not None for value in validation):
+        axes.plot(epochs, [each.loss for each in history], color=_TRUTH, label="training")
+        validation = [each.validation_loss for each in history if each.validation_loss is not None]
+        if len(validation) == len(history):
             axes.plot(epochs, validation, color=_PREDICTED, label="validation")
-            deciding = validation
-        best = int(np.argmin(deciding))
-        axes.plot(epochs[best], deciding[best], "o", color="black", label=f"kept: epoch {epochs[best]}")
+        axes.plot(best.epoch, best.deciding, "o", color="black", label=f"kept: epoch {best.epoch}")
         axes.set_yscale("log")
         axes.set_xlabel("epoch")
         axes.set_ylabel(r"mean squared error of $-\log_{10} w$ (standardised)")
@@ -225,20 +224,22 @@ def pulls_against_gaussian(path: Target, z: np.ndarray) -> None:
         axes.legend(frameon=False, loc="upper right")
 
 
-def coverage_in_bins(path: Target, bins: Sequence[dict[str, Any]], unit: str = "") -> None:
-    """How many truths lie within one and within 1.96 errors, in bins of predicted weight as
-    `metrics.honesty` gives them."""
-    middles = np.array([(bin["from"] + bin["to"]) / 2 for bin in bins])
-    halves = np.array([(bin["to"] - bin["from"]) / 2 for bin in bins])
+def coverage_in_bins(path: Target, bins: Sequence[Bin[Coverage]], unit: str = "") -> None:
+    """How many truths lie within one and within 1.96 errors, in bins of predicted weight."""
+    middles = np.array([(bin.low + bin.high) / 2 for bin in bins])
+    halves = np.array([(bin.high - bin.low) / 2 for bin in bins])
+    events = np.array([bin.events for bin in bins])
+    intervals = (
+        ("95", [bin.figures.in_95 for bin in bins], _PREDICTED),
+        ("68", [bin.figures.in_68 for bin in bins], _TRUTH),
+    )
     with _figure(path, *_PAGE) as figure:
         panels = figure.subplots(2, 1, sharex=True)
-        for axes, key, name, color in zip(
-            panels, ("within_1.96", "within_1"), ("95", "68"), (_PREDICTED, _TRUTH), strict=True
-        ):
-            expected = 100 * bins[0][key]["expected"]
-            found = 100 * np.array([bin[key]["covered"] for bin in bins])
+        for axes, (name, interval, color) in zip(panels, intervals, strict=True):
+            expected = 100 * interval[0].expected
+            found = 100 * np.array([each.covered for each in interval])
             # of the expectation: what was found has none where it is 0 or 100 %
-            error = np.sqrt(expected * (100 - expected) / np.array([bin["events"] for bin in bins]))
+            error = np.sqrt(expected * (100 - expected) / events)
             axes.axhline(expected, color="0.5", linewidth=1)
             axes.errorbar(middles, found, error, halves, fmt="o", markersize=4, color=color)
             reach = 1.3 * max(float(np.max(np.abs(found - expected) + error)), 0.5)
@@ -358,27 +359,31 @@ def refinement(path: Target, before: np.ndarray, after: np.ndarray, tolerance: f
         axes.legend(frameon=False, fontsize=10)
 
 
-def learning(path: Target, curve: Sequence[dict[str, Any]], shown: dict[str, str]) -> None:
+def learning(path: Target, curves: Mapping[str, Mapping[str, Mapping[int, Quantiles]]]) -> None:
     """|Δ| of 68 and 95 % of events against the exact weights that were learned from.
 
-    **Arguments:** `curve`, points with `choice`, `exact` and, per key of `shown` (key → a panel's title),
-    `q68` and `q95`, each a `value` and an `error`.
+    **Arguments:** `curves` by the title of a panel and the choice of these weights, "worst first" or
+    "random": quantiles of |Δ| by how many weights there were.
     """
-    with _figure(path, _PAGE[0], 0.5 + 2.9 * len(shown)) as figure:
-        panels = np.atleast_1d(figure.subplots(len(shown), 1, sharex=True))
-        for axes, (key, title) in zip(panels, shown.items(), strict=True):
+    with _figure(path, _PAGE[0], 0.5 + 2.9 * len(curves)) as figure:
+        panels = np.atleast_1d(figure.subplots(len(curves), 1, sharex=True))
+        for axes, (title, by_choice) in zip(panels, curves.items(), strict=True):
             for choice, color, marker in (("worst first", _PREDICTED, "o"), ("random", _TRUTH, "s")):
-                points = [point for point in curve if point["choice"] == choice and point.get(key)]
-                for quantile, line in (("q68", "-"), ("q95", "--")) if points else ():
+                points = by_choice.get(choice, {})
+                lines = (
+                    ("-", choice, [each.q68 for each in points.values()]),
+                    ("--", None, [each.q95 for each in points.values()]),
+                )
+                for line, label, quantile in lines if points else ():
                     axes.errorbar(
-                        [point["exact"] for point in points],
-                        [point[key][quantile]["value"] for point in points],
-                        [point[key][quantile]["error"] for point in points],
+                        list(points),
+                        [each.value for each in quantile],
+                        [each.error for each in quantile],
                         fmt=f"{marker}{line}",
                         color=color,
                         markersize=5,
                         capsize=2,
-                        label=choice if quantile == "q68" else None,
+                        label=label,
                     )
             axes.set_yscale("log")
             axes.set_ylabel("|Δ|")

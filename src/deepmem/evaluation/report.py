@@ -14,7 +14,7 @@ from __future__ import annotations
 import io
 import json
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -25,6 +25,8 @@ import numpy as np
 from deepmem.data.files import make_folder, sha256, whole_file, write_json, write_text
 from deepmem.errors import UsageError
 from deepmem.evaluation import metrics, plots
+from deepmem.evaluation.history import Epoch, kept, read_history
+from deepmem.evaluation.honesty import Honesty, pulls
 from deepmem.evaluation.page import ATTACHED, page
 from deepmem.evaluation.verdict import verdict
 from deepmem.event import Status, Weight
@@ -43,7 +45,7 @@ def write_evidence(
     further figures of a weight).
 
     **Returns** the content of `test.json`: `extra`, and under `weights` → name, the figures of
-    `metrics.compare` with those of `metrics.honesty` as `honesty`.
+    `metrics.compare` with those of `Honesty` as `honesty`.
 
     **Raises** `UsageError` where the folder cannot be written to.
     """
@@ -54,8 +56,8 @@ def write_evidence(
     for name, (truth, predicted) in pairs.items():
         result["weights"][name] = {
             **extra.get("weights", {}).get(name, {}),
-            **metrics.compare(truth.value, predicted.value),
-            "honesty": metrics.honesty(truth, predicted),
+            **metrics.compare(truth.value, predicted.value).to_dict(),
+            "honesty": Honesty.of(truth, predicted).to_dict(),
         }
         values = (truth.value, truth.error, predicted.value, predicted.error, predicted.status)
         arrays |= {f"{name}.{key}": value for key, value in zip(_ARRAYS, values, strict=True)}
@@ -91,7 +93,7 @@ def report(folder: str | Path) -> dict[str, Any]:
         )
     numbers: dict[str, Any] = {
         "made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "verdict": {name: verdict(figures) for name, figures in test["weights"].items()}
+        "verdict": {name: _verdict(figures["honesty"]) for name, figures in test["weights"].items()}
         | {part["title"]: part["verdict"] for part in parts.values() if "verdict" in part},
         "weights": test["weights"],
         "data": [file for each in sources for file in each.get("data", ())],
@@ -122,17 +124,23 @@ def report(folder: str | Path) -> dict[str, Any]:
     }
 
 
-def _outdated(test: Mapping[str, Any], history: list[dict[str, Any]]) -> str | None:
+def _verdict(honesty: Mapping[str, Any]) -> list[dict[str, str]]:
+    """What may be relied on, as JSON, of what `test.json` says of a weight's errors."""
+    judgements = verdict(Honesty.from_dict(honesty))
+    return [judgement.to_dict(about) for about, judgement in judgements.items()]
+
+
+def _outdated(test: Mapping[str, Any], history: Sequence[Epoch]) -> str | None:
     """Why a test is not of the model that is there now; None where it is, or nothing tells."""
     path, tested = Path(test.get("model", "")), test.get("model_file_sha256")
     if tested is None:
         return None
     if path.is_file() and sha256(path) != tested:
         return f"{path} has changed since"
-    kept, loss = _training(history).get("lowest_loss"), test.get("model_card", {}).get("loss")
-    if kept is None or loss is None or np.isclose(kept, loss, rtol=1e-6):
+    loss = test.get("model_card", {}).get("loss")
+    if not history or loss is None or np.isclose(lowest := kept(history).deciding, loss, rtol=1e-6):
         return None
-    return f"its loss was {loss:.6g}, that of the training in the folder is {kept:.6g}"
+    return f"its loss was {loss:.6g}, that of the training in the folder is {lowest:.6g}"
 
 
 def _read(path: Path, otherwise: str) -> dict[str, Any]:
@@ -144,30 +152,16 @@ def _read(path: Path, otherwise: str) -> dict[str, Any]:
         raise UsageError(f"{path} cannot be read: {error}") from None
 
 
-def read_history(path: Path) -> list[dict[str, Any]]:
-    """The epochs of a `metrics.jsonl`; none where there is no such file."""
-    entries: list[dict[str, Any]] = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-        try:
-            entries.append(json.loads(line))
-        except json.JSONDecodeError:  # the line that was being written when the run was killed
-            break
-    return entries
-
-
-def _training(history: list[dict[str, Any]]) -> dict[str, Any]:
+def _training(history: Sequence[Epoch]) -> dict[str, Any]:
     if not history:
         return {}
-    deciding = [
-        entry["loss"] if entry["validation_loss"] is None else entry["validation_loss"] for entry in history
-    ]
-    best = int(np.argmin(deciding))
+    best = kept(history)
     return {
         "epochs": len(history),
-        "epoch_kept": history[best]["epoch"],
-        "lowest_loss": deciding[best],
-        "decided_by": "training loss" if history[best]["validation_loss"] is None else "validation loss",
-        "seconds": sum(entry.get("seconds", 0.0) for entry in history),
+        "epoch_kept": best.epoch,
+        "lowest_loss": best.deciding,
+        "decided_by": "training loss" if best.validation_loss is None else "validation loss",
+        "seconds": sum(epoch.seconds for epoch in history),
     }
 
 
@@ -215,20 +209,19 @@ def _figures(folder: Path, name: str, numbers: dict[str, Any], unit: str) -> Ite
         f"Δ with its median and bands: |Δ| < {figures['q68']:.2g} for 68 % and {figures['q95']:.2g} for 95 % "
         "of events.",
     )
-    honesty = figures["honesty"]
-    if honesty["pulls"] is None:
+    honesty = Honesty.from_dict(figures["honesty"])
+    if (found := honesty.pulls) is None:
         return
-    z = metrics.pulls(truth, predicted)
+    z = pulls(truth, predicted)
     judged = both & (t_status == Status.GOOD) & (status == Status.GOOD) & np.isfinite(z)
-    pulls = honesty["pulls"]
     yield (
         _drawn(plots.pulls_against_gaussian, z[judged]),
-        f"Pulls of {judged.sum():,} unflagged events: mean {pulls['mean']:+.3f} ± {pulls['mean_error']:.3f}, "
-        f"width {pulls['width']:.3f}, largest {pulls['largest']:.1f}; beyond ±5 in the outer bins.",
+        f"Pulls of {judged.sum():,} unflagged events: mean {found.mean:+.3f} ± {found.mean_error:.3f}, "
+        f"width {found.width:.3f}, largest {found.largest:.1f}; beyond ±5 in the outer bins.",
     )
-    if honesty["bins_of_minus_log10_predicted"]:
+    if honesty.bins:
         yield (
-            _drawn(plots.coverage_in_bins, honesty["bins_of_minus_log10_predicted"], unit),
+            _drawn(plots.coverage_in_bins, honesty.bins, unit),
             "Coverage of 95 % (above) and 68 % intervals (below) in ten bins of equal population.",
         )
         yield (

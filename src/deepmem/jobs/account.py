@@ -4,31 +4,44 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
-from pathlib import Path
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from deepmem.data.files import make_folder, write_json
-from deepmem.evaluation import metrics
+from deepmem.evaluation.honesty import pulls
+from deepmem.evaluation.metrics import Estimate
+from deepmem.evaluation.verdict import Judgement
 from deepmem.event import by_status, count_statuses
 from deepmem.jobs.audit import BIAS, positive_in_both
-from deepmem.jobs.outcome import Refinement
+from deepmem.jobs.outcome import RANDOM, Learning, Refinement
 
 
-def write_account(refinement: Refinement) -> dict[str, Any]:
-    """Draw figures, write which events were computed, and `refine.json`; **returns** its content."""
-    make_folder(refinement.folder)
-    refinement.entries.save(refinement.folder / "entries.npz")
-    contents = _contents(refinement) | {"figures": _draw(refinement)}
-    write_contents(contents)
-    return contents
+@dataclass(frozen=True)
+class Account:
+    """A refinement, the `command` that asked for it, the card of its model, and what was learned from it."""
 
+    refinement: Refinement
+    command: str
+    model_card: Mapping[str, Any]
+    learning: Learning | None = None
 
-def write_contents(contents: Mapping[str, Any]) -> None:
-    """Write `refine.json`."""
-    write_json(Path(contents["folder"]) / "refine.json", contents)
+    def write(self) -> dict[str, Any]:
+        """Draw figures, write which events were computed, and `refine.json`; **returns** its content."""
+        refinement, learning = self.refinement, self.learning
+        make_folder(refinement.folder)
+        refinement.entries.save(refinement.folder / "entries.npz")
+        contents = _contents(refinement) | {"figures": _draw(refinement)}
+        if learning is not None:
+            contents |= {
+                "learn": learning.to_dict(),
+                "summary": contents["summary"] + _what_was_learned(learning),
+                "figures": contents["figures"] + _draw_learning(learning, refinement),
+            }
+        contents |= {"command": self.command, "model_card": self.model_card}
+        write_json(refinement.folder / "refine.json", contents)
+        return contents
 
 
 def _contents(refinement: Refinement) -> dict[str, Any]:
@@ -72,12 +85,12 @@ def _draw(refinement: Refinement) -> list[dict[str, str]]:
     plots.refinement(folder / "refine.png", refinement.learned.spread, after, refinement.limit.tolerance)
     captions = {"refine.png": "Relative errors before and after; flagged events are left out before."}
     exact, learned = refinement.exact, refinement.learned.weight[refinement.entries.audited]
-    pulls = metrics.pulls(exact, learned)
-    rows = positive_in_both(exact, learned) & np.isfinite(pulls)
+    z = pulls(exact, learned)
+    rows = positive_in_both(exact, learned) & np.isfinite(z)
     if rows.any():
         t, p, audited = exact[rows], learned[rows], f"{rows.sum():,} audited events"
         plots.prediction_against_truth(folder / "audit.png", t.value, p.value)
-        plots.pulls_against_gaussian(folder / "pulls.png", pulls[rows])
+        plots.pulls_against_gaussian(folder / "pulls.png", z[rows])
         plots.error_against_weight(folder / "errors.png", t, p)
         captions |= {
             "audit.png": f"Learned against exact weight of {audited}.",
@@ -140,36 +153,29 @@ def _what_the_audit_found(refinement: Refinement) -> str:
         f"Audit of {audit.pairs:,} learned weights: bias {audit.figures.bias}, of their sum "
         f"{audit.figures.sum_bias}"
     )
-    if audit.figures.coverage:
-        one, two = audit.figures.coverage["within_1"], audit.figures.coverage["within_1.96"]
-        text += (
-            f"; 68 % intervals cover {100 * one['covered']:.1f} ± {100 * one['error']:.1f} %, 95 % "
-            f"intervals {100 * two['covered']:.1f} ± {100 * two['error']:.1f} %"
-        )
+    if (coverage := audit.figures.coverage) is not None:
+        text += f"; 68 % intervals cover {coverage.in_68}, 95 % intervals {coverage.in_95}"
     return f"{text}."
 
 
 def _verdict(refinement: Refinement) -> list[dict[str, str]]:
-    """On what stays learned, its bias and its errors: made as `evaluation.verdict.verdict` makes it."""
+    """What may be relied on of what stays learned, its bias and its errors, as JSON."""
     figures = refinement.audit.figures
     judgements = {
         "exact and learned": _mixture(refinement),
         "bias of what stays learned": _bias(refinement),
         "errors of what stays learned": _not_audited(refinement) if figures is None else figures.calibration,
     }
-    return [
-        {"about": about, "judgement": judgement, "text": text}
-        for about, (judgement, text) in judgements.items()
-    ]
+    return [judgement.to_dict(about) for about, judgement in judgements.items()]
 
 
-def _mixture(refinement: Refinement) -> tuple[str, str]:
+def _mixture(refinement: Refinement) -> Judgement:
     left, text = refinement.flagged_still_learned, _what_was_computed(refinement)
     if left:
         text = f"{text} {_still_flagged(left)}"
     if refinement.forced is not None:
-        return "bad", f"Two hypotheses are mixed, by --force: {refinement.forced}. {text}"
-    return ("care" if left else "good"), text
+        return Judgement("bad", f"Two hypotheses are mixed, by --force: {refinement.forced}. {text}")
+    return Judgement("care" if left else "good", text)
 
 
 def _still_flagged(number: int) -> str:
@@ -179,7 +185,7 @@ def _still_flagged(number: int) -> str:
     )
 
 
-def _bias(refinement: Refinement) -> tuple[str, str]:
+def _bias(refinement: Refinement) -> Judgement:
     audit = refinement.audit
     if audit.figures is None:
         return _not_audited(refinement)
@@ -189,13 +195,60 @@ def _bias(refinement: Refinement) -> tuple[str, str]:
         f"their sum by {audit.figures.sum_bias}"
     )
     if bias.significant:
-        return "bad", f"{text}: do not rely on them."
+        return Judgement("bad", f"{text}: do not rely on them.")
     if max(abs(bias.value), 2 * bias.error) > BIAS:
-        return "care", f"{text}: to know it to {100 * BIAS:g} %, audit more (--audit)."
-    return "good", f"{text}: no more than {100 * BIAS:g} %."
+        return Judgement("care", f"{text}: to know it to {100 * BIAS:g} %, audit more (--audit).")
+    return Judgement("good", f"{text}: no more than {100 * BIAS:g} %.")
 
 
-def _not_audited(refinement: Refinement) -> tuple[str, str]:
+def _not_audited(refinement: Refinement) -> Judgement:
     if refinement.population:
-        return "care", "Not measured: too few of the learned weights were audited (--audit)."
-    return "good", "Nothing that could be computed stays learned."
+        return Judgement("care", "Not measured: too few of the learned weights were audited (--audit).")
+    return Judgement("good", "Nothing that could be computed stays learned.")
+
+
+def _what_was_learned(learning: Learning) -> list[str]:
+    sentences = [f"{learning.events:,} exact weights were added to the training of {learning.model}."]
+    for part, what in (("audited", "audited"), ("refined_held_out", "refined and held out")):
+        if (change := learning.changes.get(part)) is None:
+            continue
+        before, after = change.before.residuals, change.after.residuals
+        if before is not None and after is not None:
+            sentences.append(
+                f"|Δ| of 68 % of {change.after.events:,} {what} events: {before.q68:.2g} before, "
+                f"{after.q68:.2g} after."
+            )
+    ends = {point.choice: point for point in learning.curve}
+    for part, what in (("all", "all events"), ("refined_held_out", "the worst")):
+        worth = [
+            f"{choice}, |Δ| < {_with_error(found.q68)} for 68 % and {_with_error(found.q95)} for 95 %"
+            for choice, point in ends.items()
+            if (found := point.quantiles[part]) is not None
+        ]
+        if len(worth) == 2:
+            spent = ends[RANDOM].exact
+            sentences.append(f"What {spent:,} exact weights are worth for {what}: {'; '.join(worth)}.")
+    return sentences
+
+
+def _draw_learning(learning: Learning, refinement: Refinement) -> list[dict[str, str]]:
+    """Draw what exact weights are worth; **returns** files and captions."""
+    from deepmem.evaluation import plots
+
+    titles = {"all": "all events", "refined_held_out": "the worst: refined, held out"}
+    curves = {title: by_choice for part, title in titles.items() if (by_choice := learning.of_part(part))}
+    if not curves:
+        return []
+    plots.learning(refinement.folder / "learning.png", curves)
+    caption = (
+        "|Δ| of 68 % (full) and 95 % (dashed) of events, judged on exact weights that no model learned from, "
+        "against the exact weights added to the training; at 0 the model as it was. Each point is one "
+        "training: another seed moves it, too."
+    )
+    if left := refinement.flagged_still_learned:
+        caption += f" {left:,} flagged events that the budget did not reach are not judged."
+    return [{"file": "learning.png", "caption": caption}]
+
+
+def _with_error(figure: Estimate) -> str:
+    return f"{figure.value:.2g} ± {figure.error:.1g}"

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from deepmem.evaluation import metrics
-from deepmem.evaluation.verdict import calibration
+from deepmem.evaluation.honesty import Coverage, Honesty, Pulls
+from deepmem.evaluation.metrics import Estimate
+from deepmem.evaluation.verdict import Judgement, calibration
 from deepmem.event import Weight
 
 # When errors do not hold: relative bias, its significance, and coverage of 95 % intervals.
@@ -22,11 +22,8 @@ _FIGURES = ("bias", "median", "typical_deviation", "sum_bias", "coverage", "pull
 
 
 @dataclass(frozen=True)
-class Estimate:
+class Deviation(Estimate):
     """A relative deviation and its standard error."""
-
-    value: float
-    error: float
 
     def __str__(self) -> str:
         return f"{100 * self.value:+.3f} ± {100 * self.error:.3f} %"
@@ -52,17 +49,22 @@ class Figures:
 
     - `bias`, `median`, `largest_deviation` of learned/exact − 1; `typical_deviation`, the median of its size
     - `sum_bias`, that of the sum of the weights
-    - `coverage`, `pulls`, as `metrics.honesty` has them; `calibration`, a judgement and a sentence
+    - `coverage`, `pulls` of the errors; None where there are none, or too few; `calibration`, whether errors
+      can be relied on
     """
 
-    bias: Estimate
+    bias: Deviation
     median: Median
     typical_deviation: float
-    sum_bias: Estimate
+    sum_bias: Deviation
     largest_deviation: float
-    coverage: Mapping[str, Any] | None
-    pulls: Mapping[str, Any] | None
-    calibration: tuple[str, str]
+    coverage: Coverage | None
+    pulls: Pulls | None
+    calibration: Judgement
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON."""
+        return asdict(self) | {"coverage": None if self.coverage is None else self.coverage.to_dict()}
 
 
 @dataclass(frozen=True)
@@ -84,15 +86,15 @@ class Audit:
         ratio = p.value / t.value - 1 - np.nan_to_num(t.error / t.value) ** 2
         total = float(p.value.sum() / t.value.sum())
         scatter = float((p.value - total * t.value).std(ddof=1) * len(t) ** 0.5 / t.value.sum())
-        honesty = metrics.honesty(t, p)
+        honesty = Honesty.of(t, p)
         figures = Figures(
-            Estimate(float(ratio.mean()), float(ratio.std(ddof=1) / len(t) ** 0.5)),
+            Deviation(float(ratio.mean()), float(ratio.std(ddof=1) / len(t) ** 0.5)),
             Median(float(np.median(ratio)), float((np.sum(ratio > 0) - len(t) / 2) / (len(t) ** 0.5 / 2))),
             float(np.median(np.abs(ratio))),
-            Estimate(total - 1, scatter),
+            Deviation(total - 1, scatter),
             float(np.abs(ratio).max()),
-            honesty["coverage"],
-            honesty["pulls"],
+            honesty.coverage,
+            honesty.pulls,
             calibration(honesty),
         )
         return cls(len(exact), len(t), figures)
@@ -108,11 +110,11 @@ class Audit:
         if self.figures is None:
             return None
         bias, median, typical = self.figures.bias, self.figures.median, self.figures.typical_deviation
-        wide = (self.figures.coverage or {}).get("within_1.96", {"covered": 1.0, "deviation": 0.0})
+        coverage = self.figures.coverage
         wrong = (
             abs(bias.value) > max(_WRONG, _SURELY * bias.error),
             abs(median.value) > _WRONG and abs(median.deviation) > _SURELY,
-            typical > _WRONG and wide["covered"] < _HALF_COVERED and wide["deviation"] < -_SURELY,
+            typical > _WRONG and coverage is not None and _short(coverage, _HALF_COVERED, _SURELY),
         )
         if not any(wrong):
             return None
@@ -133,11 +135,10 @@ class Audit:
         findings = []
         if self.figures.bias.significant:
             findings.append(f"learned weights are off by {self.figures.bias} on average")
-        if self.figures.coverage:
-            wide = self.figures.coverage["within_1.96"]
-            # of a few events, some may miss by chance
-            if wide["covered"] < _COVERED and wide["deviation"] < -SIGNIFICANT:
-                findings.append(f"95 % intervals cover {100 * wide['covered']:.1f} % of the exact weights")
+        coverage = self.figures.coverage
+        if coverage is not None and _short(coverage, _COVERED, SIGNIFICANT):
+            covered = 100 * coverage.in_95.covered
+            findings.append(f"95 % intervals cover {covered:.1f} % of the exact weights")
         if not findings:
             return []
         return [
@@ -148,8 +149,15 @@ class Audit:
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON; figures that there are not are None."""
-        figures = dict.fromkeys(_FIGURES) if self.figures is None else asdict(self.figures)
+        figures = dict.fromkeys(_FIGURES) if self.figures is None else self.figures.to_dict()
         return {"events": self.events, "judged": self.pairs, **figures}
+
+
+def _short(coverage: Coverage, least: float, significance: float) -> bool:
+    """Whether 95 % intervals cover less than that, by more than chance explains: of a few events, some may
+    miss."""
+    wide = coverage.in_95
+    return wide.covered < least and wide.deviation < -significance
 
 
 def positive_in_both(exact: Weight, learned: Weight) -> np.ndarray:

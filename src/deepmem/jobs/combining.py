@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
@@ -65,31 +66,42 @@ def count(weights: Iterable[Weight]) -> np.ndarray:
     return np.sum([count_statuses(weight.status) for weight in weights], axis=0)
 
 
-def statuses_in_words(
-    statuses: Mapping[str, Mapping[str, np.ndarray]],
-) -> dict[str, dict[str, dict[str, int]]]:
-    """Numbers by status, of sets of weights by name, as JSON."""
+Counts = Mapping[str, Mapping[str, np.ndarray]]
+"""How many weights have each status, `[statuses]`, by source (`exact`, `learned`) and name."""
+
+
+@dataclass(frozen=True)
+class Statuses:
+    """How many of the weights that are `there` have which status, and how many of these are `used`;
+    `take_flagged`, whether those outside a model's training range may be."""
+
+    there: Counts
+    used: Counts
+    take_flagged: bool
+
+    def sentences(self) -> Iterator[str]:
+        """A sentence for each set of weights."""
+        for source, each in self.there.items():
+            for name, numbers in each.items():
+                used = self.used[source][name]
+                parts = [
+                    f"{numbers[status]:,} with status {status.value}, "
+                    f"{_entered(status, int(numbers[status]), int(used[status]), self.take_flagged)}"
+                    for status in Status
+                    if numbers[status]
+                ]
+                yield f"{name}, {source}: {'; '.join(parts)}."
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON, with statuses in words."""
+        return {"statuses": _in_words(self.there), "statuses_used": _in_words(self.used)}
+
+
+def _in_words(counts: Counts) -> dict[str, dict[str, dict[str, int]]]:
     return {
         source: {name: by_status(numbers) for name, numbers in each.items()}
-        for source, each in statuses.items()
+        for source, each in counts.items()
     }
-
-
-def status_sentences(
-    statuses: Mapping[str, Mapping[str, np.ndarray]],
-    used: Mapping[str, Mapping[str, np.ndarray]],
-    take_flagged: bool,
-) -> Iterator[str]:
-    """A sentence for each set of weights: how many have which status, and how many of these are used."""
-    for source, each in statuses.items():
-        for name, numbers in each.items():
-            parts = [
-                f"{numbers[status]:,} with status {status.value}, "
-                f"{_entered(status, int(numbers[status]), int(used[source][name][status]), take_flagged)}"
-                for status in Status
-                if numbers[status]
-            ]
-            yield f"{name}, {source}: {'; '.join(parts)}."
 
 
 def _entered(status: Status, number: int, used: int, take_flagged: bool) -> str:

@@ -36,7 +36,7 @@ def compare(
     `compare.png` and `compare.json`; `flagged`, whether events outside a model's training range (status 4)
     enter; `force`, whether files that say they are of other events are taken all the same.
 
-    **Returns** what `compare.json` holds: figures as `evaluation.metrics.compare` has them, of the events
+    **Returns** what `compare.json` holds: figures of `evaluation.metrics.Agreement`, of the events
     with a positive weight in both, and in `left_out_by_reason` how many others there are.
 
     **Raises** `UsageError` where a file is wrong, or the two are not of the same events.
@@ -59,19 +59,23 @@ def compare(
     if not flagged:
         outside = (t.status == Status.OUTSIDE_TRAINING) | (p.status == Status.OUTSIDE_TRAINING)
         t, p = (dataclasses.replace(each, value=np.where(outside, np.nan, each.value)) for each in (t, p))
-    result = metrics.compare(t.value, p.value)
-    if not result["events"]:
+    agreement = metrics.compare(t.value, p.value)
+    if not agreement.events:
         raise UsageError(
             f"{truth} and {predicted} have no event with a valid weight in both: of {len(t):,} are left out "
             f"{_listed(reasons | {'status 4 in either': int(outside.sum())})}"
         )
-    result |= {"statuses": statuses, "flagged_left_out": int(outside.sum()), "remarks": remarks}
-    result["left_out_by_reason"] = reasons
     name = truth_name or predicted_name or "weight"
     folder = Path(output)
     make_folder(folder)
     weights_against_each_other(folder / "compare.png", {name: (t.value, p.value)})
-    result["figure"] = str(folder / "compare.png")
+    result = agreement.to_dict() | {
+        "statuses": statuses,
+        "flagged_left_out": int(outside.sum()),
+        "remarks": remarks,
+        "left_out_by_reason": reasons,
+        "figure": str(folder / "compare.png"),
+    }
     write_json(folder / "compare.json", result)
     return result
 

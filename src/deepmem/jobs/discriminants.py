@@ -18,8 +18,10 @@ from deepmem.data.root import Source
 from deepmem.data.weights import Weights
 from deepmem.errors import UsageError
 from deepmem.evaluation import plots
+from deepmem.evaluation.metrics import Estimate
 from deepmem.event import Status, Weight, worst
 from deepmem.jobs.combining import (
+    Statuses,
     as_sentences,
     concatenate,
     count,
@@ -29,13 +31,12 @@ from deepmem.jobs.combining import (
     refuse_other_hypotheses,
     refuse_other_units,
     refuse_same_events,
-    status_sentences,
-    statuses_in_words,
 )
-from deepmem.jobs.roc import areas, roc
-from deepmem.jobs.visible import select, visible_cross_section
+from deepmem.jobs.roc import Areas, areas, roc
+from deepmem.jobs.visible import VisibleCrossSection, select, visible_cross_section
 
 _SURELY = 5.0  # standard errors
+_NO_CLASSES = "a ROC needs labels: give --label BRANCH, or one file of signal and one of background events"
 
 
 def discriminate(
@@ -83,7 +84,7 @@ def discriminate(
     """
     names = _names(signal, background)
     backgrounds = names[1:]
-    kappas = _kappas(kappa, backgrounds)
+    kappas = dict(zip(backgrounds, _kappas(kappa, backgrounds), strict=True))
     given = [sigma_signal, *_one_each("--sigma-background", sigma_background or None, backgrounds)]
     rng = random_numbers(seed)
     sample = _sample([str(path) for path in weights], [str(path) for path in learned], names, label, force)
@@ -97,33 +98,25 @@ def discriminate(
     within = select(sample.files, signal, cuts, sample.events)
     remarks += [text.rstrip(".") for each in sigma.values() for text in each.remarks]
     remarks += within.remarks + sample.negative(within.rows)
-    scale = {name: sigma[name].pb / k for name, k in zip(names, (1.0, *kappas), strict=True)}
+    scale = {name: sigma[name].pb / kappas.get(name, 1.0) for name in names}
     d = {source: _discriminant(each, scale) for source, each in sample.weights.items()}
     view = _view(sample, d, within.rows, flagged)
-    judgement = _judge(view, rng)
-    remarks += _order_remarks(judgement.get("auc", {}))
-    statuses, used = (sample.statuses(rows) for rows in (within.rows, view.usable))
-    result = {
-        "title": f"{signal} against {' + '.join(backgrounds)}",
-        "signal": signal,
-        "background": backgrounds,
-        "kappa": kappas,
-        "sigma_vis": {name: each.to_dict() for name, each in sigma.items()},
-        "selection": cuts,
-        **view.counts(within.rows),
-        "both_weights_zero": sample.without_weight(within.rows),
-        "statuses": statuses_in_words(statuses),
-        "statuses_used": statuses_in_words(used),
-        "remarks": remarks,
-        **judgement,
-    }
-    result["summary"] = [
-        *_summary(result), *status_sentences(statuses, used, flagged), *as_sentences(remarks)
-    ]  # fmt: skip
-    about = {
-        "command": "discriminate", "weights": sample.files, "sigma_vis": result["sigma_vis"], "kappa": kappas
-    }  # fmt: skip
-    return _write(Path(output), result, view, Weights(_branches(d), about))
+    found = None if view.is_signal is None else _areas(view, view.is_signal, rng)
+    remarks += [] if found is None else _order_remarks(found.auc)
+    result = _Result(
+        signal=signal,
+        kappas=kappas,
+        sigma_vis=sigma,
+        selection=cuts,
+        events=sample.events,
+        outside_selection=int((~within.rows).sum()),
+        without_discriminant=int((~view.usable & within.rows).sum()),
+        both_weights_zero=sample.without_weight(within.rows),
+        statuses=Statuses(sample.statuses(within.rows), sample.statuses(view.usable), flagged),
+        remarks=remarks,
+        areas=found,
+    )
+    return _write(Path(output), result, view, Weights(_branches(d), result.provenance(sample.files)))
 
 
 def _names(signal: str, background: str | Sequence[str]) -> list[str]:
@@ -284,14 +277,6 @@ class _View:
     noise: dict[str, np.ndarray]
     is_signal: np.ndarray | None
 
-    def counts(self, within: np.ndarray) -> dict[str, int]:
-        """How many events enter, and how many do not; `within` the selection, bool `[events]`."""
-        return {
-            "events": len(self.usable),
-            "outside_selection": int((~within).sum()),
-            "without_discriminant": int((~self.usable & within).sum()),
-        }
-
 
 def _view(sample: _Sample, d: Mapping[str, Weight], within: np.ndarray, take_flagged: bool) -> _View:
     values = {
@@ -309,59 +294,109 @@ def _view(sample: _Sample, d: Mapping[str, Weight], within: np.ndarray, take_fla
     return _View(usable, {source: each[usable] for source, each in values.items()}, noise, classes)
 
 
-def _judge(view: _View, rng: np.random.Generator) -> dict[str, Any]:
+def _areas(view: _View, is_signal: np.ndarray, rng: np.random.Generator) -> Areas:
     """AUC of each set of weights. **Raises** `UsageError` where all events are of one class."""
-    classes = view.is_signal
-    if classes is None:
-        return {
-            "remark": "a ROC needs labels: give --label BRANCH, or one file of signal and one of background "
-            "events"
-        }
-    if classes.all() or not classes.any():
+    if is_signal.all() or not is_signal.any():
         raise UsageError("all events with a discriminant are of one class: a ROC needs both")
-    numbers = {"signal_events": int(classes.sum()), "background_events": int((~classes).sum())}
-    return numbers | areas(view.values, view.noise, classes, rng)
+    return areas(view.values, view.noise, is_signal, rng)
 
 
-def _order_remarks(auc: Mapping[str, Mapping[str, float]]) -> list[str]:
+def _order_remarks(auc: Mapping[str, Estimate]) -> list[str]:
     return [
         f"the {source} weights call background what is called signal: are the files (or labels) of "
         "signal and background in the right order?"
         for source, area in auc.items()
-        if area["value"] + _SURELY * area["error"] < 0.5
+        if area.value + _SURELY * area.error < 0.5
     ]
 
 
-def _summary(result: Mapping[str, Any]) -> list[str]:
-    sentences = [
-        f"{result['events']:,} events, {result['without_discriminant']:,} of them without a discriminant "
-        f"({result['both_weights_zero']:,} because all weights are 0)."
-    ]
-    if result["outside_selection"]:
-        sentences.append(f"{result['outside_selection']:,} events outside the selection are left out.")
-    if "auc" not in result:
-        return [*sentences, *as_sentences([result["remark"]])]
-    auc = ", ".join(f"{k} {v['value']:.4f} ± {v['error']:.4f}" for k, v in result["auc"].items())
-    sentences.append(f"AUC: {auc}.")
-    if difference := result.get("auc_exact_minus_learned"):
+@dataclass(frozen=True)
+class _Result:
+    """How well weights tell a signal from backgrounds.
+
+    - `kappas`, by background; `sigma_vis`, by weight; `selection`, cuts
+    - how many `events` there are, how many of them are outside the selection, how many of the others have no
+      discriminant (`without_discriminant`), and of how many all exact weights are 0
+    - `areas` under the ROC curves; None where nothing says which events are signal
+    """
+
+    signal: str
+    kappas: dict[str, float]
+    sigma_vis: dict[str, VisibleCrossSection]
+    selection: Mapping[str, Any] | None
+    events: int
+    outside_selection: int
+    without_discriminant: int
+    both_weights_zero: int
+    statuses: Statuses
+    remarks: list[str]
+    areas: Areas | None
+
+    @property
+    def summary(self) -> list[str]:
+        """What a person should know, in sentences."""
+        sentences = [
+            f"{self.events:,} events, {self.without_discriminant:,} of them without a discriminant "
+            f"({self.both_weights_zero:,} because all weights are 0)."
+        ]
+        if self.outside_selection:
+            sentences.append(f"{self.outside_selection:,} events outside the selection are left out.")
+        sentences += as_sentences([_NO_CLASSES]) if self.areas is None else _in_words(self.areas)
+        return [*sentences, *self.statuses.sentences(), *as_sentences(self.remarks)]
+
+    def provenance(self, files: Sequence[str]) -> dict[str, Any]:
+        """What a file of discriminants says of itself."""
+        return {
+            "command": "discriminate",
+            "weights": files,
+            "sigma_vis": {name: each.to_dict() for name, each in self.sigma_vis.items()},
+            "kappa": list(self.kappas.values()),
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON."""
+        return {
+            "title": f"{self.signal} against {' + '.join(self.kappas)}",
+            "signal": self.signal,
+            "background": list(self.kappas),
+            "kappa": list(self.kappas.values()),
+            "sigma_vis": {name: each.to_dict() for name, each in self.sigma_vis.items()},
+            "selection": self.selection,
+            "events": self.events,
+            "outside_selection": self.outside_selection,
+            "without_discriminant": self.without_discriminant,
+            "both_weights_zero": self.both_weights_zero,
+            **self.statuses.to_dict(),
+            "remarks": self.remarks,
+            **({"remark": _NO_CLASSES} if self.areas is None else self.areas.to_dict()),
+            "summary": self.summary,
+        }
+
+
+def _in_words(areas: Areas) -> list[str]:
+    auc = ", ".join(f"{source} {area.value:.4f} ± {area.error:.4f}" for source, area in areas.auc.items())
+    sentences = [f"AUC: {auc}."]
+    if (difference := areas.exact_minus_learned) is not None:
         sentences.append(
-            f"AUC exact − learned on the same events: {difference['value']:+.5f} ± {difference['error']:.5f}."
+            f"AUC exact − learned on the same events: {difference.value:+.5f} ± {difference.error:.5f}."
         )
     return sentences
 
 
-def _write(folder: Path, result: dict[str, Any], view: _View, d: Weights) -> dict[str, Any]:
+def _write(folder: Path, result: _Result, view: _View, d: Weights) -> dict[str, Any]:
     """Write figure, discriminants and numbers; **returns** what `discriminate.json` holds."""
     make_folder(folder)
     curves: dict[str, tuple[np.ndarray, np.ndarray, str]] = {}
-    for source, auc in result.get("auc", {}).items():
+    for source, auc in ({} if result.areas is None else result.areas.auc).items():
         assert view.is_signal is not None
-        text = f"{source}: AUC {auc['value']:.4f} ± {auc['error']:.4f}"
+        text = f"{source}: AUC {auc.value:.4f} ± {auc.error:.4f}"
         curves[source] = (*roc(view.values[source], view.is_signal), text)
     plots.discriminant(folder / "discriminate.png", view.values, view.is_signal, curves)
     caption = "Distribution of D" + (", and signal kept against background kept." if curves else ".")
-    result["figures"] = [{"file": "discriminate.png", "caption": caption}]
     d.to_root(folder / "discriminant.root")
-    result["output"] = str(folder)
-    write_json(folder / "discriminate.json", result)
-    return result
+    contents = result.to_dict() | {
+        "figures": [{"file": "discriminate.png", "caption": caption}],
+        "output": str(folder),
+    }
+    write_json(folder / "discriminate.json", contents)
+    return contents

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.interpolate import CubicSpline
 
 from deepmem.errors import UsageError
+from deepmem.evaluation.metrics import Estimate
 
 _NEAR = 4.0  # of −2Δ log L: two standard errors
 _ASKEW = 0.3  # relative, how far values may be from the parabola through the three lowest
@@ -99,6 +101,68 @@ def _runs(inside: np.ndarray) -> int:
     return int(inside[0]) + int((np.diff(inside.astype(int)) > 0).sum())
 
 
+@dataclass(frozen=True)
+class Minima:
+    """What the minima of pseudo-experiments are: their mean less the true value, and the width of their
+    pulls, (minimum − true value)/(half of the interval)."""
+
+    bias: Estimate
+    pull_width: Estimate
+
+    @classmethod
+    def of(cls, fits: Sequence[Interval], true: float) -> Minima:
+        """Of fits whose intervals lie within the scan."""
+        best = _best(fits)
+        mean = _mean(best)
+        width = float(((best - true) / np.array([fit.half for fit in fits])).std(ddof=1))
+        width_error = float(width / (2 * len(fits) - 2) ** 0.5)
+        return cls(Estimate(mean.value - true, mean.error), Estimate(width, width_error))
+
+    def to_dict(self) -> dict[str, float]:
+        """The same as JSON."""
+        return {
+            "bias": self.bias.value,
+            "bias_error": self.bias.error,
+            "pull_width": self.pull_width.value,
+            "pull_width_error": self.pull_width.error,
+        }
+
+
+@dataclass(frozen=True)
+class PseudoExperiments:
+    """What fits of disjoint random subsamples say of the minimum of −2 log L.
+
+    - `samples`: how many there are, of `events_of_each`; `lost`, how many of these are left out because
+      their intervals leave the scan
+    - `true`: the value that minima are compared with, and whether a user gave it (`given`)
+    - `minima`, by source, and `learned_minus_exact`, the mean difference; none where too few are left
+    """
+
+    samples: int
+    events_of_each: int
+    lost: int
+    true: float
+    given: bool
+    minima: dict[str, Minima]
+    learned_minus_exact: Estimate | None
+
+    kind: ClassVar[str] = "disjoint random subsamples"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON, without what there is not."""
+        numbers = {
+            "samples": self.samples,
+            "kind": self.kind,
+            "events_of_each": self.events_of_each,
+            "true": self.true,
+            "true_from": "given" if self.given else "the exact minimum of all events",
+            "left_out_because_the_interval_leaves_the_scan": self.lost,
+            **{source: each.to_dict() for source, each in self.minima.items()},
+        }
+        shift = self.learned_minus_exact
+        return numbers if shift is None else numbers | {"learned_minus_exact": asdict(shift)}
+
+
 def pseudo_experiments(
     terms: Mapping[str, np.ndarray],
     values: np.ndarray,
@@ -106,14 +170,12 @@ def pseudo_experiments(
     true: float | None,
     best: float,
     rng: np.random.Generator,
-) -> dict[str, Any]:
+) -> PseudoExperiments:
     """Bias and pull width of the minima of disjoint random subsamples.
 
     **Arguments:** `terms` of −2 log L `[events, values]`, by source; `values` of the parameter; `samples`,
     how many, drawn with `rng`; `true`, the value that a user gives, or `best`, the exact minimum of all
     events.
-
-    **Returns** both of each source, and the mean difference of learned and exact minima.
 
     **Raises** `UsageError` where there are not so many events.
     """
@@ -122,32 +184,25 @@ def pseudo_experiments(
         raise UsageError(f"--samples {samples}: expected 2 to {events}, the number of events")
     parts = np.array_split(rng.permutation(events), samples)
     fits = {s: [Interval(values, each[rows].sum(axis=0)) for rows in parts] for s, each in terms.items()}
-    usable = np.array([all(fit[i].half is not None for fit in fits.values()) for i in range(samples)])
+    usable = [i for i in range(samples) if all(fit[i].half is not None for fit in fits.values())]
     reference = best if true is None else true
-    result: dict[str, Any] = {
-        "samples": samples,
-        "kind": "disjoint random subsamples",
-        "events_of_each": events // samples,
-        "true": reference,
-        "true_from": "the exact minimum of all events" if true is None else "given",
-        "left_out_because_the_interval_leaves_the_scan": int((~usable).sum()),
-    }
-    rows = np.flatnonzero(usable)
-    if len(rows) < 2:
-        return result
-    minima = {source: np.array([each[i].best for i in rows]) for source, each in fits.items()}
-    for source, each in fits.items():
-        pulls = (minima[source] - reference) / np.array([each[i].half for i in rows])
-        result[source] = {
-            "bias": float(minima[source].mean() - reference),
-            "bias_error": float(minima[source].std(ddof=1) / len(rows) ** 0.5),
-            "pull_width": float(pulls.std(ddof=1)),
-            "pull_width_error": float(pulls.std(ddof=1) / (2 * len(rows) - 2) ** 0.5),
-        }
-    if len(minima) == 2:
-        shift = minima["learned"] - minima["exact"]
-        result["learned_minus_exact"] = {
-            "value": float(shift.mean()),
-            "error": float(shift.std(ddof=1) / len(rows) ** 0.5),
-        }
-    return result
+    minima, shift = {}, None
+    if len(usable) > 1:
+        inside = {source: [each[i] for i in usable] for source, each in fits.items()}
+        minima = {source: Minima.of(each, reference) for source, each in inside.items()}
+        if len(inside) == 2:
+            shift = _mean(_best(inside["learned"]) - _best(inside["exact"]))
+    lost = samples - len(usable)
+    return PseudoExperiments(
+        samples, events // samples, lost, reference, true is not None, minima, shift
+    )  # fmt: skip
+
+
+def _best(fits: Sequence[Interval]) -> np.ndarray:
+    """The minima, `[fits]`."""
+    return np.array([fit.best for fit in fits])
+
+
+def _mean(values: np.ndarray) -> Estimate:
+    """The mean of independent values, and its error."""
+    return Estimate(float(values.mean()), float(values.std(ddof=1) / len(values) ** 0.5))

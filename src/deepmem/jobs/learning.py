@@ -17,20 +17,18 @@ from deepmem.data.loaders import Loader
 from deepmem.data.root import Source
 from deepmem.data.weights import read_weights, write_weights
 from deepmem.errors import UsageError
-from deepmem.evaluation import metrics
+from deepmem.evaluation.metrics import compare, stratified_quantiles
 from deepmem.evaluation.report import report
 from deepmem.event import Status, Weight
 from deepmem.jobs import refinement
-from deepmem.jobs.account import write_account, write_contents
+from deepmem.jobs.account import Account
 from deepmem.jobs.devices import on_device
 from deepmem.jobs.labels import paired
 from deepmem.jobs.models import listed, model_card
-from deepmem.jobs.outcome import Entries, Refinement
+from deepmem.jobs.outcome import RANDOM, WORST_FIRST, Change, Entries, Learning, Point, Refinement
 from deepmem.jobs.training import train
 from deepmem.reporter import Reporter
 from deepmem.surrogate.model import Surrogate
-
-_WORST_FIRST, _RANDOM = "worst first", "random"  # two ways to choose what is computed
 
 
 def refine(
@@ -109,18 +107,13 @@ def refine(
         outcome = refinement.refine(
             events, output, process, model, settings, config=config, reporter=reporter
         )
-        contents = write_account(outcome)
+        card = {"file": str(model), "sha256": sha256(model), **model_card(old)}
+        account = Account(outcome, command, card)
+        contents = account.write()
         if training is not None:
             paths = events or training.input_paths
             learning = _learn(paths, training, old, target, outcome, reporter)
-            contents |= {
-                "learn": learning.to_dict(),
-                "summary": contents["summary"] + _sentences(learning),
-                "figures": contents["figures"] + _draw(learning, outcome),
-            }
-        contents["command"] = command
-        contents["model_card"] = {"file": str(model), "sha256": sha256(model), **model_card(old)}
-        write_contents(contents)
+            contents = dataclasses.replace(account, learning=learning).write()
         if outcome.parts is not None:
             outcome.parts.remove()  # an interrupted training is repeated, what was computed for it is not
     return contents | {"report": report(outcome.folder)}
@@ -212,47 +205,6 @@ class _Lessons:
         return model.predict(np.concatenate(tables))[self.training.weights[0]].value
 
 
-@dataclasses.dataclass(frozen=True)
-class _Change:
-    """What `metrics.compare` says of a model before and after learning."""
-
-    before: dict[str, Any]
-    after: dict[str, Any]
-
-
-@dataclasses.dataclass(frozen=True)
-class _Point:
-    """|Δ| of a model that has learned from `exact` weights, chosen in one of two ways: quantiles of each part
-    of the events and of `all`, None where none can be judged."""
-
-    choice: str
-    exact: int
-    quantiles: dict[str, Any]
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"choice": self.choice, "exact": self.exact, **self.quantiles}
-
-
-@dataclasses.dataclass(frozen=True)
-class _Learning:
-    """A training with so many exact weights more, which are in a file; `changes` by part of the events."""
-
-    model: str
-    events: int
-    file: str
-    curve: list[_Point]
-    changes: dict[str, _Change]
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "model": self.model,
-            "events": self.events,
-            "file": self.file,
-            "curve": [point.to_dict() for point in self.curve],
-            **{part: dataclasses.asdict(change) for part, change in self.changes.items()},
-        }
-
-
 def _learn(
     events: Sequence[str],
     training: Config,
@@ -260,7 +212,7 @@ def _learn(
     target: Path,
     outcome: Refinement,
     reporter: Reporter,
-) -> _Learning:
+) -> Learning:
     """Train again with the exact weights of a refined file, and judge by those that were held out.
 
     Where events were computed at random too, learn also from these and from half of either: the curve of
@@ -272,24 +224,22 @@ def _learn(
     lessons = _Lessons(training, source, truth, outcome.output, reporter)
     worst = entries.refined[~np.isin(entries.refined, entries.held_out)]
     new = lessons.learn(worst, folder / "learned.root", target)
-    models = {(_WORST_FIRST, 0): old, (_WORST_FIRST, len(worst)): new}
+    models = {(WORST_FIRST, 0): old, (WORST_FIRST, len(worst)): new}
     if len(entries.random):
-        models[_RANDOM, 0] = old
-        for choice, rows in ((_WORST_FIRST, worst), (_RANDOM, entries.random)):
+        models[RANDOM, 0] = old
+        for choice, rows in ((WORST_FIRST, worst), (RANDOM, entries.random)):
             for number in (max(1, len(rows) // 2), len(rows)):
                 if (choice, number) not in models:
                     path = folder / "learning" / f"{choice.replace(' ', '_')}_{number}.model"
                     models[choice, number] = lessons.learn(rows[:number], path.with_suffix(".root"), path)
     parts = _parts(entries)
     changes = {
-        part: _Change(
-            *(metrics.compare(truth.value[rows], lessons.predict(each, rows)) for each in (old, new))
-        )
+        part: Change(*(compare(truth.value[rows], lessons.predict(each, rows)) for each in (old, new)))
         for part, rows in parts.items()
         if len(rows)
     }
     curve = _curve(lessons, models, parts, (outcome.population, len(entries.refined)))
-    return _Learning(
+    return Learning(
         str(target), len(lessons.usable(worst)), str(folder / "learned.root"), curve, changes
     )  # fmt: skip
 
@@ -304,7 +254,7 @@ def _curve(
     models: Mapping[tuple[str, int], Surrogate],
     parts: Mapping[str, np.ndarray],
     sizes: Sequence[int],
-) -> list[_Point]:
+) -> list[Point]:
     """A point per model; `sizes`, how many events the parts are samples of."""
     curve = []
     for (choice, number), model in models.items():
@@ -312,56 +262,8 @@ def _curve(
         for part, rows in parts.items():
             with np.errstate(divide="ignore", invalid="ignore"):
                 delta[part] = np.abs(np.log10(lessons.predict(model, rows) / lessons.truth.value[rows]))
-        quantiles = {part: metrics.stratified_quantiles([each], [1]) for part, each in delta.items()}
+        quantiles = {part: stratified_quantiles([each], [1]) for part, each in delta.items()}
         strata = [(each, size) for each, size in zip(delta.values(), sizes, strict=True) if size]
-        quantiles["all"] = metrics.stratified_quantiles(
-            [each for each, _ in strata], [size for _, size in strata]
-        )
-        curve.append(_Point(choice, number, quantiles))
-    return sorted(curve, key=lambda point: (point.choice == _RANDOM, point.exact))
-
-
-def _sentences(learning: _Learning) -> list[str]:
-    sentences = [f"{learning.events:,} exact weights were added to the training of {learning.model}."]
-    for part, what in (("audited", "audited"), ("refined_held_out", "refined and held out")):
-        change = learning.changes.get(part)
-        if change is not None and change.after["events"]:
-            sentences.append(
-                f"|Δ| of 68 % of {change.after['events']:,} {what} events: {change.before['q68']:.2g} "
-                f"before, {change.after['q68']:.2g} after."
-            )
-    ends = {point.choice: point for point in learning.curve}
-    for part, what in (("all", "all events"), ("refined_held_out", "the worst")):
-        if len(ends) == 2 and ends[_RANDOM].quantiles[part]:
-            worth = [
-                f"{choice}, |Δ| < {_with_error(point.quantiles[part]['q68'])} for 68 % and "
-                f"{_with_error(point.quantiles[part]['q95'])} for 95 %"
-                for choice, point in ends.items()
-            ]
-            spent = ends[_RANDOM].exact
-            sentences.append(f"What {spent:,} exact weights are worth for {what}: {'; '.join(worth)}.")
-    return sentences
-
-
-def _draw(learning: _Learning, outcome: Refinement) -> list[dict[str, str]]:
-    from deepmem.evaluation import plots
-
-    labels = {"all": "all events", "refined_held_out": "the worst: refined, held out"}
-    labels = {part: label for part, label in labels.items() if learning.curve[0].quantiles.get(part)}
-    if not labels:
-        return []
-    plots.learning(
-        outcome.folder / "learning.png", [point.to_dict() for point in learning.curve], labels
-    )  # fmt: skip
-    caption = (
-        "|Δ| of 68 % (full) and 95 % (dashed) of events, judged on exact weights that no model learned from, "
-        "against the exact weights added to the training; at 0 the model as it was. Each point is one "
-        "training: another seed moves it, too."
-    )
-    if left := outcome.flagged_still_learned:
-        caption += f" {left:,} flagged events that the budget did not reach are not judged."
-    return [{"file": "learning.png", "caption": caption}]
-
-
-def _with_error(figure: Mapping[str, float]) -> str:
-    return f"{figure['value']:.2g} ± {figure['error']:.1g}"
+        quantiles["all"] = stratified_quantiles([each for each, _ in strata], [size for _, size in strata])
+        curve.append(Point(choice, number, quantiles))
+    return sorted(curve, key=lambda point: (point.choice == RANDOM, point.exact))

@@ -21,20 +21,21 @@ from deepmem.evaluation import plots
 from deepmem.evaluation.sums import log_weight
 from deepmem.event import Status, Weight, scan_name
 from deepmem.jobs.combining import (
+    Statuses,
     as_sentences,
     count,
     random_numbers,
     read_named,
     refuse_other_hypotheses,
-    status_sentences,
-    statuses_in_words,
 )
-from deepmem.jobs.intervals import Interval, pseudo_experiments
+from deepmem.jobs.intervals import Interval, PseudoExperiments, pseudo_experiments
 from deepmem.jobs.visible import cross_section_arguments, select
 from deepmem.physics.processes import find_process
 from deepmem.physics.theory.parameters import Parameters, parameters
 from deepmem.physics.weights.leading_order import BATCH, cross_section
 from deepmem.physics.weights.sampling import default_masses
+
+_NOT_NORMALISED = "not normalised to σ_vis: biased where σ_vis depends on the parameter"
 
 
 def likelihood(
@@ -89,33 +90,21 @@ def likelihood(
     terms = {source: -2 * (each[usable] - log_sigma) for source, each in sample.logs.items()}
     fits = {source: Interval(scan.values, each.sum(axis=0)) for source, each in terms.items()}
     remarks += [f"{parameter}, {source}: {text}" for source, fit in fits.items() for text in fit.doubts]
-    statuses, used = (sample.statuses(scan.process, rows) for rows in (within.rows, usable))
-    result: dict[str, Any] = {
-        "title": f"Likelihood of {parameter} ({scan.process})",
-        "parameter": parameter,
-        "process": scan.process,
-        "values": scan.values.tolist(),
-        "events": int(usable.sum()),
-        "outside_selection": int((~within.rows).sum()),
-        "left_out": int((~usable & within.rows).sum()),
-        "selection": cuts,
-        "sigma_vis": None if sigma is None else sigma.to_dict(),
-        "minus_2_delta_log_L": {source: fit.points.tolist() for source, fit in fits.items()},
-        "interval_68": {source: fit.to_dict() for source, fit in fits.items()},
-        "statuses": statuses_in_words(statuses),
-        "statuses_used": statuses_in_words(used),
-        "remarks": remarks,
-    }
-    if not normalise:
-        result["remark"] = "not normalised to σ_vis: biased where σ_vis depends on the parameter"
-    if samples:
-        result["pseudo_experiments"] = pseudo_experiments(
-            terms, scan.values, samples, true, fits["exact"].best, rng
-        )
-    result["summary"] = [
-        *_summary(result, fits), *status_sentences(statuses, used, flagged), *as_sentences(remarks)
-    ]  # fmt: skip
-    return _write(Path(output), result, scan, fits)
+    there, used = (sample.statuses(scan.process, rows) for rows in (within.rows, usable))
+    best = fits["exact"].best
+    result = _Result(
+        scan=scan,
+        events=int(usable.sum()),
+        outside_selection=int((~within.rows).sum()),
+        left_out=int((~usable & within.rows).sum()),
+        selection=cuts,
+        sigma_vis=sigma,
+        fits=fits,
+        statuses=Statuses(there, used, flagged),
+        remarks=remarks,
+        experiments=pseudo_experiments(terms, scan.values, samples, true, best, rng) if samples else None,
+    )
+    return _write(Path(output), result)
 
 
 @dataclass(frozen=True)
@@ -278,44 +267,92 @@ def _refuse_other_truth(true: float | None, scan: _Scan) -> None:
         )
 
 
-def _summary(result: Mapping[str, Any], fits: Mapping[str, Interval]) -> list[str]:
-    sentences = [f"{result['events']:,} events; {result['left_out']:,} without all weights are left out."]
-    if result["outside_selection"]:
-        sentences.append(f"{result['outside_selection']:,} outside the selection are left out, too.")
-    for source, fit in fits.items():
-        edge = "" if fit.inside else " The minimum lies at the edge: scan further."
-        sentences.append(f"{result['parameter']}, {source}: {fit} (68 %).{edge}")
-    if "remark" in result:
-        sentences += as_sentences([result["remark"]])
-    if "pseudo_experiments" in result:
-        sentences += _experiments(result["pseudo_experiments"])
-    return sentences
+@dataclass(frozen=True)
+class _Result:
+    """The likelihood of the parameter of a scan.
+
+    - `events` that enter; how many are `outside_selection`, and how many of the others have not all weights
+      (`left_out`); `selection`, cuts
+    - `sigma_vis`, None where the likelihood is not normalised
+    - `fits` by source, `exact` and perhaps `learned`; `experiments`, where they were asked for
+    """
+
+    scan: _Scan
+    events: int
+    outside_selection: int
+    left_out: int
+    selection: Mapping[str, Any] | None
+    sigma_vis: _Normalisation | None
+    fits: dict[str, Interval]
+    statuses: Statuses
+    remarks: list[str]
+    experiments: PseudoExperiments | None
+
+    @property
+    def summary(self) -> list[str]:
+        """What a person should know, in sentences."""
+        sentences = [f"{self.events:,} events; {self.left_out:,} without all weights are left out."]
+        if self.outside_selection:
+            sentences.append(f"{self.outside_selection:,} outside the selection are left out, too.")
+        for source, fit in self.fits.items():
+            edge = "" if fit.inside else " The minimum lies at the edge: scan further."
+            sentences.append(f"{self.scan.parameter}, {source}: {fit} (68 %).{edge}")
+        if self.sigma_vis is None:
+            sentences += as_sentences([_NOT_NORMALISED])
+        if self.experiments is not None:
+            sentences += _in_words(self.experiments)
+        return [*sentences, *self.statuses.sentences(), *as_sentences(self.remarks)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON, without what there is not."""
+        found = {
+            "title": f"Likelihood of {self.scan.parameter} ({self.scan.process})",
+            "parameter": self.scan.parameter,
+            "process": self.scan.process,
+            "values": self.scan.values.tolist(),
+            "events": self.events,
+            "outside_selection": self.outside_selection,
+            "left_out": self.left_out,
+            "selection": self.selection,
+            "sigma_vis": None if self.sigma_vis is None else self.sigma_vis.to_dict(),
+            "minus_2_delta_log_L": {source: fit.points.tolist() for source, fit in self.fits.items()},
+            "interval_68": {source: fit.to_dict() for source, fit in self.fits.items()},
+            **self.statuses.to_dict(),
+            "remarks": self.remarks,
+        }
+        if self.sigma_vis is None:
+            found["remark"] = _NOT_NORMALISED
+        if self.experiments is not None:
+            found["pseudo_experiments"] = self.experiments.to_dict()
+        return found | {"summary": self.summary}
 
 
-def _experiments(found: Mapping[str, Any]) -> list[str]:
+def _in_words(experiments: PseudoExperiments) -> list[str]:
     """What pseudo-experiments came to, and how many of them say nothing."""
-    lost, samples = found["left_out_because_the_interval_leaves_the_scan"], found["samples"]
+    lost, samples = experiments.lost, experiments.samples
     sentences = [
-        f"{samples - lost} {found['kind']}, {source}: bias {f['bias']:+.2g} ± {f['bias_error']:.1g}, pull "
-        f"width {f['pull_width']:.2f} ± {f['pull_width_error']:.2f}."
-        for source in ("exact", "learned")
-        if (f := found.get(source)) is not None
+        f"{samples - lost} {experiments.kind}, {source}: bias {found.bias.value:+.2g} ± "
+        f"{found.bias.error:.1g}, pull width {found.pull_width.value:.2f} ± {found.pull_width.error:.2f}."
+        for source, found in experiments.minima.items()
     ]
     if lost:
         none = "" if sentences else ", so nothing is said of bias and pulls"
         sentences.append(
-            f"{lost} of {samples} {found['kind']} of {found['events_of_each']:,} events are left out, for "
-            f"their intervals leave the scan{none}: ask for fewer --samples, or scan further."
+            f"{lost} of {samples} {experiments.kind} of {experiments.events_of_each:,} events are left out, "
+            f"for their intervals leave the scan{none}: ask for fewer --samples, or scan further."
         )
     return sentences
 
 
-def _write(folder: Path, result: dict[str, Any], scan: _Scan, fits: Mapping[str, Interval]) -> dict[str, Any]:
+def _write(folder: Path, result: _Result) -> dict[str, Any]:
     """Write figure and numbers; **returns** what `likelihood.json` holds."""
     make_folder(folder)
-    curves = {source: (fit.curve, fit.points, f"{source}: {fit}") for source, fit in fits.items()}
+    scan = result.scan
+    curves = {source: (fit.curve, fit.points, f"{source}: {fit}") for source, fit in result.fits.items()}
     plots.likelihood_scan(folder / "likelihood.png", scan.parameter, scan.values, curves)
-    result["figures"] = [{"file": "likelihood.png", "caption": f"−2Δ log L of {result['events']:,} events."}]
-    result["output"] = str(folder)
-    write_json(folder / "likelihood.json", result)
-    return result
+    contents = result.to_dict() | {
+        "figures": [{"file": "likelihood.png", "caption": f"−2Δ log L of {result.events:,} events."}],
+        "output": str(folder),
+    }
+    write_json(folder / "likelihood.json", contents)
+    return contents

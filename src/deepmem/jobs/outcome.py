@@ -1,9 +1,9 @@
 """What a refinement comes to, step by step: the learned weights, which of them were computed, what that
-saved, and the whole."""
+saved, the whole, and what was learned from it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,13 @@ import numpy as np
 
 from deepmem.data.files import whole_file
 from deepmem.evaluation import sums
+from deepmem.evaluation.metrics import Agreement, Quantiles
 from deepmem.event import Status, Weight
 from deepmem.jobs.audit import Audit
 from deepmem.jobs.budget import Budget
 from deepmem.jobs.parts import Parts
+
+WORST_FIRST, RANDOM = "worst first", "random"  # two ways to choose what is computed
 
 
 @dataclass(frozen=True)
@@ -183,3 +186,64 @@ class Refinement:
     def warnings(self) -> list[str]:
         """What a user must know before relying on the file."""
         return self.audit.alarms + ([] if self.forced is None else [f"FORCED: {self.forced}"])
+
+
+@dataclass(frozen=True)
+class Change:
+    """How well a model's weights agree with exact ones before and after learning."""
+
+    before: Agreement
+    after: Agreement
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON."""
+        return {"before": self.before.to_dict(), "after": self.after.to_dict()}
+
+
+@dataclass(frozen=True)
+class Point:
+    """|Δ| of a model that has learned from so many `exact` weights, chosen as `choice` says: quantiles of
+    each part of the events and of `all`, None where none can be judged."""
+
+    choice: str
+    exact: int
+    quantiles: dict[str, Quantiles | None]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON."""
+        quantiles = {part: None if each is None else asdict(each) for part, each in self.quantiles.items()}
+        return {"choice": self.choice, "exact": self.exact, **quantiles}
+
+
+@dataclass(frozen=True)
+class Learning:
+    """A training that has added the exact weights of `events`, which are in a `file`, to those of a model.
+
+    - `model`: the path of the new one
+    - `curve`: what exact weights are worth, a point per model
+    - `changes` by part of the events, on exact weights that no model has learned from
+    """
+
+    model: str
+    events: int
+    file: str
+    curve: list[Point]
+    changes: dict[str, Change]
+
+    def of_part(self, part: str) -> dict[str, dict[int, Quantiles]]:
+        """The quantiles of a part of the events, by choice and number of exact weights learned from."""
+        found: dict[str, dict[int, Quantiles]] = {}
+        for point in self.curve:
+            if (quantiles := point.quantiles[part]) is not None:
+                found.setdefault(point.choice, {})[point.exact] = quantiles
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON."""
+        return {
+            "model": self.model,
+            "events": self.events,
+            "file": self.file,
+            "curve": [point.to_dict() for point in self.curve],
+            **{part: change.to_dict() for part, change in self.changes.items()},
+        }

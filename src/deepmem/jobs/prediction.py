@@ -70,8 +70,9 @@ def predict(
         source.refuse_as_output(output, model, original)
         check_writable(output)
         prediction = _write(surrogate, source, output, at, chunk_entries, reporter)
-    sample = None if prediction.sample is None else _tell(prediction.sample, reporter)
-    return prediction.written.to_dict() | {"sample": sample}
+    if (sample := prediction.sample) is not None:
+        _tell(sample, reporter)
+    return prediction.written.to_dict() | {"sample": None if sample is None else sample.to_dict()}
 
 
 @dataclass(frozen=True)
@@ -125,8 +126,8 @@ def _with_kept(
         yield source.read(start, stop), source.read_kept(start, stop)
 
 
-def _tell(sample: Comparison, reporter: Reporter) -> dict[str, Any]:
-    """One line on whether these events are like those learned from; **returns** the same as JSON."""
+def _tell(sample: Comparison, reporter: Reporter) -> None:
+    """One line on whether these events are like those learned from."""
     what = f"{sample.events:,} of these events against the training part: "
     if sample.differs:
         reporter.warning(
@@ -135,4 +136,3 @@ def _tell(sample: Comparison, reporter: Reporter) -> dict[str, Any]:
         )
     elif sample.events:
         reporter.message(f"{what}no difference seen (probability {sample.probability:.2g})")
-    return {"differs": sample.differs, **sample._asdict()}

@@ -3,11 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
+from deepmem.evaluation.metrics import Estimate
+
 _BOOTSTRAP = 400  # resamples
+
+
+@dataclass(frozen=True)
+class Areas:
+    """The areas under the ROC curves (AUC) of sets of weights on the same events.
+
+    - `signal_events`, `background_events`: how many events there are of either class
+    - `auc`, by source, `exact` and perhaps `learned`
+    - `exact_minus_learned`, the difference of the two; None where there is one source
+    """
+
+    signal_events: int
+    background_events: int
+    auc: dict[str, Estimate]
+    exact_minus_learned: Estimate | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON; without a difference where there is none."""
+        numbers = {
+            "signal_events": self.signal_events,
+            "background_events": self.background_events,
+            "auc": {source: asdict(area) for source, area in self.auc.items()},
+        }
+        difference = self.exact_minus_learned
+        return numbers if difference is None else numbers | {"auc_exact_minus_learned": asdict(difference)}
 
 
 def areas(
@@ -15,14 +43,11 @@ def areas(
     noise: Mapping[str, np.ndarray],
     is_signal: np.ndarray,
     rng: np.random.Generator,
-) -> dict[str, Any]:
-    """The area under the curve (AUC) of each set of weights, and of their difference, with errors.
+) -> Areas:
+    """The area under the curve of each set of weights, and the difference of exact and learned, with errors.
 
     **Arguments:** `values`, D `[events]` by source; `noise`, by which a bootstrap varies it; `is_signal`,
     bool `[events]`. The bootstrap draws the same events for all sources.
-
-    **Returns** `auc` by source, and where there are `exact` and `learned` `auc_exact_minus_learned`, each a
-    `value` and an `error`.
     """
     places = {source: _places(d) for source, d in values.items()}
     noisy = [source for source, each in noise.items() if each.any()]
@@ -39,16 +64,12 @@ def areas(
         samples.append([_area(at, is_signal, times) for at in (places | varied).values()])
     errors = np.std(samples, axis=0, ddof=1)
     area = {source: _area(at, is_signal, one) for source, at in places.items()}
-    result: dict[str, Any] = {
-        "auc": {k: {"value": v, "error": float(e)} for (k, v), e in zip(area.items(), errors, strict=True)}
-    }
+    auc = {source: Estimate(a, float(e)) for (source, a), e in zip(area.items(), errors, strict=True)}
+    difference = None
     if len(area) == 2:
-        difference = np.diff(samples, axis=1)
-        result["auc_exact_minus_learned"] = {
-            "value": area["exact"] - area["learned"],
-            "error": float(difference.std(ddof=1)),
-        }
-    return result
+        spread = float(np.diff(samples, axis=1).std(ddof=1))
+        difference = Estimate(area["exact"] - area["learned"], spread)
+    return Areas(len(s), len(b), auc, difference)
 
 
 def roc(d: np.ndarray, is_signal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -35,9 +35,9 @@ def test(
 
     **Arguments:** as for `train`.
 
-    **Returns** per weight what `evaluation.metrics.compare` and `honesty` do, the loss, and what was left
-    out; also in `test.json` in the run folder, with the figure at `save_testing_histogram_at` and the page
-    `report.html` for collaborators.
+    **Returns** per weight the figures of `evaluation.metrics.Agreement` and of `evaluation.honesty.Honesty`,
+    the loss, and what was left out; also in `test.json` in the run folder, with the figure at
+    `save_testing_histogram_at` and the page `report.html` for collaborators.
 
     **Raises** `UsageError` where files are wrong, the model does not fit the configuration, or there is no
     test part.
@@ -115,12 +115,12 @@ def _label(rows: Rows, i: int) -> Weight:
 
 
 def _figures(name: str, pair: _Pair, model: Surrogate) -> dict[str, Any]:
-    """The loss, and what was left out. **Raises** `UsageError` where nothing can be compared."""
-    figures = metrics.compare(pair.truth.value, pair.learned.value)
-    if not figures["events"]:
+    """The loss, and what was left out, as JSON. **Raises** `UsageError` where nothing can be compared."""
+    residuals = metrics.compare(pair.truth.value, pair.learned.value).residuals
+    if residuals is None:
         raise UsageError(f"no event of the test part has a valid weight {name!r}")
     # the mean square of Δ in units of the training part's spread
-    loss = (figures["rms"] / float(model.scaler.target_std[model.weights.index(name)])) ** 2
+    loss = (residuals.rms / float(model.scaler.target_std[model.weights.index(name)])) ** 2
     return {
         "loss": loss,
         "left_out_by_reason": metrics.left_out_by_reason(pair.truth.value, pair.learned.value),

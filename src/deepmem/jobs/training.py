@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from deepmem.config import Config
 from deepmem.data.files import check_writable, make_folder, owned, refuse_input_as_output, write_text
 from deepmem.data.loaders import LOADERS, Loader, Paired, Rows
 from deepmem.errors import UsageError
-from deepmem.evaluation.report import read_history
+from deepmem.evaluation.history import Epoch, read_history
 from deepmem.jobs.devices import on_device
 from deepmem.jobs.doubts import Labels, repeated_files
 from deepmem.jobs.labels import describe_unusable, label_column_names, label_hypotheses, paired
@@ -33,7 +32,7 @@ from deepmem.surrogate.guide import Guide
 from deepmem.surrogate.model import Surrogate, energy_unit, save_scaler
 from deepmem.surrogate.network import build_members
 from deepmem.surrogate.preparation import Counts, Preparation, Scaler
-from deepmem.surrogate.training import Recipe, Record, Training, history_line
+from deepmem.surrogate.training import Recipe, Training
 
 _GUIDED_AT_ONCE = 1_000  # events, some seconds of work
 _LARGEST_NOISE = 0.5  # relative error of labels in the mean from which they hardly say anything
@@ -224,37 +223,34 @@ def _training(lesson: _Lesson) -> Training:
     return Training(lesson.rows, lesson.preparation, lesson.counts.used, networks, recipe)
 
 
-def _run_epochs(
-    lesson: _Lesson, training: Training, resume: bool, reporter: Reporter
-) -> list[dict[str, Any]]:
+def _run_epochs(lesson: _Lesson, training: Training, resume: bool, reporter: Reporter) -> list[Epoch]:
     """Train to the end; checkpoint, log and best model are written after each epoch.
 
     **Returns** the epochs, as in `metrics.jsonl`.
     """
     config, fingerprint = lesson.config, _fingerprint(lesson)
     log, checkpoint = config.folder / "metrics.jsonl", config.folder / "checkpoint.safetensors"
-    history: list[dict[str, Any]] = []
+    history: list[Epoch] = []
     if resume:
         training.resume(checkpoint, fingerprint)
         history = read_history(log)[: training.epoch]
         reporter.message(f"resumed after epoch {training.epoch}")
-    write_text(log, "".join(json.dumps(entry) + "\n" for entry in history))
+    write_text(log, "".join(epoch.line for epoch in history))
     with (
         log.open("a", encoding="utf-8") as lines,
         _tensorboard(config) as board,
         reporter.progress("training", config.epochs) as step,
     ):
         step(training.epoch)
-        for record in training:
-            line = history_line(record)
-            history.append(json.loads(line))
-            lines.write(line + "\n")
+        for epoch in training:
+            history.append(epoch)
+            lines.write(epoch.line)
             lines.flush()
             if training.best_epoch == training.epoch:
                 _surrogate(lesson, training, Uncertainty()).save(config.save_lowest_loss_model_at)
             training.save(checkpoint, fingerprint)
-            board(record)
-            step(1, _note(record))
+            board(epoch)
+            step(1, _note(epoch))
     return history
 
 
@@ -305,9 +301,9 @@ def _surrogate(lesson: _Lesson, training: Training, uncertainty: Uncertainty) ->
     )  # fmt: skip
 
 
-def _note(record: Record) -> str:
-    validation = "" if record.validation_loss is None else f", validation {record.validation_loss:.3g}"
-    return f"loss {record.loss:.3g}{validation}, {record.events_per_second:,.0f} events/s"
+def _note(epoch: Epoch) -> str:
+    validation = "" if epoch.validation_loss is None else f", validation {epoch.validation_loss:.3g}"
+    return f"loss {epoch.loss:.3g}{validation}, {epoch.events_per_second:,.0f} events/s"
 
 
 @contextmanager
@@ -324,11 +320,11 @@ def _tensorboard(config: Config) -> Iterator[Any]:
         ) from None
     writer = SummaryWriter(str(config.folder / "tensorboard"))
 
-    def write(record: Record) -> None:
-        writer.add_scalar("loss/training", record.loss, record.epoch)
-        if record.validation_loss is not None:
-            writer.add_scalar("loss/validation", record.validation_loss, record.epoch)
-        writer.add_scalar("events per second", record.events_per_second, record.epoch)
+    def write(epoch: Epoch) -> None:
+        writer.add_scalar("loss/training", epoch.loss, epoch.epoch)
+        if epoch.validation_loss is not None:
+            writer.add_scalar("loss/validation", epoch.validation_loss, epoch.epoch)
+        writer.add_scalar("events per second", epoch.events_per_second, epoch.epoch)
 
     try:
         yield write

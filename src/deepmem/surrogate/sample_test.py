@@ -7,7 +7,7 @@ measured to be covered (benchmarks/trust.py), which no theorem says. So a sample
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -51,6 +51,10 @@ class Comparison(NamedTuple):
     def differs(self) -> bool:
         """At a false-alarm rate of 1 %."""
         return self.probability < 0.01
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON."""
+        return {"differs": self.differs, **self._asdict()}
 
 
 class SampleTest:

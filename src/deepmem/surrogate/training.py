@@ -27,7 +27,6 @@ import json
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -42,6 +41,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Int, PyTree
 from deepmem.data.files import whole_file
 from deepmem.data.loaders import Loader
 from deepmem.errors import DeepMEMError, UsageError
+from deepmem.evaluation.history import Epoch
 from deepmem.surrogate.network import Network, member_predictions
 from deepmem.surrogate.preparation import Preparation, Prepared, left_out_by
 
@@ -64,24 +64,6 @@ class Recipe(NamedTuple):
     shuffle: bool
     seed: int
     members: int = 1
-
-
-@dataclass(frozen=True)
-class Record:
-    """One epoch: mean squared error of the standardised target on the training part, as it went, and on the
-    validation part."""
-
-    epoch: int
-    loss: float
-    validation_loss: float | None
-    events_per_second: float
-    seconds: float
-
-    @property
-    def deciding(self) -> float:
-        """The loss that decides which model is kept: validation, or training where there is no validation
-        part."""
-        return self.loss if self.validation_loss is None else self.validation_loss
 
 
 class State(NamedTuple):
@@ -254,11 +236,11 @@ class Training:
             return f"stopped early: no lower validation loss in {self.recipe.patience} epochs"
         return None
 
-    def __iter__(self) -> Iterator[Record]:
+    def __iter__(self) -> Iterator[Epoch]:
         while not self.finished:
             yield self.run_epoch()
 
-    def run_epoch(self) -> Record:
+    def run_epoch(self) -> Epoch:
         """Train on every training row once, then measure the validation loss.
 
         **Raises** `DeepMEMError` where the loss is no longer finite.
@@ -278,15 +260,15 @@ class Training:
             seconds = perf_counter() - begin
             self.epoch += 1
             validation = self._validation_loss()
-        record = Record(self.epoch, total[0] / total[1], validation, events / seconds, seconds)
-        if not np.isfinite(record.loss):
+        epoch = Epoch(self.epoch, total[0] / total[1], validation, events / seconds, seconds)
+        if not np.isfinite(epoch.loss):
             raise DeepMEMError(
-                f"the loss is {record.loss} after epoch {self.epoch}: the training diverged. "
+                f"the loss is {epoch.loss} after epoch {self.epoch}: the training diverged. "
                 f"Use a lower LearningRate than {self.recipe.learning_rate}"
             )
-        if record.deciding < self.best_loss:
-            self.best_loss, self.best, self.best_epoch = record.deciding, self._state.network, self.epoch
-        return record
+        if epoch.deciding < self.best_loss:
+            self.best_loss, self.best, self.best_epoch = epoch.deciding, self._state.network, self.epoch
+        return epoch
 
     def _blocks(self) -> Iterator[tuple[Prepared, np.ndarray, np.ndarray]]:
         """The training rows of this epoch as arrays, the order in which each member takes them, and which
@@ -420,8 +402,3 @@ def _difference(old: Any, new: Any) -> str:
             f"{key}: {old.get(key)} then, {new[key]} now" for key in new if old.get(key) != new[key]
         )
     return f"{old} then, {new} now"
-
-
-def history_line(record: Record) -> str:
-    """One line of metrics.jsonl."""
-    return json.dumps(asdict(record))
