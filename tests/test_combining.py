@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import COLUMNS, configuration, write_tree
+from conftest import COLUMNS, UNCALIBRATED, configuration, write_tree
 
 import deepmem
 from deepmem import UsageError
@@ -16,7 +16,7 @@ from deepmem.data.weights import read_provenance, read_weights, write_weights
 from deepmem.event import Status, Weight
 from deepmem.jobs import exact
 from deepmem.physics.weights.hypothesis import hypothesis
-from deepmem.physics.weights.leading_order import Disc, draw_events
+from deepmem.physics.weights.leading_order import BATCH, Disc, draw_events
 from deepmem.reporter import Reporter
 
 GIVEN = {"sigma_signal": 1.0, "sigma_background": [1.0]}
@@ -269,7 +269,7 @@ def test_what_missed_its_precision_widens_the_error_of_the_area(tmp_path: Path) 
 
 def test_a_page_of_an_earlier_model_is_not_shown(small: Path, tmp_path: Path) -> None:
     """Train, test, train again: the old verdict is not that of the new model."""
-    config = configuration(tmp_path, small, epochs=1, members=1)
+    config = configuration(tmp_path, small, epochs=1, **UNCALIBRATED)
     deepmem.train(config)
     deepmem.test(config)
     deepmem.report(tmp_path / "run")
@@ -293,7 +293,7 @@ def test_bad_weights_of_the_whole_file_are_counted(small: Path, tmp_path: Path, 
 
     paths = [str(tmp_path / "labels.root")]
     deepmem.train(
-        configuration(tmp_path, small, output_paths=paths, epochs=1, members=1), reporter=Listening()
+        configuration(tmp_path, small, output_paths=paths, epochs=1, **UNCALIBRATED), reporter=Listening()
     )
     assert "training part: 1,599 of 1,600 rows used; left out: 1 weight_DY: NaN" in said
     expected = "1 weight_DY: NaN, 1 weight_DY: negative, 1 weight_DY: zero"
@@ -309,7 +309,8 @@ def test_events_outside_the_selection_are_left_out(tmp_path: Path) -> None:
     exact.compute_files([str(path)], scan, ["drell_yan"], precision=0.01, MZ=[91.2, 91.6, 92.0, 92.4, 92.8])
     narrow = wide | {"mass": [85, 95]}
     fits = [
-        deepmem.likelihood(scan, "MZ", selection=cuts, output=tmp_path / "post") for cuts in (wide, narrow)
+        deepmem.likelihood(scan, "MZ", selection=cuts, points=4 * BATCH, output=tmp_path / "post")
+        for cuts in (wide, narrow)
     ]
     assert fits[0]["outside_selection"] == 0
     assert 50 < fits[1]["outside_selection"] < 800
@@ -320,7 +321,7 @@ def test_events_outside_the_selection_are_left_out(tmp_path: Path) -> None:
         assert interval["best"] == pytest.approx(92.0, abs=4 * half)
         assert half < 0.15
     path.unlink()
-    unknown = deepmem.likelihood(scan, "MZ", selection=narrow, output=tmp_path / "post")
+    unknown = deepmem.likelihood(scan, "MZ", selection=narrow, points=BATCH, output=tmp_path / "post")
     assert "whether the events are within the selection is not known" in unknown["remarks"][0]
 
 
@@ -407,7 +408,7 @@ def test_a_model_file_whose_content_was_changed_is_damaged(
 
 
 def test_two_models_in_one_run_folder_are_told_apart(small: Path, tmp_path: Path) -> None:
-    config = configuration(tmp_path, small, epochs=1, members=1)
+    config = configuration(tmp_path, small, epochs=1, **UNCALIBRATED)
     deepmem.train(config)
     deepmem.test(config)
     deepmem.train(config | {"save_lowest_loss_model_at": str(tmp_path / "other.model"), "seed": 1})
