@@ -1,10 +1,11 @@
 """A model of particle physics as data: particles, parameters, couplings and vertices.
 
 The Standard Model, its effective extensions and a UFO folder all become a `Model`, in UFO's conventions
-(arXiv:1108.2040, 2304.09883): a vertex lists its particles with all momenta incoming, and is
-Σ_kl C_k L_l g_kl over colour structures C, Lorentz structures L and couplings g. Structures are strings in
-UFO's alphabet; values are expressions in the parameters' names. A `Model` is a value: two with equal contents
-are equal, and `Model.digest` identifies it in files and caches.
+(arXiv:1108.2040, 2304.09883): a vertex is Σ_kl C_k L_l g_kl over colour structures C, Lorentz structures L
+and couplings g. It lists the particles that leave it, and P is the momentum of what leaves it: so do files
+from FeynRules, "d~ u w-" with Gamma(3,2,-1)*ProjM(-1,1) and V_ud being ū γ P_L d W⁺. Structures are strings
+in UFO's alphabet; values are expressions in the parameters' names. Two models with equal contents are equal,
+and `Model.digest` identifies one in files and caches.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class Particle:
 
 @dataclass(frozen=True)
 class Parameter:
-    """A number of the model: given (`value`) or following from others (`expression`)."""
+    """A number of the model: given (`value`) or following from others (`expression`), unless it is set."""
 
     name: str
     value: float | None = None
@@ -78,7 +79,7 @@ class Lorentz:
 
 @dataclass(frozen=True)
 class Vertex:
-    """Particles that meet in a point, all incoming, and Σ_kl colour_k lorentz_l coupling_kl."""
+    """Particles that leave a point, and Σ_kl colour_k lorentz_l coupling_kl."""
 
     name: str
     particles: tuple[int, ...]
