@@ -151,6 +151,7 @@ class Currents:
         for k, one in enumerate(legs):
             momenta[1 << k] = one.momentum
             found[1 << k][Key(one.label, (0,) * len(self.model.orders), frozenset())] = one.table
+        wide = {subset for subset, key in recipes if self.model.by_code[key.label].width != "ZERO"}
         for (subset, key), ways in recipes.items():
             if not ways:
                 continue
@@ -161,7 +162,7 @@ class Currents:
                 self._add(table, way, found, momenta, odd)
             if propagate or subset != full:
                 external = tuple(leg for k, one in enumerate(legs) if subset >> k & 1 for leg in one.legs)
-                self._propagate(table, key.label, momenta[subset], external)
+                self._propagate(table, key.label, momenta[subset], external, subset in wide)
             found[subset][key] = _without_zeros(table)
         self._momentum(full, momenta)
         return Sum(self._joined(found[full]), momenta[full])
@@ -174,12 +175,17 @@ class Currents:
         return momenta[subset]
 
     def _propagate(
-        self, table: Table, label: int, momentum: tuple[Reference, ...], legs: tuple[int, ...]
+        self,
+        table: Table,
+        label: int,
+        momentum: tuple[Reference, ...],
+        legs: tuple[int, ...],
+        resonant: bool,
     ) -> None:
         for states in table.values():
             for state, current in states.items():
                 if any(not z.vanishes for z in current):
-                    states[state] = propagated(self.external, label, momentum, legs, current)
+                    states[state] = propagated(self.external, label, momentum, legs, current, resonant)
 
     def _joined(self, by_key: Mapping[Key, Table]) -> Table:
         """The sum over coupling orders; what all of them have in common goes to `powers`."""

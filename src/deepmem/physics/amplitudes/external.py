@@ -21,7 +21,7 @@ from deepmem.physics.amplitudes.points import Point, field_point, typical_moment
 from deepmem.physics.amplitudes.residues import PRIME, Residue
 from deepmem.physics.amplitudes.strengths import Reduction, Symbol, strengths
 from deepmem.physics.amplitudes.vertices import vertices
-from deepmem.physics.amplitudes.waves import Arrays, Leg, Part, light_cone, spinor, states
+from deepmem.physics.amplitudes.waves import Arrays, Leg, Part, components as components_of, spinor, states
 from deepmem.physics.errors import ModelError, unknown_name
 from deepmem.physics.theory.expressions import Values, evaluate
 from deepmem.physics.theory.model import Model
@@ -93,7 +93,7 @@ class External:
         draw = random.Random(seed + 1)
         found: dict[InputKey, int] = {}
         for number, p in enumerate(point.momenta):
-            for k, component in enumerate(light_cone(p)):
+            for k, component in enumerate(components_of(p)):
                 found["momentum", number, k] = component.value
             waves = point.waves[number]
             if number in self.loop:
@@ -134,6 +134,15 @@ class External:
         return tuple(  # type: ignore[return-value]
             Complex(self.graph, *(self.input(("spinor", leg, c, part)) for part in (0, 1))) for c in (0, 1)
         )
+
+    def total(self, legs: Sequence[int]) -> tuple[Reference, ...]:
+        """(E, p_x, p_y, p_z) of what leaves through some legs."""
+        found = [0, 0, 0, 0]
+        for leg in legs:
+            sign = -1 if self.legs[leg].incoming else 1
+            for at, k in enumerate((4, 2, 3, 5)):
+                found[at] = self.graph.add(found[at], sign * self.input(("momentum", leg, k)))
+        return tuple(found)
 
     def spin(self, label: int) -> int:
         """2s + 1."""
@@ -211,7 +220,7 @@ def input_values(
     def value(key: InputKey) -> Any:
         kind, *rest = key
         if kind == "momentum":
-            return light_cone(components[rest[0]])[rest[1]]
+            return components_of(components[rest[0]])[rest[1]]
         if kind == "wave":
             leg, helicity, component, part = rest
             return wave(leg)[helicity][component][part]

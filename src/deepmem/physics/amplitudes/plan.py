@@ -98,12 +98,15 @@ class _Bounds:
             return False
         return self.weight is None or self.weighted(powers) <= self.weight
 
-    def chosen(self, top: Sequence[Key]) -> list[Key]:
-        """Of the complete amplitudes those that count: of the lowest weight, where no order is given."""
+    def chosen(self, top: Sequence[Key], least: int) -> list[Key]:
+        """Of the complete amplitudes those that count; where no order is given, those of the lowest weight.
+
+        `least`: a weight that is always allowed.
+        """
         left = [key for key in top if all(key.powers[at] == value for at, value in self.exact)]
         if self.free and left:
-            lowest = min(self.weighted(key.powers) for key in left)
-            left = [key for key in left if self.weighted(key.powers) == lowest]
+            most = max(least, min(self.weighted(key.powers) for key in left))
+            left = [key for key in left if self.weighted(key.powers) <= most]
         return left
 
 
@@ -117,7 +120,7 @@ def plan(model: Model, level: Level, what: str) -> Recipes:
     full = (1 << len(level.labels)) - 1
     needed_groups = frozenset(range(len(level.requirements.through)))
     top = [key for subset, key in have if subset == full and key.passed == needed_groups]
-    chosen = bounds.chosen(top)
+    chosen = bounds.chosen(top, _expected_weight(model, (*level.labels, model.conjugate(level.wanted[0]))))
     if not chosen:
         why = "no diagram of these orders" if not bounds.free else "no diagram at tree level"
         raise ReactionError(f"{what} has {why} in model {model.name!r}")
@@ -129,6 +132,23 @@ def plan(model: Model, level: Level, what: str) -> Recipes:
             needed.add(current)
             stack += [part for recipe in have[current] for part in recipe.parts]
     return {current: recipes for current, recipes in have.items() if current in needed}
+
+
+def _expected_weight(model: Model, labels: Sequence[int]) -> int:
+    """The least weight that MadGraph looks for: a particle counts as its strongest coupling order does.
+
+    A diagram of n legs has at most n − 2 vertices; it sums the n − 2 weakest legs.
+    """
+    strongest: dict[int, int] = {}
+    hierarchies = {order.name: order.hierarchy for order in model.orders}
+    orders = {each.name: [order for order, _ in each.orders] for each in model.couplings}
+    for vertex in model.vertices:
+        for _, _, coupling in vertex.couplings:
+            weakest = max((hierarchies[order] for order in orders[coupling]), default=0)
+            for code in vertex.particles:
+                for each in {code, model.conjugate(code)}:
+                    strongest[each] = min(strongest.get(each, weakest), weakest)
+    return sum(sorted(strongest.get(label, 0) for label in labels)[2:])
 
 
 def _all(model: Model, level: Level, bounds: _Bounds) -> Recipes:

@@ -2,7 +2,8 @@
 
     scalar −1/D,    fermion −(p̸ + m)/D,    vector (g_μν − p_μ p_ν/M²)/D,    D = p² − M² + iMΓ.
 
-p² of two massless legs is |⟨λ₁λ₂⟩|² up to its sign, without cancellation.
+p² of two massless legs is |⟨λ₁λ₂⟩|² up to its sign, without cancellation. Next to a resonance, p² is that of
+the sum of the momenta as they are given, E² − **p**², as in other programs: it decides there.
 """
 
 from __future__ import annotations
@@ -44,7 +45,18 @@ def _times_column(p: Components, column: Components) -> Components:
     )
 
 
+def _resonant_square(external: External, legs: tuple[int, ...]) -> Reference:
+    """p² as E² − p_x² − p_y² − p_z² of the sum of what is given: what a resonance sees."""
+    g = external.graph
+    energy, *spatial = external.total(legs)
+    square = g.mul(energy, energy)
+    for component in spatial:
+        square = g.add(square, -g.mul(component, component))
+    return square
+
+
 def _square(external: External, momentum: Momentum, legs: tuple[int, ...]) -> Reference:
+    """p² without cancellation where two massless legs are parallel."""
     g: Graph = external.graph
     if len(legs) == 2 and all(external.legs[leg].massless for leg in legs):
         first, second = (external.spinor(leg) for leg in legs)
@@ -56,11 +68,11 @@ def _square(external: External, momentum: Momentum, legs: tuple[int, ...]) -> Re
 
 
 def _inverse_denominator(
-    external: External, label: int, momentum: Momentum, legs: tuple[int, ...]
+    external: External, label: int, momentum: Momentum, legs: tuple[int, ...], resonant: bool
 ) -> Complex:
     g = external.graph
     particle = external.model.by_code[label]
-    square = _square(external, momentum, legs)
+    square = _resonant_square(external, legs) if resonant else _square(external, momentum, legs)
     if particle.mass == "ZERO":
         return Complex(g, g.inverse(square))
     mass = external.parameter(particle.mass)
@@ -73,12 +85,20 @@ def _inverse_denominator(
 
 
 def propagated(
-    external: External, label: int, momentum: Momentum, legs: tuple[int, ...], current: Components
+    external: External,
+    label: int,
+    momentum: Momentum,
+    legs: tuple[int, ...],
+    current: Components,
+    resonant: bool,
 ) -> Components:
-    """The current of an off-shell particle `label` with what leaves it: `momentum`, the external `legs`."""
+    """The current of an off-shell particle `label` with what leaves it: `momentum`, the external `legs`.
+
+    `resonant`: whether these legs have a current of finite width, be it another one.
+    """
     g = external.graph
     particle = external.model.by_code[label]
-    inverse = _inverse_denominator(external, label, momentum, legs)
+    inverse = _inverse_denominator(external, label, momentum, legs, resonant)
     if particle.spin == 1:
         return (-(current[0] * inverse),)
     massive = particle.mass != "ZERO"

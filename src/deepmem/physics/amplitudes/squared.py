@@ -30,8 +30,10 @@ Structure: TypeAlias = tuple[String, ...]
 Amplitudes: TypeAlias = dict[Helicities, dict[Structure, Complex]]
 Matrix: TypeAlias = list[list[Fraction]]
 
-# Values per colour structure, beyond their number, from which relations between them are read.
-_SPARE = 4
+# At one point there are more relations than those that hold at all: points are added until as many as these
+# in a row leave no relation out.
+_STEADY = 2
+_SEED = 100
 
 
 def squared(external: External, root: int = 0) -> Reference:
@@ -156,21 +158,22 @@ def _relations(
     unit = [[Fraction(i == j) for j in range(n)] for i in range(n)]
     if n == 1:
         return [0], unit
-    g = external.graph
-    rows: list[list[int]] = [[] for _ in structures]
-    values = g.values
-    seed = 100
+    references = [z.key for slot in amplitudes.values() for z in slot.values()]
+    live = [part for key in references for part in key]
+    values, seed, rank, steady = external.graph.values, _SEED, 0, 0
+    columns: dict[tuple[int, ...], None] = {}
     while True:
         for slot in amplitudes.values():
-            for row, structure in zip(rows, structures, strict=True):
-                z = slot.get(structure, Complex(g))
-                row += [_at(values, z.re), _at(values, z.im)]
-        if len(set(zip(*rows, strict=True))) >= n + _SPARE or seed > 100 + 2 * n:
+            numbers = [slot[c].key if c in slot else (0, 0) for c in structures]
+            for part in (0, 1):
+                columns[tuple(_at(values, key[part]) for key in numbers)] = None
+        basis, coefficients = _eliminated([list(row) for row in zip(*columns, strict=True)])
+        steady = steady + 1 if len(basis) == rank else 0
+        rank = len(basis)
+        if rank == n or steady == _STEADY:
             break
         seed += 1
-        values = _values_at(external, seed, [p for s in amplitudes.values() for z in s.values() for p in z.key])
-    columns = [column for column in dict.fromkeys(zip(*rows, strict=True)) if any(column)]
-    basis, coefficients = _eliminated([list(row) for row in zip(*columns, strict=True)])
+        values = _values_at(external, seed, live)
     relations = [[rational(x) for x in row] for row in coefficients]
     if any(x is None for row in relations for x in row):
         return list(range(n)), unit

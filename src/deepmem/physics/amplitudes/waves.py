@@ -85,9 +85,9 @@ class Leg(NamedTuple):
         return {1: 1, 2: 2, 3: 2 if self.massless else 3}[self.spin]
 
 
-def light_cone(p: Momentum) -> Momentum:
-    """(p⁺, p⁻, p_x, p_y)."""
-    return p[0] + p[3], p[0] - p[3], p[1], p[2]
+def components(p: Momentum) -> tuple[Number, ...]:
+    """(p⁺, p⁻, p_x, p_y, E, p_z)."""
+    return p[0] + p[3], p[0] - p[3], p[1], p[2], p[0], p[3]
 
 
 def spinor(p: Momentum, beam: int, numbers: Numbers) -> tuple[Part, Part]:
