@@ -1,4 +1,4 @@
-"""Models by name: `sm`, `heft`, or a UFO folder.
+"""Models by name: `sm`, `heft`, `hvv`, or a UFO folder.
 
 A folder's path loads it under its card `restrict_default.dat` where it has one, `PATH-NAME` under
 `restrict_NAME.dat`, and `PATH-full` without any, as MadGraph does. A parameter card then sets the defaults.
@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
 from deepmem.physics.errors import ModelError, unknown_name
+from deepmem.physics.theory.anomalous import anomalous
 from deepmem.physics.theory.cards import Card, place, read_card, with_card
 from deepmem.physics.theory.model import Model
 from deepmem.physics.theory.restriction import restricted
 from deepmem.physics.theory.standard_model import heft, standard_model
 from deepmem.physics.theory.ufo import read_folder
 
-BUILT_IN: Mapping[str, Callable[[], Model]] = {"sm": standard_model, "heft": heft}
+BUILT_IN: Mapping[str, Callable[[], Model]] = {"sm": standard_model, "heft": heft, "hvv": anomalous}
 """The models that need no folder."""
 
 
@@ -75,7 +77,8 @@ def _read(folder: str, restriction: str | None, changed: int) -> tuple[Model, Mo
             return full, full
         cards = sorted(each.stem.removeprefix("restrict_") for each in Path(folder).glob("restrict_*.dat"))
         raise unknown_name(f"restriction of {folder}", restriction, [*cards, "full"])
-    return full, restricted(full, read_card(path))
+    named = replace(full, name=f"{full.name}-{restriction}") if restriction else full
+    return full, restricted(named, read_card(path))
 
 
 def _check_fixed(full: Model, model: Model, card: Card, path: str | os.PathLike[str] | None) -> None:
