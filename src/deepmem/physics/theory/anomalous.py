@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 from deepmem.physics.theory.model import Coupling, Lorentz, Model, Parameter
-from deepmem.physics.theory.standard_model import DUAL, FIELD, Term, collected, heft
+from deepmem.physics.theory.standard_model import DUAL, Term, collected, heft
 
 _Q1, _Q2 = "P(-1,1)*P(-1,1)*Metric(1,2)", "P(-2,2)*P(-2,2)*Metric(1,2)"
 _THREE_DUAL = " + ".join(f"Epsilon(1,2,3,-1)*P(-1,{leg})" for leg in (1, 2, 3))
