@@ -234,8 +234,8 @@ def evaluate(
     """All parameters of a model and its couplings, or those of them that are named.
 
     **Arguments:** `values`: numbers or arrays `[...]` by parameter; external parameters that are left out
-    have their defaults, and an internal one that is given is not computed. `couplings`: names; only what they, the
-    masses and the widths need is evaluated. `xp`: `numpy` or `jax.numpy`.
+    have their defaults, and an internal one that is given is not computed. `couplings`: their names; only
+    what they, the masses and the widths need is evaluated. `xp`: `numpy` or `jax.numpy`.
 
     **Raises** `UnknownNameError` for a parameter that the model does not have; `ModelError` for one without
     a value, and for an expression that names what is not there or that is not allowed.

@@ -90,6 +90,8 @@ class Vertex:
     """Names of `Model.lorentz`."""
     couplings: tuple[tuple[int, int, str], ...]
     """(position in `colour`, position in `lorentz`, name of the coupling)."""
+    refused: str = ""
+    """Why no amplitude can have this vertex; "": it can. A reaction that needs it is refused with this."""
 
 
 @dataclass(frozen=True)

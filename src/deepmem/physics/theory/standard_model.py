@@ -253,7 +253,7 @@ def heft() -> Model:
     """The Standard Model with a heavy top's loops as vertices: ggH, gggH, ggggH (order HIG) and Hγγ (HIW).
 
     L = −¼ G_H h G^a_μν G^aμν − ¼ A_H h F_μν F^μν, one such vertex at most in an amplitude (for each of both
-    orders, of hierarchy 1); G_H and A_H are expansions in (MH/2MT)² and (MH/2MW)² about
+    orders, of hierarchy 2); G_H and A_H are expansions in (MH/2MT)² and (MH/2MW)² about
 
         G_H = −α_s/(3π v),    A_H = 47 α/(18π v).
 
@@ -292,5 +292,5 @@ def heft() -> Model:
             *(Lorentz(f"VVVVS_{n + 1}", (3, 3, 3, 3, 1), structure) for n, structure in enumerate(_FOUR)),
         ),
         vertices=(*model.vertices, *collected(terms), _four_gluons(higgs=True)),
-        orders=(*model.orders, Order("HIG", 1, 1), Order("HIW", 1, 1)),
+        orders=(*model.orders, Order("HIG", 2, 1), Order("HIW", 2, 1)),
     )
