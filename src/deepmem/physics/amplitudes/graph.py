@@ -11,7 +11,7 @@ A reference to a node is a signed integer: 0 is the number zero, −k is minus n
 from __future__ import annotations
 
 import random
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from fractions import Fraction
 from typing import TypeAlias
 
@@ -155,6 +155,22 @@ class Graph:
             if node[0] in ("add", "sub", "mul", "inv"):
                 stack.extend(node[1:])
         return sorted(found)
+
+    def evaluated(self, inputs: Mapping[Hashable, int], outputs: Iterable[Reference]) -> list[int]:
+        """The values of all nodes that the outputs need, at other values of the inputs."""
+        found = [0] * len(self.nodes)
+        for number in self.live(outputs):
+            kind, *arguments = self.nodes[number]
+            if kind == "constant":
+                found[number] = self.values[number]
+            elif kind == "input":
+                found[number] = inputs[arguments[0]]
+            elif kind == "inv":
+                found[number] = pow(found[arguments[0]], -1, PRIME)
+            else:
+                a, b = found[arguments[0]], found[arguments[1]]
+                found[number] = (a * b if kind == "mul" else a + b if kind == "add" else a - b) % PRIME
+        return found
 
 
 class Complex:

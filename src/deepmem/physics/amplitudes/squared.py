@@ -186,21 +186,8 @@ def _at(values: Sequence[int], reference: Reference) -> int:
 
 def _values_at(external: External, seed: int, references: Sequence[Reference]) -> list[int]:
     """All nodes that some need, at another point of the field."""
-    g = external.graph
     inputs = dict(external.values) | external.point_values(field_point(external.legs, seed), seed)
-    found = [0] * len(g.nodes)
-    for number in g.live(references):
-        kind, *arguments = g.nodes[number]
-        if kind == "constant":
-            found[number] = g.values[number]
-        elif kind == "input":
-            found[number] = inputs[arguments[0]]
-        elif kind == "inv":
-            found[number] = pow(found[arguments[0]], -1, PRIME)
-        else:
-            a, b = (found[argument] for argument in arguments)
-            found[number] = (a * b if kind == "mul" else a + b if kind == "add" else a - b) % PRIME
-    return found
+    return external.graph.evaluated(inputs, references)
 
 
 def _eliminated(rows: list[list[int]]) -> tuple[list[int], list[list[int]]]:

@@ -55,10 +55,9 @@ class Arrays(NamedTuple):
 
     def root_plus(self, p: Momentum) -> Number:
         """Without cancellation where p_z is negative."""
-        _, x, y, z = p
-        transverse = x * x + y * y
-        large = self.xp.sqrt(transverse + z * z) + abs(z)
-        return self.xp.sqrt(self.xp.where(z > 0, large, transverse / large))
+        energy, x, y, z = p
+        large = energy + abs(z)
+        return self.xp.sqrt(self.xp.where(z > 0, large, (x * x + y * y) / large))
 
 
 class Leg(NamedTuple):
@@ -97,7 +96,8 @@ def spinor(p: Momentum, beam: int, numbers: Numbers) -> tuple[Part, Part]:
         size = (numbers.root(2 * p[0]), zero)
         return (size, (zero, zero)) if beam > 0 else ((zero, zero), size)
     size = numbers.root_plus(p)
-    return (size, zero), (p[1] / size, p[2] / size)
+    inverse = 1 / size
+    return (size, zero), (p[1] * inverse, p[2] * inverse)
 
 
 def states(p: Momentum, leg: Leg, mass: Number, numbers: Numbers) -> list[tuple[Part, ...]]:
@@ -144,9 +144,12 @@ def _polarisations(p: Momentum, mass: Number | None, numbers: Numbers) -> list[t
     energy, x, y, z = p
     zero = 0 * x
     size = energy if mass is None else numbers.root(x * x + y * y + z * z)
-    a, b, c = x / size, y / size, z / size
+    inverse = 1 / size
+    a, b, c = x * inverse, y * inverse, z * inverse
     across = numbers.root(b * b + c * c)
-    found = [(zero, across, -(a * b) / across, -(a * c) / across), (zero, zero, c / across, -b / across)]
+    b_across, c_across = b / across, c / across
+    found = [(zero, across, -(a * b_across), -(a * c_across)), (zero, zero, c_across, -b_across)]
     if mass is not None:
-        found.append((size / mass, energy * a / mass, energy * b / mass, energy * c / mass))
+        boost = energy / mass
+        found.append((size / mass, boost * a, boost * b, boost * c))
     return [((t + w, zero), (t - w, zero), (u, v), (u, -v)) for t, u, v, w in found]
