@@ -18,8 +18,8 @@ from deepmem.physics.theory.subprocesses import Branch, Subprocess
 
 BUDGET = 12_500
 """Operations of one kernel."""
-# A graph that has fewer than this many helicities of undecayed legs is made with all of them at once.
-_FEW = 33
+# A graph of all helicities is made where it can't have more operations than this.
+_LARGEST = 400_000
 
 
 def best_program(model: Model, subprocess: Subprocess, along_z: bool = True) -> Program:
@@ -27,14 +27,14 @@ def best_program(model: Model, subprocess: Subprocess, along_z: bool = True) -> 
 
     def attempt(loop: tuple[int, ...]) -> Program:
         external = External(model, subprocess, along_z, loop)
-        return finished(external, squared(external, _root(external)))
+        return finished(external, squared(external))
 
     undecayed = _undecayed(model, subprocess, along_z)
-    if prod(undecayed.values()) < _FEW:
+    best = attempt(tuple(undecayed))
+    if best.operations * prod(undecayed.values()) <= _LARGEST:
         flat = attempt(())
         if flat.operations <= BUDGET:
             return flat
-    best = attempt(tuple(undecayed))
     while best.loop:
         tried = [attempt(tuple(each for each in best.loop if each != leg)) for leg in _distinct(model, best, subprocess)]
         tried = [each for each in tried if each.operations <= BUDGET and each.cost < best.cost]
@@ -65,8 +65,3 @@ def _distinct(model: Model, program: Program, subprocess: Subprocess) -> list[in
     for leg in program.loop:
         found.setdefault((labels[leg], legs[leg].incoming), leg)
     return list(found.values())
-
-
-def _root(external: External) -> int:
-    """The leg that closes the current of all others."""
-    return 0

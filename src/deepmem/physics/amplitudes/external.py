@@ -21,7 +21,8 @@ from deepmem.physics.amplitudes.points import Point, field_point, typical_moment
 from deepmem.physics.amplitudes.residues import PRIME, Residue
 from deepmem.physics.amplitudes.strengths import Reduction, Symbol, strengths
 from deepmem.physics.amplitudes.vertices import vertices
-from deepmem.physics.amplitudes.waves import Arrays, Leg, Part, components as components_of, spinor, states
+from deepmem.physics.amplitudes.waves import Arrays, Leg, Part, spinor, states
+from deepmem.physics.amplitudes.waves import components as components_of
 from deepmem.physics.errors import ModelError, unknown_name
 from deepmem.physics.theory.expressions import Values, evaluate
 from deepmem.physics.theory.model import Model
@@ -203,11 +204,32 @@ def _superposed(waves: Sequence[Sequence[Part]], leg: Leg, draw: random.Random) 
     return found
 
 
+def _rotation() -> tuple[tuple[float, ...], ...]:
+    """Of no axis that momenta lie on: spinors and polarisations are singular along −z and x."""
+    axis = np.array([0.3, 0.5, 0.8]) / np.sqrt(0.98)
+    cross = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
+    matrix = np.eye(3) + np.sin(0.9) * cross + (1 - np.cos(0.9)) * cross @ cross
+    return tuple(tuple(map(float, row)) for row in matrix)
+
+
+_ROTATION = _rotation()
+
+
+def _turned(p: Sequence[Any]) -> tuple[Any, ...]:
+    energy, *spatial = p
+    return (energy, *(sum(a * b for a, b in zip(row, spatial, strict=True)) for row in _ROTATION))
+
+
 def input_values(
     legs: Sequence[Leg], reduction: Reduction, momenta: Any, values: Values, numbers: Arrays
 ) -> Callable[[InputKey], Any]:
-    """A function from the key of an input to its value, from momenta `[…, legs, 4]` and a model's `values`."""
+    """A function from the key of an input to its value, from momenta `[…, legs, 4]` and a model's `values`.
+
+    Where beams may have any direction, all momenta are rotated first: |M|² is the same in every such frame.
+    """
     components = [tuple(momenta[..., leg, k] for k in range(4)) for leg in range(len(legs))]
+    if not any(leg.beam for leg in legs):
+        components = [_turned(p) for p in components]
     waves: dict[int, list[tuple[Part, ...]]] = {}
     spinors: dict[int, tuple[Part, Part]] = {}
 
