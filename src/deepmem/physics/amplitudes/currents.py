@@ -145,6 +145,9 @@ class Currents:
         full: Subset = (1 << len(legs)) - 1
         what = self.external.described(level)
         recipes = plan(self.model, level, what)
+        self.external.strengths.prepare(
+            part.coupling for ways in recipes.values() for way in ways for part in way.rule.parts
+        )
         odd = [self.external.spin(one.label) == 2 for one in legs]
         momenta: dict[Subset, tuple[Reference, ...]] = {}
         found: dict[Subset, dict[Key, Table]] = defaultdict(dict)
@@ -289,7 +292,7 @@ class Currents:
     ) -> Components:
         """Structure × coupling; a real coupling is multiplied where there are fewest numbers."""
         player = merge(part.lorentz, part.spins, open_leg)
-        re, im = self.external.strengths.parts[part.coupling]
+        re, im = self.external.strengths.parts(part.coupling)
         # V = −i g, and −i for each f
         turns = colours.structure(part.colour).turns - 1
         if re.number and im.number:

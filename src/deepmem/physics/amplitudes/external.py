@@ -20,7 +20,6 @@ from deepmem.physics.amplitudes.plan import Level
 from deepmem.physics.amplitudes.points import Point, field_point, typical_momenta
 from deepmem.physics.amplitudes.residues import PRIME, Residue
 from deepmem.physics.amplitudes.strengths import Reduction, Symbol, strengths
-from deepmem.physics.amplitudes.vertices import vertices
 from deepmem.physics.amplitudes.waves import Arrays, Leg, Part, spinor, states
 from deepmem.physics.amplitudes.waves import components as components_of
 from deepmem.physics.errors import ModelError, unknown_name
@@ -68,7 +67,7 @@ class External:
         self.loop = tuple(loop)
         """Legs whose helicity is not in the graph: their wave functions are superpositions of all."""
         self.graph = Graph()
-        self.strengths = strengths(model, _couplings(model))
+        self.strengths = strengths(model)
         self._keys: dict[InputKey, Reference] = {}
         self._draw = random.Random(seed)
         self.point = field_point(self.legs, seed)
@@ -179,10 +178,6 @@ class External:
                 a, b = (known[argument] for argument in arguments)
                 known[number] = a * b if kind == "mul" else a + b if kind == "add" else a - b
         return np.stack([np.broadcast_to(np.abs(known[abs(r)]), (_SIZES,)) if r else np.zeros(_SIZES) for r in references])
-
-
-def _couplings(model: Model) -> list[str]:
-    return sorted({part.coupling for rules in vertices(model).rules.values() for rule in rules for part in rule.parts})
 
 
 def _spread(found: dict[InputKey, int], key: InputKey, waves: Sequence[Sequence[Part]], single: bool = False) -> None:

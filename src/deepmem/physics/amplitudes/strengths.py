@@ -11,6 +11,7 @@ on their own, too: whoever sets one of them finds the relations that remain, and
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any, NamedTuple, TypeAlias
 
@@ -24,6 +25,8 @@ Symbol: TypeAlias = tuple[str, str]
 
 _GAUGE = ("QCD", "QED")
 _TRIALS = 3
+# Couplings that may become the base of an order.
+_CANDIDATES = 24
 _SMALL = 1e-12
 
 
@@ -76,50 +79,69 @@ class Reduction(NamedTuple):
 
 
 class Strengths:
-    """The couplings of `names`; see the module."""
+    """The couplings of a model, compared as they are needed; see the module."""
 
-    def __init__(self, model: Model, names: Iterable[str]) -> None:
+    def __init__(self, model: Model) -> None:
         self.model = model
-        by_name = {coupling.name: coupling for coupling in model.couplings}
-        self.names = tuple(dict.fromkeys(names))
-        self.orders = {name: dict(by_name[name].orders) for name in self.names}
-        self._trials = evaluate(model, _varied(model), self.names).couplings
+        self._orders = {each.name: each.orders for each in model.couplings}
+        self._varied = _varied(model)
+        self._trials: dict[str, np.ndarray] = {}
         bases = {order: self._base(order) for order in _GAUGE}
         self.reduction = Reduction(
             tuple((order, name, _phase(self._trials[name]) or 0) for order, name in bases.items() if name),
-            tuple((name, tuple(self.orders[name].items())) for name in self.names),
+            tuple(self._orders.items()),
         )
-        self._symbols: dict[Symbol, np.ndarray] = {}
-        self.parts: dict[str, tuple[Part, Part]] = {}
-        for name in self.names:
-            value = np.broadcast_to(self.reduction.reduced(self._trials, name), (_TRIALS,))
-            self.parts[name] = (
+        self._symbols: list[Symbol] = []
+        self._values = np.empty((0, _TRIALS))
+        self._parts: dict[str, tuple[Part, Part]] = {}
+
+    def _evaluate(self, names: Iterable[str]) -> None:
+        wanted = [name for name in dict.fromkeys(names) if name not in self._trials]
+        if wanted:
+            values = evaluate(self.model, self._varied, wanted).couplings
+            self._trials |= {name: np.broadcast_to(values[name], (_TRIALS,)) for name in wanted}
+
+    def _base(self, order: str) -> str | None:
+        """Of some couplings of power 1, real or imaginary, the one that leaves most of them constant."""
+        alone = [name for name, orders in self._orders.items() if orders == ((order, 1),)][:_CANDIDATES]
+        self._evaluate(alone)
+        single = [name for name in alone if _phase(self._trials[name]) is not None]
+
+        def constants(base: str) -> int:
+            ratios = np.abs([self._trials[name] / self._trials[base] for name in alone])
+            return int(np.sum(np.ptp(ratios, axis=1) <= _SMALL * np.max(ratios, axis=1)))
+
+        return max(single, key=constants, default=None)
+
+    def prepare(self, names: Iterable[str]) -> None:
+        """Compare some couplings, all at once."""
+        new = [name for name in dict.fromkeys(names) if name not in self._parts]
+        self._evaluate([*new, *(name for _, name, _ in self.reduction.bases)])
+        for name in new:
+            value = self.reduction.reduced(self._trials, name)
+            self._parts[name] = (
                 self._part(value.real, np.abs(value), (name, "re")),
                 self._part(value.imag, np.abs(value), (name, "im")),
             )
 
-    def _base(self, order: str) -> str | None:
-        """Of the couplings of power 1 that are real or imaginary, the one that leaves most others constant."""
-        alone = [name for name in self.names if self.orders[name] == {order: 1}]
-        single = [name for name in alone if _phase(self._trials[name]) is not None]
-
-        def constants(base: str) -> int:
-            ratios = [self._trials[name] / self._trials[base] for name in alone]
-            return sum(np.ptp(np.abs(ratio)) <= _SMALL * np.max(np.abs(ratio)) for ratio in ratios)
-
-        return max(single, key=constants, default=None)
+    def parts(self, name: str) -> tuple[Part, Part]:
+        """The real and the imaginary part of a coupling over its bases."""
+        self.prepare([name])
+        return self._parts[name]
 
     def _part(self, value: np.ndarray, size: np.ndarray, symbol: Symbol) -> Part:
         if np.all(np.abs(value) <= _SMALL * size):
             return Part(0, None)
         if np.ptp(value) <= _SMALL * np.max(np.abs(value)):
             return Part(_fraction(float(value[0])) or float(value[0]), None)
-        for known, other in self._symbols.items():
-            ratio = value / other
-            fraction = _fraction(float(ratio[0]))
-            if fraction is not None and np.ptp(ratio) <= _SMALL * abs(ratio[0]):
-                return Part(fraction, known)
-        self._symbols[symbol] = value
+        ratios = value / self._values
+        alike = np.ptp(ratios, axis=1) <= _SMALL * np.abs(ratios[:, 0])
+        for number in np.flatnonzero(alike):
+            fraction = _fraction(float(ratios[number, 0]))
+            if fraction is not None:
+                return Part(fraction, self._symbols[number])
+        self._symbols.append(symbol)
+        self._values = np.vstack([self._values, value])
         return Part(1, symbol)
 
 
@@ -133,8 +155,7 @@ def _varied(model: Model) -> dict[str, np.ndarray]:
         for each in model.parameters
         if each.value is not None
     }
-    values = evaluate(model, outer, ()).parameters | evaluate(model, outer).parameters
-    # Complex where an expression is: masses and widths are real.
+    values = evaluate(replace(model, couplings=()), outer).parameters
     factors = {name: draw.uniform(0.97, 1.03, _TRIALS) for name in values}
     return {
         each.name: outer[each.name] if each.name in outer else values[each.name] * factors[each.name]
@@ -162,8 +183,8 @@ def _fraction(number: float) -> Fraction | None:
 _KNOWN: dict[str, Strengths] = {}
 
 
-def strengths(model: Model, names: Iterable[str]) -> Strengths:
-    """The couplings of a model, compared once."""
+def strengths(model: Model) -> Strengths:
+    """The couplings of a model, which are compared once."""
     if model.digest not in _KNOWN:
-        _KNOWN[model.digest] = Strengths(model, names)
+        _KNOWN[model.digest] = Strengths(model)
     return _KNOWN[model.digest]
