@@ -36,7 +36,10 @@ def best_program(model: Model, subprocess: Subprocess, along_z: bool = True) -> 
         if flat.operations <= BUDGET:
             return flat
     while best.loop:
-        tried = [attempt(tuple(each for each in best.loop if each != leg)) for leg in _distinct(model, best, subprocess)]
+        tried = [
+            attempt(tuple(each for each in best.loop if each != leg))
+            for leg in _distinct(model, best, subprocess)
+        ]
         tried = [each for each in tried if each.operations <= BUDGET and each.cost < best.cost]
         if not tried:
             break

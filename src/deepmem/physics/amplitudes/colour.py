@@ -208,7 +208,9 @@ def _resolved(factors: list[_Factor], known: dict[int, State], scalar: State, op
     return [(product(scalar, known.get(open_leg, SINGLET)), Fraction(1))]
 
 
-def _evaluated(name: str, indices: Sequence[int], known: Mapping[int, State], unknown: int | None) -> Combination:
+def _evaluated(
+    name: str, indices: Sequence[int], known: Mapping[int, State], unknown: int | None
+) -> Combination:
     """One symbol with all indices given but `unknown`."""
     given = [known[index] for index in indices if index != unknown]
     if name == "Identity":

@@ -80,7 +80,9 @@ class Currents:
         label = self.external.labels[number]
         state = colours.external(self.external.colour(label), number)
         table = {((number, h),): {state: wave} for h, wave in enumerate(self.external.waves[number])}
-        return Branched(label, (number,), self.external.momenta[number], table, {h: self.graph.one for h in table})
+        return Branched(
+            label, (number,), self.external.momenta[number], table, {h: self.graph.one for h in table}
+        )
 
     def level(self, nodes: Sequence[int | Branch], first: int) -> list[Branched]:
         """The products of a production or of a decay; `first` is the number of the first leg."""
@@ -170,7 +172,9 @@ class Currents:
         self._momentum(full, momenta)
         return Sum(self._joined(found[full]), momenta[full])
 
-    def _momentum(self, subset: Subset, momenta: dict[Subset, tuple[Reference, ...]]) -> tuple[Reference, ...]:
+    def _momentum(
+        self, subset: Subset, momenta: dict[Subset, tuple[Reference, ...]]
+    ) -> tuple[Reference, ...]:
         if subset not in momenta:
             lowest = subset & -subset
             rest = self._momentum(subset ^ lowest, momenta)
@@ -304,7 +308,8 @@ class Currents:
         if turns % 4 >= 2:
             factor, turns = -factor, turns - 2
         sizes = {
-            at: sum(bool(wave[c].re) + bool(wave[c].im) for c in player.used(at)) for at, wave in waves.items()
+            at: sum(bool(wave[c].re) + bool(wave[c].im) for c in player.used(at))
+            for at, wave in waves.items()
         }
         sizes[open_leg] = 2 if part.spins[open_leg - 1] == 1 else 8
         where = min(sizes, key=lambda at: (sizes[at], at == open_leg))
@@ -369,5 +374,3 @@ def _number(z: Complex) -> tuple[int, int]:
 
 def _times(a: tuple[int, int], b: tuple[int, int]) -> tuple[int, int]:
     return (a[0] * b[0] - a[1] * b[1]) % PRIME, (a[0] * b[1] + a[1] * b[0]) % PRIME
-
-

@@ -60,7 +60,12 @@ class External:
     """The inputs of one graph, with their values in the prime field; see the module."""
 
     def __init__(
-        self, model: Model, subprocess: Subprocess, along_z: bool = True, loop: Sequence[int] = (), seed: int = 1
+        self,
+        model: Model,
+        subprocess: Subprocess,
+        along_z: bool = True,
+        loop: Sequence[int] = (),
+        seed: int = 1,
     ) -> None:
         self.model, self.subprocess = model, subprocess
         self.labels, self.legs = legs_of(model, subprocess, along_z)
@@ -87,7 +92,9 @@ class External:
             for c in range(parts)
         )
 
-    def point_values(self, point: Point, seed: int, combination: Sequence[int] | None = None) -> dict[InputKey, int]:
+    def point_values(
+        self, point: Point, seed: int, combination: Sequence[int] | None = None
+    ) -> dict[InputKey, int]:
         """The inputs that belong to legs and masses, at one point; looped legs have the helicities of a
         `combination`, or superpositions of them."""
         draw = random.Random(seed + 1)
@@ -177,10 +184,14 @@ class External:
             else:
                 a, b = (known[argument] for argument in arguments)
                 known[number] = a * b if kind == "mul" else a + b if kind == "add" else a - b
-        return np.stack([np.broadcast_to(np.abs(known[abs(r)]), (_SIZES,)) if r else np.zeros(_SIZES) for r in references])
+        return np.stack(
+            [np.broadcast_to(np.abs(known[abs(r)]), (_SIZES,)) if r else np.zeros(_SIZES) for r in references]
+        )
 
 
-def _spread(found: dict[InputKey, int], key: InputKey, waves: Sequence[Sequence[Part]], single: bool = False) -> None:
+def _spread(
+    found: dict[InputKey, int], key: InputKey, waves: Sequence[Sequence[Part]], single: bool = False
+) -> None:
     for h, wave in enumerate(waves):
         for c, parts in enumerate(wave):
             for part, number in enumerate(parts):
@@ -253,5 +264,3 @@ def input_values(
         return reduction.base(values.couplings, rest[0])
 
     return value
-
-

@@ -58,7 +58,11 @@ class Graph:
     def constant(self, number: float | Fraction) -> Reference:
         """A number: exact if it is a fraction of small parts; else one that is equal to no other."""
         sign = -1 if number < 0 else 1
-        exact = abs(number) if isinstance(number, int | Fraction) else Fraction(abs(number)).limit_denominator(5040)
+        exact = (
+            abs(number)
+            if isinstance(number, int | Fraction)
+            else Fraction(abs(number)).limit_denominator(5040)
+        )
         if abs(float(exact) - abs(number)) <= 4e-16 * abs(number):
             return sign * self._reference(("constant", float(exact)), residue(Fraction(exact)))
         size = abs(float(number))

@@ -146,7 +146,9 @@ def _walk(node: ast.expr, structure: str) -> list[Term]:
         case ast.Call(func=ast.Name(id="complex"), args=[real, imaginary]):
             return inner(real) + _times([Term(Fraction(1), 1, ())], inner(imaginary))
         case ast.Call(func=ast.Name(id=name), args=arguments) if name in _TABLES or name == "P":
-            return [Term(Fraction(1), 0, (Factor(name, tuple(ast.literal_eval(each) for each in arguments)),))]
+            return [
+                Term(Fraction(1), 0, (Factor(name, tuple(ast.literal_eval(each) for each in arguments)),))
+            ]
     raise ModelError(
         f"{ast.unparse(node)!r} in the Lorentz structure {structure!r} is not supported: known are P and "
         f"{', '.join(_TABLES)} (no spin 3/2, no spin 2, no form factors)"

@@ -85,7 +85,11 @@ class _Bounds:
             min(order.expansion, by_name[order.name].value if order.name in by_name else _UNLIMITED)
             for order in model.orders
         )
-        self.exact = [(self.names.index(b.order), b.value) for b in bounds if b.relation == "==" and b.order in self.names]
+        self.exact = [
+            (self.names.index(b.order), b.value)
+            for b in bounds
+            if b.relation == "==" and b.order in self.names
+        ]
         weight = by_name.get("WEIGHTED")
         self.weight = weight.value if weight else None
         self.free = not bounds

@@ -111,12 +111,15 @@ class Program:
         if self.output < 0:
             return np.zeros(momenta.shape[:-2], momenta.dtype)
         values = evaluate(model, parameters, self.reduction.couplings)
+        masses = {leg.mass: momenta.dtype.type(np.real(values.parameters[leg.mass])) for leg in self.legs}
+        values = values._replace(parameters=values.parameters | masses)
         inputs = input_values(self.legs, self.reduction, momenta, values, Arrays(np))
         total = np.zeros(momenta.shape[:-2], momenta.dtype)
         for helicities, weight in self.combinations:
             known: dict[int, Any] = {}
             for i in np.flatnonzero(self.kinds == 0).tolist():
-                known[i] = inputs(self.at_helicities(self.inputs[self.first[i]], helicities))
+                value = inputs(self.at_helicities(self.inputs[self.first[i]], helicities))
+                known[i] = np.asarray(value, momenta.dtype)
             self.run(known)
             total = total + weight * self.sign * known[self.output]
         return total

@@ -52,11 +52,15 @@ class Stages:
         self._numbers = numbers[is_number].tolist()
         self._kernel = kernel.tolist()
 
-    def scalars(self, model: Model, parameters: Mapping[str, Any] | None, xp: ModuleType, dtype: Any) -> Scalars:
+    def scalars(
+        self, model: Model, parameters: Mapping[str, Any] | None, xp: ModuleType, dtype: Any
+    ) -> Scalars:
         """The first stage, in NumPy or in JAX."""
         program = self.program
         values = evaluate(model, parameters, program.reduction.couplings, xp)
-        inputs = input_values(program.legs, program.reduction, np.zeros((len(program.legs), 4)), values, Arrays(xp))
+        inputs = input_values(
+            program.legs, program.reduction, np.zeros((len(program.legs), 4)), values, Arrays(xp)
+        )
         known: dict[int, Any] = {
             i: inputs(program.inputs[program.first[i]]) for i in self._scalars if program.kinds[i] == 0
         }
@@ -103,14 +107,20 @@ class Stages:
         """One combination of the looped legs' helicities, as a complex number."""
         program = self.program
         inputs = input_values(
-            program.legs, program.reduction, momenta, Values(scalars.masses, {}), Arrays(jnp)  # type: ignore[arg-type]
+            program.legs,
+            program.reduction,
+            momenta,
+            Values(scalars.masses, {}),
+            Arrays(jnp),  # type: ignore[arg-type]
         )
 
         def value(key: InputKey) -> Array:
             if not program.is_looped(key):
                 return inputs(key)
             own = coefficients[program.loop.index(key[1])]
-            return sum(own[h] * inputs((*key[:2], h, *key[3:])) for h in range(program.legs[key[1]].helicities))
+            return sum(
+                own[h] * inputs((*key[:2], h, *key[3:])) for h in range(program.legs[key[1]].helicities)
+            )
 
         known: dict[int, Any] = {i: float(program.numbers[program.first[i]]) for i in self._numbers}
         known.update({i: value(program.inputs[program.first[i]]) for i in self._inputs})

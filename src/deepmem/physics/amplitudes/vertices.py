@@ -73,9 +73,7 @@ def _collected(model: Model) -> Vertices:
         for position, code in enumerate(vertex.particles, 1):
             if code in vertex.particles[: position - 1]:
                 continue
-            others = sorted(
-                (other, at) for at, other in enumerate(vertex.particles, 1) if at != position
-            )
+            others = sorted((other, at) for at, other in enumerate(vertex.particles, 1) if at != position)
             labels = tuple(label for label, _ in others)
             positions = tuple(at for _, at in others)
             for powers, parts in groups.items():
@@ -97,5 +95,3 @@ def fermion_order(lorentz: str, spins: tuple[int, ...], open_leg: int) -> tuple[
         rows_first = sorted(pair, key=lambda n: not chain_ends(lorentz, n))
         found += [n for n in rows_first if n != open_leg]
     return tuple(found)
-
-

@@ -134,9 +134,7 @@ def _massive(p: Momentum, leg: Leg, mass: Number, numbers: Numbers) -> list[tupl
     found: list[tuple[Part, ...]] = []
     for upper, lower in zip(left, right, strict=True):
         below = lower if particle else tuple((-re, -im) for re, im in lower)
-        found.append(
-            tuple((re, -im) for re, im in (*below, *upper)) if leg.row else (*upper, *below)
-        )
+        found.append(tuple((re, -im) for re, im in (*below, *upper)) if leg.row else (*upper, *below))
     return found
 
 
