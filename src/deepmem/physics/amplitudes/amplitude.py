@@ -1,9 +1,11 @@
 """|M|² of a subprocess in a model, for use from NumPy and inside of JAX.
 
-    a = amplitude(model, subprocess);    a.values(momenta, {"MT": 172.5});    a.matrix_element(momenta, parameters)
+    one = amplitude(model, subprocess)
+    one.values(momenta, {"MT": 172.5})            one.matrix_element(momenta, parameters) inside of `jit`
 
-A program that was generated is kept on disk, by the digest of the model, the subprocess and the version of the
-generator, under `$XDG_CACHE_HOME/deepmem/amplitudes`. Whatever is wrong with such a file, it is made again.
+A program that was generated is kept on disk, by the digest of the model, the subprocess and the version of
+the generator, under `$XDG_CACHE_HOME/deepmem/amplitudes`. Whatever is wrong with such a file, it is made
+again.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ VERSION = 1
 # A batch whose numbers stay in the cache; not a power of two, of which many arrays share lines of it.
 _BATCH = 1032
 # XLA's newer emitters cut a large kernel into functions that are not inlined: up to a hundred times slower.
-_OPTIONS = {"xla_cpu_use_fusion_emitters": False}
+_OPTIONS: dict[str, str | bool] = {"xla_cpu_use_fusion_emitters": False}
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,8 +74,10 @@ class Amplitude:
         tree in order. `parameters`: scalars by the names of the model's parameters, the others at their
         defaults; differentiable in forward mode.
 
-        **Returns** `[…]`, in GeV^(8 − 2 legs). **Raises** `PrecisionError` in single precision; `MomentaError`
-        for another number of legs; `UnknownNameError` for another name.
+        **Returns** `[…]`, in GeV^(8 − 2 legs).
+
+        **Raises** `PrecisionError` in single precision; `MomentaError` for another number of legs;
+        `UnknownNameError` for another name.
         """
         require_double("Amplitude.matrix_element")
         self._check(momenta.shape)
@@ -121,7 +125,7 @@ class Amplitude:
         legs = len(self.program.legs)
         if shape[-2:] != (legs, 4):
             raise MomentaError(
-                f"momenta of {legs} legs are an array […, {legs}, 4] of (E, px, py, pz), incoming ones first; "
+                f"momenta of {legs} legs are an array […, {legs}, 4] of (E, px, py, pz), incoming first; "
                 f"got the shape {list(shape)}"
             )
 
@@ -132,8 +136,8 @@ def amplitude(model: Model, subprocess: Subprocess, along_z: bool = False, cache
     **Arguments:** `along_z`: both beams move along ±z, the first one upwards: fewer operations. `cache`:
     read and write programs on disk.
 
-    **Raises** `ReactionError` where there is no diagram; `UnknownNameError` for a particle that the model does
-    not have; `ModelError` for a spin, a colour or a structure that amplitudes cannot do.
+    **Raises** `ReactionError` where there is no diagram; `UnknownNameError` for a particle that is not in the
+    model; `ModelError` for a spin, a colour or a structure that amplitudes cannot do.
     """
     return _amplitude(model.digest, replace(subprocess, term=0), along_z, cache, _Held(model))
 
@@ -184,6 +188,6 @@ def _write(path: Path, program: Program) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
             file.write(program.to_bytes())
-        os.replace(file.name, path)
+        Path(file.name).replace(path)
     except OSError:
         return

@@ -3,7 +3,7 @@
 A state is (kind, head, tail, closed). What is open is
 
     "1" nothing;  "R" a row ψ̄_q, `tail` ending at q;  "C" a column ψ_p, `head` beginning at p;
-    "P" a matrix M_pq = Σ_a M^a T^a_pq, the string `head` of gluons;  "B" a matrix head ⊗ tail, broken by quarks.
+    "P" a matrix M_pq = Σ_a M^a T^a_pq, the string `head` of gluons;  "B" a matrix head ⊗ tail.
 
 Strings are tuples of legs, (row leg, gluons …, column leg); a trace holds gluons only. All follows from
 
@@ -17,7 +17,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import NamedTuple, TypeAlias
 
 from deepmem.physics.errors import ModelError
@@ -138,7 +138,7 @@ class Structure(NamedTuple):
         return -sum(factor.name == "f" for factor in self.factors) % 4
 
 
-@lru_cache(maxsize=None)
+@cache
 def structure(text: str) -> Structure:
     """A colour structure, read.
 
@@ -154,8 +154,8 @@ def structure(text: str) -> Structure:
             case ast.Call(func=ast.Name(id="f" | "d" | "T" | "Identity" as name), args=arguments):
                 return [_Factor(name, tuple(ast.literal_eval(each) for each in arguments))]
         raise ModelError(
-            f"{ast.unparse(node)!r} in the colour structure {text!r} is not supported: known are 1, Identity, "
-            "T, f, d and products of them (no ε of three colours, no sextets)"
+            f"{ast.unparse(node)!r} in the colour structure {text!r} is not supported: known are 1, "
+            "Identity, T, f, d and products of them (no ε of three colours, no sextets)"
         )
 
     try:
@@ -280,7 +280,7 @@ def _canonical(traces: Iterable[String]) -> Fraction:
     return _traces(tuple(renamed))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _traces(traces: tuple[String, ...]) -> Fraction:
     """Π Tr(T^a T^b …) with every gluon summed over, by the completeness relation."""
     factor, rest = Fraction(1), []

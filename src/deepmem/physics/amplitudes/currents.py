@@ -5,11 +5,10 @@ The current of a subset S is, for every helicity of its legs and every colour st
     J_S = P_S Σ over vertices and partitions of S    V(J_A, J_B, …),    P_S the propagator,
 
 in unitary gauge, with real masses in numerators and M² − iMΓ in denominators. A decay is a leg whose wave
-function is the decay's current. Where helicities of its products differ by a factor only, one is kept with the
-weight Σ|J|²/|J_kept|². Factors i of vertices and propagators leave a sign: V means −i × (UFO's vertex), P
-means i × (the propagator).
+function is the decay's current. Where helicities of its products differ by a factor only, one is kept with
+the weight Σ|J|²/|J_kept|². Factors i leave a sign: V is −i × (UFO's vertex), P is i × (the propagator).
 
-Source: F. Berends, W. Giele, Nucl. Phys. B306 (1988) 759; fermion flow: A. Denner et al., ibid. B387 (1992) 467.
+Source: F. Berends, W. Giele, Nucl. Phys. B306 (1988) 759; A. Denner et al., ibid. B387 (1992) 467 (fermions).
 """
 
 from __future__ import annotations
@@ -79,9 +78,9 @@ class Currents:
         """An external leg."""
         label = self.external.labels[number]
         state = colours.external(self.external.colour(label), number)
-        table = {((number, h),): {state: wave} for h, wave in enumerate(self.external.waves[number])}
+        table: Table = {((number, h),): {state: wave} for h, wave in enumerate(self.external.waves[number])}
         return Branched(
-            label, (number,), self.external.momenta[number], table, {h: self.graph.one for h in table}
+            label, (number,), self.external.momenta[number], table, dict.fromkeys(table, self.graph.one)
         )
 
     def level(self, nodes: Sequence[int | Branch], first: int) -> list[Branched]:
@@ -117,7 +116,7 @@ class Currents:
     def _one_of_parallel(
         self, table: Table, weights: Mapping[Helicities, Reference]
     ) -> tuple[Table, dict[Helicities, Reference]]:
-        """One of the helicities whose currents are parallel, the one with the largest current at most points."""
+        """One of the helicities whose currents are parallel, that with the largest current at most points."""
         g = self.graph
         groups: list[list[Helicities]] = []
         for h, states in table.items():
@@ -300,8 +299,8 @@ class Currents:
         # V = −i g, and −i for each f
         turns = colours.structure(part.colour).turns - 1
         if re.number and im.number:
-            factor = Complex(self.graph, self._strength(re), self._strength(im)).turned(turns)
-            return tuple(z * factor for z in player.play(self.graph, waves, momenta))
+            both = Complex(self.graph, self._strength(re), self._strength(im)).turned(turns)
+            return tuple(z * both for z in player.play(self.graph, waves, momenta))
         strength = re if re.number else im
         turns += 0 if re.number else 1
         factor = self._strength(strength)

@@ -105,12 +105,13 @@ class External:
             waves = point.waves[number]
             if number in self.loop:
                 if combination is None:
-                    waves = [_superposed(waves, self.legs[number], draw)]
+                    waves = [tuple(_superposed(waves, self.legs[number], draw))]
                 else:
                     waves = [waves[combination[self.loop.index(number)]]]
             _spread(found, ("wave", number), waves)
-            if point.spinors[number] is not None:
-                _spread(found, ("spinor", number), [point.spinors[number]], single=True)
+            own = point.spinors[number]
+            if own is not None:
+                _spread(found, ("spinor", number), [own], single=True)
         for name, mass in point.masses.items():
             found["parameter", name] = mass.value
         return found

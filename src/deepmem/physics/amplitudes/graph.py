@@ -1,9 +1,9 @@
 """A graph of real scalars in which equal numbers are one node.
 
-Every node is +, −, ×, 1/x of older ones, a constant or an input; it is evaluated in a prime field (`residues`)
-while the graph grows. A node whose value is 0 is nothing; one whose value is ± that of an older node is that
-node. So vanishing helicities, massless spinors of two components, p·J = 0, parity and reflection follow
-without a rule that knows of them.
+Every node is +, −, ×, 1/x of older ones, a constant or an input; it is evaluated in a prime field
+(`residues`) while the graph grows. A node whose value is 0 is nothing; one whose value is ± that of an older
+node is that node. So vanishing helicities, massless spinors of two components, p·J = 0, parity and reflection
+follow without a rule that knows of them.
 
 A reference to a node is a signed integer: 0 is the number zero, −k is minus node k.
 """
@@ -22,6 +22,9 @@ Node: TypeAlias = tuple
 """("input", key), ("constant", number), ("add" | "sub" | "mul", a, b), ("inv", a), with a, b ≥ 1."""
 
 _HALF = PRIME // 2
+# A number that is a fraction with a denominator up to this, within rounding, is meant to be that fraction.
+_LARGEST = 5040
+_ROUNDING = 4e-16
 
 
 class Graph:
@@ -58,14 +61,10 @@ class Graph:
     def constant(self, number: float | Fraction) -> Reference:
         """A number: exact if it is a fraction of small parts; else one that is equal to no other."""
         sign = -1 if number < 0 else 1
-        exact = (
-            abs(number)
-            if isinstance(number, int | Fraction)
-            else Fraction(abs(number)).limit_denominator(5040)
-        )
-        if abs(float(exact) - abs(number)) <= 4e-16 * abs(number):
-            return sign * self._reference(("constant", float(exact)), residue(Fraction(exact)))
         size = abs(float(number))
+        exact = abs(number) if isinstance(number, Fraction) else Fraction(size).limit_denominator(_LARGEST)
+        if abs(float(exact) - size) <= _ROUNDING * size:
+            return sign * self._reference(("constant", float(exact)), residue(exact))
         value = self._numbers.setdefault(size, self._random.randrange(1, _HALF))
         return sign * self._reference(("constant", size), value)
 
@@ -133,7 +132,7 @@ class Graph:
         if result is None:
             node = self.nodes[a]
             if node[0] == "constant":
-                result = self.constant(1 / Fraction(node[1]).limit_denominator(5040))
+                result = self.constant(1 / node[1])
             else:
                 result = self._reference(("inv", a), pow(self.values[a], -1, PRIME))
             self._inverses[a] = result

@@ -1,8 +1,8 @@
 """Lorentz structures: a text in UFO's alphabet becomes a list of sums and products over components.
 
-A structure is a sum of products of Gamma, Gamma5, Sigma, Epsilon, Metric, P, ProjM, ProjP, C and Identity. All
-but one of its legs are given; its derivative in the open leg is contracted once, sparsely and with general
-components, in a small graph of its own. What is left of that graph is a `Merge`, which is then played with the
+A structure is a sum of products of Gamma, Gamma5, Sigma, Epsilon, Metric, P, ProjM, ProjP, C and Identity.
+All but one of its legs are given; its derivative in the open leg is contracted once, sparsely and with
+general components, in a small graph of its own. What is left of that is a `Merge`, which is played with the
 components at hand. P is the momentum that leaves the vertex,
 
     ε⁰¹²³ = −1,    σ^μν = (i/2)[γ^μ, γ^ν],    C = iγ²γ⁰.
@@ -17,7 +17,7 @@ import itertools
 import random
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from functools import lru_cache
+from functools import cache
 from typing import NamedTuple, TypeAlias
 
 from deepmem.physics.amplitudes.graph import Complex, Graph, Reference
@@ -30,7 +30,7 @@ Index: TypeAlias = tuple[str, int]
 Sparse: TypeAlias = dict[tuple[int, ...], complex]
 Tensor: TypeAlias = tuple[tuple[Index, ...], dict[tuple[int, ...], Complex]]
 
-# Vector components +, −, ⊥, ⊥̄ are numbered 0 to 3. The metric joins each with one other: A_a = factor × A^b.
+# Vector components +, −, ⊥, ⊥̄ are 0 to 3. The metric joins each with one other: A_a = factor × A^b.
 _PARTNER = (1, 0, 3, 2)
 _LOWER = (Fraction(1, 2), Fraction(1, 2), Fraction(-1, 2), Fraction(-1, 2))
 _RAISE = (2, 2, -2, -2)
@@ -99,7 +99,7 @@ class Term(NamedTuple):
     factors: tuple[Factor, ...]
 
 
-@lru_cache(maxsize=None)
+@cache
 def terms(structure: str) -> tuple[Term, ...]:
     """A structure multiplied out.
 
@@ -230,7 +230,7 @@ class Merge(NamedTuple):
         )
 
 
-@lru_cache(maxsize=None)
+@cache
 def merge(structure: str, spins: tuple[int, ...], open_leg: int) -> Merge:
     """The derivative of a structure in the field of its leg `open_leg` (from 1)."""
     graph, draw = Graph(), random.Random(2)
@@ -267,21 +267,21 @@ def _contracted(
     legs: Mapping[int, Components],
     momenta: Mapping[int, Sequence[Reference]],
 ) -> dict[tuple[int, ...], Complex]:
-    """One product of symbols, contracted with the legs; what shares an index goes first, small results first."""
+    """One product of symbols, contracted with the legs; what shares an index first, small results first."""
     tensors = _tensors(graph, term.factors, momenta)
+
+    def cost(pair: tuple[int, int]) -> tuple[int, int]:
+        (first, a), (second, b) = tensors[pair[0]], tensors[pair[1]]
+        shared = set(first) & set(second)
+        return len(set(first) ^ set(second)) - 10 * len(shared), len(a) * len(b)
+
     for n, components in legs.items():
         indices: tuple[Index, ...] = () if spins[n - 1] == 1 else (("S" if spins[n - 1] == 2 else "L", n),)
         tensors.append((indices, {((k,) if indices else ()): z for k, z in enumerate(components)}))
     while len(tensors) > 1:
-
-        def cost(pair: tuple[int, int]) -> tuple[int, int]:
-            (first, a), (second, b) = tensors[pair[0]], tensors[pair[1]]
-            shared = set(first) & set(second)
-            return len(set(first) ^ set(second)) - 10 * len(shared), len(a) * len(b)
-
         i, j = min(itertools.combinations(range(len(tensors)), 2), key=cost)
         joined = _product(tensors[i], tensors[j])
-        tensors = [each for k, each in enumerate(tensors) if k not in (i, j)] + [joined]
+        tensors[:] = [each for k, each in enumerate(tensors) if k not in (i, j)] + [joined]
     return tensors[0][1] if tensors else {(): Complex(graph, graph.one)}
 
 
@@ -293,7 +293,7 @@ def _tensors(
     for name, arguments in factors:
         if name == "P":
             up = vector(graph, momenta[arguments[1]])
-            table = {(a,): up[_PARTNER[a]].times(_LOWER[a]) for a in range(4)}
+            table: dict[tuple[int, ...], Complex] = {(a,): up[_PARTNER[a]].times(_LOWER[a]) for a in range(4)}
             indices: tuple[Index, ...] = (("L", arguments[0]),)
         else:
             table = {

@@ -136,7 +136,7 @@ class _Draw:
                 size = (b + root(b**2 - a * (m1 * total[0] ** 2 - c**2))) / a
                 energy = (c + size * along) / total[0]
             p1 = (energy, *(size * each for each in n))
-            return [p1, tuple(t - p for t, p in zip(total, p1, strict=True))]  # type: ignore[list-item]
+            return [p1, tuple(t - p for t, p in zip(total, p1, strict=True))]
 
         return [*self.until(attempt, [first, second]), *some]
 

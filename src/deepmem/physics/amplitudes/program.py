@@ -1,4 +1,4 @@
-"""A graph that is finished: |M|² as a list of sums and products over inputs, evaluated, stored and read again.
+"""A graph that is finished: |M|² as a list of sums and products of inputs, evaluated, stored and read again.
 
     value_i = input | number | value_a + value_b | value_a − value_b | value_a × value_b | 1/value_a
 

@@ -142,8 +142,8 @@ def _summed(external: External, amplitudes: Amplitudes, weights: Mapping[Helicit
             if square:
                 counts[square, weight, weights[helicities]] += 1
     by_factor: dict[tuple[Reference, Fraction], list[Reference]] = {}
-    for (square, weight, own), number in counts.items():
-        by_factor.setdefault((own, weight * number), []).append(square)
+    for (square, weight, own), times in counts.items():
+        by_factor.setdefault((own, weight * times), []).append(square)
     by_weight: dict[Reference, list[Reference]] = {}
     for (own, number), squares in by_factor.items():
         by_weight.setdefault(own, []).append(g.mul(g.constant(number), g.sum(squares)))
@@ -196,20 +196,21 @@ def _eliminated(rows: list[list[int]]) -> tuple[list[int], list[list[int]]]:
     reduced: list[tuple[int, list[int], dict[int, int]]] = []
     coefficients: list[dict[int, int]] = []
     for number, row in enumerate(rows):
-        left, used = list(row), {}
+        left = list(row)
+        used: dict[int, int] = {}
         for pivot, other, made_of in reduced:
             factor = left[pivot]
             if factor:
                 left = [(x - factor * y) % PRIME for x, y in zip(left, other, strict=True)]
                 for b, c in made_of.items():
                     used[b] = (used.get(b, 0) + factor * c) % PRIME
-        pivot = next((k for k, x in enumerate(left) if x), None)
-        if pivot is None:
+        nonzero = next((k for k, x in enumerate(left) if x), None)
+        if nonzero is None:
             coefficients.append(used)
             continue
-        inverse = pow(left[pivot], -1, PRIME)
+        inverse = pow(left[nonzero], -1, PRIME)
         made_of = {b: -c * inverse % PRIME for b, c in used.items()} | {number: inverse}
-        reduced.append((pivot, [x * inverse % PRIME for x in left], made_of))
+        reduced.append((nonzero, [x * inverse % PRIME for x in left], made_of))
         basis.append(number)
         coefficients.append({number: 1})
     return basis, [[each.get(b, 0) for each in coefficients] for b in basis]

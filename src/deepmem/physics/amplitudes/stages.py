@@ -111,7 +111,7 @@ class Stages:
             program.reduction,
             momenta,
             Values(scalars.masses, {}),
-            Arrays(jnp),  # type: ignore[arg-type]
+            Arrays(jnp),
         )
 
         def value(key: InputKey) -> Array:

@@ -1,15 +1,15 @@
 """The vertices of a model, by what comes together: labels of currents → rules for the current that they make.
 
-A label is the PDG code of what leaves. Of n particles of a vertex n − 1 are given, as currents whose legs leave;
-the last one is open: the vertex lists what leaves it, so the label of the new current is the conjugate of the
-one that is listed there. Equal particles are exchanged by the structures of a vertex, hence one order of them
-suffices. Couplings of different orders in one vertex are rules of their own.
+A label is the PDG code of what leaves. Of n particles of a vertex n − 1 are given, as currents whose legs
+leave; the last one is open: the vertex lists what leaves it, so the label of the new current is the conjugate
+of the one that is listed there. Equal particles are exchanged by the structures of a vertex, hence one order
+of them suffices. Couplings of different orders in one vertex are rules of their own.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from functools import lru_cache
+from functools import cache
 from typing import NamedTuple, TypeAlias
 
 from deepmem.physics.amplitudes.lorentz import chain_ends
@@ -81,7 +81,7 @@ def _collected(model: Model) -> Vertices:
     return Vertices(dict(rules), tuple(sorted({len(labels) for labels in rules})))
 
 
-@lru_cache(maxsize=None)
+@cache
 def fermion_order(lorentz: str, spins: tuple[int, ...], open_leg: int) -> tuple[int, ...]:
     """The fermions of a structure but the open one, along its chains: row, column, and the open one's last.
 
