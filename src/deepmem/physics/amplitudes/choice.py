@@ -1,49 +1,61 @@
 """Which helicities are in the graph, and which are looped over: the program that is fastest within a budget.
 
 A graph with all helicities shares the most, and its size bounds the time of a compilation (about 1.5 ms an
-operation). With the helicities of some legs looped over it is smaller, and runs once per combination. Choices
-begin with all helicities of undecayed legs looped over, which is the smallest graph; then one leg after the
-other is taken out of the loop, as long as that makes the whole cheaper and the graph stays within the budget.
+operation). With the helicities of some legs looped over it is smaller, and runs once per combination. Where
+the graph of all helicities is a little too large, one leg is looped over. Where it is far too large, choices
+begin with the smallest graph, the helicities of all undecayed legs looped over; one leg after the other is
+taken out, as long as that is cheaper and within the budget.
 """
 
 from __future__ import annotations
 
-from math import prod
+from collections.abc import Iterable
 
 from deepmem.physics.amplitudes.external import External, legs_of
+from deepmem.physics.amplitudes.graph import TooLargeError
 from deepmem.physics.amplitudes.program import Program, finished
 from deepmem.physics.amplitudes.squared import squared
+from deepmem.physics.amplitudes.waves import Leg
 from deepmem.physics.theory.model import Model
 from deepmem.physics.theory.subprocesses import Branch, Subprocess
 
 BUDGET = 12_500
 """Operations of one kernel."""
-# A graph of all helicities is made where it can't have more operations than this.
-_LARGEST = 400_000
+# Nodes, live or not, at which a graph is given up: more than half of them are left out at the end.
+_LARGEST = 40_000
 
 
 def best_program(model: Model, subprocess: Subprocess, along_z: bool = True) -> Program:
     """The program of a subprocess; see the module."""
 
-    def attempt(loop: tuple[int, ...]) -> Program:
-        external = External(model, subprocess, along_z, loop)
-        return finished(external, squared(external))
+    def attempt(loop: tuple[int, ...], largest: int | None = _LARGEST) -> Program | None:
+        external = External(model, subprocess, along_z, loop, largest=largest)
+        try:
+            return finished(external, squared(external))
+        except TooLargeError:
+            return None
+
+    def cheapest(loops: Iterable[tuple[int, ...]]) -> Program | None:
+        made = [one for one in map(attempt, loops) if one is not None and one.operations <= BUDGET]
+        return min(made, key=lambda one: one.cost, default=None)
 
     undecayed = _undecayed(model, subprocess, along_z)
-    best = attempt(tuple(undecayed))
-    if best.operations * prod(undecayed.values()) <= _LARGEST:
-        flat = attempt(())
-        if flat.operations <= BUDGET:
+    kinds = legs_of(model, subprocess, along_z)
+    flat = attempt((), None if not undecayed else _LARGEST)
+    if flat is not None:
+        if flat.operations <= BUDGET or not undecayed:
             return flat
+        one_looped = cheapest((leg,) for leg in _distinct(kinds, undecayed))
+        if one_looped is not None:
+            return one_looped
+    best = attempt(tuple(undecayed), None)
+    assert best is not None
     while best.loop:
-        tried = [
-            attempt(tuple(each for each in best.loop if each != leg))
-            for leg in _distinct(model, best, subprocess)
-        ]
-        tried = [each for each in tried if each.operations <= BUDGET and each.cost < best.cost]
-        if not tried:
+        loops = [tuple(each for each in best.loop if each != leg) for leg in _distinct(kinds, best.loop)]
+        other = cheapest(loops)
+        if other is None or other.cost >= best.cost:
             break
-        best = min(tried, key=lambda each: each.cost)
+        best = other
     return best
 
 
@@ -61,10 +73,9 @@ def _undecayed(model: Model, subprocess: Subprocess, along_z: bool) -> dict[int,
     return {number: legs[number].helicities for number in numbers if legs[number].helicities > 1}
 
 
-def _distinct(model: Model, program: Program, subprocess: Subprocess) -> list[int]:
-    """Of looped legs that are of one kind (particle, in or out), one."""
-    labels, legs = legs_of(model, subprocess, False)
-    found: dict[tuple[int, bool], int] = {}
-    for leg in program.loop:
-        found.setdefault((labels[leg], legs[leg].incoming), leg)
+def _distinct(kinds: tuple[tuple[int, ...], tuple[Leg, ...]], legs: Iterable[int]) -> list[int]:
+    """Of legs that are of one kind (particle, in or out), one."""
+    labels, found = kinds[0], {}
+    for leg in legs:
+        found.setdefault((labels[leg], kinds[1][leg].incoming), leg)
     return list(found.values())

@@ -66,12 +66,13 @@ class External:
         along_z: bool = True,
         loop: Sequence[int] = (),
         seed: int = 1,
+        largest: int | None = None,
     ) -> None:
         self.model, self.subprocess = model, subprocess
         self.labels, self.legs = legs_of(model, subprocess, along_z)
         self.loop = tuple(loop)
         """Legs whose helicity is not in the graph: their wave functions are superpositions of all."""
-        self.graph = Graph()
+        self.graph = Graph(largest=largest)
         self.strengths = strengths(model)
         self._keys: dict[InputKey, Reference] = {}
         self._draw = random.Random(seed)

@@ -27,10 +27,15 @@ _LARGEST = 5040
 _ROUNDING = 4e-16
 
 
-class Graph:
-    """Scalars that grow one from another; see the module."""
+class TooLargeError(Exception):
+    """A graph has more nodes than it may have."""
 
-    def __init__(self, seed: int = 1) -> None:
+
+class Graph:
+    """Scalars that grow one from another; see the module. One of more nodes than `largest` is given up."""
+
+    def __init__(self, seed: int = 1, largest: int | None = None) -> None:
+        self._largest = largest
         self.nodes: list[Node] = [("zero",)]
         self.values: list[int] = [0]
         self._by_value: dict[int, Reference] = {}
@@ -52,6 +57,8 @@ class Graph:
         old = self._by_value.get(key)
         if old is not None:
             return sign * old
+        if self._largest is not None and len(self.nodes) >= self._largest:
+            raise TooLargeError
         self.nodes.append(node)
         self.values.append(value)
         number = len(self.nodes) - 1
@@ -159,10 +166,10 @@ class Graph:
                 stack.extend(node[1:])
         return sorted(found)
 
-    def evaluated(self, inputs: Mapping[Hashable, int], outputs: Iterable[Reference]) -> list[int]:
-        """The values of all nodes that the outputs need, at other values of the inputs."""
+    def evaluated(self, inputs: Mapping[Hashable, int], live: Iterable[int]) -> list[int]:
+        """The values of `live` nodes at other values of the inputs, by the nodes' numbers."""
         found = [0] * len(self.nodes)
-        for number in self.live(outputs):
+        for number in live:
             kind, *arguments = self.nodes[number]
             if kind == "constant":
                 found[number] = self.values[number]

@@ -221,9 +221,10 @@ def _combinations(external: External, output: Reference) -> tuple[tuple[tuple[in
     if not output:
         return ()
     found: dict[int, list] = {}
+    live = external.graph.live([output])
     for helicities in itertools.product(*(range(external.legs[leg].helicities) for leg in external.loop)):
         inputs = dict(external.values) | external.point_values(external.point, 0, helicities)
-        value = external.graph.evaluated(inputs, [output])[abs(output)]
+        value = external.graph.evaluated(inputs, live)[abs(output)]
         if value:
             found.setdefault(value, [helicities, 0])[1] += 1
     return tuple((helicities, count) for helicities, count in found.values())

@@ -159,7 +159,7 @@ def _relations(
     if n == 1:
         return [0], unit
     references = [z.key for slot in amplitudes.values() for z in slot.values()]
-    live = [part for key in references for part in key]
+    live = external.graph.live(part for key in references for part in key)
     values, seed, rank, steady = external.graph.values, _SEED, 0, 0
     columns: dict[tuple[int, ...], None] = {}
     while True:
@@ -184,10 +184,10 @@ def _at(values: Sequence[int], reference: Reference) -> int:
     return values[reference] if reference >= 0 else PRIME - values[-reference]
 
 
-def _values_at(external: External, seed: int, references: Sequence[Reference]) -> list[int]:
-    """All nodes that some need, at another point of the field."""
+def _values_at(external: External, seed: int, live: Sequence[int]) -> list[int]:
+    """The values of some nodes at another point of the field."""
     inputs = dict(external.values) | external.point_values(field_point(external.legs, seed), seed)
-    return external.graph.evaluated(inputs, references)
+    return external.graph.evaluated(inputs, live)
 
 
 def _eliminated(rows: list[list[int]]) -> tuple[list[int], list[list[int]]]:
