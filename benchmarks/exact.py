@@ -210,19 +210,17 @@ def honesty() -> None:
     """higgs_4l on background events measured 4 to 6 sigma from 125 GeV; sigma from the change of 1 % in each energy."""
     events = draw_events("zz_4l", 4500, 141421, WIDE, recoil=20.0).columns
     alpha = hypothesis("higgs_4l")
-    particles, _ = visible.visible(alpha, events)
+    measured, _ = visible.visible(alpha, events)
 
     def s(energy: np.ndarray) -> np.ndarray:
         p = (
             energy[..., None]
-            * np.stack(
-                [np.cos(particles["phi"]), np.sin(particles["phi"]), np.sinh(particles["eta"])], axis=-1
-            )
-            / np.cosh(particles["eta"])[..., None]
+            * np.stack([np.cos(measured.phi), np.sin(measured.phi), np.sinh(measured.eta)], axis=-1)
+            / np.cosh(measured.eta)[..., None]
         )
         return energy.sum(axis=1) ** 2 - (p.sum(axis=1) ** 2).sum(axis=1)
 
-    energy = particles["energy"]
+    energy = measured.energy
     steps = [s(energy * (1 + 0.01 * np.eye(4)[i])) - s(energy * (1 - 0.01 * np.eye(4)[i])) for i in range(4)]
     distance = np.abs(s(energy) - 125.0**2) / np.linalg.norm(steps, axis=0)
     chosen = np.flatnonzero((distance > 4) & (distance < 6))[:300]

@@ -34,6 +34,7 @@ from deepmem.physics.phasespace.expert import Proposal, by_branch
 from deepmem.physics.phasespace.experts import top_pairs
 from deepmem.physics.phasespace.lines import BreitWigner, Resonances
 from deepmem.physics.phasespace.seen import Seen, w_and_top
+from deepmem.physics.phasespace.visible import Legs
 from deepmem.physics.precision import double_precision
 from deepmem.physics.weights import engine, visible
 from deepmem.physics.weights.hypothesis import hypothesis
@@ -196,18 +197,18 @@ def _sobol() -> np.ndarray:
 def _as_momemta(shared: Any, event: Any, u: Any, _: None) -> Proposal:
     """MoMEMta's variables: the assignment, four masses, energies linear in u; then its block D."""
     order = jnp.where(u[0] < 0.5, jnp.array([0, 1, 2, 3]), jnp.array([0, 3, 2, 1]))
-    turned = {key: v[order] if v.shape[:1] == (4,) else v for key, v in event.items()}
+    turned = event._replace(legs=Legs(*(values[order] for values in event.legs)))
     # its rounded mass of the W is in the map alone
-    w, (_, top) = BreitWigner(jnp.array([80.419002]), jnp.array([2.0476])), w_and_top(shared["parameters"])
-    masses = Resonances((w, top, w, top), event["broad"])
+    w, (_, top) = BreitWigner(jnp.array([80.419002]), jnp.array([2.0476])), w_and_top(shared.parameters)
+    masses = Resonances((w, top, w, top), event.choices.broad)
     s = masses.draw(u[1:5])
     density = 1 / masses.density(s)
     seen, p = Seen(shared, turned, top_pairs.CLASSES), []
     for i in range(4):
-        energy, of_energy = seen.responses[i].linear(u[5 + i], turned["energy"][i], turned["mass"][i])
+        energy, of_energy = seen.responses[i].linear(u[5 + i], turned.legs.energy[i], turned.legs.mass[i])
         p.append(seen.momentum(i, energy))
         density = density * of_energy * seen.measure(i, seen.size(i, energy))
-    pair = solutions.top_pair(*p, (event["missing"][0], event["missing"][1]), s)
+    pair = solutions.top_pair(*p, (event.missing[0], event.missing[1]), s)
     legs = by_branch(p[0], pair.neutrino, p[1], p[2], pair.antineutrino, p[3])
     return Proposal(legs, density * pair.jacobian)
 
@@ -262,7 +263,7 @@ def vegas(seeds: int = 2) -> None:
     slots = slots_per_call()
 
     def of(i: int, broad: float = 0.0) -> Callable[[np.ndarray], np.ndarray]:
-        rows = {key: values[[i] * slots] for key, values in known.items()} | {"broad": np.full(slots, broad)}
+        rows = known.rows([i] * slots).choosing(broad=np.full(slots, broad))
 
         def f(x: np.ndarray) -> np.ndarray:
             padded = np.resize(x, (-(-len(x) // (256 * slots)), slots, 256, _DIMENSIONS))

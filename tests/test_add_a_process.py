@@ -19,13 +19,13 @@ PAGE = Path(__file__).parent.parent / "docs" / "add-a-process.md"
 
 
 @pytest.fixture
-def photon(monkeypatch):
+def photon():
     """The page's process, on the menu for this test only."""
-    monkeypatch.setattr(processes, "_REGISTRY", dict(processes._REGISTRY))
     (block,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     names: dict = {}
     exec(compile(block, str(PAGE), "exec"), names)
-    return names["PHOTON"]
+    yield names["PHOTON"]
+    processes.unregister("photon_2l")
 
 
 def test_the_example_is_drell_yan_without_the_z(photon):

@@ -17,6 +17,7 @@ from deepmem.cli import main as cli
 from deepmem.data.files import json_text
 from deepmem.data.weights import read_weights
 from deepmem.evaluation.report import write_evidence
+from deepmem.jobs.visible import VisibleCrossSection, visible_cross_section
 from deepmem.physics.weights import leading_order
 from deepmem.physics.weights.hypothesis import hypothesis
 
@@ -365,11 +366,8 @@ def test_files_of_json_are_strict(tmp_path: Path) -> None:
     assert strict_json(json_text({"a": [np.float64("nan"), (1.0, -np.inf)]})) == {"a": [None, [1.0, None]]}
 
 
-def test_a_sigma_that_nearly_reaches_its_precision_is_used_and_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_sigma_that_nearly_reaches_its_precision_is_used_and_said(tmp_path: Path) -> None:
     """There is no option for less precision: the error is said, or the option that gives σ_vis."""
-    monkeypatch.setattr(leading_order, "LARGEST_NUMBER_OF_POINTS", 8 * leading_order.BATCH)
     rng = np.random.default_rng(6)
     names = ["higgs_4l", "zz_4l"]
     about = {"hypotheses": [hypothesis(name).describe() for name in names]}
@@ -378,15 +376,14 @@ def test_a_sigma_that_nearly_reaches_its_precision_is_used_and_said(
     }
     Weights(weights, about).to_root(tmp_path / "w.root")
 
-    def found(cuts: dict[str, Any]) -> dict[str, Any]:
-        return deepmem.discriminate(
-            [tmp_path / "w.root"], *names, sigma_background=[0.02], selection=cuts, output=tmp_path / "post"
+    def found(cuts: dict[str, Any]) -> VisibleCrossSection:
+        return visible_cross_section(
+            str(tmp_path / "w.root"), "higgs_4l", None, cuts, None, most=8 * leading_order.BATCH
         )
 
     near = found({"lepton_pt": 7, "mass": [115, 135]})
-    sigma = near["sigma_vis"]["higgs_4l"]
-    assert 2e-3 < sigma["error_pb"] / sigma["pb"] < 2e-2
-    assert any(re.search(r"known to [\d.]+ % only, after 131,072 points", text) for text in near["remarks"])
+    assert 2e-3 < near.error_pb / near.pb < 2e-2
+    assert any(re.search(r"known to [\d.]+ % only, after 131,072 points", text) for text in near.remarks)
     with pytest.raises(
         DeepMEMError, match=r"σ_vis of higgs_4l within .*\(--sigma-signal, --sigma-background\)"
     ):

@@ -1,6 +1,7 @@
 """What a learned weight knows of its own errors: the loss, the parts, the calibration, samples as a whole."""
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import COLUMNS, configuration, write_tree
+from safetensors import safe_open
+from safetensors.numpy import save_file
 from scipy import optimize
 
 import deepmem
@@ -294,14 +297,14 @@ def test_a_model_claims_larger_errors_farther_away_and_flags_what_is_farthest(
     assert farther[(weight.status == 4) & (same.status == 0)].all()
 
 
-def test_a_model_of_another_format_is_refused(
-    trained: tuple[dict[str, Any], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model = Surrogate.load(trained[0]["save_lowest_loss_model_at"])
+def test_a_model_of_another_format_is_refused(trained: tuple[dict[str, Any], Path], tmp_path: Path) -> None:
+    path = trained[0]["save_lowest_loss_model_at"]
+    with safe_open(path, framework="numpy") as file:
+        header = json.loads(file.metadata()["deepmem_model"])
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     for number, message in ((2, "train again"), (99, "update deepmem")):
-        with monkeypatch.context() as patch:
-            patch.setattr("deepmem.surrogate.model.FORMAT", number)
-            model.save(tmp_path / "other.model")
+        said = {"deepmem_model": json.dumps(header | {"format": number})}
+        save_file(arrays, tmp_path / "other.model", metadata=said)
         with pytest.raises(deepmem.UsageError, match=message):
             Surrogate.load(tmp_path / "other.model")
 
@@ -384,6 +387,35 @@ def test_labels_without_spread_are_refused_and_logarithms_are_said(tmp_path: Pat
     assert "as −log10 of weights is" in said
     assert "give the weights themselves" in said
     assert _lesson(tmp_path, events, weights * 1e9) == []  # another unit is no logarithm
+
+
+@pytest.mark.parametrize("logarithm", [np.log10, np.log])
+def test_labels_that_are_logarithms_of_weights_get_a_hint(
+    logarithm: Any, tmp_path: Path, drell_yan: Any
+) -> None:
+    """+log10 W, or ln W: nothing of it is above 0."""
+    events = {name: drell_yan[name][:300] for name in COLUMNS}
+    labels = logarithm(drell_yan["weight_DY"][:300])
+    labels[3] = np.nan
+    with pytest.raises(UsageError, match=r"weight_DY: all weights .* below 0.*write 10\*\*label of log10 W"):
+        _lesson(tmp_path, events, labels)
+    with pytest.raises(UsageError, match="no training event has a valid weight 'weight_DY', a finite number"):
+        _lesson(tmp_path, events, np.where(np.arange(300) % 2, 0.0, np.nan))
+
+
+def test_a_test_repeats_what_its_training_doubted(tmp_path: Path, drell_yan: Any) -> None:
+    """Copies within a file are seen in the training part only, and make the test look better than it is."""
+    columns = {name: np.tile(drell_yan[name][:60], 5) for name in COLUMNS}
+    write_tree(tmp_path / "events.root", columns)
+    write_tree(tmp_path / "weights.root", {"weight_DY": np.tile(drell_yan["weight_DY"][:60], 5)}, "weights")
+    config = configuration(tmp_path, tmp_path, epochs=1, members=1, batch_size=64)
+    deepmem.train(config)
+    listening = _Warned()
+    found = deepmem.test(config, reporter=listening)
+    (text,) = (each for each in listening.said if "copies of others" in each)
+    assert text.startswith("of the training: 180 of 240 events")
+    assert found["model_card"]["doubts"] == [text.removeprefix("of the training: ")]
+    assert "copies of others" in Path(found["report"]["report"]).read_text()
 
 
 def test_events_that_come_twice_are_said_before_training(tmp_path: Path, drell_yan: Any) -> None:

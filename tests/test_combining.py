@@ -114,6 +114,31 @@ def test_events_that_come_twice_are_refused(
     assert deepmem.discriminate([part, beside], **settings)["remarks"] == []
 
 
+@pytest.mark.parametrize("entries", [None, (10, 30)])
+def test_events_of_a_file_that_was_written_anew_are_the_same(
+    entries: tuple[int, int] | None,
+    weights: Callable[..., str],
+    drell_yan: dict[str, np.ndarray],
+    tmp_path: Path,
+) -> None:
+    """A copy with a further branch, in another order, and a part of it: their bytes say nothing."""
+    order = np.random.default_rng(1).permutation(60)
+    columns = {c: drell_yan[c][:60][order] for c in COLUMNS} | {"run": np.arange(60)}
+    copy = write_tree(tmp_path / "copy.root", columns, "another")
+    exact.compute_files([str(copy)], tmp_path / "c.root", ["drell_yan"], precision=0.05, entries=entries)
+    files = [
+        two_names(path, tmp_path / f"two.{i}.root")
+        for i, path in enumerate((weights(0, "w.root"), str(tmp_path / "c.root"), weights(1, "b.root")))
+    ]
+    settings: dict[str, Any] = {"signal": "drell_yan", "background": "other", **GIVEN, "output": tmp_path}
+    number = 60 if entries is None else 20
+    with pytest.raises(UsageError, match=rf"have {number} events in common: no signal and background"):
+        deepmem.discriminate(files[:2], **settings)
+    assert deepmem.discriminate(files[::2], **settings)["remarks"] == []
+    copy.unlink()  # nothing tells any more
+    assert deepmem.discriminate(files[:2], **settings)["remarks"] == []
+
+
 def test_weights_of_different_units_are_not_added(weights: Callable[..., str], tmp_path: Path) -> None:
     path = weights(0, "w.root")
     settings: dict[str, Any] = {

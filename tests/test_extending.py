@@ -28,13 +28,13 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), 
 @pytest.fixture
 def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What the page's code defines, registered for this test only."""
-    monkeypatch.setattr(entries, "_KINDS", dict(entries._KINDS))
-    monkeypatch.setattr(processes, "_REGISTRY", dict(processes._REGISTRY))
     monkeypatch.setitem(plan.EXPERTS, "W", None)
     defined: dict[str, Any] = {"__name__": "extending"}
     for code in EXAMPLES:
         exec(compile(code, str(PAGE), "exec", dont_inherit=True), defined)
-    return defined
+    yield defined
+    entries.unregister("exponential")
+    processes.unregister("w_e")
 
 
 def test_examples_are_short() -> None:

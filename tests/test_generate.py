@@ -375,10 +375,9 @@ def test_without_pythia(monkeypatch):
         generate("drell_yan", 1)
 
 
-def test_a_selection_that_hardly_anything_passes(monkeypatch):
-    monkeypatch.setattr("deepmem.events.pythia._LEAST_ACCEPTANCE", 0.2)
+def test_a_selection_that_hardly_anything_passes():
     with pytest.raises(DeepMEMError, match="only 0 of"):
-        generate("drell_yan", 50, selection={"lepton_pt": 3000})
+        generate("drell_yan", 50, selection={"lepton_pt": 3000}, least_acceptance=0.2)
 
 
 def test_every_recipe_is_on_the_menu():

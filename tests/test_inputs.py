@@ -154,7 +154,7 @@ def test_a_weight_that_is_finite_nowhere_says_so() -> None:
 
 def test_a_jet_that_is_massless_by_rounding_keeps_its_bits() -> None:
     alpha = hypothesis("ttbar_2l")
-    plus, minus = (visible.visible(alpha, of(TOPS, {"j1_M": mass}))[0]["energy"] for mass in (1e-2, -1e-2))
+    plus, minus = (visible.visible(alpha, of(TOPS, {"j1_M": mass}))[0].energy for mass in (1e-2, -1e-2))
     np.testing.assert_array_equal(plus, minus)
 
 

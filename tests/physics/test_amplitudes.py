@@ -15,7 +15,7 @@ from deepmem.errors import DeepMEMWarning
 from deepmem.physics.amplitude import LARGEST_BATCH, matrix_element, processes
 from deepmem.physics.errors import InitialStateError, MomentaError, ParameterError, UnknownNameError
 from deepmem.physics.precision import PrecisionError
-from deepmem.physics.processes import all_processes, find_process, register
+from deepmem.physics.processes import all_processes, find_process, register, unregister
 from deepmem.physics.processes.four_leptons import amplitudes
 from deepmem.physics.processes.lepton_pairs import DIRECT
 from deepmem.physics.spinors import Products
@@ -356,9 +356,9 @@ def test_menu():
     assert "flavours" not in menu["higgs_4l"]["parameters"]
 
 
-def test_a_process_from_elsewhere(monkeypatch):
-    """A process that is registered is on the menu, and computes."""
-    monkeypatch.setattr("deepmem.physics.processes._REGISTRY", all_processes())
+def test_a_process_from_elsewhere(request):
+    """A process that is registered is on the menu, and computes; one that is taken off it is not."""
+    request.addfinalizer(lambda: unregister("mine"))
     register(replace(find_process("drell_yan"), name="mine"))
     assert processes()["mine"]["dimensions"] == 2
     momenta = points("uux_epem")

@@ -13,6 +13,7 @@ from problems import HARD, SMOOTH
 from deepmem.errors import UsageError
 from deepmem.event import Status
 from deepmem.physics.integrals.accuracy import Accuracy
+from deepmem.physics.integrals.groups import Groups
 from deepmem.physics.integrals.importance import IDENTITY, composed, mapped
 from deepmem.physics.integrals.integral import Integral
 from deepmem.physics.integrals.lattice import Lattice
@@ -118,6 +119,67 @@ def test_one_event_alone_is_the_same(rule):
         again = rule.integrate(Integral(problem.integrand, None, some, 3, indices=np.asarray(rows)), accuracy)
         for field in ("value", "error", "status", "evaluations"):
             np.testing.assert_array_equal(getattr(again, field), getattr(everything, field)[rows])
+
+
+SIZES = np.array([1, 3, 2, 12, 1, 5] * 15)
+"""Of groups: contributions to each of 90 events."""
+
+
+def _grouped(events, numbers):
+    """The integral of these events, each of as many contributions as `SIZES` says."""
+    problem = HARD["lorentzians"]
+    event = np.repeat(np.arange(len(numbers)), SIZES[numbers])
+    first = np.concatenate([[0], np.cumsum(SIZES)])
+    rows = np.concatenate([np.arange(first[n], first[n + 1]) for n in numbers])
+    chosen = {name: column[rows] for name, column in events.items()}
+    parts = rows - first[np.asarray(numbers)][event]
+    return Integral(
+        problem.integrand, None, chosen, 3, np.asarray(numbers)[event], parts, groups=Groups(event)
+    )
+
+
+def test_contributions_stop_when_their_sum_is_precise():
+    """Of any number: errors of sums are honest, and a small contribution to a large sum costs little."""
+    events = HARD["lorentzians"].draw(np.random.default_rng(4), SIZES.sum())
+    integral, precision = _grouped(events, np.arange(len(SIZES))), 0.01
+    estimate = Lattice().integrate(integral, Accuracy(precision, 1 << 18, seed=2))
+    groups = integral.contributions
+    value, error = groups.sum(estimate.value)[:, 0], np.sqrt(groups.sum(estimate.error**2))[:, 0]
+    assert np.all(error <= precision * value)
+    pull = np.abs(value - groups.sum(HARD["lorentzians"].truth(events))) / error
+    at_least(pull < 1, 0.6827)
+    at_least(pull < 1.96, 0.95)
+    alone = Lattice().integrate(Integral(integral.f, None, events, 3), Accuracy(precision, 1 << 18, seed=2))
+    trifle = estimate.value[:, 0] < 0.02 * value[groups.event]
+    assert trifle.sum() > 10
+    assert estimate.evaluations[trifle].sum() < alone.evaluations[trifle].sum()
+
+
+def test_one_group_alone_is_the_same():
+    """Bit for bit, beside groups of other sizes, across windows, and in another order."""
+    events = HARD["lorentzians"].draw(np.random.default_rng(4), SIZES.sum())
+    accuracy = Accuracy(0.01, 1 << 15, seed=5)
+    integral = _grouped(events, np.arange(len(SIZES)))
+    everything, groups = Lattice().integrate(integral, accuracy), integral.contributions
+    order = np.random.default_rng(0).permutation(len(SIZES))
+    for numbers in (order, np.array([17]), np.array([3, 89, 60])):
+        again = Lattice().integrate(_grouped(events, numbers), accuracy)
+        rows = np.concatenate([np.flatnonzero(groups.event == n) for n in numbers])
+        for field in ("value", "error", "status", "evaluations"):
+            np.testing.assert_array_equal(getattr(again, field), getattr(everything, field)[rows])
+
+
+def test_windows_leave_groups_whole():
+    groups = Groups(np.repeat(np.arange(len(SIZES)), SIZES))
+    for rows in (1, 4, 13, 10_000):
+        windows = list(groups.windows(rows))
+        assert np.r_[0, [each.stop for each in windows]].tolist() == [
+            *(w.start for w in windows),
+            SIZES.sum(),
+        ]
+        assert set(groups.first) >= {each.start for each in windows}
+        assert all(w.stop - w.start <= max(rows, 12) for w in windows)
+        assert all(groups[w].event[0] == 0 and np.diff(groups[w].event).max(initial=0) <= 1 for w in windows)
 
 
 def test_seeds_differ_and_repeat():
@@ -246,10 +308,10 @@ def _pair(**changes):
         (lambda: Accuracy(0), "positive relative error"),
         (lambda: Accuracy(np.nan), "positive relative error"),
         (lambda: _pair(indices=np.arange(3)), "one entry per event"),
-        (lambda: _pair(together=3), "alone or in pairs"),
+        (lambda: _pair(groups=Groups.of_size(3, 1)), "groups must have one entry per event"),
         (lambda: Integral(_awkward, None, {"a": np.ones(2), "b": np.ones(3)}, 2), "one length"),
         (lambda: Quadrature().integrate(_pair(dimensions=4), Accuracy()), "1 to 3 dimensions"),
-        (lambda: Quadrature().integrate(_pair(together=2), Accuracy()), "every event alone"),
+        (lambda: Quadrature().integrate(_pair(groups=Groups.of_size(2, 3)), Accuracy()), "every event alone"),
         (lambda: Single().integrate(_pair(), Accuracy()), "for no dimension"),
     ],
 )

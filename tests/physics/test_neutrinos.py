@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
-from unittest.mock import patch
 
 import jax
 import numpy as np
@@ -18,7 +18,6 @@ from deepmem.physics.errors import ParameterError
 from deepmem.physics.integrals.accuracy import Accuracy
 from deepmem.physics.integrals.integral import Integral
 from deepmem.physics.integrals.lattice import Lattice
-from deepmem.physics.phasespace import trials
 from deepmem.physics.phasespace.experts import top_pairs, w_pairs
 from deepmem.physics.phasespace.experts.top_pairs import TOP_PAIR
 from deepmem.physics.phasespace.experts.w_pairs import W_PAIR
@@ -86,7 +85,7 @@ def prepared(alpha, events):
     assert good.all()
     shared = shared_by_events(alpha)
     rows = prepare(alpha, plan_for(alpha), shared, particles)
-    return shared, rows | {"second_first": np.zeros(len(good), dtype=bool)}
+    return shared, rows.choosing(second_first=np.zeros(len(good), dtype=bool))
 
 
 MAPS = {
@@ -109,9 +108,9 @@ def test_density_is_the_jacobian(case):
     alpha = hypothesis(process)
     events = columns("gen0000")
     shared, rows = prepared(alpha, events if "tt" in case else leptons_alone(events))
-    event = {key: values[0] for key, values in rows.items()} | {"broad": 1e-12}
-    if "table" in event:
-        event["table"] = table_of(0.3 + np.random.default_rng(4).random((1, 4, 6)))[0]
+    event = rows.rows(0).choosing(broad=1e-12)
+    if event.choices.table is not None:
+        event = event.choosing(table=table_of(0.3 + np.random.default_rng(4).random((1, 4, 6)))[0])
     escaping = [i for i, kind in enumerate(alpha.process.classes) if kind == "invisible"]
     seen = [i for i, kind in enumerate(alpha.process.classes) if kind != "invisible"]
     d, h = plan_for(alpha).dimensions, 1e-6
@@ -141,11 +140,12 @@ def test_density_is_the_jacobian(case):
         np.testing.assert_allclose(at[:, i, 0], np.linalg.norm(at[:, i, 1:], axis=1), rtol=1e-8)
         expected = expected / (2 * at[:, i, 0] * TWO_PI_3)
     with jax.enable_x64(True):
-        for k, (i, kind) in enumerate(zip(seen, alpha.process.visible_classes, strict=True)):
-            response = shared["responses"][kind].at(event["eta"][k])
-            t = np.asarray(response.density(event["energy"][k], at[:, i, 0]))
-            expected = expected * np.linalg.norm(at[:, i, 1:], axis=1) * event["sine"][k] / (2 * TWO_PI_3) * t
-    missing = -at[:, seen, 1:3].sum(axis=1) if "balanced" in case else event["missing"]
+        responses = shared.responses(event, alpha.process.visible_classes)
+        for k, (i, response) in enumerate(zip(seen, responses, strict=True)):
+            t = np.asarray(response.density(event.legs.energy[k], at[:, i, 0]))
+            size = np.linalg.norm(at[:, i, 1:], axis=1)
+            expected = expected * size * event.legs.sine[k] / (2 * TWO_PI_3) * t
+    missing = -at[:, seen, 1:3].sum(axis=1) if "balanced" in case else event.missing
     off = np.abs(at[:, escaping, 1:3].sum(axis=1) - missing).max(axis=1)
     assert np.all(off < 1e-9 * at[:, :, 0].sum(axis=1))
     ratio = density[:, 0][valid] / expected
@@ -161,7 +161,7 @@ def test_where_two_solutions_of_w_pairs_merge_the_density_is_bounded(steps, mass
     """Times the W's shape, along its mass's variable: with J ∝ 1/√distance its largest value would grow with √points."""
     alpha = hypothesis("ww_2l")
     shared, rows = prepared(alpha, leptons_alone(columns("gen0000")))
-    event = {key: values[0] for key, values in rows.items()}
+    event = rows.rows(0)
     lines, coarse, fine = 300, 1000, 8000
     start = np.random.default_rng(5).random((lines, 1, plan_for(alpha).dimensions))
 
@@ -197,8 +197,8 @@ def test_a_table_of_w_pairs_changes_no_weight(met):
     """Also of events of tt̄, which hardly fit."""
     events = leptons_alone(columns(*EVENTS))
     guided = computed("ww_2l", events, met=met)
-    with patch.object(trials, "filled_table", lambda f, shared, events, *_: events["table"]):
-        even = computed("ww_2l", events, met=met, seed=1)
+    plain = replace(plan_for(hypothesis("ww_2l", met=met)), trials=())
+    even = computed("ww_2l", events, met=met, seed=1, plan=plain)
     assert_agree(guided, even)
 
 
@@ -212,12 +212,7 @@ def test_both_maps_and_both_sides_give_one_weight(tops):
     alpha = hypothesis("ttbar_2l_assignment_0")
     shared, rows = prepared(alpha, columns(*EVENTS))
     f = plan_for(alpha).integrand(Partonic.of(alpha), False)
-    turned = {
-        k: v if k in ("missing", "activity", "broad") else np.roll(v, 2, axis=1)
-        for k, v in rows.items()
-        if k != "second_first"
-    }
-    turned["second_first"] = np.ones(len(EVENTS), dtype=bool)
+    turned = rows.permuted([2, 3, 0, 1]).choosing(second_first=np.ones(len(EVENTS), dtype=bool))
     one, two = (Lattice().integrate(Integral(f, shared, side, 8), Accuracy(0.02)) for side in (rows, turned))
     assert np.all(np.abs(one.value - two.value)[:, 0] < 4 * np.hypot(one.error, two.error)[:, 0])
 
@@ -231,7 +226,7 @@ def test_higgs_to_w_pair_agrees_with_the_map_of_w_pairs(met, steps):
     f, accuracy = plan_for(alpha).integrand(Partonic.of(alpha), False), Accuracy(0.01, 1 << 18)
     own = Lattice().integrate(Integral(f, shared, rows, 6), accuracy)
     plain = of_escaping(Partonic.of(alpha), steps)
-    rows |= {"broad": np.full(2, 0.3), "table": np.tile(even_table(16, 32), (2, 1, 1))}
+    rows = rows.choosing(broad=np.full(2, 0.3), table=np.tile(even_table(16, 32), (2, 1, 1)))
     other = Lattice().integrate(Integral(plain, shared, rows, 6), accuracy)
     assert np.all(np.abs(own.value - other.value)[:, 0] < 4 * np.hypot(own.error, other.error)[:, 0])
 
@@ -381,8 +376,8 @@ def test_a_jets_own_mass():
     size = events["j1_PT"] * np.cosh(events["j1_Eta"])
     for b_mass, mass in (("mb", 4.7), ("jet", 12.0)):
         found, _ = visible.visible(hypothesis("ttbar_2l", b_mass=b_mass), events)
-        assert found["energy"][0, 1] == np.hypot(size, 12.0)[0]
-        assert found["mass"][0, 1] == mass
+        assert found.energy[0, 1] == np.hypot(size, 12.0)[0]
+        assert found.mass[0, 1] == mass
     config = "tt_nnpdf23lo_on_repo_and_tutorial_events"
     results = [
         r

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import warnings
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +17,7 @@ from deepmem.inputs import Reason, count_reasons
 from deepmem.physics import processes
 from deepmem.physics.amplitude import matrix_element
 from deepmem.physics.errors import ParameterError
-from deepmem.physics.phasespace import trials
+from deepmem.physics.phasespace.visible import Choices, Legs, Visible
 from deepmem.physics.precision import double_precision
 from deepmem.physics.processes import all_processes, find_process, known_columns
 from deepmem.physics.theory import lhapdf
@@ -26,7 +27,6 @@ from deepmem.physics.weights.leading_order import draw_events
 from deepmem.physics.weights.partonic import Partonic, shared_by_events
 from deepmem.physics.weights.plan import plan_for
 from deepmem.physics.weights.resolution import mapped_resonance
-from deepmem.physics.weights.visible import examined
 
 NAME = "NNPDF23_lo_as_0130_qed"
 
@@ -98,7 +98,7 @@ def test_hypotheses_that_do(process, settings):
 
 def by_hand(alpha: Hypothesis, events: dict[str, np.ndarray]) -> np.ndarray:
     """∫ dE₁ dE₂ with nodes that crowd about s = MZ² at each E₁: s = 2E₁E₂(1 − cosθ) is linear in E₂."""
-    particles, _ = visible.visible(alpha, events)
+    measured, _ = visible.visible(alpha, events)
     nodes, weights = np.polynomial.legendre.leggauss(160)
     fine, of_fine = np.polynomial.legendre.leggauss(24)
     pole, width = alpha.parameters.MZ**2, alpha.parameters.MZ * alpha.parameters.WZ
@@ -106,29 +106,29 @@ def by_hand(alpha: Hypothesis, events: dict[str, np.ndarray]) -> np.ndarray:
     breaks = np.r_[-steps[::-1], 0, steps] + pole
     with double_precision():
         shared = shared_by_events(alpha)
-        response = shared["responses"]["lepton"].responses[0]
+        response = shared.detector.by_class["lepton"].responses[0]
 
         @jax.jit
         def integrand(event, first, second):
             def one(*energies):
                 density, legs = 1.0, []
                 for i, energy in enumerate(energies):
-                    sine = 1 / jnp.cosh(event["eta"][i])
+                    sine = 1 / jnp.cosh(event.eta[i])
                     density *= (
-                        response.density(event["energy"][i], energy) * energy * sine / (2 * (2 * jnp.pi) ** 3)
+                        response.density(event.energy[i], energy) * energy * sine / (2 * (2 * jnp.pi) ** 3)
                     )
-                    x, y = (sine * turn(event["phi"][i]) for turn in (jnp.cos, jnp.sin))
-                    legs.append((energy, energy * x, energy * y, energy * jnp.tanh(event["eta"][i])))
+                    x, y = (sine * turn(event.phi[i]) for turn in (jnp.cos, jnp.sin))
+                    legs.append((energy, energy * x, energy * y, energy * jnp.tanh(event.eta[i])))
                 return density * Partonic(alpha.process, 4, None)(shared, legs)[0][0]
 
             return jax.vmap(jax.vmap(one))(first, second)
 
         results = []
-        for i in range(len(particles["energy"])):
-            event = {key: particles[key][i] for key in ("energy", "eta", "phi")}
-            (low, high) = (np.asarray(response.support(event["energy"])[k]) for k in (0, 1))
-            difference = np.cosh(np.diff(event["eta"])) - np.cos(np.diff(event["phi"]))
-            q = (2 * difference / np.cosh(event["eta"]).prod())[0]
+        for i in range(measured.size):
+            event = measured.rows(i)
+            (low, high) = (np.asarray(response.support(event.energy)[k]) for k in (0, 1))
+            difference = np.cosh(np.diff(event.eta)) - np.cos(np.diff(event.phi))
+            q = (2 * difference / np.cosh(event.eta).prod())[0]
             first = low[0] + (high[0] - low[0]) * (nodes + 1) / 2
             a, b = q * first[:, None] * low[1], q * first[:, None] * high[1]
             edges = np.sort(np.c_[np.clip(breaks, a, b), a + (b - a) * np.linspace(0, 1, 13)], axis=1)
@@ -328,24 +328,13 @@ def test_bottom_quarks_have_their_mass():
 
 
 def test_fields_of_the_event_stay_and_those_of_legs_move():
-    rng = np.random.default_rng(1)
-    events = {key: rng.uniform(size=(3, 4)) for key in trials.PER_LEG}
-    events |= {key: rng.uniform(size=(3, 4)) for key in trials.PER_EVENT}
-    order = np.array([0, 3, 2, 1])
-    found = trials.permuted(events, order)
-    for key, values in events.items():
-        np.testing.assert_array_equal(found[key], values[:, order] if key in trials.PER_LEG else values)
-    with pytest.raises(KeyError, match="say of colour whether"):
-        trials.permuted(events | {"colour": np.zeros(3)}, order)
-
-
-@pytest.mark.parametrize("name", all_processes())
-def test_every_field_is_one_of_them(name):
-    alpha = hypothesis(name)
-    if alpha.process.invisible:
-        columns = {column: np.ones(2) for column in alpha.process.columns}
-        legs, _ = examined(alpha, columns)
-        assert legs.keys() <= trials.PER_LEG | trials.PER_EVENT
+    rng, order = np.random.default_rng(1), [0, 3, 2, 1]
+    legs = Legs(*(rng.uniform(size=(3, 4)) for _ in Legs._fields))
+    events = Visible(legs, rng.uniform(size=(3, 2)), rng.uniform(size=3), Choices(rng.uniform(size=3)))
+    found = events.permuted(order)
+    for name in Legs._fields:
+        np.testing.assert_array_equal(getattr(found.legs, name), getattr(legs, name)[:, order])
+    assert found[1:] == events[1:]
 
 
 @pytest.mark.parametrize("name", all_processes())
@@ -358,12 +347,10 @@ def test_a_pickled_process_is_the_one_on_the_menu(name):
     )
 
 
-def test_a_process_of_the_same_name_is_another_one(monkeypatch):
-    import dataclasses
-
-    monkeypatch.setattr(processes, "_REGISTRY", dict(processes._REGISTRY))
+def test_a_process_of_the_same_name_is_another_one(request):
     process = find_process("ttbar_2l")
-    narrow = dataclasses.replace(process, responses={"lepton": 0.01, "bjet": 0.1})
+    request.addfinalizer(lambda: processes.register(process))
+    narrow = replace(process, responses={"lepton": 0.01, "bjet": 0.1})
     assert narrow != process
     copy = pickle.loads(pickle.dumps(narrow))
     assert copy is not narrow
@@ -371,8 +358,8 @@ def test_a_process_of_the_same_name_is_another_one(monkeypatch):
     assert hash(copy) == hash(narrow)
     processes.register(narrow)
     assert pickle.loads(pickle.dumps(narrow)) is narrow
-    assert dataclasses.replace(process) == process
-    assert {dataclasses.replace(process): 1}[process] == 1
+    assert replace(process) == process
+    assert {replace(process): 1}[process] == 1
 
 
 def test_columns_of_the_menu():

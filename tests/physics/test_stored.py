@@ -1,4 +1,4 @@
-"""Weights are those of the commit before the engine got plans, to 1e-8: a change of numbers is meant, or a fault.
+"""Weights are those that were stored, to 1e-8: a change of numbers is meant, or a fault.
 
 `benchmarks/commits.py` compares any two commits on more events and settings, to 1e-10.
 """

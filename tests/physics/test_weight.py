@@ -25,8 +25,7 @@ from deepmem.physics.weights.hypothesis import hypothesis
 from deepmem.physics.weights.leading_order import draw_events
 from deepmem.physics.weights.partonic import Partonic, shared_by_events
 from deepmem.physics.weights.plan import plan_for
-from deepmem.physics.weights.preparation import prepare
-from deepmem.physics.weights.resonance import prepared
+from deepmem.physics.weights.preparation import prepare, prepared
 from deepmem.physics.weights.rough import details_of_rough
 
 REFERENCE = Path(__file__).parent.parent / "reference"
@@ -99,13 +98,13 @@ def test_drell_yan_integrand_is_that_of_momemta():
     assert good.all()
 
     def linear(shared, event, u):
-        known = prepared(Partonic.of(alpha), shared, **event)
+        known = prepared(Partonic.of(alpha), shared, event.energy, event.eta, event.phi, event.mass).legs
         density, momenta = 1.0, []
         for i, at in enumerate(u):
-            response = shared["responses"]["lepton"].at(event["eta"][i])
-            energy, jacobian = response.linear(at, event["energy"][i])
-            density *= jacobian * energy * known["sine"][i] / (2 * (2 * jnp.pi) ** 3)
-            momenta.append((energy, *(energy * known[axis][i] for axis in "xyz")))
+            response = shared.detector.by_class["lepton"].at(event.eta[i])
+            energy, jacobian = response.linear(at, event.energy[i])
+            density *= jacobian * energy * known.sine[i] / (2 * (2 * jnp.pi) ** 3)
+            momenta.append((energy, energy * known.x[i], energy * known.y[i], energy * known.z[i]))
         values, _ = Partonic.of(alpha)(shared, momenta)
         return values[0] * density
 
@@ -250,9 +249,9 @@ def test_boost_along_the_beam_is_the_densities_business_alone(quartets):
     glue, measure = [], []
     for events in (quartets, moved):
         p, _ = visible.visible(alpha, events)
-        pt = p["energy"] / np.cosh(p["eta"])
-        px, py = ((pt * turn(p["phi"])).sum(axis=1) for turn in (np.cos, np.sin))
-        energy, pz = p["energy"].sum(axis=1), (pt * np.sinh(p["eta"])).sum(axis=1)
+        pt = p.energy / np.cosh(p.eta)
+        px, py = ((pt * turn(p.phi)).sum(axis=1) for turn in (np.cos, np.sin))
+        energy, pz = p.energy.sum(axis=1), (pt * np.sinh(p.eta)).sum(axis=1)
         transverse = np.sqrt(energy**2 - px**2 - py**2)
         with double_precision():
             xf = [
@@ -416,12 +415,12 @@ def test_gradients_are_those_of_finite_differences(pairs):
     points, weights = product_rule(2, 16)
     events, _ = visible.visible(alpha, pairs)
     with pytest.raises(PrecisionError):
-        weight_function(alpha, points, weights)(Parameters(), {})
+        weight_function(alpha, points, weights)(Parameters(), events.rows(0))
     with double_precision():
         w = jax.jit(weight_function(alpha, points, weights))
         slopes = jax.jit(jax.grad(w, argnums=(0, 1)))
         for row in range(3):
-            event = {name: jnp.asarray(values[row]) for name, values in events.items()}
+            event = events.rows(row)
             by_parameters, by_event = slopes(Parameters(), event)
             for name, step in (("MZ", 1e-3), ("WZ", 1e-3), ("aEWM1", 1e-2)):
                 at = getattr(Parameters(), name)
@@ -429,9 +428,9 @@ def test_gradients_are_those_of_finite_differences(pairs):
                 slope = float(up - down) / (2 * step)
                 assert float(getattr(by_parameters, name)) == pytest.approx(slope, rel=1e-5)
             step = jnp.array([1e-4, 0.0])
-            up, down = (w(Parameters(), event | {"energy": event["energy"] + k * step}) for k in (1, -1))
+            up, down = (w(Parameters(), event._replace(energy=event.energy + k * step)) for k in (1, -1))
             slope = float(up - down) / 2e-4
-            assert float(by_event["energy"][0]) == pytest.approx(slope, rel=1e-5)
+            assert float(by_event.energy[0]) == pytest.approx(slope, rel=1e-5)
 
 
 def test_the_weight_function_is_the_weight(pairs):
@@ -469,7 +468,7 @@ def test_regions_of_eta_choose_their_response(quartets):
 def pulls_of_m4l(events: dict[str, np.ndarray], MH: float = 125.0) -> np.ndarray:
     """(m4ℓ − MH)/σ of events whose leptons are known to 2 %, from σ(s) = |2 Σ_j Q_ij E_j σ_i|."""
     p, _ = visible.visible(hypothesis("higgs_4l"), events)
-    eta, phi, energy = (p[key] for key in ("eta", "phi", "energy"))
+    eta, phi, energy = p.eta, p.phi, p.energy
     cosh = np.cosh(eta)
     angle = np.cosh(eta[:, :, None] - eta[:, None]) - np.cos(phi[:, :, None] - phi[:, None])
     q = angle / (cosh[:, :, None] * cosh[:, None])
@@ -514,12 +513,12 @@ def test_no_point_far_from_the_resonance_counts_for_many(far):
     """What the maps leave is flat: without the table of s, points counted for up to 60 mean values."""
     few = rows(far, slice(0, 64))
     alpha = hypothesis("higgs_4l")
-    particles, _ = visible.visible(alpha, few)
+    measured, _ = visible.visible(alpha, few)
     u = np.random.default_rng(7).uniform(size=(1 << 11, 4))
     with double_precision():
         shared = shared_by_events(alpha)
-        events = prepare(alpha, plan_for(alpha), shared, particles)
-        points = jnp.broadcast_to(u, (len(particles["energy"]), *u.shape))
+        events = prepare(alpha, plan_for(alpha), shared, measured)
+        points = jnp.broadcast_to(u, (measured.size, *u.shape))
         values = np.asarray(
             integrand_values(plan_for(alpha).integrand(Partonic.of(alpha), False), shared, events, points)[0]
         )[..., 0]

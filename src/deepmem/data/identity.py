@@ -26,6 +26,7 @@ from deepmem.errors import DeepMEMError, UsageError
 _RATIO = 0x9E3779B97F4A7C15  # odd, so that no power of it vanishes
 _MODULUS = 1 << 64
 _CHUNK = 100_000  # entries read at once
+_TOLD_APART = 0.99  # the part of events that must differ from all others of their sample
 
 
 class EventHashes:
@@ -41,8 +42,7 @@ class EventHashes:
         if not len(table):
             return
         with np.errstate(over="ignore", invalid="ignore"):
-            single = np.asarray(table).astype(np.float32) + np.float32(0.0)  # −0 is 0
-            bits = np.where(np.isnan(single), np.float32(np.nan), single).view(np.uint32)
+            bits = _bits(table)
             powers = _powers(len(table))
             sums = [int(np.dot(_mixed(column), powers)) for column in bits.T]
         step = pow(_RATIO, len(table), _MODULUS)
@@ -61,6 +61,12 @@ def _powers(count: int) -> np.ndarray:
     powers = np.full(count, _RATIO, dtype=np.uint64)
     powers[:1] = 1
     return np.multiply.accumulate(powers)[::-1].copy()
+
+
+def _bits(table: np.ndarray) -> np.ndarray:
+    """The bits of values in single precision, where −0 is 0, and NaN is NaN."""
+    single = np.asarray(table).astype(np.float32) + np.float32(0.0)
+    return np.where(np.isnan(single), np.float32(np.nan), single).view(np.uint32)
 
 
 def _mixed(bits: np.ndarray) -> np.ndarray:
@@ -103,6 +109,8 @@ class Events:
     """SHA-256, tree and number of entries of each file; None where one has no SHA-256."""
     entries: tuple[int, int] | None
     """The part of the run, None: all of it."""
+    places: tuple[str, ...] = ()
+    """Where each of the files was."""
 
     @classmethod
     def of_file(cls, path: str | Path) -> Events | None:
@@ -119,6 +127,7 @@ class Events:
             about.get("events"),
             tuple((file["sha256"], file["tree"], file["entries"]) for file in inputs) if known else None,
             None if entries is None else (entries[0], entries[1]),
+            tuple(file["path"] for file in inputs) if known else (),
         )
 
     def difference(self, other: Events) -> str | None:
@@ -141,12 +150,37 @@ class Events:
         return both and difference(self.hashes or {}, other.hashes or {}) is None
 
     def shared(self, other: Events) -> int:
-        """How many events are known to be in both, at whichever place; 0 where nothing tells."""
+        """How many events are known to be in both, at whichever place; 0 where nothing tells.
+
+        Events of different files are read and compared in the columns that both were made from, where these
+        files are there as they were: a file that was written anew has the same events.
+        """
         if self.same(other):
             return self._number
         if self._runs is None or other._runs is None:
             return 0
-        return sum(_overlap(one, another) for one in self._runs for another in other._runs)
+        number = sum(_overlap(one, another) for one in self._runs for another in other._runs)
+        return number or self._alike(other)
+
+    def _alike(self, other: Events) -> int:
+        """How many events are those of the other, by what their files hold; 0 where too little tells."""
+        both = [set((each.hashes or {"columns": ()})["columns"]) for each in (self, other)]
+        columns = tuple(sorted(both[0] & both[1]))
+        if not columns:
+            return 0
+        mine, theirs = self._rows(columns), other._rows(columns)
+        if mine is None or theirs is None:
+            return 0
+        return int(np.isin(mine, theirs).sum())
+
+    def _rows(self, columns: tuple[str, ...]) -> np.ndarray | None:
+        """A hash of each event; None where a file is not there as it was, or columns tell too little."""
+        if self.inputs is None:
+            return None
+        for place, (content, *_) in zip(self.places, self.inputs, strict=True):
+            if not Path(place).is_file() or sha256(place) != content:
+                return None
+        return _rows_of(self.places, self.inputs, self.entries, columns)
 
     @property
     def repeated(self) -> int:
@@ -194,6 +228,32 @@ _Run = tuple[tuple[str, str], int, int]
 
 def _overlap(one: _Run, other: _Run) -> int:
     return max(0, min(one[2], other[2]) - max(one[1], other[1])) if one[0] == other[0] else 0
+
+
+@lru_cache(maxsize=8)
+def _rows_of(
+    places: tuple[str, ...],
+    inputs: tuple[tuple[str, str, int], ...],
+    entries: tuple[int, int] | None,
+    columns: tuple[str, ...],
+) -> np.ndarray | None:
+    """A hash of each event of files with this content; None where columns do not tell events apart."""
+    source = Source(list(places), inputs[0][1], columns)
+    start, stop = entries or (0, source.num_entries)
+    bounds = source.boundaries(start, stop, _CHUNK)
+    hashes = np.concatenate([np.empty(0, np.uint64), *(row_hashes(source.read(*each)) for each in bounds)])
+    return hashes if len(np.unique(hashes)) > _TOLD_APART * len(hashes) else None
+
+
+def row_hashes(table: np.ndarray) -> np.ndarray:
+    """64 bits of each row of `[events, columns]`, of the values as single-precision numbers."""
+    state = np.full(len(table), _RATIO, dtype=np.uint64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for bits in _bits(table).T:
+            state ^= bits.astype(np.uint64)
+            state *= np.uint64(0xFF51AFD7ED558CCD)
+            state ^= state >> np.uint64(32)
+    return state
 
 
 def difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str | None:

@@ -77,7 +77,8 @@ _SEEDS = 900_000_000
 _FAILURES = 100
 
 
-_LEAST_ACCEPTANCE = 1e-4
+LEAST_ACCEPTANCE = 1e-4
+"""The least part of events that has to pass a selection."""
 
 
 _ROWS_PER_BASKET = 10_000
@@ -111,6 +112,7 @@ def generate(
     selection: Selection | Mapping[str, Any] | None = None,
     response: Mapping[str, Any] | None = None,
     dressed: bool = False,
+    least_acceptance: float = LEAST_ACCEPTANCE,
     progress: Callable[[int], None] | None = None,
     **parameters: float,
 ) -> Generated:
@@ -127,6 +129,7 @@ def generate(
     - `response`: per particle class as in the configuration, e.g. {"lepton": 0.05}, and {"met": {"c": 8}}
       for the noise of missing pT; by default the process's own.
     - `dressed`: leptons with the photons within ΔR < 0.1.
+    - `least_acceptance`: the least part of events that has to pass the selection.
     - `progress`: called with the number of events kept so far.
     - `parameters`: those of the recipe, GeV.
 
@@ -153,6 +156,7 @@ def generate(
     pythia, hook = _pythia(settings, entry)
     source = _Source(pythia, hook, entry, cuts, detector, float(theory.MB), dressed, seed)
     source.normalisation = _normalisation(settings, theory)
+    source.least_acceptance = least_acceptance
 
     if output is None:
         chunks = list(source.chunks(events, progress))
@@ -287,7 +291,7 @@ class _Source:
             np.random.Generator(np.random.PCG64(s)) for s in np.random.SeedSequence(seed).spawn(2)
         )
         self.tried = self.kept = 0
-        self.normalisation = 1.0
+        self.normalisation, self.least_acceptance = 1.0, LEAST_ACCEPTANCE
 
     def chunks(self, events: int, progress: Callable[[int], None] | None) -> Iterator[dict[str, np.ndarray]]:
         """Columns of exactly `events` events, in chunks of bounded size."""
@@ -301,7 +305,7 @@ class _Source:
             held.append(columns)
             if progress is not None:
                 progress(self.kept)
-            if self.kept < _LEAST_ACCEPTANCE * self.tried - 10:
+            if self.kept < self.least_acceptance * self.tried - 10:
                 raise DeepMEMError(
                     f"{self._process.name}: only {self.kept} of {self.tried} events passed the selection "
                     f"{self._selection}; widen it"

@@ -9,7 +9,7 @@ from itertools import combinations
 
 import numpy as np
 
-from deepmem.data.identity import hashes_of
+from deepmem.data.identity import hashes_of, row_hashes
 from deepmem.data.loaders import Paired, Rows
 from deepmem.data.root import Source, TreeFile
 from deepmem.errors import UsageError
@@ -26,6 +26,7 @@ class Labels:
         self._weights = tuple(weights)
         self._low = np.full(len(self._weights), np.inf)
         self._high = np.full(len(self._weights), -np.inf)
+        self._lowest, self._highest = self._low.copy(), self._high.copy()  # of all that are finite
         self._positive = np.zeros(len(self._weights), dtype=int)
         self._negative = self._positive.copy()
         self._rows: list[np.ndarray] = []
@@ -37,11 +38,16 @@ class Labels:
         good = np.isfinite(values) & (values > 0)
         self._positive += good.sum(axis=0)
         self._negative += (values < 0).sum(axis=0)
+        finite = np.isfinite(values)
+        self._lowest = np.minimum(self._lowest, np.where(finite, values, np.inf).min(axis=0, initial=np.inf))
+        self._highest = np.maximum(
+            self._highest, np.where(finite, values, -np.inf).max(axis=0, initial=-np.inf)
+        )
         self._low = np.minimum(self._low, np.where(good, values, np.inf).min(axis=0, initial=np.inf))
         self._high = np.maximum(self._high, np.where(good, values, -np.inf).max(axis=0, initial=-np.inf))
         fresh = np.ascontiguousarray(rows.inputs[: _REMEMBERED - self._remembered])
         if fresh.size:
-            self._rows.append(_row_hashes(fresh))
+            self._rows.append(row_hashes(fresh))
             self._remembered += len(fresh)
 
     def refuse_no_spread(self) -> None:
@@ -52,6 +58,17 @@ class Labels:
                     f"{name}: all {number:,} weights of the training part are {low:.6g}, so there is "
                     "nothing to learn, and no error would mean anything. Is it the branch of the "
                     "weights ('weights', 'output_paths')?"
+                )
+
+    def refuse_logarithms(self) -> None:
+        """**Raises** `UsageError` where all labels of a weight are below 0, as log10 W or ln W is."""
+        for name, low, high in zip(self._weights, self._lowest, self._highest, strict=True):
+            if low <= high < 0:  # else none is finite
+                raise UsageError(
+                    f"{name}: all weights of the training part are below 0, from {low:.4g} to {high:.4g}, "
+                    "as logarithms of weights are. Expected are the weights W themselves, above 0, of which "
+                    "−log10 W is learned: write 10**label of log10 W, or exp(label) of ln W, into "
+                    "'output_paths'"
                 )
 
     def problems(self) -> Iterator[str]:
@@ -91,14 +108,3 @@ def repeated_files(data: Paired) -> Iterator[str]:
 
 def _identity(file: TreeFile, source: Source) -> object:
     return hashes_of(Source([file.address], None, source.columns))
-
-
-def _row_hashes(table: np.ndarray) -> np.ndarray:
-    """64 bits of each row of `[events, columns]`."""
-    state = np.full(len(table), 0x9E3779B97F4A7C15, dtype=np.uint64)
-    with np.errstate(over="ignore", invalid="ignore"):
-        for column in table.T:
-            state ^= column.astype(np.float64).view(np.uint64)
-            state *= np.uint64(0xFF51AFD7ED558CCD)
-            state ^= state >> np.uint64(32)
-    return state

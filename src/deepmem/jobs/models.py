@@ -74,6 +74,7 @@ def model_card(model: Surrogate) -> dict[str, Any]:
         "epoch": model.about.get("epoch"),
         "loss": model.about.get("loss"),
         "training_rows": model.about.get("training_rows"),
+        "doubts": model.about.get("doubts") or [],
         "versions": model.about.get("versions"),
     }
 

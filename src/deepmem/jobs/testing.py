@@ -49,6 +49,8 @@ def test(
     config = Config.load(config, loader=loader, device=device)
     with on_device(config.device):
         model = model_of(config)
+        for text in model.about.get("doubts") or ():
+            reporter.warning(f"of the training: {text}")
         # whichever loader trains, a part is read in file order, chunk by chunk
         rows = Loader(paired(config, force, reporter), config.split, config.chunk_entries)
         pairs = _predict(model, rows, config, reporter)

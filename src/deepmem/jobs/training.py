@@ -89,6 +89,8 @@ class _Lesson:
     counts: Counts
     guide: Guide | None
     force: bool
+    doubts: tuple[str, ...]
+    """What makes errors and tests of the model look better than they are, a sentence each."""
 
     @property
     def scaler(self) -> Scaler:
@@ -120,14 +122,15 @@ def _lesson(config: Config, force: bool, reporter: Reporter) -> _Lesson:
     )
     for text in _hints(config, data):
         reporter.message(text)
-    for text in repeated_files(data):
+    doubts = list(repeated_files(data))
+    for text in doubts:
         reporter.warning(text)
     if guide is not None:
         _ask_guide(rows, preparation, reporter)
-    counts = preparation.fit(_with_warnings(rows.scan("train"), config, reporter))
+    counts = preparation.fit(_with_warnings(rows.scan("train"), config, doubts, reporter))
     reporter.message(f"training part: {counts}")
     reporter.message(f"all {data.num_entries:,} entries: {describe_unusable(data, config)}")
-    lesson = _Lesson(config, data, rows, preparation, counts, guide, force)
+    lesson = _Lesson(config, data, rows, preparation, counts, guide, force, tuple(doubts))
     for name, noise in zip(config.weights, lesson.scaler.label_noise * np.log(10), strict=True):
         if noise > _LARGEST_NOISE:
             reporter.warning(
@@ -163,10 +166,13 @@ def _ask_guide(rows: Loader, preparation: Preparation, reporter: Reporter) -> No
                 step(len(preparation.guided(chunk.inputs[at : at + _GUIDED_AT_ONCE])))
 
 
-def _with_warnings(rows: Iterator[Rows], config: Config, reporter: Reporter) -> Iterator[Rows]:
-    """The same rows; what looks like degrees, MeV, logarithms or copies in them is told at their end.
+def _with_warnings(
+    rows: Iterator[Rows], config: Config, doubts: list[str], reporter: Reporter
+) -> Iterator[Rows]:
+    """The same rows; what looks like degrees, MeV, logarithms or copies in them is told at their end, and
+    what makes errors look other than they are is added to `doubts`.
 
-    **Raises** `UsageError` where labels have no spread.
+    **Raises** `UsageError` where labels have no spread, or are logarithms.
     """
     factors, ranges = gev_factors(config.columns, config.unit), Ranges(config.columns)
     labels = Labels(config.weights)
@@ -174,9 +180,13 @@ def _with_warnings(rows: Iterator[Rows], config: Config, reporter: Reporter) -> 
         ranges.add(chunk.inputs * factors)
         labels.add(chunk)
         yield chunk
+    labels.refuse_logarithms()
     labels.refuse_no_spread()
-    for text in (*ranges.problems(), *labels.problems()):
+    for text in ranges.problems():
         reporter.warning(text)
+    for text in labels.problems():
+        reporter.warning(text)
+        doubts.append(text)
 
 
 def _learn(lesson: _Lesson, resume: bool, reporter: Reporter) -> Surrogate:
@@ -281,6 +291,7 @@ def _surrogate(lesson: _Lesson, training: Training, uncertainty: Uncertainty) ->
         "hypotheses": label_hypotheses(lesson.data),
         "column_names": label_column_names(lesson.data),
         "forced": lesson.force,
+        "doubts": list(lesson.doubts),
         "epoch": training.best_epoch,
         "loss": training.best_loss,
         "training_rows": lesson.counts.as_dict(),

@@ -17,7 +17,7 @@ from deepmem.data.weights import read_provenance
 from deepmem.errors import DeepMEMError, UsageError
 from deepmem.jobs.tasks import gev_factors
 from deepmem.physics.weights.hypothesis import Hypothesis, hypothesis
-from deepmem.physics.weights.leading_order import cross_section
+from deepmem.physics.weights.leading_order import LARGEST_NUMBER_OF_POINTS, cross_section
 from deepmem.physics.weights.visible import measured
 from deepmem.selection import Selection
 
@@ -99,8 +99,11 @@ def visible_cross_section(
     value: float | None,
     selection: Mapping[str, Any] | None,
     response: Mapping[str, Any] | None,
+    most: int = LARGEST_NUMBER_OF_POINTS,
 ) -> VisibleCrossSection:
     """σ_vis of a weight within cuts: `value` in pb where a user gives it, or computed as its file says.
+
+    **Arguments:** `most`, points for it; the rest as for `discriminate`.
 
     **Raises** `UsageError` where it is not positive, or the file does not say enough.
     """
@@ -119,6 +122,7 @@ def visible_cross_section(
             _PRECISION,
             tolerance=_TOLERANCE,
             quiet=True,
+            most=most,
             **arguments.settings,
         )
     except UsageError:

@@ -163,7 +163,10 @@ class Preparation:
             noises.add(np.log(np.maximum(noise, _SMALLEST_NOISE)))
         for name, number in zip(self.weights, targets.number, strict=True):
             if number == 0:
-                raise UsageError(f"no training event has a valid weight {name!r} and valid inputs ({counts})")
+                raise UsageError(
+                    f"no training event has a valid weight {name!r}, a finite number above 0, and valid "
+                    f"inputs ({counts})"
+                )
         self.scaler = Scaler(
             inputs.mean, inputs.std, inputs.low, inputs.high, targets.mean, targets.std,
             np.where(np.isnan(noises.mean), 0.0, np.maximum(np.exp(noises.mean), _LEAST_TYPICAL)),

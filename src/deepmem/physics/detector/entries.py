@@ -141,6 +141,11 @@ def register(kind: str, build: Callable[[Mapping[str, Any], str], Response], key
     _KINDS[kind] = (build, keys)
 
 
+def unregister(kind: str) -> None:
+    """Forget a shape of one's own; nothing where there is none of that kind."""
+    _KINDS.pop(kind, None)
+
+
 def response(entry: Any, where: str = "response") -> ByEta:
     """The response of one class of particles, from its entry in a configuration.
 

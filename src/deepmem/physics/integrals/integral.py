@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from deepmem.errors import UsageError
+from deepmem.physics.integrals.groups import Groups
 from deepmem.physics.integrals.integrand import Integrand, values
 
 
@@ -19,12 +20,15 @@ class Integral:
 
     - `f`: the integrand, see `integrand`; `shared`: its first argument; `events`: a pytree of arrays
       `[events, ...]`; `dimensions`: of the cube;
-    - `indices`: int `[events]`, the events' numbers in their file (0, 1, … if not given), which fix random
-      points: an event's points don't depend on what it is computed with;
+    - `indices`: int `[events]`, the events' numbers in their file (0, 1, … if not given), and `parts`, those
+      of contributions to one event (all 0 if not given), which fix random points: an event's points don't
+      depend on what it is computed with;
     - `minimum`: evaluations before an event may stop, of all or of each, where a rule's own do not suit;
     - `steering`: how many of the values decide when to stop (all if not given);
-    - `together`: so many consecutive events are contributions to one number (1 or 2): they stop when their
-      sum is precise, share the budget, and one that contributes little to the error stops before.
+    - `groups`: which of them are contributions to one number (none if not given): they stop when their sum
+      is precise, share the budget, and one that contributes little to the error stops before.
+
+    **Raises** `UsageError` where arrays have other lengths.
     """
 
     f: Integrand
@@ -32,18 +36,18 @@ class Integral:
     events: Any
     dimensions: int
     indices: np.ndarray | None = None
+    parts: np.ndarray | None = None
     minimum: int | np.ndarray | None = None
     steering: int | None = None
-    together: int = 1
+    groups: Groups | None = None
 
     def __post_init__(self) -> None:
-        count = self.count
-        if self.together not in (1, 2) or count % self.together:
-            raise UsageError(f"contributions come alone or in pairs, got {count} events by {self.together}")
-        if self.numbers.shape != (count,):
-            raise UsageError(
-                f"indices must have one entry per event, {count}, and has the shape {self.numbers.shape}"
-            )
+        lengths = {"indices": self.numbers, "parts": self.parts, "groups": self.contributions.event}
+        for name, each in lengths.items():
+            if each is not None and np.shape(each) != (self.count,):
+                raise UsageError(
+                    f"{name} must have one entry per event, {self.count}, and has the shape {np.shape(each)}"
+                )
 
     @property
     def count(self) -> int:
@@ -60,14 +64,20 @@ class Integral:
         """The events' numbers in their file."""
         return np.arange(self.count) if self.indices is None else np.asarray(self.indices)
 
-    def window(self, first: int, size: int) -> Integral:
+    @property
+    def contributions(self) -> Groups:
+        """Which events are contributions to one number."""
+        return Groups.alone(self.count) if self.groups is None else self.groups
+
+    def window(self, here: slice) -> Integral:
         """The same of some consecutive events."""
-        here = slice(first, first + size)
         minimum = None if self.minimum is None else np.broadcast_to(self.minimum, self.count)[here]
         return replace(
             self,
             events=jax.tree.map(lambda leaf: np.asarray(leaf)[here], self.events),
             indices=self.numbers[here],
+            parts=None if self.parts is None else self.parts[here],
+            groups=None if self.groups is None else self.groups[here],
             minimum=minimum,
         )
 

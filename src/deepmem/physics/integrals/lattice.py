@@ -80,8 +80,8 @@ class Lattice:
         if not integral.count:
             return Estimate.of_nothing()
         parts = [
-            _Window(integral.window(first, _WINDOW), self, accuracy).estimate()
-            for first in range(0, integral.count, _WINDOW)
+            _Window(integral.window(here), self, accuracy).estimate()
+            for here in integral.contributions.windows(_WINDOW)
         ]
         return Estimate(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
@@ -103,15 +103,16 @@ class _Window:
     def __init__(self, integral: Integral, rule: Lattice, accuracy: Accuracy) -> None:
         count, dimensions = integral.count, integral.dimensions
         self._integral, self._rule, self._accuracy = integral, rule, accuracy
+        self._groups = integral.contributions
         self._calls = accuracy.budget(rule.calls)
         minimum = rule.minimum if integral.minimum is None else integral.minimum
         self._first_blocks = _first_blocks(np.broadcast_to(minimum, count), self._calls)
         self._block_points = SLOT // rule.shifts
         self._z = GENERATING_VECTOR[:dimensions]
-        self._shift = random_shifts(accuracy.seed, integral.numbers, 0, rule.shifts, dimensions)
         self._grid = np.tile(IDENTITY, (count, dimensions, 1, 1))
         self._blocks = np.zeros(count, dtype=np.int64)  # of the present map
         self._stage = np.zeros(count, dtype=np.int64)  # maps adopted so far
+        self._shift = self._shifts(np.arange(count))
         self._learning = np.full(count, rule.adapt)
         # those that get points now, and those that may get some later
         self._active = self._open = np.arange(count)
@@ -125,6 +126,13 @@ class _Window:
                 self._sample(samples)
                 self._proceed(samples)
         return samples.tally.estimate()
+
+    def _shifts(self, event: np.ndarray) -> np.ndarray:
+        """The lattice's random shifts, of these events at their present stage."""
+        integral = self._integral
+        parts = np.zeros(integral.count, dtype=np.int64) if integral.parts is None else integral.parts
+        counter = integral.numbers[event], parts[event], self._stage[event]
+        return random_shifts(self._accuracy.seed, counter, self._rule.shifts, integral.dimensions)
 
     def _sample(self, samples: _Samples | None) -> _Samples:
         """Twice as many points as there are, or the first ones."""
@@ -165,20 +173,31 @@ class _Window:
     def _proceed(self, samples: _Samples) -> None:
         """Measure what there is, learn maps, and decide who gets more points."""
         self._measure(samples)
-        tally, together = samples.tally, self._integral.together
+        tally, group = samples.tally, self._groups.event
         empty = self._blocks[self._open] >= _EMPTY * self._first_blocks[self._open]
         finished = tally.finished(self._open, empty)
         # one of several contributions may have to go on when another one has grown smaller
-        waiting = self._open[finished] if together > 1 else self._open[:0]
+        waiting = self._open[:0] if self._groups.single else self._open[finished]
         active = self._open[~finished]
-        sharing = np.bincount(active // together, minlength=self._integral.count // together)
-        left = (self._calls - tally.spent()) // np.maximum(sharing.repeat(together), 1)
+        sharing = np.bincount(group[active], minlength=len(self._groups.first))
+        left = (self._calls - tally.spent()) // np.maximum(sharing[group], 1)
         self._learn(samples, active, left)
         more = np.maximum(self._blocks[active], self._first_blocks[active])
-        affordable = more * SLOT <= left[active]
-        affordable &= (self._blocks[active] + more) * self._block_points <= LATTICE_POINTS
-        self._active = active[affordable]
+        possible = (self._blocks[active] + more) * self._block_points <= LATTICE_POINTS
+        active, more = active[possible], more[possible]
+        self._active = active[self._affordable(active, more * SLOT, tally)]
         self._open = np.sort(np.r_[self._active, waiting])
+
+    def _affordable(self, active: np.ndarray, cost: np.ndarray, tally: Tally) -> np.ndarray:
+        """Which can be paid from what their group has left: those with a new map first, then large errors."""
+        group = self._groups.event[active]
+        order = np.lexsort((-tally.weight_of_error(active), self._blocks[active] > 0, group))
+        total = np.cumsum(cost[order])
+        begins = np.flatnonzero(np.diff(group[order], prepend=-1))
+        before = np.repeat(np.r_[0, total][begins], np.diff(begins, append=len(order)))
+        affordable = np.zeros(len(active), dtype=bool)
+        affordable[order] = total - before <= (self._calls - tally.spent())[active[order]]
+        return affordable
 
     def _measure(self, samples: _Samples) -> None:
         active, shifts = self._active, self._rule.shifts
@@ -206,13 +225,7 @@ class _Window:
         self._grid[event] = grid[worth_it]
         self._stage[event] += 1
         self._learning[event] = self._stage[event] < _MAPS
-        self._shift[event] = random_shifts(
-            self._accuracy.seed,
-            self._integral.numbers[event],
-            self._stage[event],
-            self._rule.shifts,
-            self._integral.dimensions,
-        )
+        self._shift[event] = self._shifts(event)
         samples.sums[event], samples.moments[event], self._blocks[event] = 0, 0, 0
         samples.tally.forget(event)
 

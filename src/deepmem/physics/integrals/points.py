@@ -8,6 +8,8 @@ integrand were periodic (F. J. Hickernell, in *Monte Carlo and Quasi-Monte Carlo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -59,10 +61,8 @@ def radical_inverse(i: np.ndarray) -> np.ndarray:
     return inverse
 
 
-def random_shifts(
-    seed: int, numbers: np.ndarray, stage: np.ndarray | int, shifts: int, dimensions: int
-) -> np.ndarray:
-    """Uniform numbers `[events, shifts, dimensions]`, functions of the seed, an event's number and the stage.
+def random_shifts(seed: int, counter: Sequence[np.ndarray], shifts: int, dimensions: int) -> np.ndarray:
+    """Uniform numbers `[events, shifts, dimensions]`, functions of the seed and of integers `[events]`.
 
     Counter-based: SplitMix64 (G. L. Steele, D. Lea, C. H. Flood, OOPSLA 2014) of the seed, then of each
     coordinate in turn.
@@ -70,8 +70,7 @@ def random_shifts(
     with np.errstate(over="ignore"):
         state = _mix(np.asarray(seed, dtype=np.int64).astype(np.uint64) + _GOLDEN)
         for part in (
-            np.asarray(numbers, dtype=np.int64).astype(np.uint64)[:, None, None],
-            np.broadcast_to(np.asarray(stage, dtype=np.uint64), np.shape(numbers))[:, None, None],
+            *(np.asarray(part, dtype=np.int64).astype(np.uint64)[:, None, None] for part in counter),
             np.arange(shifts, dtype=np.uint64)[:, None],
             np.arange(dimensions, dtype=np.uint64),
         ):

@@ -56,7 +56,7 @@ class Quadrature:
         """
         if not 1 <= integral.dimensions <= 3:
             raise UsageError(f"quadrature is for 1 to 3 dimensions, not {integral.dimensions}: use a lattice")
-        if integral.together != 1:
+        if not integral.contributions.single:
             raise UsageError(
                 "quadrature takes every event alone: use a lattice for contributions to one number"
             )

@@ -19,7 +19,7 @@ class Tally:
 
     def __init__(self, integral: Integral, outputs: int, precision: float, allowance: float = 0.0) -> None:
         count = integral.count
-        self._together, self._steering = integral.together, integral.steering
+        self._groups, self._steering = integral.contributions, integral.steering
         self._precision, self._allowance = precision, allowance
         self.value = np.zeros((count, outputs))
         self.error = np.zeros((count, outputs))
@@ -52,23 +52,28 @@ class Tally:
     def finished(self, event: np.ndarray, empty: np.ndarray | bool) -> np.ndarray:
         """Which events need no more points: precise, hopeless, or zero as often as `empty` asks for."""
         wanted = self._precision * self._size()[event]
-        of_group = np.sqrt(self._by_group(self.error**2))
-        enough = of_group[event // self._together] <= wanted
-        if self._together > 1:
-            # half of what is allowed to all is enough for one of them
-            enough |= self.error[event] <= wanted / 2
+        of_group, group = np.sqrt(self._groups.sum(self.error**2)), self._groups.event[event]
+        enough = of_group[group] <= wanted
+        # together, contributions that stop before have half of the variance that is allowed
+        enough |= self.error[event] <= wanted / np.sqrt(2 * self._groups.size[group])[:, None]
         precise = enough[:, : self._steering].all(axis=1)
         zero = (self._largest[event] == 0).all(axis=1)
         return (precise & ~zero) | (zero & empty) | (self._bad[event] == self._current[event])
 
     def distant(self, event: np.ndarray) -> np.ndarray:
-        """Which events would miss their precision with four times as many points, too."""
-        wanted = 2 * self._precision * self._size()[event]
+        """Which events would miss their part of the precision with four times as many points, too."""
+        part = np.sqrt(self._groups.size[self._groups.event[event]])[:, None]
+        wanted = 2 * self._precision * self._size()[event] / part
         return (self.error[event] > wanted)[:, : self._steering].any(axis=1)
+
+    def weight_of_error(self, event: np.ndarray) -> np.ndarray:
+        """The error of an event over the sum that it contributes to, of the value where that is largest."""
+        size = np.maximum(self._size()[event], np.finfo(float).tiny)
+        return (self.error[event] / size)[:, : self._steering].max(axis=1)
 
     def spent(self) -> np.ndarray:
         """Evaluations of each event and those it shares its budget with."""
-        return self.evaluations.reshape(-1, self._together).sum(axis=1).repeat(self._together)
+        return self._groups.sum(self.evaluations)[self._groups.event]
 
     def estimate(self) -> Estimate:
         """What came out."""
@@ -81,9 +86,6 @@ class Tally:
         value, error = (np.where(lost[:, None], np.nan, array) for array in (value, error))
         return Estimate(value, error, status.astype(np.int32), self.evaluations)
 
-    def _by_group(self, parts: np.ndarray) -> np.ndarray:
-        return parts.reshape(len(parts) // self._together, self._together, -1).sum(axis=1)
-
     def _size(self) -> np.ndarray:
         """|value| of the sum that an event contributes to, `[events, values]`."""
-        return np.abs(self._by_group(self.value)).repeat(self._together, axis=0)
+        return np.abs(self._groups.sum(self.value))[self._groups.event]

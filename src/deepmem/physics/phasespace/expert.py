@@ -9,7 +9,7 @@ The last step of a map gives all momenta at a point u of the unit cube and, for 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from deepmem.kinematics import FourVector, Scalar
+from deepmem.physics.phasespace.visible import Shared, Visible
 
 
 class Proposal(NamedTuple):
@@ -26,12 +27,10 @@ class Proposal(NamedTuple):
     density: Scalar
 
 
-Step: TypeAlias = Callable[[Mapping[str, Any], Mapping[str, Any], jax.Array, Any], Any]
+Step: TypeAlias = Callable[[Shared, Visible, jax.Array, Any], Any]
 """(shared, event, u, what the step before returned) ↦ what the next one needs, the last one a `Proposal`.
 
-`event`: `energy`, `mass`, `eta`, `phi`, `x`, `y`, `z`, `sine` of visible legs in the process's order;
-`missing`; `activity`; `broad`; `table` (see `tables.draw_pair`). Steps are compiled one by one: XLA would
-compute again, at each node of a table, what a point needs once.
+Steps are compiled one by one: XLA would compute again, at each node of a table, what a point needs once.
 """
 
 

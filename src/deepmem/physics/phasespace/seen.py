@@ -9,7 +9,6 @@ times T, which comes with the energy.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -18,19 +17,20 @@ import numpy as np
 
 from deepmem.kinematics import FourVector, Scalar, add
 from deepmem.physics.phasespace.lines import BreitWigner
+from deepmem.physics.phasespace.visible import Shared, Visible
 from deepmem.physics.theory.parameters import Parameters, electroweak
 
 
 class Seen:
     """Visible legs of one event: energies from their responses, momenta, and the measure that comes along."""
 
-    def __init__(self, shared: Mapping[str, Any], event: Mapping[str, Any], classes: tuple[str, ...]) -> None:
+    def __init__(self, shared: Shared, event: Visible, classes: tuple[str, ...]) -> None:
         self.event = event
-        self.responses = [shared["responses"][kind].at(event["eta"][i]) for i, kind in enumerate(classes)]
-        self.dimensions = [shared["responses"][kind].dimensions for kind in classes]
+        self.responses = shared.responses(event, classes)
+        self.dimensions = [response.dimensions for response in self.responses]
 
     def direction(self, i: Any) -> tuple[Scalar, Scalar, Scalar]:
-        return self.event["x"][i], self.event["y"][i], self.event["z"][i]
+        return self.event.legs.x[i], self.event.legs.y[i], self.event.legs.z[i]
 
     def momentum(self, i: Any, energy: Scalar) -> FourVector:
         size = self.size(i, energy)
@@ -39,15 +39,15 @@ class Seen:
 
     def size(self, i: Any, energy: Scalar) -> Scalar:
         """|p| of an energy, 0 below the mass."""
-        return jnp.sqrt(jnp.maximum(energy**2 - self.event["mass"][i] ** 2, 0.0))
+        return jnp.sqrt(jnp.maximum(energy**2 - self.event.legs.mass[i] ** 2, 0.0))
 
     def measure(self, i: Any, size: Scalar) -> Scalar:
         """|p|² sinθ d|p|/(2E (2π)³) per dE."""
-        return size * self.event["sine"][i] / (2 * (2 * np.pi) ** 3)
+        return size * self.event.legs.sine[i] / (2 * (2 * np.pi) ** 3)
 
     def draw(self, i: Any, u: Scalar) -> tuple[FourVector, Scalar]:
         """A momentum whose energy follows its own response, and T times the measure."""
-        energy, weight = self.responses[i].flatten(u, self.event["energy"][i], self.event["mass"][i])
+        energy, weight = self.responses[i].flatten(u, self.event.legs.energy[i], self.event.legs.mass[i])
         return self.momentum(i, energy), weight * self.measure(i, self.size(i, energy))
 
     def draw_all(self, u: jax.Array) -> tuple[list[FourVector], Scalar]:
@@ -62,8 +62,8 @@ class Seen:
 
 
 def missing_pt(
-    shared: Mapping[str, Any],
-    event: Mapping[str, Any],
+    shared: Shared,
+    event: Visible,
     u: jax.Array,
     balance: list[FourVector] | None = None,
 ) -> tuple[Scalar, Scalar]:
@@ -74,10 +74,10 @@ def missing_pt(
     if balance is not None:
         total = add(*balance)
         return -total[1], -total[2]
-    missing = event["missing"][0], event["missing"][1]
-    if shared["met"] is not None:
+    missing = event.missing[0], event.missing[1]
+    if shared.detector.missing is not None:
         # its quantiles are flat: T d²p = d²u
-        missing, _ = shared["met"].flatten((u[-2], u[-1]), missing, event["activity"])
+        missing, _ = shared.detector.missing.flatten((u[-2], u[-1]), missing, event.activity)
     return missing
 
 

@@ -8,22 +8,18 @@ having chosen after looking.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from deepmem.physics.integrals.groups import Groups
 from deepmem.physics.integrals.integrand import Integrand, Staged
 from deepmem.physics.integrals.integrand import values as integrand_values
 from deepmem.physics.integrals.points import fixed_points
 from deepmem.physics.integrals.slots import slots_per_call
+from deepmem.physics.phasespace.visible import Shared, Visible, where
 from deepmem.physics.precision import double_precision
 from deepmem.physics.tables import composition, table_of
-
-PER_LEG = frozenset({"energy", "eta", "phi", "mass", "sine", "x", "y", "z"})
-"""What an event with neutrinos has of each visible leg `[events, legs]`; it moves where legs do."""
-PER_EVENT = frozenset({"missing", "activity", "broad", "shares", "table", "second_first"})
-"""What it has of the event as a whole."""
 
 # Points per side that decide which top comes first, in slots; the mean square over the squared mean from
 # which more masses are drawn off the resonances, how many then, and what part of a weight is a trifle.
@@ -41,13 +37,7 @@ EASY = 8.0
 evaluations does."""
 
 
-def best_side(
-    f: Staged,
-    shared: dict[str, Any],
-    events: dict[str, np.ndarray],
-    dimensions: int,
-    together: int,
-) -> dict[str, np.ndarray]:
+def best_side(f: Staged, shared: Shared, events: Visible, dimensions: int, groups: Groups) -> Visible:
     """How the map by angle is used for each row, by the least spread of the integrand on the same few points.
 
     That is `second_first`; and `broad`, where the integrand has few points that count with most masses near
@@ -55,62 +45,48 @@ def best_side(
     """
     sides = sides_of(events)
     mean, spread = _of_sides(f, shared, sides, dimensions)
-    best = np.where(spread[1] < spread[0], 1, 0)
+    second = spread[1] < spread[0]
     least, largest = spread.min(axis=0), mean.max(axis=0)
-    of_event = largest.reshape(-1, together).max(axis=1).repeat(together)
+    of_event = groups.max(largest)[groups.event]
     hard = np.flatnonzero((least > _HARD) & (largest >= _TRIFLE * of_event))
+    broad = np.array(events.choices.broad)
     if len(hard):
-        broader = [
-            {key: values[hard] for key, values in side.items()} | {"broad": np.full(len(hard), _BROADER)}
-            for side in sides
-        ]
+        broader = [side.rows(hard).choosing(broad=np.full(len(hard), _BROADER)) for side in sides]
         _, spread = _of_sides(f, shared, broader, dimensions)
         better = spread.min(axis=0) < least[hard]
-        best[hard[better]] = spread.argmin(axis=0)[better]
-        for side in sides:
-            side["broad"] = side["broad"].copy()
-            side["broad"][hard[better]] = _BROADER
-    return {
-        key: np.where(best.reshape(-1, *[1] * (values.ndim - 1)) == 1, sides[1][key], values)
-        for key, values in sides[0].items()
-    }
+        second[hard[better]] = spread.argmin(axis=0)[better] == 1
+        broad[hard[better]] = _BROADER
+    return where(second, sides[1], sides[0]).choosing(broad=broad)
 
 
 def _of_sides(
-    f: integrator.Staged, shared: dict[str, Any], sides: list[dict[str, np.ndarray]], dimensions: int
+    f: Integrand, shared: Shared, sides: Sequence[Visible], dimensions: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """What `trial` says of each side `[sides, events]`."""
     mean, spread = zip(*(trial(f, shared, side, dimensions) for side in sides), strict=True)
     return np.stack(mean), np.stack(spread)
 
 
-def permuted(events: dict[str, np.ndarray], order: np.ndarray) -> dict[str, np.ndarray]:
-    """The events with their visible legs in another order.
-
-    **Raises** `KeyError` for a field of which nobody has said whether it has one entry per leg.
-    """
-    strange = events.keys() - PER_LEG - PER_EVENT
-    if strange:
-        raise KeyError(f"say of {', '.join(sorted(strange))} whether it has one entry per leg")
-    return {key: values[:, order] if key in PER_LEG else values for key, values in events.items()}
-
-
-def sides_of(events: dict[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
+def sides_of(events: Visible) -> tuple[Visible, Visible]:
     """The rows with either top first, for the map by angle."""
-    count, legs = events["energy"].shape
-    other = permuted(events, np.roll(np.arange(legs), legs // 2))
-    return [each | {"second_first": np.full(count, side == 1)} for side, each in enumerate((events, other))]
+    legs = events.legs.energy.shape[1]
+    other = events.permuted(np.roll(np.arange(legs), legs // 2))
+    first, second = (
+        each.choosing(second_first=np.full(events.size, side))
+        for side, each in ((False, events), (True, other))
+    )
+    return first, second
 
 
 def trial(
     f: Integrand,
-    shared: dict[str, Any],
-    events: dict[str, np.ndarray],
+    shared: Shared,
+    events: Visible,
     dimensions: int,
     slots: int = _TRIAL_SLOTS,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Of the integrand on a few fixed points: the mean, and the mean square over its square (∞: all 0)."""
-    count = len(events["energy"])
+    count = events.size
     mean, spread = np.zeros(count), np.zeros(count)
     points = fixed_points(slots, dimensions)
     for here, w in _on_points(f, shared, events, points):
@@ -119,27 +95,27 @@ def trial(
 
 
 def _on_points(
-    f: Integrand, shared: dict[str, Any], events: dict[str, np.ndarray], points: np.ndarray
+    f: Integrand, shared: Shared, events: Visible, points: np.ndarray
 ) -> Iterator[tuple[slice, np.ndarray]]:
     """The integrand, mean over a scan, at the same points `[slots, points, d]` for all.
 
     Some events at a time: which, and `[events, points]`.
     """
-    count, slots = len(events["energy"]), len(points)
+    count, slots = events.size, len(points)
     per_call = slots_per_call() // slots
     x = np.tile(points, (per_call, 1, 1))
     with double_precision():
         for first in range(0, count, per_call):
             rows = np.minimum(np.arange(first, first + per_call), count - 1).repeat(slots)
-            values, *_ = integrand_values(f, shared, {k: v[rows] for k, v in events.items()}, x)
+            values, *_ = integrand_values(f, shared, events.rows(rows), x)
             w = np.nan_to_num(np.asarray(values).mean(axis=-1)).reshape(per_call, -1)
             yield slice(first, first + per_call), w[: count - first]
 
 
 def filled_table(
     f: Integrand,
-    shared: dict[str, Any],
-    events: dict[str, np.ndarray],
+    shared: Shared,
+    events: Visible,
     dimensions: int,
     pair: tuple[int, int],
 ) -> np.ndarray:
@@ -148,7 +124,7 @@ def filled_table(
     That is the density of least variance. Cells share with their neighbours, for they have seen few points.
     Each round refines the table before: where much was found there are more points, and finer cells.
     """
-    table = events["table"]
+    table = np.asarray(events.choices.table)
     for slots, uneven, times in _TABLE_ROUNDS:
         points = fixed_points(slots, dimensions)
         flat, count = points.reshape(-1, dimensions), CELLS[0] * CELLS[1]
@@ -156,7 +132,7 @@ def filled_table(
         at = row * CELLS[1] + column
         per_cell = np.maximum(np.bincount(at, minlength=count), 1)
         finer = []
-        for here, w in _on_points(f, shared, events | {"table": table}, points):
+        for here, w in _on_points(f, shared, events.choosing(table=table), points):
             squares = np.stack([np.bincount(at, each**2, count) for each in w]) / per_cell
             density = _smooth(np.sqrt(squares).reshape(-1, *CELLS), times)
             total = density.sum(axis=(1, 2), keepdims=True)
@@ -169,8 +145,8 @@ def filled_table(
 
 def shared_out(
     f: Integrand,
-    shared: dict[str, Any],
-    events: dict[str, np.ndarray],
+    shared: Shared,
+    events: Visible,
     dimensions: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The events' shares of channels, from the integrand on fixed points; its mean square over the mean's.
@@ -178,7 +154,7 @@ def shared_out(
     With shares ∝ share · √(mean square of a channel's points) they add the same to the variance.
     """
     points = fixed_points(_SHARE_SLOTS, dimensions)
-    default = events["shares"][0]
+    default = np.asarray(events.choices.shares)[0]
     channel = (points[..., 0].ravel()[:, None] >= np.cumsum(default)[:-1]).sum(axis=1)
     of_channel = np.maximum(np.bincount(channel, minlength=len(default)), 1)
     shares, spread = [], []

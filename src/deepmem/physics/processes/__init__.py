@@ -20,6 +20,11 @@ def register(process: Process) -> Process:
     return process
 
 
+def unregister(name: str) -> None:
+    """Take a process off the menu; nothing where there is none of that name."""
+    _REGISTRY.pop(name, None)
+
+
 def find_process(name: str) -> Process:
     """The process of that name; raises `UnknownNameError`, which names the nearest."""
     if name not in _REGISTRY:

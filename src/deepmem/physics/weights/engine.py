@@ -18,12 +18,14 @@ from deepmem.event import Status, Weight, worst
 from deepmem.inputs import Reason
 from deepmem.physics.integrals.accuracy import Accuracy
 from deepmem.physics.integrals.estimate import Estimate
+from deepmem.physics.integrals.groups import Groups
 from deepmem.physics.integrals.integral import Integral
 from deepmem.physics.integrals.integrand import Integrand, Staged
 from deepmem.physics.phasespace import trials
+from deepmem.physics.phasespace.visible import Shared, Visible
 from deepmem.physics.weights.hypothesis import Hypothesis
 from deepmem.physics.weights.partonic import Partonic, negative_densities, shared_by_events
-from deepmem.physics.weights.plan import Plan, plan_for
+from deepmem.physics.weights.plan import Plan, plan_for, rank
 from deepmem.physics.weights.preparation import prepare
 from deepmem.physics.weights.visible import examined
 
@@ -63,12 +65,12 @@ def compute(
         raise UsageError(f"{alpha.process.name} has no neutrinos, whose momenta are asked for")
     if entries is None:
         _all_looked_at(alpha, events)
-    particles, reason = examined(alpha, events)
+    measured, reason = examined(alpha, events)
     count, names, signed = len(reason), alpha.names, negative_densities(alpha)
     rows = np.flatnonzero(reason == Reason.NONE)
     if len(rows):
         plan, shared = plan or plan_for(alpha), shared_by_events(alpha)
-        chosen = prepare(alpha, plan, shared, {key: values[rows] for key, values in particles.items()})
+        chosen = prepare(alpha, plan, shared, measured.rows(rows))
         numbers = rows if entries is None else np.asarray(entries)[rows]
         f = plan.integrand(Partonic.of(alpha), neutrinos)
         estimate = _integrated(plan, f, shared, chosen, accuracy, numbers, len(names))
@@ -105,8 +107,8 @@ def _all_looked_at(alpha: Hypothesis, events: Any) -> None:
 def _integrated(
     plan: Plan,
     f: Integrand,
-    shared: dict[str, Any],
-    events: dict[str, np.ndarray],
+    shared: Shared,
+    events: Visible,
     accuracy: Accuracy,
     indices: np.ndarray,
     steering: int,
@@ -114,33 +116,35 @@ def _integrated(
     """The mean over permutations of prepared events' integrals; `steering` of its values stop an event."""
     rows, minimum = plan.tried(f, shared, events)
     together = len(plan.permutations)
+    groups = Groups.of_size(together, len(indices))
     if plan.two_sided:
         assert isinstance(f, Staged)
-        rows = trials.best_side(f, shared, rows, plan.dimensions, together)
+        rows = trials.best_side(f, shared, rows, plan.dimensions, groups)
     # a permutation's points are the same alone and beside others
-    streams = np.array([each.stream for each in plan.permutations])
-    numbers = (plan.streams * indices[:, None] + streams).ravel()
-    integral = Integral(f, shared, rows, plan.dimensions, numbers, minimum, steering, together)
-    estimate = plan.rule.integrate(integral, accuracy)
-    return _averaged(estimate, together, accuracy.precision, steering)
+    parts = np.tile([rank(order) for order in plan.permutations], len(indices))
+    integral = Integral(
+        f, shared, rows, plan.dimensions, indices[groups.event], parts, minimum, steering, groups
+    )
+    return _averaged(plan.rule.integrate(integral, accuracy), groups, accuracy, steering)
 
 
-def _averaged(estimate: Estimate, together: int, precision: float, steering: int) -> Estimate:
+def _averaged(estimate: Estimate, groups: Groups, accuracy: Accuracy, steering: int) -> Estimate:
     """The mean over assignments.
 
     Its status is not the worst of theirs: a part that is not precise by itself, or that has no solution, may
     be of no weight in the mean. It is precise as a whole, and unknown if any part is.
     """
-    if together == 1:
+    if groups.single:
         return estimate
-    value, error, status, evaluations = (part.reshape(-1, together, *part.shape[1:]) for part in estimate)
-    mean = value.mean(axis=1)
-    combined = np.sqrt((error**2).sum(axis=1)) / together
-    precise = (combined <= precision * np.abs(mean))[:, :steering].all(axis=1)
+    number = groups.size[:, None]
+    mean = groups.sum(estimate.value) / number
+    combined = np.sqrt(groups.sum(estimate.error**2)) / number
+    precise = (combined <= accuracy.precision * np.abs(mean))[:, :steering].all(axis=1)
     of_mean = np.where(precise, Status.GOOD, Status.PRECISION)
-    of_mean = np.where((status == Status.NO_SOLUTION).all(axis=1), Status.NO_SOLUTION, of_mean)
-    unknown = np.where((status == Status.BAD_INPUT).any(axis=1), Status.BAD_INPUT, Status.GOOD)
-    return Estimate(mean, combined, worst(of_mean, unknown), evaluations.sum(axis=1))
+    possible = groups.max(estimate.status != Status.NO_SOLUTION)
+    of_mean = np.where(possible, of_mean, Status.NO_SOLUTION)
+    unknown = np.where(groups.max(estimate.status == Status.BAD_INPUT), Status.BAD_INPUT, Status.GOOD)
+    return Estimate(mean, combined, worst(of_mean, unknown), groups.sum(estimate.evaluations))
 
 
 def _judged(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,14 +15,15 @@ from deepmem.physics.theory.parameters import Parameters
 from deepmem.physics.weights.hypothesis import Hypothesis
 from deepmem.physics.weights.partonic import Partonic, shared_by_events
 from deepmem.physics.weights.plan import plan_for
-from deepmem.physics.weights.resonance import prepared
+from deepmem.physics.weights.preparation import prepared
+from deepmem.physics.weights.visible import Measured
 
 
 def weight_function(alpha: Hypothesis, points: np.ndarray, weights: np.ndarray) -> Callable[..., jax.Array]:
     """A JAX function (parameters, event) ↦ weight over fixed points of the unit cube, to be differentiated.
 
-    W ≈ Σ_k w_k f(u_k). `parameters`: a `Parameters` of numbers; `event`: `energy`, `eta`, `phi` `[legs]`, in
-    the process's order (see `visible`). Needs double precision: use it inside `jax.enable_x64(True)`.
+    W ≈ Σ_k w_k f(u_k). `parameters`: a `Parameters` of numbers; `event`: a `Measured` of one event, see
+    `visible`. Needs double precision: use it inside `jax.enable_x64(True)`.
 
     **Arguments:** `points` `[points, dimensions]`, `weights` `[points]`, for instance of
     `integrals.quadrature.product_rule`.
@@ -38,10 +38,10 @@ def weight_function(alpha: Hypothesis, points: np.ndarray, weights: np.ndarray) 
     f = plan_for(alpha).integrand(Partonic.of(alpha), False)
     assert not isinstance(f, Staged)
 
-    def w(p: Parameters, event: dict[str, Any]) -> jax.Array:
+    def w(p: Parameters, event: Measured) -> jax.Array:
         require_double("a weight function")
-        here = shared | {"parameters": jax.tree.map(lambda v: jnp.asarray(v, dtype=float)[None], p)}
-        known = prepared(partonic, shared, *(jnp.asarray(event[key]) for key in ("energy", "eta", "phi")))
+        here = shared._replace(parameters=jax.tree.map(lambda v: jnp.asarray(v, dtype=float)[None], p))
+        known = prepared(partonic, shared, event.energy, event.eta, event.phi, event.mass)
         values = jax.vmap(lambda u: f(here, known, u)[0][0])(jnp.asarray(points))
         return jnp.asarray(weights) @ values
 

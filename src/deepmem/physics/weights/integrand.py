@@ -20,26 +20,24 @@ import jax.numpy as jnp
 from deepmem.kinematics import FourVector, add
 from deepmem.physics.integrals.integrand import Integrand, Staged
 from deepmem.physics.phasespace.expert import Step
+from deepmem.physics.phasespace.visible import Shared, Visible
 from deepmem.physics.precision import require_double
-from deepmem.physics.processes.base import Process
 from deepmem.physics.weights.partonic import Partonic
 
-Map: TypeAlias = Callable[
-    [Process, dict[str, Any], dict[str, Any], jax.Array], tuple[Sequence[jax.Array], Any]
-]
-"""(process, shared, event, u) ↦ energies of the legs, and Π T times the Jacobian."""
+Map: TypeAlias = Callable[[tuple[str, ...], Shared, Visible, jax.Array], tuple[Sequence[jax.Array], Any]]
+"""(classes, shared, event, u) ↦ energies of the legs, and Π T times the Jacobian."""
 
 
 @cache
 def of_seen(partonic: Partonic, energies_at: Map) -> Integrand:
     """The integrand where all particles are seen."""
 
-    def f(shared: dict[str, Any], event: dict[str, Any], u: jax.Array) -> tuple[jax.Array, ...]:
+    def f(shared: Shared, event: Visible, u: jax.Array) -> tuple[jax.Array, ...]:
         require_double("the integrand of a weight")
-        energies, density = energies_at(partonic.process, shared, event, u)
-        momenta = []
+        energies, density = energies_at(partonic.process.visible_classes, shared, event, u)
+        legs, momenta = event.legs, []
         for i, energy in enumerate(energies):
-            sine, x, y, z = (event[key][i] for key in ("sine", "x", "y", "z"))
+            sine, x, y, z = legs.sine[i], legs.x[i], legs.y[i], legs.z[i]
             momenta.append((energy, energy * x, energy * y, energy * z))
             # |p|² sinθ d|p|/(2E(2π)³) of a massless particle is E sinθ dE/(2(2π)³)
             density = density * energy * sine / (2 * (2 * jnp.pi) ** 3)
@@ -59,18 +57,16 @@ def of_escaping(partonic: Partonic, steps: tuple[Step, ...], neutrinos: bool = F
     *before, last = steps
     escaping = [i for i, kind in enumerate(partonic.process.classes) if kind == "invisible"]
 
-    def proposed(
-        shared: dict[str, Any], event: dict[str, Any], u: jax.Array, parcel: Any
-    ) -> tuple[Any, jax.Array]:
+    def proposed(shared: Shared, event: Visible, u: jax.Array, parcel: Any) -> tuple[Any, jax.Array]:
         require_double("the integrand of a weight")
         legs, density = last(shared, event, u, parcel)
         total = add(*legs)
         # not where a fraction of momentum, as in `Partonic`, were above 1
         energy = jnp.sqrt(total[0] ** 2 - total[1] ** 2 - total[2] ** 2)
-        possible = energy + jnp.abs(total[3]) < shared["parameters"].sqrt_s[0]
+        possible = energy + jnp.abs(total[3]) < shared.parameters.sqrt_s[0]
         return (legs, density), (density > 0) & possible
 
-    def complete(shared: dict[str, Any], parcel: tuple[Sequence[FourVector], Any]) -> tuple[jax.Array, ...]:
+    def complete(shared: Shared, parcel: tuple[Sequence[FourVector], Any]) -> tuple[jax.Array, ...]:
         legs, density = parcel
         values, below, *negative = partonic(shared, legs)
         values, *negative = (part * density for part in (values, *negative))

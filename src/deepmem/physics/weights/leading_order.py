@@ -34,7 +34,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -139,6 +139,7 @@ def cross_section(
     seed: int = 1,
     *,
     points: int | None = None,
+    most: int = LARGEST_NUMBER_OF_POINTS,
     tolerance: float | None = None,
     quiet: bool = False,
     **hypothesis: Any,
@@ -152,7 +153,7 @@ def cross_section(
     - `precision`: the relative error to reach on both; `points`: or else how many points to draw (rounded up
       to batches, a pilot of 65,536 or more not counted).
     - `tolerance`: the relative error that is taken all the same where `precision` is not reached with the
-      largest number of points; None: that is an error.
+      `most` points; None: that is an error.
     - `seed`: the same seed gives the same numbers. `quiet`: nothing is warned of.
     - `mass`: range of true invariant masses of all outgoing legs, GeV. By default σ has those around the
       resonance (`default_masses`), and σ_vis all that may be measured in the selection. `pair_mass`: the
@@ -179,13 +180,13 @@ def cross_section(
     model, rng = LeadingOrder(process, selection, **hypothesis), _generator(seed)
     region, sampled = model.both_regions(), model.region(visible=True)
     grid = model.pilot(rng, region, sigma=True)
-    sigma, visible, light, excluded = _Mean(), _Mean(), 0.0, model.pairs_excluded(sampled)
+    sigma, visible, light, excluded = Mean(), Mean(), 0.0, model.pairs_excluded(sampled)
     for batch in model.batches(rng, region, grid):
         sigma.add(batch.sigma * model.in_sigma(batch))
         seen = batch.weight * model.passes(batch)
         visible.add(seen)
         light += 0.0 if excluded else float(seen[batch.pair < _NEAR * sampled.pair].sum())
-        if _enough(process, model, sigma, visible, (precision, tolerance), points):
+        if _enough(process, model, sigma, visible, _Goal(precision, tolerance, points, most)):
             break
     result = CrossSection(
         process,
@@ -208,19 +209,26 @@ def cross_section(
     return result
 
 
+class _Goal(NamedTuple):
+    """When enough points were drawn: see `cross_section`."""
+
+    precision: float
+    tolerance: float | None
+    points: int | None
+    most: int
+
+
 def _enough(
     process: str,
     model: LeadingOrder,
-    sigma: _Mean,
-    visible: _Mean,
-    accuracy: tuple[float, float | None],
-    points: int | None,
+    sigma: Mean,
+    visible: Mean,
+    goal: _Goal,
 ) -> bool:
-    """Whether enough points were drawn; an error where more would not help. `accuracy`: precision and
-    tolerance."""
-    precision, tolerance = accuracy
+    """Whether enough points were drawn; an error where more would not help."""
+    precision, tolerance, points, most = goal
     drawn = visible.points
-    asked = drawn >= LARGEST_NUMBER_OF_POINTS if points is None else drawn >= points
+    asked = drawn >= (most if points is None else points)
     if asked and visible.passed == 0:
         raise DeepMEMError(
             f"{process}: none of {drawn} points passed the selection {model.selection}, so σ_vis is unknown: "
@@ -268,7 +276,7 @@ def _generator(seed: int) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-class _Mean:
+class Mean:
     """The mean of an integrand over points, and its error.
 
     The largest single contribution is part of the error, in quadrature: what has not been seen yet may be as
@@ -329,6 +337,8 @@ def draw_events(
     events: int,
     seed: int = 1,
     selection: Selection | Mapping[str, Any] | None = None,
+    *,
+    most: int = LARGEST_NUMBER_OF_POINTS,
     **hypothesis: Any,
 ) -> Events:
     """Unweighted events with density dσ (E'/E) ρ(K) P(x|y) within the selection.
@@ -337,7 +347,7 @@ def draw_events(
     those events keep w/w_max as their weight: averages over events are to be weighted. Two leptons, and
     jets, come by falling pT; four leptons as ℓ⁻ ℓ⁺ ℓ'⁻ ℓ'⁺, electrons before muons.
 
-    **Arguments:** `events`, how many; the rest as for `cross_section`.
+    **Arguments:** `events`, how many; `most`, points until one has to pass; the rest as for `cross_section`.
 
     **Raises** as `cross_section` does.
     """
@@ -349,12 +359,12 @@ def draw_events(
     pilot = np.concatenate([next(stream)[1] for _ in range(_PILOT_BATCHES)])
     ceiling = _ceiling(pilot)
     found: list[tuple[np.ndarray, ...]] = []
-    visible, kept = _Mean(), 0
+    visible, kept = Mean(), 0
     visible.add(pilot)
     for batch, weight in stream:
         visible.add(weight)
         ceiling = ceiling or _ceiling(weight)
-        if ceiling == 0 and visible.points >= LARGEST_NUMBER_OF_POINTS:
+        if ceiling == 0 and visible.points >= most:
             raise DeepMEMError(
                 f"{process}: none of {visible.points} points passed the selection {model.selection}"
             )

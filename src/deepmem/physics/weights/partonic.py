@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from operator import mul
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,10 +20,11 @@ import numpy as np
 
 from deepmem.errors import DeepMEMWarning
 from deepmem.kinematics import FourVector, Scalar, add, boost
+from deepmem.physics.phasespace.visible import Shared
 from deepmem.physics.precision import double_precision
 from deepmem.physics.processes.base import InitialState, MatrixElements, Process
 from deepmem.physics.theory import lhapdf
-from deepmem.physics.theory.densities import DensityAtScale, PartonDensity
+from deepmem.physics.theory.densities import PartonDensity
 from deepmem.physics.theory.parameters import Parameters
 from deepmem.physics.weights.hypothesis import Hypothesis
 from deepmem.physics.weights.resolution import mapped_resonance
@@ -56,8 +56,8 @@ def negative_densities(alpha: Hypothesis) -> bool:
     return density_of(alpha).negative_at(alpha.scale)
 
 
-def shared_by_events(alpha: Hypothesis) -> dict[str, Any]:
-    """What all events have in common: parameters `[scan]`, the density at its scale, responses, resonance."""
+def shared_by_events(alpha: Hypothesis) -> Shared:
+    """What all events have in common."""
     count = len(alpha.names)
     with double_precision():
         p = jax.tree.map(lambda v: jnp.broadcast_to(jnp.asarray(v, dtype=float), (count,)), alpha.parameters)
@@ -65,13 +65,9 @@ def shared_by_events(alpha: Hypothesis) -> dict[str, Any]:
         if (text := density.outside(alpha.scale)) is not None:
             warnings.warn(text, DeepMEMWarning, stacklevel=2)
         at_scale = _density_at_scale(density, np.asarray(alpha.scale))
-    shared = {"parameters": p, "density": at_scale, "responses": alpha.detector.by_class}
-    if (names := mapped_resonance(alpha)) is not None:
-        mass, width = names
-        shared["resonance"] = (getattr(p, mass), getattr(p, width))
-    if alpha.process.invisible:
-        shared["met"] = alpha.detector.missing
-    return shared
+    names = mapped_resonance(alpha)
+    resonance = None if names is None else (getattr(p, names[0]), getattr(p, names[1]))
+    return Shared(p, at_scale, alpha.detector, resonance)
 
 
 def over_states(
@@ -119,7 +115,7 @@ class Partonic:
             negative_densities(alpha),
         )
 
-    def __call__(self, shared: Mapping[str, Any], momenta: Sequence[FourVector]) -> tuple[jax.Array, ...]:
+    def __call__(self, shared: Shared, momenta: Sequence[FourVector]) -> tuple[jax.Array, ...]:
         """Per set of parameters, and whether an x lies below the grid.
 
         With `signed`, then the size of what comes from negative densities.
@@ -127,13 +123,13 @@ class Partonic:
         **Arguments:** `shared`, see `shared_by_events`; `momenta` of the outgoing legs in the laboratory,
         GeV.
         """
-        sqrt_s = shared["parameters"].sqrt_s[0]
+        sqrt_s = shared.parameters.sqrt_s[0]
         s = sqrt_s**2
         total = add(*momenta)
         energy = jnp.sqrt(total[0] ** 2 - total[1] ** 2 - total[2] ** 2)
         x1, x2 = (energy + total[3]) / sqrt_s, (energy - total[3]) / sqrt_s
         legs = self._legs(momenta, total, x1 * sqrt_s / 2, x2 * sqrt_s / 2)
-        density: DensityAtScale = shared["density"]
+        density = shared.density
         f1, f2 = density.xf(x1), density.xf(x2)
         first, second = ({parton: f[i] for i, parton in enumerate(density.partons)} for f in (f1, f2))
         channels = states(self.process, self.flavours)
@@ -154,7 +150,7 @@ class Partonic:
 
         # x f(x) was read, so x₁x₂ is divided out once more
         flux = (2 * jnp.pi) ** 4 * (2 / s) / (2 * x1 * x2 * s) / (x1 * x2)
-        values, *negative = jax.vmap(one)(shared["parameters"])
+        values, *negative = jax.vmap(one)(shared.parameters)
         return flux * values, density.below(x1) | density.below(x2), *(flux * part for part in negative)
 
     def _legs(

@@ -6,11 +6,13 @@ integrates, which legs the detector cannot tell apart, and what a few fixed poin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple, TypeAlias
+from math import factorial
+from typing import Any, TypeAlias
 
+import jax
 import numpy as np
 
 from deepmem.errors import UsageError
@@ -21,12 +23,14 @@ from deepmem.physics.integrals.rules import Rule
 from deepmem.physics.integrals.single import Single
 from deepmem.physics.phasespace import trials
 from deepmem.physics.phasespace.expert import Expert
+from deepmem.physics.phasespace.experts import energies, resonance
 from deepmem.physics.phasespace.experts.higgs_to_w_pairs import HIGGS_TO_W_PAIR
 from deepmem.physics.phasespace.experts.top_pairs import TOP_PAIR
 from deepmem.physics.phasespace.experts.w_pairs import W_PAIR
+from deepmem.physics.phasespace.visible import NO_CHOICES, Choices, Shared, Visible
 from deepmem.physics.precision import double_precision
 from deepmem.physics.tables import even_table
-from deepmem.physics.weights import direct, integrand, resonance
+from deepmem.physics.weights import integrand
 from deepmem.physics.weights.hypothesis import Hypothesis
 from deepmem.physics.weights.partonic import Partonic
 from deepmem.physics.weights.resolution import mapped_resonance
@@ -50,15 +54,20 @@ EXPERTS: dict[str, Expert] = {
 """How what escapes is integrated, by the topology that a process names; one of your own is put in here."""
 
 
-class Permutation(NamedTuple):
-    """An order of the visible legs, and which of an event's streams of random numbers it has."""
-
-    stream: int
-    order: tuple[int, ...]
+Permutation: TypeAlias = tuple[int, ...]
+"""An order of the visible legs."""
 
 
-Trial: TypeAlias = Callable[..., tuple[dict[str, np.ndarray], np.ndarray | None]]
-"""(f, shared, events, dimensions) ↦ fields of the events that fixed points decide, and which are easy."""
+def rank(order: Permutation) -> int:
+    """The place of an order among all in lexicographic order: 0 of the one that leaves all where they are."""
+    return sum(
+        sum(later < first for later in order[i + 1 :]) * factorial(len(order) - 1 - i)
+        for i, first in enumerate(order)
+    )
+
+
+Trial: TypeAlias = Callable[[Integrand, Shared, Visible, int], tuple[Visible, np.ndarray | None]]
+"""(f, shared, events, dimensions) ↦ the events with choices that fixed points decide, and which are easy."""
 
 
 @dataclass(frozen=True)
@@ -71,36 +80,26 @@ class Plan:
     rule: Rule
     permutations: tuple[Permutation, ...]
     """Of the visible legs that the detector cannot tell apart, averaged over."""
-    streams: int = 1
-    """Of random numbers that an event has."""
-    fields: Mapping[str, Any] = field(default_factory=dict)
+    choices: Choices = NO_CHOICES
     """What each event has before trials."""
     trials: tuple[Trial, ...] = ()
     two_sided: bool = False
     """Whether visible legs may come with either side first, which a trial decides."""
     batch: int = _BATCH
 
-    def rows(self, events: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def rows(self, events: Visible) -> Visible:
         """One row for each event and each permutation, one after the other."""
-        if len(self.permutations) == 1 and sorted(self.permutations[0].order) == [
-            *self.permutations[0].order
-        ]:
-            return events
-        permuted = [trials.permuted(events, np.array(each.order)) for each in self.permutations]
-        return {
-            key: np.stack([row[key] for row in permuted], axis=1).reshape(-1, *events[key].shape[1:])
-            for key in events
-        }
+        permuted = [events.permuted(order) for order in self.permutations]
+        return jax.tree.map(
+            lambda *each: np.stack(each, axis=1).reshape(-1, *np.shape(each[0])[1:]), *permuted
+        )
 
-    def tried(
-        self, f: Integrand, shared: dict[str, Any], events: dict[str, np.ndarray]
-    ) -> tuple[dict[str, np.ndarray], Any]:
+    def tried(self, f: Integrand, shared: Shared, events: Visible) -> tuple[Visible, Any]:
         """Rows with what trials decide; and how many evaluations each wants at least."""
         rows = self.rows(events)
         minimum: Any = getattr(self.rule, "minimum", 0)
         for trial in self.trials:
-            decided, easy = trial(f, shared, rows, self.dimensions)
-            rows = rows | decided
+            rows, easy = trial(f, shared, rows, self.dimensions)
             if easy is not None:
                 minimum = np.where(easy, minimum // 2, minimum)
         return rows, minimum
@@ -128,23 +127,23 @@ def _all_seen(alpha: Hypothesis) -> Plan:
     gaussian, seen = alpha.detector.gaussian, alpha.process.visible_classes
     dimensions = alpha.detector.dimensions(seen)
     batch, rule = _BATCH, Lattice(minimum=1 << 10 if gaussian else 1 << 13)
-    energies: integrand.Map = direct.flat_energies
+    map_: integrand.Map = energies.flat_energies
     if mapped_resonance(alpha) is not None:
         batch = _RESONANT_BATCH
-        energies = resonance.resonant_energies if gaussian else resonance.tailed_energies
+        map_ = resonance.resonant_energies if gaussian else resonance.tailed_energies
         rule = replace(rule, **_TABULATED) if gaussian else rule
         chosen: Rule = rule
     elif dimensions == 0:
         chosen = Single()
     elif dimensions <= 2 and gaussian:
-        energies, chosen = direct.stretched_energies, Quadrature()
+        map_, chosen = energies.stretched_energies, Quadrature()
     else:
         chosen = rule
     return Plan(
         dimensions,
-        lambda partonic, neutrinos: integrand.of_seen(partonic, energies),
+        lambda partonic, neutrinos: integrand.of_seen(partonic, map_),
         chosen,
-        (Permutation(0, tuple(range(len(seen)))),),
+        (tuple(range(len(seen))),),
         batch=batch,
     )
 
@@ -152,28 +151,27 @@ def _all_seen(alpha: Hypothesis) -> Plan:
 def _some_escape(alpha: Hypothesis, expert: Expert, by_angle: bool | None) -> Plan:
     """The process's own variables: by angle where missing pT is given and all energies have responses."""
     seen, detector = alpha.process.visible_classes, alpha.detector
-    energies = detector.dimensions(seen)
+    smeared = detector.dimensions(seen)
     if by_angle is None:
-        free = alpha.met == "event" and energies == len(seen)
+        free = alpha.met == "event" and smeared == len(seen)
         by_angle = bool(expert.by_angle) and free and _wide(alpha)
     steps = expert.by_balance if alpha.met == "balance" else expert.by_energies
     rule = Lattice(minimum=1 << 11 if by_angle else 1 << 13, calls=1 << 22)
-    fields: dict[str, Any] = {"broad": expert.broad}
+    choices = Choices(broad=expert.broad)
     chosen: list[Trial] = []
     if expert.shares:
-        fields["shares"] = expert.shares
+        choices = choices._replace(shares=expert.shares)
         chosen.append(_shares_of_channels)
     if expert.guided:
-        fields["table"] = even_table(*trials.CELLS)
+        choices = choices._replace(table=even_table(*trials.CELLS))
         chosen.append(partial(_table_of, pair=expert.guided))
         rule = replace(rule, **_TABULATED)
     return Plan(
-        energies + expert.hidden + (0 if detector.missing is None else 2),
+        smeared + expert.hidden + (0 if detector.missing is None else 2),
         partial(_escaping, steps=expert.by_angle if by_angle else steps),
         rule,
         _permutations(alpha),
-        streams=2,
-        fields=fields,
+        choices=choices,
         trials=tuple(chosen),
         two_sided=by_angle,
     )
@@ -200,17 +198,17 @@ def _permutations(alpha: Hypothesis) -> tuple[Permutation, ...]:
     turned = legs.copy()
     for i, j in zip(jets, reversed(jets), strict=True):
         turned[i] = j
-    return tuple(Permutation(each, tuple(turned if each else legs)) for each in alpha.process.assignments)
+    return tuple(tuple(turned if each else legs) for each in alpha.process.assignments)
 
 
 def _table_of(
-    f: Any, shared: Any, events: Any, dimensions: int, pair: tuple[int, int]
-) -> tuple[dict[str, np.ndarray], None]:
-    return {"table": trials.filled_table(f, shared, events, dimensions, pair)}, None
+    f: Integrand, shared: Shared, events: Visible, dimensions: int, pair: tuple[int, int]
+) -> tuple[Visible, None]:
+    return events.choosing(table=trials.filled_table(f, shared, events, dimensions, pair)), None
 
 
 def _shares_of_channels(
-    f: Any, shared: Any, events: Any, dimensions: int
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    f: Integrand, shared: Shared, events: Visible, dimensions: int
+) -> tuple[Visible, np.ndarray]:
     shares, spread = trials.shared_out(f, shared, events, dimensions)
-    return {"shares": shares}, spread < trials.EASY
+    return events.choosing(shares=shares), spread < trials.EASY

@@ -33,7 +33,7 @@ def details_of_rough(alpha: Hypothesis) -> tuple[str, ...]:
     """The names of what `rough` says beside the value."""
     plan = plan_for(alpha)
     kinds = ("share", "variance", "sides") if plan.two_sided else ("share", "variance")
-    return tuple(f"{kind} {each.stream}" for each in plan.permutations for kind in kinds)
+    return tuple(f"{kind} {number}" for number in range(len(plan.permutations)) for kind in kinds)
 
 
 def rough(alpha: Hypothesis, events: Any, points: int = 512) -> Rough:
@@ -57,7 +57,7 @@ def rough(alpha: Hypothesis, events: Any, points: int = 512) -> Rough:
         raise UsageError(f"points must be a multiple of {SLOT}, got {points}")
     if len(alpha.names) != 1:
         raise UsageError(f"a rough weight is that of one value of a parameter, not of {len(alpha.names)}")
-    particles, good = visible(alpha, events)
+    measured, good = visible(alpha, events)
     names = details_of_rough(alpha)
     value, error = np.full(len(good), np.nan), np.full(len(good), np.nan)
     details = np.full((len(good), len(names)), np.nan)
@@ -66,9 +66,9 @@ def rough(alpha: Hypothesis, events: Any, points: int = 512) -> Rough:
         return Rough(value, error, details)
     plan, shared = plan_for(alpha), shared_by_events(alpha)
     f = plan.integrand(Partonic.of(alpha), False)
-    chosen = prepare(alpha, plan, shared, {key: values[rows] for key, values in particles.items()})
+    chosen = prepare(alpha, plan, shared, measured.rows(rows))
     tried, _ = plan.tried(f, shared, chosen)
-    sides = trials.sides_of(tried) if plan.two_sided else [tried]
+    sides = trials.sides_of(tried) if plan.two_sided else (tried,)
     each = [trials.trial(f, shared, side, plan.dimensions, points // SLOT) for side in sides]
     # [sides, events, permutations]
     shape = (len(sides), len(rows), len(plan.permutations))

@@ -95,7 +95,7 @@ class Drawn(NamedTuple):
 class LeadingOrder:
     """A process with its parameters, density, responses and recoil: draws weighted points.
 
-    **Arguments:** see `cross_section`.
+    **Arguments:** see `cross_section`; `settings`: `pdf`, `Q`, `flavours`, `subset`, and theory parameters.
     """
 
     def __init__(
@@ -107,22 +107,20 @@ class LeadingOrder:
         top_window: float | None = None,
         recoil: Recoil = USUAL_RECOIL,
         response: Mapping[str, Any] | None = None,
-        pdf: str | PathLike[str] = DEFAULT_DENSITY,
-        Q: float | None = None,
-        flavours: int = DEFAULT_FLAVOURS,
-        subset: str | None = None,
-        **parameters: float,
+        **settings: Any,
     ) -> None:
         self.process = find_process(process)
+        subset, pdf = settings.pop("subset", None), settings.pop("pdf", DEFAULT_DENSITY)
+        scale, flavours = settings.pop("Q", None), settings.pop("flavours", DEFAULT_FLAVOURS)
         if subset is not None and subset not in self.process.subsets:
             raise unknown_name(f"subset of {process}", subset, self.process.subsets)
         self.selection = Selection.of(selection)
         self.selection.refuse_without_effect(self.process.outgoing)
         self.recoil = checked_recoil(recoil)
-        self.parameters = self._checked(parameters)
-        self.detector = checked_detector(self.process, parameters, response)
+        self.parameters = self._checked(settings)
+        self.detector = checked_detector(self.process, settings, response)
         self.states = states(self.process, checked_flavours(flavours))
-        self.density = _density(pdf, self.states, checked_scale(self.process, self.parameters, Q))
+        self.density = _density(pdf, self.states, checked_scale(self.process, self.parameters, scale))
         self._given = mass is not None, pair_mass is not None
         usual = LEAST_PAIR if len(self.process.outgoing) == 4 and not self.process.invisible else 0.0
         self.pair_mass = _checked_pair(usual if pair_mass is None else pair_mass)

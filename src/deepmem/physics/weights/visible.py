@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from deepmem import inputs
@@ -16,21 +17,43 @@ from deepmem.physics.processes.base import MISSING_COLUMNS
 from deepmem.physics.weights.hypothesis import Hypothesis
 
 
-def visible(alpha: Hypothesis, events: Any) -> tuple[dict[str, np.ndarray], np.ndarray]:
+class Measured(NamedTuple):
+    """What columns hold of events: of each visible leg `[events, legs]`, in the order of the process."""
+
+    energy: np.ndarray
+    """GeV."""
+    eta: np.ndarray
+    phi: np.ndarray
+    mass: np.ndarray
+    """Of the parton: 0 for a lepton; a jet's own serves to get its energy from its pT."""
+    missing: np.ndarray | None = None
+    """Missing (p_x, p_y) in GeV `[events, 2]`, where particles escape."""
+    activity: np.ndarray | None = None
+    """The scalar sum of pT in GeV that its response may depend on `[events]`."""
+
+    @property
+    def size(self) -> int:
+        """How many events there are."""
+        return len(self.energy)
+
+    def rows(self, index: np.ndarray) -> Measured:
+        """Some of the events."""
+        return jax.tree.map(lambda values: values[index], self)
+
+
+def visible(alpha: Hypothesis, events: Any) -> tuple[Measured, np.ndarray]:
     """What `examined` says, and which events can be computed."""
-    legs, reason = examined(alpha, events)
-    return legs, reason == Reason.NONE
+    found, reason = examined(alpha, events)
+    return found, reason == Reason.NONE
 
 
-def examined(alpha: Hypothesis, events: Any) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """`energy`, `eta`, `phi`, `mass` of visible particles `[events, legs]`, and why an event has no weight.
+def examined(alpha: Hypothesis, events: Any) -> tuple[Measured, np.ndarray]:
+    """What was measured of the visible particles, and why an event has no weight.
 
-    Legs are in the order of the process. Leptons are told apart by charge, and by flavour where the process
+    Leptons are told apart by charge, and by flavour where the process
     says so, not by order; of several that fit a leg, the first in the file is taken. An event that lacks one,
     or with a value that makes no sense, can't be computed: its weight has status 3, and the reason is an
-    `inputs.Reason`, int32 `[events]`. `mass` is that of the parton, 0 for a lepton; a jet's own serves to get
-    its energy from its pT. Where particles escape, `missing` (x, y) is there too, and `activity`, the scalar
-    sum of pT that its response may depend on. The first jet is the b quark's.
+    `inputs.Reason`, int32 `[events]`. The first jet is the b quark's.
 
     **Raises** `UsageError` where a column is missing.
     """
@@ -41,18 +64,16 @@ def examined(alpha: Hypothesis, events: Any) -> tuple[dict[str, np.ndarray], np.
     bad = inputs.implausible(at)
     legs, bad[Reason.LACKING] = _legs(alpha, at, len(table))
     with np.errstate(over="ignore", invalid="ignore"):
-        legs["energy"] = np.hypot(legs["pt"] * np.cosh(legs["eta"]), legs.pop("own mass"))
-    bad[Reason.OVERFLOW] = ~np.isfinite(legs["energy"]).all(axis=1)
-    covered = alpha.detector.covers(process.visible_classes, legs["eta"], legs["energy"])
+        energy = np.hypot(legs.pt * np.cosh(legs.eta), legs.own_mass)
+    bad[Reason.OVERFLOW] = ~np.isfinite(energy).all(axis=1)
+    covered = alpha.detector.covers(process.visible_classes, legs.eta, energy)
     bad[Reason.NO_RESPONSE] = ~np.all(covered, axis=1)
-    pt = legs.pop("pt")
-    if process.invisible:
-        size, phi = (np.zeros(len(table)) if balanced else at[name] for name in MISSING_COLUMNS)
-        legs["missing"] = np.stack([size * np.cos(phi), size * np.sin(phi)], axis=1)
-        legs["activity"] = pt.sum(axis=1)
-    else:
-        legs.pop("mass")
-    return legs, inputs.first(bad, len(table))
+    found, reason = Measured(energy, legs.eta, legs.phi, legs.mass), inputs.first(bad, len(table))
+    if not process.invisible:
+        return found, reason
+    size, phi = (np.zeros(len(table)) if balanced else at[name] for name in MISSING_COLUMNS)
+    missing = np.stack([size * np.cos(phi), size * np.sin(phi)], axis=1)
+    return found._replace(missing=missing, activity=legs.pt.sum(axis=1)), reason
 
 
 def measured(alpha: Hypothesis, events: Any) -> tuple[np.ndarray, np.ndarray | None]:
@@ -65,7 +86,7 @@ def measured(alpha: Hypothesis, events: Any) -> tuple[np.ndarray, np.ndarray | N
     at = {name: table[:, i] for i, name in enumerate(alpha.process.columns)}
     legs, _ = _legs(alpha, at, len(table))
     with double_precision(), np.errstate(over="ignore", invalid="ignore"):
-        parts = from_pt_eta_phi_mass(*(legs[key] for key in ("pt", "eta", "phi", "own mass")))
+        parts = from_pt_eta_phi_mass(legs.pt, legs.eta, legs.phi, legs.own_mass)
     momenta = np.stack([np.asarray(part) for part in parts], axis=-1)
     momenta[examined(alpha, events)[1] != Reason.NONE] = np.nan
     if not alpha.process.invisible:
@@ -74,9 +95,17 @@ def measured(alpha: Hypothesis, events: Any) -> tuple[np.ndarray, np.ndarray | N
     return momenta, np.stack([size * np.cos(phi), size * np.sin(phi)], axis=-1)
 
 
-def _legs(
-    alpha: Hypothesis, at: Mapping[str, np.ndarray], count: int
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
+class _Legs(NamedTuple):
+    """Columns by leg `[events, legs]`; `own_mass`, of a jet as measured, `mass`, that of the parton."""
+
+    pt: np.ndarray
+    eta: np.ndarray
+    phi: np.ndarray
+    own_mass: np.ndarray
+    mass: np.ndarray
+
+
+def _legs(alpha: Hypothesis, at: Mapping[str, np.ndarray], count: int) -> tuple[_Legs, np.ndarray]:
     """Columns by leg, `[events, legs]`, and which events lack a lepton of the charge or flavour of one."""
     process = alpha.process
     names = [f"lep{i}" for i in range(1, process.classes.count("lepton") + 1)]
@@ -84,7 +113,7 @@ def _legs(
     code = np.stack([at[f"{name}_PDG"] for name in names], axis=1) if "lep1_PDG" in at else None
     taken, rows, jets = np.zeros((count, len(names)), dtype=bool), np.arange(count), 0
     lacking = np.zeros(count, dtype=bool)
-    found: dict[str, list[np.ndarray]] = {name: [] for name in ("pt", "eta", "phi", "own mass", "mass")}
+    found: list[_Legs] = []
     for pdg_code, kind in zip(process.visible, process.visible_classes, strict=True):
         if kind == "lepton":
             fits = np.sign(charge) == -np.sign(pdg_code)
@@ -100,9 +129,9 @@ def _legs(
             candidates, chosen = [f"j{jets}"], np.zeros(count, dtype=int)
             own = np.abs(at[f"j{jets}_M"])  # one below 0 by rounding is that of a massless jet
             mass = own if alpha.b_mass == "jet" else np.full(count, float(np.ravel(alpha.parameters.MB)[0]))
-        for key, suffix in (("pt", "PT"), ("eta", "Eta"), ("phi", "Phi")):
-            columns = np.stack([at[f"{name}_{suffix}"] for name in candidates], axis=1)
-            found[key].append(columns[rows, chosen])
-        found["own mass"].append(own)
-        found["mass"].append(mass)
-    return {key: np.stack(values, axis=1) for key, values in found.items()}, lacking
+        pt, eta, phi = (
+            np.stack([at[f"{name}_{suffix}"] for name in candidates], axis=1)[rows, chosen]
+            for suffix in ("PT", "Eta", "Phi")
+        )
+        found.append(_Legs(pt, eta, phi, own, mass))
+    return _Legs(*(np.stack(values, axis=1) for values in zip(*found, strict=True))), lacking

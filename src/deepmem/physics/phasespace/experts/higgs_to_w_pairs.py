@@ -11,9 +11,8 @@ the density of the mixture.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +24,7 @@ from deepmem.physics.phasespace.bodies import choice
 from deepmem.physics.phasespace.expert import Expert, Proposal, by_branch
 from deepmem.physics.phasespace.lines import BreitWigner, Power, Scan
 from deepmem.physics.phasespace.seen import Seen, missing_pt, w_and_top
+from deepmem.physics.phasespace.visible import Shared, Visible
 
 CLASSES = ("lepton", "lepton")
 """Of the visible legs."""
@@ -37,9 +37,9 @@ _EDGE = 1e-15
 _LEAST_MISSING = 1e-12  # GeV²
 
 
-def _lines(shared: Mapping[str, Any]) -> tuple[Scan, Scan, Power]:
+def _lines(shared: Shared) -> tuple[Scan, Scan, Power]:
     """Of a W's mass, of the Higgs boson's, and a wide range of the latter."""
-    p = shared["parameters"]
+    p = shared.parameters
     return Scan(w_and_top(p)[0]), Scan(BreitWigner(p.MH, p.WH)), BreitWigner(p.MH[0], p.WH[0]).broad
 
 
@@ -69,9 +69,7 @@ class Pair(NamedTuple):
     exists: Scalar
 
 
-def pair(
-    shared: Mapping[str, Any], event: Mapping[str, Any], u: jax.Array, _: None, balance: bool = False
-) -> Pair:
+def pair(shared: Shared, event: Visible, u: jax.Array, _: None, balance: bool = False) -> Pair:
     """Energies, and all masses and directions. u: channel and s, Δ, one W's mass, φ, energies, missing p_T.
 
     Where both Ws are on their shells: s13, s24, Δη and its branch, φ.
@@ -79,9 +77,9 @@ def pair(
     w, higgs, wide = _lines(shared)
     (plus, minus), measure = Seen(shared, event, CLASSES).draw_all(u[4:])
     missing = missing_pt(shared, event, u, [plus, minus] if balance else None)
-    upto = jnp.cumsum(jnp.asarray(event["shares"]))
+    upto = jnp.cumsum(jnp.asarray(event.choices.shares))
     channel = jnp.clip((upto <= u[0]).sum(), 0, len(CHANNELS) - 1)
-    place = jnp.clip(1 - (upto[channel] - u[0]) / event["shares"][channel], _EDGE, 1 - _EDGE)
+    place = jnp.clip(1 - (upto[channel] - u[0]) / event.choices.shares[channel], _EDGE, 1 - _EDGE)
 
     s = jnp.where(channel < 2, higgs.draw(place, 0.0, jnp.inf), wide.draw(place, 0.0, jnp.inf))
     total = add(plus, minus)
@@ -121,7 +119,7 @@ class Neutrinos(NamedTuple):
     exists: Scalar
 
 
-def neutrinos(shared: Mapping[str, Any], event: Mapping[str, Any], u: jax.Array, before: Pair) -> Neutrinos:
+def neutrinos(shared: Shared, event: Visible, u: jax.Array, before: Pair) -> Neutrinos:
     """The neutrinos from N and the mass of one W, or from the masses of both Ws."""
     plus, minus, n, towards = before.plus, before.minus, before.n, before.towards
     n2 = solutions.transverse(n)[0]
@@ -143,9 +141,9 @@ def neutrinos(shared: Mapping[str, Any], event: Mapping[str, Any], u: jax.Array,
     return Neutrinos(*before[:4], choice(both, one, around[0]), choice(both, other, around[1]), exists)
 
 
-def mixture(shared: Mapping[str, Any], event: Mapping[str, Any], u: jax.Array, before: Neutrinos) -> Proposal:
+def mixture(shared: Shared, event: Visible, u: jax.Array, before: Neutrinos) -> Proposal:
     """With the density of the mixture of all channels at these momenta; one branch."""
-    shares, (w, higgs, wide) = event["shares"], _lines(shared)
+    shares, (w, higgs, wide) = event.choices.shares, _lines(shared)
     measure, plus, minus, missing, neutrino, antineutrino, exists = before
     n, total = add(neutrino, antineutrino), add(plus, minus)
     mass2, _ = solutions.transverse(total)

@@ -12,7 +12,6 @@ Which top comes first is chosen per event, see `trials`. Source: L. Sonnenschein
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -27,6 +26,7 @@ from deepmem.physics.phasespace.expert import Expert, Proposal, Step, by_branch
 from deepmem.physics.phasespace.experts import angles
 from deepmem.physics.phasespace.lines import Resonances
 from deepmem.physics.phasespace.seen import Seen, missing_pt, w_and_top
+from deepmem.physics.phasespace.visible import Shared, Visible
 
 CLASSES = ("lepton", "bjet", "lepton", "bjet")
 """Of the visible legs."""
@@ -37,15 +37,13 @@ _EVEN_SHARE = 0.05
 _BROAD = 0.03
 
 
-def by_energies(
-    shared: Mapping[str, Any], event: Mapping[str, Any], u: jax.Array, _: None, balance: bool = False
-) -> Proposal:
+def by_energies(shared: Shared, event: Visible, u: jax.Array, _: None, balance: bool = False) -> Proposal:
     """Four masses and all energies; up to four branches. u: s13, s134, s25, s256, energies, missing p_T.
 
     For missing p_T that balances the partons, and for perfect measurements.
     """
-    w, top = w_and_top(shared["parameters"])
-    masses = Resonances((w, top, w, top), event["broad"])
+    w, top = w_and_top(shared.parameters)
+    masses = Resonances((w, top, w, top), event.choices.broad)
     s = masses.draw(u)
     density = 1 / masses.density(s)
     momenta, measure = Seen(shared, event, CLASSES).draw_all(u[4:])
@@ -70,13 +68,13 @@ class FirstSide(NamedTuple):
     """K = (s_t − s_W − m²)/2 of the other side."""
 
 
-def first_side(shared: Mapping[str, Any], event: Mapping[str, Any], u: jax.Array, _: None) -> FirstSide:
+def first_side(shared: Shared, event: Visible, u: jax.Array, _: None) -> FirstSide:
     """Masses, one lepton and its b quark, and where their neutrino can be: d³ν/2E = ds_W ds_t dφ/(8√G).
 
     u: masses, the two energies, …; see `solutions.ellipse`.
     """
-    w, top = w_and_top(shared["parameters"])
-    masses = Resonances((w, top, w, top), event["broad"])
+    w, top = w_and_top(shared.parameters)
+    masses = Resonances((w, top, w, top), event.choices.broad)
     s_w, s_t, s_w2, s_t2 = s = masses.draw(u)
     density = 1 / masses.density(s)
     seen = Seen(shared, event, CLASSES)
@@ -85,7 +83,7 @@ def first_side(shared: Mapping[str, Any], event: Mapping[str, Any], u: jax.Array
     density = density * of_lepton * of_quark
     path = solutions.ellipse(lepton, quark, s_w, s_t)
     density = jnp.where(path.exists, density / (8 * path.root_gram * (2 * np.pi) ** 6), 0.0)
-    k = (s_t2 - s_w2 - event["mass"][3] ** 2) / 2
+    k = (s_t2 - s_w2 - event.legs.mass[3] ** 2) / 2
     return FirstSide(density, lepton, quark, path, missing_pt(shared, event, u), s_w2, k)
 
 
@@ -134,8 +132,8 @@ def _typical(
 
 
 def nodes(
-    shared: Mapping[str, Any],
-    event: Mapping[str, Any],
+    shared: Shared,
+    event: Visible,
     u: jax.Array,
     side: FirstSide,
     precision: Any = np.float32,
@@ -153,11 +151,11 @@ def nodes(
     one = cast(side)
     (lx, ly, lz), (nx, ny, nz) = cast((seen.direction(2), seen.direction(3)))
     lepton, quark_energy, m, sine = cast(
-        (event["energy"][2], event["energy"][3], event["mass"][3], event["sine"][2])
+        (event.legs.energy[2], event.legs.energy[3], event.legs.mass[3], event.legs.sine[2])
     )
-    scale = seen.responses[2].scale(event["energy"][2])
+    scale = seen.responses[2].scale(event.legs.energy[2])
     # of the pull E_rec/E − 1
-    width = _WIDENING * seen.responses[3].scale(event["energy"][3]) / event["energy"][3]
+    width = _WIDENING * seen.responses[3].scale(event.legs.energy[3]) / event.legs.energy[3]
     scale, width = cast((scale, width))
     (te, tx, ty, tz), (kx, ky), size, cosh, sinh, energy, allowed = _typical(
         one, (lx, ly, lz), sine, lepton, scale
@@ -190,8 +188,8 @@ def nodes(
 
 
 def cells(
-    shared: Mapping[str, Any],
-    event: Mapping[str, Any],
+    shared: Shared,
+    event: Visible,
     u: jax.Array,
     before: tuple[FirstSide, list[tuple[jax.Array, jax.Array]]],
 ) -> tuple[FirstSide, angles.Cells]:
@@ -214,8 +212,8 @@ class Other(NamedTuple):
 
 
 def angle(
-    shared: Mapping[str, Any],
-    event: Mapping[str, Any],
+    shared: Shared,
+    event: Visible,
     u: jax.Array,
     before: tuple[FirstSide, angles.Cells],
     even_share: float = _EVEN_SHARE,
@@ -235,16 +233,14 @@ def angle(
     neutrino = side.path.at(jnp.cos(phi), jnp.sin(phi))
     kx, ky = side.missing[0] - neutrino[1], side.missing[1] - neutrino[2]
     # |p_T| (1 − cos Δφ) sinθ
-    near = jnp.sqrt(kx**2 + ky**2) * event["sine"][2] - kx * event["x"][2] - ky * event["y"][2]
+    near = jnp.sqrt(kx**2 + ky**2) * event.legs.sine[2] - kx * event.legs.x[2] - ky * event.legs.y[2]
     largest = side.s_w / (2 * jnp.maximum(near, 1e-12))
-    energy, weight = response.flatten_below(u[7], event["energy"][2], largest)
+    energy, weight = response.flatten_below(u[7], event.legs.energy[2], largest)
     density = side.density * jnp.where(energy < largest, density * weight, 0.0)
     return side, Other(density, neutrino, energy, (kx, ky), sign)
 
 
-def second_side(
-    shared: Mapping[str, Any], event: Mapping[str, Any], u: jax.Array, before: tuple[FirstSide, Other]
-) -> Proposal:
+def second_side(shared: Shared, event: Visible, u: jax.Array, before: tuple[FirstSide, Other]) -> Proposal:
     """The other neutrino, and its b quark from the mass of its top: with n its direction,
 
         E E_W − |p| n·p_W = K,   ds_t = 2 √(K² − m² (E_W² − (n·p_W)²)) dE/|p|,
@@ -254,7 +250,7 @@ def second_side(
     side, (density, neutrino, energy, (kx, ky), sign) = before
     seen = Seen(shared, event, CLASSES)
     (lx, ly, lz), (nx, ny, nz) = seen.direction(2), seen.direction(3)
-    sine, size = event["sine"][2], jnp.sqrt(kx**2 + ky**2)
+    sine, size = event.legs.sine[2], jnp.sqrt(kx**2 + ky**2)
     cosh = (side.s_w / (2 * energy) + kx * lx + ky * ly) / (size * sine)
     valid = cosh > 1
     sinh = jnp.sqrt(jnp.where(valid, (cosh - 1) * (cosh + 1), 1.0))
@@ -262,7 +258,7 @@ def second_side(
     e = size * (cosh + sign * lz * sinh) / sine
     z = size * (lz * cosh + sign * sinh) / sine
 
-    m = event["mass"][3]
+    m = event.legs.mass[3]
     w, along = energy + e, (energy * lx + kx) * nx + (energy * ly + ky) * ny + (energy * lz + z) * nz
     rest = w**2 - along**2
     square = side.k**2 - m**2 * rest
@@ -270,11 +266,11 @@ def second_side(
     root = jnp.sqrt(jnp.where(valid, square, 1.0))
     p = (side.k * along + w * root * jnp.array([1.0, -1.0])) / rest
     quark = jnp.sqrt(p**2 + m**2)
-    low, high = seen.responses[3].support(event["energy"][3], m)
+    low, high = seen.responses[3].support(event.legs.energy[3], m)
     valid &= (p > 0) & (side.k + p * along > 0) & (quark > low) & (quark < high)
     # where it is not valid any momenta will do, if they are finite
-    quark = jnp.where(valid, quark, event["energy"][3])
-    density = density * seen.responses[3].density(event["energy"][3], quark) * seen.measure(3, p)
+    quark = jnp.where(valid, quark, event.legs.energy[3])
+    density = density * seen.responses[3].density(event.legs.energy[3], quark) * seen.measure(3, p)
     # dE = |p| ds/(2 root)
     density = density * p / (2 * root)
 
@@ -282,7 +278,7 @@ def second_side(
         (side.lepton, neutrino, side.quark),
         (seen.momentum(2, energy), (e, kx, ky, z), seen.momentum(3, quark)),
     )
-    swap = event["second_first"]
+    swap = event.choices.second_first
     legs = (
         *(choice(swap, q, p) for p, q in zip(*sides, strict=True)),
         *(choice(swap, p, q) for p, q in zip(*sides, strict=True)),

@@ -12,9 +12,8 @@ fill (`trials.filled_table`); both signs of the other one count.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +23,7 @@ from deepmem.kinematics import FourVector, Scalar
 from deepmem.physics.phasespace.expert import Expert, Proposal, Step, by_branch
 from deepmem.physics.phasespace.lines import Above, Power
 from deepmem.physics.phasespace.seen import Seen, missing_pt, w_and_top
+from deepmem.physics.phasespace.visible import Shared, Visible
 from deepmem.physics.tables import draw_pair
 
 CLASSES = ("lepton", "lepton")
@@ -71,16 +71,16 @@ class Pair(NamedTuple):
 
 
 def sides(
-    shared: Mapping[str, Any],
-    event: Mapping[str, Any],
+    shared: Shared,
+    event: Visible,
     u: jax.Array,
     _: None,
     balance: bool = False,
     out_of_reach: float = _OUT_OF_REACH,
 ) -> Pair:
     """p_T and masses of both Ws. u: s13, s24, φ, p_T, energies, missing p_T."""
-    w, _top = w_and_top(shared["parameters"])
-    x, y, of_table = draw_pair(event["table"], u[2], u[3])
+    w, _top = w_and_top(shared.parameters)
+    x, y, of_table = draw_pair(event.choices.table, u[2], u[3])
     leptons, density = Seen(shared, event, CLASSES).draw_all(u[4:])
     missing = missing_pt(shared, event, u, leptons if balance else None)
     line, t = Power(2.0, _TYPICAL_PT), jnp.abs(2 * y - 1)
@@ -88,7 +88,7 @@ def sides(
     density = density * of_table * 2 * np.pi * size * 2 / line.density(size, 0.0, jnp.inf)
     density = density / (4 * (2 * np.pi) ** 6)
     px, py = size * jnp.cos(2 * np.pi * x), size * jnp.sin(2 * np.pi * x)
-    masses = Above(w, event["broad"], out_of_reach)
+    masses = Above(w, event.choices.broad, out_of_reach)
     both = []
     transverse = (px, py), (missing[0] - px, missing[1] - py)
     for v, lepton, pt in zip((u[0], u[1]), leptons, transverse, strict=True):
@@ -100,7 +100,7 @@ def sides(
     return Pair(jnp.where(y < 0.5, -1.0, 1.0), density, *both)
 
 
-def momenta(shared: Mapping[str, Any], event: Mapping[str, Any], u: jax.Array, pair: Pair) -> Proposal:
+def momenta(shared: Shared, event: Visible, u: jax.Array, pair: Pair) -> Proposal:
     """The neutrinos' momenta; two branches."""
     neutrino, antineutrino = pair.one.neutrino(pair.sign), pair.other.neutrino(jnp.array([1.0, -1.0]))
     legs = by_branch(pair.one.lepton, neutrino, pair.other.lepton, antineutrino)

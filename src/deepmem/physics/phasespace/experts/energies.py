@@ -8,8 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from deepmem.physics.detector.detector import ByEta
-from deepmem.physics.processes.base import Process
+from deepmem.physics.phasespace.visible import Shared, Visible
 
 # Gauss-Legendre rules converge badly on quantiles of the response itself, whose derivative is singular at
 # both ends; on those of a Gaussian twice as wide 12 x 12 points give 1e-5.
@@ -17,17 +16,15 @@ _QUADRATURE_STRETCH = 2.0
 
 
 def flat_energies(
-    process: Process, shared: dict[str, Any], event: dict[str, Any], u: jax.Array, stretch: float = 1.0
+    classes: tuple[str, ...], shared: Shared, event: Visible, u: jax.Array, stretch: float = 1.0
 ) -> tuple[list[jax.Array], Any]:
     """Energies that follow their own transfer functions, and Π T dE/du."""
     energies, density, used = [], jnp.asarray(1.0), 0
-    for i, kind in enumerate(process.classes):
-        by_eta: ByEta = shared["responses"][kind]
-        response = by_eta.at(event["eta"][i])
+    for i, response in enumerate(shared.responses(event, classes)):
         # a perfect measurement takes no random number
-        at = u[used] if by_eta.dimensions else jnp.asarray(0.5)
-        used += by_eta.dimensions
-        energy, weight = response.flatten(at, event["energy"][i], stretch=stretch)
+        at = u[used] if response.dimensions else jnp.asarray(0.5)
+        used += response.dimensions
+        energy, weight = response.flatten(at, event.legs.energy[i], stretch=stretch)
         energies.append(energy)
         density = density * weight
     return energies, density

@@ -13,20 +13,20 @@ within 0.7 of z = 0.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import ndtri
 
+from deepmem.kinematics import FourVector, Scalar
 from deepmem.physics.detector.response import Response
 from deepmem.physics.phasespace.lines import BreitWigner, Scan
-from deepmem.physics.processes.base import Process
+from deepmem.physics.phasespace.visible import Shared, Visible
 from deepmem.physics.tables import Table
-from deepmem.physics.weights.partonic import Partonic
 
 # Gaussian quantiles are spread by this much, and more where energies have to rise, see `prepared`.
 _STRETCH = 1.1
@@ -40,49 +40,81 @@ _LEAST_SHARE = 0.05
 _WINDOW = 10.0
 
 
+Partonic: TypeAlias = Callable[[Shared, Sequence[FourVector]], tuple[jax.Array, ...]]
+
+
+class Resonant(NamedTuple):
+    """What an event has where the resonance is mapped, `n` its legs; see the module's first lines."""
+
+    q: Scalar
+    """Q `[n, n]`."""
+    basis: Scalar
+    """σO `[n, n − 1]`."""
+    along: Scalar
+    """σn, the normal in energies `[n]`."""
+    gradient_along: Scalar
+    """2 Q σn `[n]`."""
+    along_square: Scalar
+    """s of the energies σn."""
+    widening: Scalar
+    """By how much Gaussian quantiles are spread more per GeV² of s above the measured one."""
+    sigmas: Scalar
+    """Π σ."""
+    solved: Scalar
+    """The leg that moves s most."""
+    s: Scalar
+    """As measured, GeV²."""
+    s_low: Scalar
+    """The window that is integrated over."""
+    s_high: Scalar
+    share: Any = None
+    """The part of points on the resonance."""
+    table: Any = None
+    """The density of s of the others, a `Table`."""
+
+
 def resonant_energies(
-    process: Process, shared: dict[str, Any], event: dict[str, Any], u: jax.Array
+    classes: tuple[str, ...], shared: Shared, event: Visible, u: jax.Array
 ) -> tuple[list[jax.Array], Any]:
     """Energies from z orthogonal to ∂s/∂E, and s; Π T times the Jacobian. See the module's first lines.
 
     In scalars, and with what depends on the event alone done before: a third of the time of matrix products.
     """
-    n = len(process.classes)
-    rec, along, q = event["energy"], event["along"], event["q"]
-    s, proposal, valid = _draw_s(u[n - 1], shared["resonance"], event)
-    stretch = _STRETCH + event["widening"] * jnp.maximum(s - event["s"], 0.0)
+    n = len(classes)
+    rec, here = event.legs.energy, event.resonant
+    s, proposal, valid = _draw_s(u[n - 1], shared, here)
+    stretch = _STRETCH + here.widening * jnp.maximum(s - here.s, 0.0)
     z = [stretch * ndtri(u[j]) for j in range(n - 1)]
-    base = [rec[i] + sum(event["basis"][i, j] * z[j] for j in range(n - 1)) for i in range(n)]
-    a2 = event["along_square"]
-    half = sum(event["gradient_along"][i] * base[i] for i in range(n)) / 2
-    a0 = 2 * sum(q[i, j] * base[i] * base[j] for i, j in combinations(range(n), 2))
+    base = [rec[i] + sum(here.basis[i, j] * z[j] for j in range(n - 1)) for i in range(n)]
+    a2 = here.along_square
+    half = sum(here.gradient_along[i] * base[i] for i in range(n)) / 2
+    a0 = 2 * sum(here.q[i, j] * base[i] * base[j] for i, j in combinations(range(n), 2))
     discriminant = half**2 - a2 * (a0 - s)
     root = jnp.sqrt(jnp.maximum(discriminant, 1e-300))
     a = (s - a0) / (half + root)
     valid &= discriminant > 0
 
     energies, density = [], jnp.asarray(1.0)
-    for i, kind in enumerate(process.classes):
-        response = shared["responses"][kind].at(event["eta"][i])
-        energy = base[i] + along[i] * a
+    for i, response in enumerate(shared.responses(event, classes)):
+        energy = base[i] + here.along[i] * a
         low, high = response.support(rec[i])
         valid &= (energy > low) & (energy < high)
         # where it is not valid any energies will do, if they are positive
         energies.append(jnp.where((energy > low) & (energy < high), energy, rec[i]))
         density = density * response.density(rec[i], energies[i])
     normal = jnp.exp(-sum(zj**2 for zj in z) / (2 * stretch**2)) / (np.sqrt(2 * np.pi) * stretch) ** (n - 1)
-    jacobian = event["sigmas"] / (2 * root * proposal * normal)
+    jacobian = here.sigmas / (2 * root * proposal * normal)
     return energies, jnp.where(valid, density * jacobian, 0.0)
 
 
 def tailed_energies(
-    process: Process, shared: dict[str, Any], event: dict[str, Any], u: jax.Array
+    classes: tuple[str, ...], shared: Shared, event: Visible, u: jax.Array
 ) -> tuple[list[jax.Array], Any]:
     """All energies but one from their own responses, that one from s; Π T times the Jacobian."""
-    n = len(process.classes)
-    rec, q, solved = event["energy"], event["q"], event["solved"]
-    s, proposal, valid = _draw_s(u[n - 1], shared["resonance"], event)
-    responses = [shared["responses"][kind].at(event["eta"][i]) for i, kind in enumerate(process.classes)]
+    n = len(classes)
+    rec, q, solved = event.legs.energy, event.resonant.q, event.resonant.solved
+    s, proposal, valid = _draw_s(u[n - 1], shared, event.resonant)
+    responses = shared.responses(event, classes)
     energies, weights = [], []
     for i, response in enumerate(responses):
         at = jnp.where(i < solved, u[min(i, n - 2)], u[max(i - 1, 0)])
@@ -103,32 +135,28 @@ def tailed_energies(
     return energies, jnp.where(valid, density, 0.0)
 
 
-def _draw_s(u: Any, resonance: tuple[Any, Any], event: dict[str, Any]) -> tuple[Any, Any, Any]:
+def _draw_s(u: Any, shared: Shared, here: Resonant) -> tuple[Any, Any, Any]:
     """s from a mixture of Breit-Wigner maps, one per mass of a scan, and the table of `_off_resonance`.
 
     **Returns** s, its density, and whether it lies inside the window.
     """
-    mass, width = resonance
-    low, high, share = (event[key] for key in ("s_low", "s_high", "share"))
-    shapes = Scan(BreitWigner(mass, width))
-    step = (high - low) / (event["heights"].shape[0] - 1)
-    table = Table(low, step, event["heights"], event["below"])
-    elsewhere = table.draw(jnp.clip((u - share) / (1 - share), 0.0, 1.0))
+    assert shared.resonance is not None
+    low, high, share = here.s_low, here.s_high, here.share
+    shapes = Scan(BreitWigner(*shared.resonance))
+    elsewhere = here.table.draw(jnp.clip((u - share) / (1 - share), 0.0, 1.0))
     s = jnp.where(u < share, shapes.draw(u / share, low, high), elsewhere)
-    density = share * shapes.density(s, low, high) + (1 - share) * table.density(s)
+    density = share * shapes.density(s, low, high) + (1 - share) * here.table.density(s)
     return s, density, (s > low) & (s < high)
 
 
-def prepared(
-    partonic: Partonic, shared: dict[str, Any], energy: jax.Array, eta: jax.Array, phi: jax.Array
-) -> dict[str, jax.Array]:
-    sine = 1 / jnp.cosh(eta)
-    event = {"energy": energy, "eta": eta, "phi": phi, "sine": sine}
-    event |= {"x": sine * jnp.cos(phi), "y": sine * jnp.sin(phi), "z": jnp.tanh(eta)}
-    if "resonance" not in shared:
-        return event
-    n = len(partonic.process.classes)
-    responses = [shared["responses"][kind].at(eta[i]) for i, kind in enumerate(partonic.process.classes)]
+def prepared(partonic: Partonic, classes: tuple[str, ...], shared: Shared, event: Visible) -> Resonant:
+    """What an event has where the resonance is mapped.
+
+    **Arguments:** `partonic`, Σ f f |M|² at a point: (shared, momenta in GeV) ↦ values `[scan]`, …
+    """
+    legs, n = event.legs, len(classes)
+    energy, eta, phi, sine = legs.energy, legs.eta, legs.phi, legs.sine
+    responses = shared.responses(event, classes)
     sigma = jnp.stack([response.scale(energy[i]) for i, response in enumerate(responses)])
     # 1 − cosθ_ij without the cancellation between nearly collinear leptons
     difference = 2 * (jnp.sinh((eta[:, None] - eta) / 2) ** 2 + jnp.sin((phi[:, None] - phi) / 2) ** 2)
@@ -142,32 +170,33 @@ def prepared(
     along = sigma * normal
     gradient_along = 2 * (q * along).sum(axis=1)
     s = (energy * gradient).sum() / 2
-    event |= {
-        "q": q,
-        "basis": sigma[:, None] * basis,
-        "along": along,
-        "gradient_along": gradient_along,
-        "along_square": (along * gradient_along).sum() / 2,
+    here = Resonant(
+        q=q,
+        basis=sigma[:, None] * basis,
+        along=along,
+        gradient_along=gradient_along,
+        along_square=(along * gradient_along).sum() / 2,
         # Where an energy has to rise by zσ, −log T = ½z²/(1 + rz)² for σ = rE is flatter than ½z², by
         # (1 − 2rz)/(1 + rz)⁴, and its Gaussian 1 + 3rz times as wide. Found was less than 1 + 2rz.
-        "widening": _STRETCH * 2 * jnp.max(normal * sigma / energy) / norm_along,
-        "sigmas": jnp.prod(sigma),
-        "solved": jnp.argmax(normal),
-        "s": s,
-        "s_low": jnp.maximum(s - _WINDOW * norm_along, 1e-6 * s),
-        "s_high": s + _WINDOW * norm_along,
-    }
-    return event | _off_resonance(partonic, shared, event, responses, gradient, sigma)
+        widening=_STRETCH * 2 * jnp.max(normal * sigma / energy) / norm_along,
+        sigmas=jnp.prod(sigma),
+        solved=jnp.argmax(normal),
+        s=s,
+        s_low=jnp.maximum(s - _WINDOW * norm_along, 1e-6 * s),
+        s_high=s + _WINDOW * norm_along,
+    )
+    directions = jnp.concatenate([along[None], jnp.diag(sigma)])
+    share, table = _off_resonance(partonic, responses, shared, event._replace(resonant=here), directions)
+    return here._replace(share=share, table=table)
 
 
 def _off_resonance(
     partonic: Partonic,
-    shared: dict[str, Any],
-    event: dict[str, jax.Array],
     responses: Sequence[Response],
-    gradient: jax.Array,
-    sigma: jax.Array,
-) -> dict[str, jax.Array]:
+    shared: Shared,
+    event: Visible,
+    directions: jax.Array,
+) -> tuple[jax.Array, Table]:
     """The density of s off the resonance: L(s) BW(s) less what points on the resonance account for.
 
     L(s) BW(s) is the integrand where the normal through the measured energies meets s (with the Π T of one
@@ -176,15 +205,17 @@ def _off_resonance(
     and L not fallen yet, or where a pair of leptons reaches the mass of the Z. Points on the resonance follow
     BW, and account for L(m²) BW; what is left, (L − L(m²)) BW, is tabulated.
 
-    **Returns** `heights`, the density at equidistant nodes from `s_low` to `s_high`; `below`, its integral
-    up to each node; `share`, the part of points that belongs on the resonance.
-    """
-    energy, s, low, high = (event[key] for key in ("energy", "s", "s_low", "s_high"))
-    directions = jnp.concatenate([event["along"][None], jnp.diag(sigma)])
-    half = directions @ gradient / 2
-    square = ((directions @ event["q"]) * directions).sum(axis=1)
+    **Arguments:** `directions` in energies, the normal first.
 
-    mass, width = shared["resonance"]
+    **Returns** the part of points that belongs on the resonance; and a table from `s_low` to `s_high`.
+    """
+    assert shared.resonance is not None
+    legs, here = event.legs, event.resonant
+    energy, s, low, high = legs.energy, here.s, here.s_low, here.s_high
+    half = directions @ (2 * (here.q * energy).sum(axis=1)) / 2
+    square = ((directions @ here.q) * directions).sum(axis=1)
+
+    mass, width = shared.resonance
     pole, m_gamma = (mass**2)[:, None], (mass * width)[:, None]
 
     def along_normal(at: jax.Array) -> jax.Array:
@@ -195,14 +226,15 @@ def _off_resonance(
             for i, response in enumerate(responses)
         ]
         e = there[0]
-        x, y, z = (event[axis] for axis in ("x", "y", "z"))
-        legs = [(e[i], e[i] * x[i], e[i] * y[i], e[i] * z[i]) for i in range(len(responses))]
-        values, *_ = partonic(shared, legs)
+        momenta = [
+            (e[i], e[i] * legs.x[i], e[i] * legs.y[i], e[i] * legs.z[i]) for i in range(len(responses))
+        ]
+        values, *_ = partonic(shared, momenta)
         values = values * jnp.prod(e / energy) * jnp.prod(jnp.stack(ratios), axis=0).max()
         return jnp.nan_to_num(values * ((at - pole[:, 0]) ** 2 + m_gamma[:, 0] ** 2), nan=0.0, posinf=0.0)
 
     nodes = jnp.linspace(low, high, _NODES)
-    step = nodes[1] - nodes[0]
+    step = (high - low) / (_NODES - 1)
     profile = jax.vmap(along_normal, out_axes=1)(jnp.concatenate([nodes, mass**2]))
     # what the table resolves by itself, a wide resonance, needs no points of its own
     on_pole = jnp.diag(profile[:, _NODES:])[:, None] / (1 + (m_gamma / step) ** 2)
@@ -217,8 +249,7 @@ def _off_resonance(
     heights = _over(left, total[:, None]).mean(axis=0)
     alone = _over(profile, profile.sum(axis=1)[:, None]).mean(axis=0)
     heights = heights + (_RESPONSES_ALONE * alone + _UNIFORM / _NODES) / step
-    table = Table.of(low, step, heights)
-    return {"share": share, "heights": table.heights, "below": table.below}
+    return share, Table.of(low, step, heights)
 
 
 def _over(a: jax.Array, b: jax.Array) -> jax.Array:
