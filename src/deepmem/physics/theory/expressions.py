@@ -37,6 +37,19 @@ def _plain(name: str) -> Callable[[ModuleType, Value], Value]:
     return lambda xp, z: getattr(xp, name)(z)
 
 
+def _above(xp: ModuleType, z: Value, cut: Value) -> Value:
+    """z, and where it lies on a cut of the real axis, its upper side: where Python puts real numbers."""
+    return xp.real(z) + 1j * xp.where(cut & (xp.imag(z) == 0), 0.0, xp.imag(z))
+
+
+def _cut_below_zero(name: str) -> Callable[[ModuleType, Value], Value]:
+    return lambda xp, z: getattr(xp, name)(_above(xp, z, xp.real(z) < 0))
+
+
+def _cut_outside(name: str) -> Callable[[ModuleType, Value], Value]:
+    return lambda xp, z: getattr(xp, name)(_above(xp, z, (xp.real(z) < -1) | (xp.real(z) > 1)))
+
+
 def _step(xp: ModuleType, z: Value) -> Value:
     return xp.where(xp.real(z) > 0, 1.0, 0.0)
 
@@ -47,9 +60,10 @@ def _regular_log(xp: ModuleType, z: Value) -> Value:
 
 
 FUNCTIONS: Mapping[str, Callable[..., Value]] = {
-    **{name: _plain(name) for name in ("sqrt", "exp", "log", "log10", "sin", "cos", "tan")},
-    **{name: _plain(name) for name in ("sinh", "cosh", "tanh", "abs")},
-    **{name: _plain(f"arc{name[1:]}") for name in ("asin", "acos", "atan", "asinh", "acosh", "atanh")},
+    **{name: _cut_below_zero(name) for name in ("sqrt", "log", "log10")},
+    **{name: _plain(name) for name in ("exp", "sin", "cos", "tan", "sinh", "cosh", "tanh", "abs")},
+    **{name: _cut_outside(f"arc{name[1:]}") for name in ("asin", "acos", "acosh", "atanh")},
+    **{name: _plain(f"arc{name[1:]}") for name in ("atan", "asinh")},
     **{new: _reciprocal(old) for new, old in (("sec", "cos"), ("csc", "sin"), ("cot", "tan"))},
     **{
         f"a{new}": _of_reciprocal(f"arc{old}")
@@ -58,13 +72,13 @@ FUNCTIONS: Mapping[str, Callable[..., Value]] = {
     "complexconjugate": _plain("conj"),
     "re": _plain("real"),
     "im": _plain("imag"),
-    "arg": _plain("angle"),
-    "phase": _plain("angle"),
+    "arg": _cut_below_zero("angle"),
+    "phase": _cut_below_zero("angle"),
     "theta_function": _step,
     "reglog": _regular_log,
     "complex": lambda xp, a, b=0.0: a + 1j * b,
     "float": lambda xp, a: a,
-    "pow": lambda xp, a, b: a**b,
+    "pow": lambda xp, a, b: _above(xp, a, xp.real(a) < 0) ** b,
     "min": lambda xp, a, b: xp.where(xp.real(a) < xp.real(b), a, b),
     "max": lambda xp, a, b: xp.where(xp.real(a) > xp.real(b), a, b),
     "cond": lambda xp, c, a, b: xp.where(c == 0, a, b),
@@ -178,7 +192,7 @@ class Walk(NamedTuple):
         """A whole exponent multiplies, so that what is real stays so to the last digit."""
         number = _number(exponent)
         if number is None or number != int(number) or abs(number) > 64:
-            return base ** self.value(exponent)
+            return _above(self.xp, base, self.xp.real(base) < 0) ** self.value(exponent)
         power = abs(int(number))
         result = self.xp.ones_like(base)
         while power:
