@@ -136,6 +136,11 @@ class Walk(NamedTuple):
         match node:
             case ast.Constant(value=bool() | int() | float() | complex() as number):
                 return self.xp.asarray(number, dtype=self.dtype)
+            case ast.Call(
+                func=ast.Name(id="complex"),
+                args=[ast.Constant(value=int() | float() as a), ast.Constant(value=int() | float() as b)],
+            ):
+                return self.xp.asarray(complex(a, b), dtype=self.dtype)
             case ast.Name(id=name):
                 if name not in self.known:
                     raise ModelError(
