@@ -33,6 +33,8 @@ def test_a_folder_is_a_model(folder: Path) -> None:
     model = read_folder(folder)
     assert model.name == "toy"
     assert model.codes["e+"] == -11
+    # MadGraph's name, whatever the folder's own ("m-").
+    assert model.codes["mu+"] == -13
     assert model.by_code[99002].self_conjugate
     assert model.by_code[2].thrice_charge == 2
     assert model.by_code[22].mass == "ZERO"
@@ -55,6 +57,13 @@ def test_its_numbers_follow_from_its_expressions(folder: Path) -> None:
     assert complex(values.couplings["GC_1"]) == pytest.approx(-1j * (4 * 3.141592653589793 / 127.9) ** 0.5)
     # The coupling of ProjP and that of ProjM make a real Lagrangian.
     assert complex(values.couplings["GC_6"]) == -complex(values.couplings["GC_7"]).conjugate()
+
+
+def test_common_names_do_not_hide_a_models_own(tmp_path: Path) -> None:
+    """A scalar that a folder calls "mu+" keeps its name, and the muon its own."""
+    particles = toy_ufo.PARTICLES.replace("name = 'S0', antiname = 'S0'", "name = 'mu+', antiname = 'mu+'")
+    model = read_folder(toy_ufo.write(tmp_path / "toy", particles=particles))
+    assert (model.codes["mu+"], model.codes["m+"]) == (99001, -13)
 
 
 def test_ghosts_and_goldstone_bosons_are_left_out(folder: Path) -> None:

@@ -22,7 +22,7 @@ g = Particle(pdg_code = 21, name = 'g', antiname = 'g', spin = 3, color = 8,
 e__minus__ = Particle(pdg_code = 11, name = 'e-', antiname = 'e+', spin = 2, color = 1,
                       mass = Param.Me, width = Param.ZERO, charge = -1, LeptonNumber = 1)
 e__plus__ = e__minus__.anti()
-mu__minus__ = Particle(pdg_code = 13, name = 'mu-', antiname = 'mu+', spin = 2, color = 1,
+mu__minus__ = Particle(pdg_code = 13, name = 'm-', antiname = 'm+', spin = 2, color = 1,
                        mass = Param.Mmu, width = Param.ZERO, charge = -1)
 mu__plus__ = mu__minus__.anti()
 u = Particle(pdg_code = 2, name = 'u', antiname = 'u~', spin = 2, color = 3,

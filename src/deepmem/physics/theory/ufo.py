@@ -16,6 +16,7 @@ from deepmem.errors import nearest
 from deepmem.physics.errors import ModelError
 from deepmem.physics.theory.expressions import names, tree
 from deepmem.physics.theory.model import Coupling, Lorentz, Model, Order, Parameter, Particle, Vertex
+from deepmem.physics.theory.particle_names import named
 from deepmem.physics.theory.ufo_files import Object, objects_of
 
 NEEDED = ("particles.py", "parameters.py", "couplings.py", "lorentz.py", "vertices.py")
@@ -51,7 +52,7 @@ def read_folder(path: str | os.PathLike[str]) -> Model:
     kept = tuple(coupling for coupling in couplings.values() if coupling.name in used)
     return Model(
         name=folder.resolve().name,
-        particles=tuple(particles),
+        particles=named(particles),
         parameters=tuple(_sorted(parameters.values())),
         couplings=kept,
         lorentz=tuple(lorentz.values()),
