@@ -288,6 +288,8 @@ def test_arrays_and_derivatives() -> None:
         ("x + z", "'z'"),
         ("x +", "no expression"),
         ("'x'", "not allowed"),
+        ("1" + "0" * 400 + "*x", "too large"),
+        ("+".join(["x"] * 5000), "too deep"),
     ],
 )
 def test_what_an_expression_may_not_be(expression: str, said: str) -> None:

@@ -55,6 +55,16 @@ def test_what_is_printed_is_read_again(reaction: Reaction) -> None:
     assert parse(str(reaction)) == reaction
 
 
+@settings(deadline=None, max_examples=300)
+@given(st.text("tgw+-~,;()>/=<2 QCD@$[]|", max_size=40))
+def test_any_text_is_read_or_refused_in_a_sentence(text: str) -> None:
+    try:
+        reaction = parse(text)
+    except ReactionError:
+        return
+    assert parse(str(reaction)) == reaction
+
+
 def test_a_reaction_is_a_value() -> None:
     reaction = parse(TTBAR)
     assert reaction == parse(" " + TTBAR.replace(" ", "  "))

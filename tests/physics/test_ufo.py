@@ -180,6 +180,7 @@ def test_a_card_can_not_change_what_a_restriction_fixes(folder: Path, tmp_path: 
         ("particles", "Param.MZp", "Param.MZq", "did you mean 'MZp'"),
         ("particles", "charge = 2/3", "charge = 0.1", "multiples of 1/3"),
         ("particles", "pdg_code = 22, ", "", "has no 'pdg_code'"),
+        ("particles", "pdg_code = 22, ", "pdg_code = -2, ", "PDG code 2 of another particle"),
         ("parameters", "half*MZp", "half*MZpp", "needs 'MZpp' (did you mean 'MZp'?)"),
         ("parameters", "'1/4.'", "'Mchi'", "follows from itself"),
         ("parameters", "value = 800.", "value = 'x'", "expected is a number"),

@@ -106,8 +106,11 @@ def tree(expression: str, where: str = "an expression") -> ast.expr:
     """
     try:
         return ast.parse(expression.strip(), mode="eval").body
-    except (SyntaxError, ValueError, RecursionError):
-        raise ModelError(f"{where} is {expression!r}, which is no expression in Python's syntax") from None
+    except (RecursionError, MemoryError):
+        raise ModelError(f"{where} is nested too deeply to be evaluated") from None
+    except (SyntaxError, ValueError):
+        shown = expression if len(expression) < 80 else f"{expression[:77]}…"
+        raise ModelError(f"{where} is {shown!r}, which is no expression in Python's syntax") from None
 
 
 def names(node: ast.AST) -> set[str]:
@@ -130,6 +133,15 @@ class Walk(NamedTuple):
 
     def refused(self, what: str) -> ModelError:
         return ModelError(f"{self.where} has {what}, which is not allowed in an expression of a model")
+
+    def of(self, expression: str) -> Value:
+        """What an expression is worth."""
+        try:
+            return self.value(tree(expression, self.where))
+        except RecursionError:
+            raise ModelError(f"{self.where} is nested too deeply to be evaluated") from None
+        except OverflowError:
+            raise self.refused("a number that is too large") from None
 
     def value(self, node: ast.expr) -> Value:
         """What a node is worth."""
@@ -296,7 +308,7 @@ def _evaluated(
         if name in given:
             known[name] = xp.asarray(given[name]).astype(dtype)
         elif parameter.expression is not None:
-            known[name] = Walk(known, xp, dtype, where).value(tree(parameter.expression, where))
+            known[name] = Walk(known, xp, dtype, where).of(parameter.expression)
         elif parameter.value is not None:
             known[name] = xp.asarray(parameter.value, dtype=dtype)
         else:
@@ -304,7 +316,7 @@ def _evaluated(
     strengths = {}
     for name, coupling in choice.couplings.items():
         where = f"coupling {name!r} of model {model.name!r}"
-        strengths[name] = Walk(known, xp, dtype, where).value(tree(coupling.expression, where))
+        strengths[name] = Walk(known, xp, dtype, where).of(coupling.expression)
     shown = {name: xp.real(value) if name in choice.real else value for name, value in known.items()}
     return Values(shown, strengths)
 

@@ -22,7 +22,19 @@ from deepmem.physics.theory.ufo_files import Object, objects_of
 NEEDED = ("particles.py", "parameters.py", "couplings.py", "lorentz.py", "vertices.py")
 """The files of a UFO folder; `coupling_orders.py` may be absent in old ones."""
 
-_STRUCTURES = {"P", "Metric", "Gamma", "Gamma5", "ProjM", "ProjP", "Identity", "Sigma", "Epsilon", "C"}
+_STRUCTURES = {
+    "P",
+    "Metric",
+    "Gamma",
+    "Gamma5",
+    "ProjM",
+    "ProjP",
+    "Identity",
+    "Sigma",
+    "Epsilon",
+    "C",
+    "complex",
+}
 _COLOURS = {"Identity", "T", "f", "d"}
 _SPINS = {4: "spin 3/2", 5: "spin 2"}
 
@@ -85,6 +97,10 @@ def _particles(
             left_out.add(each.variable)
             continue
         particle = _particle(each, parameters)
+        if particle.code in codes.values() or -particle.code in codes.values():
+            raise ModelError(
+                f"{each.place}: {each.variable!r} has the PDG code {particle.code} of another particle"
+            )
         found.append(particle)
         codes[each.variable] = particle.code
         why = _against(particle, each)
