@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 
 from deepmem.physics.errors import ReactionError, UnknownNameError
+from deepmem.physics.theory.conservation import conserved
 from deepmem.physics.theory.models import load
 from deepmem.physics.theory.reaction import Bound, Conditions, Decay, Production, Reaction, parse
 from deepmem.physics.theory.subprocesses import Branch, Subprocess, expand
@@ -114,10 +115,21 @@ def test_legs_and_factors_are_those_of_madgraph(text: str, codes: tuple[int, ...
 
 
 def test_a_final_state_counts_once() -> None:
-    """w- > j j is d ū and s c̄ of those with a W's charge that do not mix families, in one order each."""
-    found = {legs_[1:] for legs_ in legs("w- > j j")}
-    assert {(1, -2), (3, -4)} <= found
-    assert all(tuple(reversed(each)) not in found for each in found)
+    """w- > j j is d ū and s c̄; two decays of the Z into l+ l- are ee, eμ and μμ."""
+    assert legs("w- > j j") == [(-24, 1, -2), (-24, 3, -4)]
+    pairs = legs("u u~ > z z, z > l+ l-")
+    assert [each[2:] for each in pairs] == [(-11, 11, -11, 11), (-11, 11, -13, 13), (-13, 13, -13, 13)]
+
+
+def test_what_the_standard_model_conserves() -> None:
+    """Charge and three numbers each of quarks and leptons: with charge, 7 independent ones in all."""
+    numbers = conserved(load("sm"))
+    assert numbers.number == 7
+    assert numbers.total((2, -1)) == numbers.total((24,)) == numbers.total((-11, 12))
+    assert numbers.total((2, -3)) != numbers.total((24,))
+    assert numbers.total((21, 23, 25)) == numbers.total(())
+    found = legs("p p > e+ ve")
+    assert sorted(each[:2] for each in found) == [(-3, 4), (-1, 2), (2, -1), (4, -3)]
 
 
 def test_labels() -> None:
@@ -126,7 +138,8 @@ def test_labels() -> None:
     assert not any(5 in map(abs, pair) for pair in pairs)
     assert (5, -5) in {each[:2] for each in legs("p p > e+ e-", flavours=5)}
     labels = {"q": "u d", "both": ["q", "c"]}
-    assert legs("q u~ > both c~", labels=labels) == [(2, -2, 2, -4), (2, -2, 4, -4), (1, -2, 1, -4)]
+    assert legs("q u~ > both c~", labels=labels) == [(2, -2, 4, -4)]
+    assert legs("q g > both g", labels=labels) == [(2, 21, 2, 21), (1, 21, 1, 21)]
     assert not any(5 in map(abs, each[2:]) for each in legs("g g > j j", flavours=5))
 
 
@@ -183,7 +196,9 @@ def test_the_levels_of_a_chain() -> None:
     [
         ("u u~ > e+ ve", "charge is not conserved: +0 comes in and +1 goes out"),
         ("u d~ > t t~, t > w+ h", "in the decay 't > w+ h'"),
-        ("g u > u h h ve", "odd number of fermions"),
+        ("e+ e- > mu+ ta-", "no vertices of model 'sm' lead there"),
+        ("l- > l- g", "colour is not conserved"),
+        ("vl g > vl h h g g g l+", "charge is not conserved, in"),
         ("g > h", "colour is not conserved"),
         ("u u~ > g h, g > h a", "colour is not conserved"),
         ("g g > tt t~", "did you mean 't'"),
