@@ -11,12 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from deepmem.physics.errors import ModelError, UnknownNameError
+from deepmem.physics.errors import ModelError, ParameterError, UnknownNameError
 from deepmem.physics.theory.expressions import FUNCTIONS, evaluate
 from deepmem.physics.theory.model import Coupling, Lorentz, Model, Parameter, Vertex
 from deepmem.physics.theory.models import BUILT_IN, load
 from deepmem.physics.theory.parameters import Parameters, electroweak
 from deepmem.physics.theory.polynomial import degrees
+from deepmem.physics.theory.settings import checked
 
 METRIC = np.diag([1.0, -1.0, -1.0, -1.0])
 
@@ -306,6 +307,28 @@ def test_unknown_parameters_and_models() -> None:
     empty = Model("m", (), (Parameter("x"),), (), (), (), ())
     with pytest.raises(ModelError, match="'x' of model 'm' has no value"):
         evaluate(empty)
+
+
+def test_values_that_make_sense_are_passed_on() -> None:
+    assert checked(load("sm"), {"MZ": "91.2", "WT": np.float32(0)}) == {"MZ": 91.2, "WT": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"MZ": "heavy"}, "MZ must be a number, got 'heavy'"),
+        ({"MZ": float("nan")}, "MZ must be finite"),
+        ({"GF": 5e-6}, "parameter MW of model 'sm' follows as"),
+        ({"aEWM1": 0.0}, "parameter MW of model 'sm' follows as"),
+        ({"MW": 92.0}, "parameter sw of model 'sm' follows as"),
+        ({"WZ": -1.0}, "below 0"),
+        ({"WT": 1491.5}, "WT = 1491.5 GeV is not below MT = 173 GeV"),
+    ],
+)
+def test_values_that_make_no_sense(values: dict[str, object], said: str) -> None:
+    with pytest.raises(ParameterError) as error:
+        checked(load("sm"), values)
+    assert said in str(error.value)
 
 
 def test_degrees_of_couplings() -> None:

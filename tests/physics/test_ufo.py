@@ -55,6 +55,7 @@ def test_its_numbers_follow_from_its_expressions(folder: Path) -> None:
     values = evaluate(read_folder(folder), {"MZp": 1000.0})
     assert float(values.parameters["Mchi"]) == 250
     assert complex(values.couplings["GC_1"]) == pytest.approx(-1j * (4 * 3.141592653589793 / 127.9) ** 0.5)
+    assert not next(each for each in read_folder(folder).parameters if each.name == "ph").real
     # The coupling of ProjP and that of ProjM make a real Lagrangian.
     assert complex(values.couplings["GC_6"]) == -complex(values.couplings["GC_7"]).conjugate()
 

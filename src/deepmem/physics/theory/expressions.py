@@ -285,20 +285,29 @@ def evaluate(
     needed = None if couplings is None else _needed(model, [c.expression for c in chosen.values()], real)
 
     with np.errstate(all="ignore"):
-        return _evaluated(model, given, Choice(chosen, needed, real), xp, dtype)
+        known, strengths = _evaluated(model, given, Choice(chosen, needed), xp, dtype)
+    shown = {name: xp.real(value) if name in real else value for name, value in known.items()}
+    return Values(shown, strengths)
+
+
+def complex_parameters(model: Model, values: Mapping[str, float]) -> dict[str, complex]:
+    """All parameters as their expressions have them, masses and widths with their imaginary parts, too."""
+    with np.errstate(all="ignore"):
+        known, _ = _evaluated(model, values, Choice({}, None), np, np.dtype(complex))
+    return {name: complex(value) for name, value in known.items()}
 
 
 class Choice(NamedTuple):
-    """What is evaluated: couplings by name, the parameters that they need (None: all), and which are real."""
+    """What is evaluated: couplings by name, and the parameters that they need (None: all)."""
 
     couplings: Mapping[str, Coupling]
     needed: set[str] | None
-    real: set[str]
 
 
 def _evaluated(
     model: Model, given: Mapping[str, Value], choice: Choice, xp: ModuleType, dtype: np.dtype
-) -> Values:
+) -> tuple[dict[str, Value], dict[str, Value]]:
+    """Parameters and couplings, all of them complex."""
     known: dict[str, Value] = {"ZERO": xp.asarray(0, dtype=dtype)}
     for parameter in model.parameters:
         name = parameter.name
@@ -317,8 +326,7 @@ def _evaluated(
     for name, coupling in choice.couplings.items():
         where = f"coupling {name!r} of model {model.name!r}"
         strengths[name] = Walk(known, xp, dtype, where).of(coupling.expression)
-    shown = {name: xp.real(value) if name in choice.real else value for name, value in known.items()}
-    return Values(shown, strengths)
+    return known, strengths
 
 
 def _needed(model: Model, expressions: Iterable[str], more: Iterable[str]) -> set[str]:

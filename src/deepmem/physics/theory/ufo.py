@@ -185,7 +185,8 @@ def _sorted(parameters: Iterable[Object]) -> Iterator[Parameter]:
 def _parameter(each: Object) -> Parameter:
     name = each.text("name")
     if each.text("nature") == "internal":
-        return Parameter(name, expression=each.expression("value"))
+        real = each.values.get("type", "real") != "complex"
+        return Parameter(name, expression=each.expression("value"), real=real)
     block = each.text("lhablock") if "lhablock" in each.values else ""
     indices = each.integers("lhacode") if "lhacode" in each.values else ()
     return Parameter(name, value=float(each.number("value")), block=block, indices=indices)
