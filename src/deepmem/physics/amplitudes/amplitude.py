@@ -139,31 +139,18 @@ def amplitude(model: Model, subprocess: Subprocess, along_z: bool = False, cache
     **Raises** `ReactionError` where there is no diagram; `UnknownNameError` for a particle that is not in the
     model; `ModelError` for a spin, a colour or a structure that amplitudes cannot do.
     """
-    return _amplitude(model.digest, replace(subprocess, term=0), along_z, cache, _Held(model))
-
-
-class _Held:
-    """A model that a cache does not look at: its digest is another argument."""
-
-    def __init__(self, model: Model) -> None:
-        self.model = model
-
-    def __hash__(self) -> int:
-        return 0
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Held)
+    return _amplitude(model, replace(subprocess, term=0), along_z, cache)
 
 
 @lru_cache(maxsize=256)
-def _amplitude(digest: str, subprocess: Subprocess, along_z: bool, cache: bool, held: _Held) -> Amplitude:
-    path = _directory() / f"{_name(digest, subprocess, along_z)}.npz"
+def _amplitude(model: Model, subprocess: Subprocess, along_z: bool, cache: bool) -> Amplitude:
+    path = _directory() / f"{_name(model.digest, subprocess, along_z)}.npz"
     program = _read(path) if cache else None
     if program is None:
-        program = best_program(held.model, subprocess, along_z)
+        program = best_program(model, subprocess, along_z)
         if cache:
             _write(path, program)
-    return Amplitude(held.model, subprocess, along_z, program)
+    return Amplitude(model, subprocess, along_z, program)
 
 
 def _directory() -> Path:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from math import prod
 from typing import NamedTuple, TypeAlias
 
 from deepmem.physics.amplitudes.vertices import Powers, Rule, vertices
 from deepmem.physics.errors import ReactionError
 from deepmem.physics.theory.model import Model
 from deepmem.physics.theory.reaction import Bound
-from deepmem.physics.theory.subprocesses import Requirements
+from deepmem.physics.theory.subprocesses import Requirements, Subprocess, code
 
 Subset: TypeAlias = int
 """Bits of legs."""
@@ -138,6 +139,37 @@ def plan(model: Model, level: Level, what: str) -> Recipes:
     return {current: recipes for current, recipes in have.items() if current in needed}
 
 
+def levels(model: Model, subprocess: Subprocess) -> Iterator[tuple[tuple[int, ...], Level]]:
+    """The production and each decay with its place, see `Subprocess.levels`."""
+    for place, part in subprocess.levels():
+        products = part.products if isinstance(part, Subprocess) else part.into
+        labels = tuple(map(code, products))
+        if isinstance(part, Subprocess):
+            first, *others = map(model.conjugate, part.incoming)
+            into, wanted = (*others, *labels), (model.conjugate(first),)
+            outgoing = (False,) * len(others) + (True,) * len(labels)
+        else:
+            into, wanted, outgoing = labels, (part.particle,), (True,) * len(labels)
+        yield place, Level(into, wanted, outgoing, part.requirements)
+
+
+def weight(model: Model, level: Level) -> int:
+    """The least WEIGHTED that lets all diagrams in that count. **Raises** `ReactionError` without any."""
+    recipes = plan(model, level, "it")
+    full = (1 << len(level.labels)) - 1
+    bounds = _Bounds(model, level.requirements.orders)
+    return max(bounds.weighted(key.powers) for subset, key in recipes if subset == full)
+
+
+def diagrams(recipes: Recipes) -> int:
+    """How many diagrams these are."""
+    number: dict[tuple[Subset, Key], int] = {}
+    for current, ways in recipes.items():
+        number[current] = sum(prod(number[part] for part in each.parts) for each in ways) if ways else 1
+    full = max(subset for subset, _ in recipes)
+    return sum(count for (subset, _), count in number.items() if subset == full)
+
+
 def _expected_weight(model: Model, labels: Sequence[int]) -> int:
     """The least weight that MadGraph looks for: a particle counts as its strongest coupling order does.
 
@@ -149,8 +181,8 @@ def _expected_weight(model: Model, labels: Sequence[int]) -> int:
     for vertex in model.vertices:
         for _, _, coupling in vertex.couplings:
             weakest = max((hierarchies[order] for order in orders[coupling]), default=0)
-            for code in vertex.particles:
-                for each in {code, model.conjugate(code)}:
+            for label in vertex.particles:
+                for each in {label, model.conjugate(label)}:
                     strongest[each] = min(strongest.get(each, weakest), weakest)
     return sum(sorted(strongest.get(label, 0) for label in labels)[2:])
 

@@ -105,9 +105,9 @@ class Order:
     expansion: int = 99
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Model:
-    """A model as data; see the module."""
+    """A model as data; see the module. Two are equal if their digests are."""
 
     name: str
     particles: tuple[Particle, ...]
@@ -117,6 +117,12 @@ class Model:
     lorentz: tuple[Lorentz, ...]
     vertices: tuple[Vertex, ...]
     orders: tuple[Order, ...]
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, Model) and self.digest == other.digest)
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
 
     @cached_property
     def digest(self) -> str:
