@@ -75,7 +75,8 @@ def _undecayed(model: Model, subprocess: Subprocess, along_z: bool) -> dict[int,
 
 def _distinct(kinds: tuple[tuple[int, ...], tuple[Leg, ...]], legs: Iterable[int]) -> list[int]:
     """Of legs that are of one kind (particle, in or out), one."""
-    labels, found = kinds[0], {}
+    labels = kinds[0]
+    found: dict[tuple[int, bool], int] = {}
     for leg in legs:
         found.setdefault((labels[leg], kinds[1][leg].incoming), leg)
     return list(found.values())
