@@ -1,6 +1,6 @@
 """Which helicities are in the graph, and which are looped over: the program that is fastest within a budget.
 
-A graph with all helicities shares the most, and its size bounds the time of a compilation (about 1.5 ms an
+A graph with all helicities shares the most, and its size bounds the time of a compilation (about 1 ms an
 operation). With the helicities of some legs looped over it is smaller, and runs once per combination. Where
 the graph of all helicities is a little too large, one leg is looped over. Where it is far too large, choices
 begin with the smallest graph, the helicities of all undecayed legs looped over; one leg after the other is
@@ -19,10 +19,10 @@ from deepmem.physics.amplitudes.waves import Leg
 from deepmem.physics.theory.model import Model
 from deepmem.physics.theory.subprocesses import Branch, Subprocess
 
-BUDGET = 12_500
+BUDGET = 20_000
 """Operations of one kernel."""
 # Nodes, live or not, at which a graph is given up: more than half of them are left out at the end.
-_LARGEST = 40_000
+_LARGEST = 60_000
 
 
 def best_program(model: Model, subprocess: Subprocess, along_z: bool = True) -> Program:
