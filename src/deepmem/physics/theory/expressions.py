@@ -37,6 +37,19 @@ def _plain(name: str) -> Callable[[ModuleType, Value], Value]:
     return lambda xp, z: getattr(xp, name)(z)
 
 
+def _above(xp: ModuleType, z: Value, cut: Value) -> Value:
+    """z, and where it lies on a cut of the real axis, its upper side: where Python puts real numbers."""
+    return xp.real(z) + 1j * xp.where(cut & (xp.imag(z) == 0), 0.0, xp.imag(z))
+
+
+def _cut_below_zero(name: str) -> Callable[[ModuleType, Value], Value]:
+    return lambda xp, z: getattr(xp, name)(_above(xp, z, xp.real(z) < 0))
+
+
+def _cut_outside(name: str) -> Callable[[ModuleType, Value], Value]:
+    return lambda xp, z: getattr(xp, name)(_above(xp, z, (xp.real(z) < -1) | (xp.real(z) > 1)))
+
+
 def _step(xp: ModuleType, z: Value) -> Value:
     return xp.where(xp.real(z) > 0, 1.0, 0.0)
 
@@ -47,9 +60,10 @@ def _regular_log(xp: ModuleType, z: Value) -> Value:
 
 
 FUNCTIONS: Mapping[str, Callable[..., Value]] = {
-    **{name: _plain(name) for name in ("sqrt", "exp", "log", "log10", "sin", "cos", "tan")},
-    **{name: _plain(name) for name in ("sinh", "cosh", "tanh", "abs")},
-    **{name: _plain(f"arc{name[1:]}") for name in ("asin", "acos", "atan", "asinh", "acosh", "atanh")},
+    **{name: _cut_below_zero(name) for name in ("sqrt", "log", "log10")},
+    **{name: _plain(name) for name in ("exp", "sin", "cos", "tan", "sinh", "cosh", "tanh", "abs")},
+    **{name: _cut_outside(f"arc{name[1:]}") for name in ("asin", "acos", "acosh", "atanh")},
+    **{name: _plain(f"arc{name[1:]}") for name in ("atan", "asinh")},
     **{new: _reciprocal(old) for new, old in (("sec", "cos"), ("csc", "sin"), ("cot", "tan"))},
     **{
         f"a{new}": _of_reciprocal(f"arc{old}")
@@ -58,13 +72,13 @@ FUNCTIONS: Mapping[str, Callable[..., Value]] = {
     "complexconjugate": _plain("conj"),
     "re": _plain("real"),
     "im": _plain("imag"),
-    "arg": _plain("angle"),
-    "phase": _plain("angle"),
+    "arg": _cut_below_zero("angle"),
+    "phase": _cut_below_zero("angle"),
     "theta_function": _step,
     "reglog": _regular_log,
     "complex": lambda xp, a, b=0.0: a + 1j * b,
     "float": lambda xp, a: a,
-    "pow": lambda xp, a, b: a**b,
+    "pow": lambda xp, a, b: _above(xp, a, xp.real(a) < 0) ** b,
     "min": lambda xp, a, b: xp.where(xp.real(a) < xp.real(b), a, b),
     "max": lambda xp, a, b: xp.where(xp.real(a) > xp.real(b), a, b),
     "cond": lambda xp, c, a, b: xp.where(c == 0, a, b),
@@ -92,8 +106,11 @@ def tree(expression: str, where: str = "an expression") -> ast.expr:
     """
     try:
         return ast.parse(expression.strip(), mode="eval").body
-    except (SyntaxError, ValueError, RecursionError):
-        raise ModelError(f"{where} is {expression!r}, which is no expression in Python's syntax") from None
+    except (RecursionError, MemoryError):
+        raise ModelError(f"{where} is nested too deeply to be evaluated") from None
+    except (SyntaxError, ValueError):
+        shown = expression if len(expression) < 80 else f"{expression[:77]}…"
+        raise ModelError(f"{where} is {shown!r}, which is no expression in Python's syntax") from None
 
 
 def names(node: ast.AST) -> set[str]:
@@ -117,11 +134,25 @@ class Walk(NamedTuple):
     def refused(self, what: str) -> ModelError:
         return ModelError(f"{self.where} has {what}, which is not allowed in an expression of a model")
 
+    def of(self, expression: str) -> Value:
+        """What an expression is worth."""
+        try:
+            return self.value(tree(expression, self.where))
+        except RecursionError:
+            raise ModelError(f"{self.where} is nested too deeply to be evaluated") from None
+        except OverflowError:
+            raise self.refused("a number that is too large") from None
+
     def value(self, node: ast.expr) -> Value:
         """What a node is worth."""
         match node:
             case ast.Constant(value=bool() | int() | float() | complex() as number):
                 return self.xp.asarray(number, dtype=self.dtype)
+            case ast.Call(
+                func=ast.Name(id="complex"),
+                args=[ast.Constant(value=int() | float() as a), ast.Constant(value=int() | float() as b)],
+            ):
+                return self.xp.asarray(complex(a, b), dtype=self.dtype)
             case ast.Name(id=name):
                 if name not in self.known:
                     raise ModelError(
@@ -178,7 +209,7 @@ class Walk(NamedTuple):
         """A whole exponent multiplies, so that what is real stays so to the last digit."""
         number = _number(exponent)
         if number is None or number != int(number) or abs(number) > 64:
-            return base ** self.value(exponent)
+            return _above(self.xp, base, self.xp.real(base) < 0) ** self.value(exponent)
         power = abs(int(number))
         result = self.xp.ones_like(base)
         while power:
@@ -254,20 +285,29 @@ def evaluate(
     needed = None if couplings is None else _needed(model, [c.expression for c in chosen.values()], real)
 
     with np.errstate(all="ignore"):
-        return _evaluated(model, given, Choice(chosen, needed, real), xp, dtype)
+        known, strengths = _evaluated(model, given, Choice(chosen, needed), xp, dtype)
+    shown = {name: xp.real(value) if name in real else value for name, value in known.items()}
+    return Values(shown, strengths)
+
+
+def complex_parameters(model: Model, values: Mapping[str, float]) -> dict[str, complex]:
+    """All parameters as their expressions have them, masses and widths with their imaginary parts, too."""
+    with np.errstate(all="ignore"):
+        known, _ = _evaluated(model, values, Choice({}, None), np, np.dtype(complex))
+    return {name: complex(value) for name, value in known.items()}
 
 
 class Choice(NamedTuple):
-    """What is evaluated: couplings by name, the parameters that they need (None: all), and which are real."""
+    """What is evaluated: couplings by name, and the parameters that they need (None: all)."""
 
     couplings: Mapping[str, Coupling]
     needed: set[str] | None
-    real: set[str]
 
 
 def _evaluated(
     model: Model, given: Mapping[str, Value], choice: Choice, xp: ModuleType, dtype: np.dtype
-) -> Values:
+) -> tuple[dict[str, Value], dict[str, Value]]:
+    """Parameters and couplings, all of them complex."""
     known: dict[str, Value] = {"ZERO": xp.asarray(0, dtype=dtype)}
     for parameter in model.parameters:
         name = parameter.name
@@ -277,7 +317,7 @@ def _evaluated(
         if name in given:
             known[name] = xp.asarray(given[name]).astype(dtype)
         elif parameter.expression is not None:
-            known[name] = Walk(known, xp, dtype, where).value(tree(parameter.expression, where))
+            known[name] = Walk(known, xp, dtype, where).of(parameter.expression)
         elif parameter.value is not None:
             known[name] = xp.asarray(parameter.value, dtype=dtype)
         else:
@@ -285,9 +325,8 @@ def _evaluated(
     strengths = {}
     for name, coupling in choice.couplings.items():
         where = f"coupling {name!r} of model {model.name!r}"
-        strengths[name] = Walk(known, xp, dtype, where).value(tree(coupling.expression, where))
-    shown = {name: xp.real(value) if name in choice.real else value for name, value in known.items()}
-    return Values(shown, strengths)
+        strengths[name] = Walk(known, xp, dtype, where).of(coupling.expression)
+    return known, strengths
 
 
 def _needed(model: Model, expressions: Iterable[str], more: Iterable[str]) -> set[str]:

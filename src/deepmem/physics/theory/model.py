@@ -56,6 +56,8 @@ class Parameter:
     block: str = ""
     """Where a parameter card keeps an external one."""
     indices: tuple[int, ...] = ()
+    real: bool = True
+    """Whether an internal one is a real number wherever the model makes sense."""
 
 
 @dataclass(frozen=True)

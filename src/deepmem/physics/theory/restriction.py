@@ -2,8 +2,9 @@
 
 A card `restrict_NAME.dat` of a UFO folder gives values. A parameter that is 0 or 1 there is that number from
 then on and no parameter any more; parameters of one block that are equal (or opposite) are one. Couplings
-that vanish then are left out with the vertices that have no other; masses and widths that vanish are "ZERO".
-The card writes 9.999999e-1 and 1e-99 for a 1 and a 0 that stay parameters (MadGraph's rules, 1106.0522).
+that vanish then, whatever the other parameters, are left out with the vertices that have no other; masses and
+widths that are 0 are "ZERO". The card writes 9.999999e-1 and 1e-105 for a 1 and a 0 that stay parameters
+(MadGraph's rules, 1106.0522, but for what vanishes only at the card's values: that stays).
 """
 
 from __future__ import annotations
@@ -19,23 +20,19 @@ from deepmem.physics.theory.cards import Card, place
 from deepmem.physics.theory.expressions import evaluate
 from deepmem.physics.theory.model import Model, Parameter, Particle, Vertex
 
-# Below this a coupling is zero, in units of GeV to its power.
-_VANISHES = 1e-13
 # What stands for 1 and for 0 in a card where they are values.
-_JUST_ONE, _JUST_ZERO = 9.999999e-1, 1e-99
+_JUST_ONE, _JUST_ZERO = 9.999999e-1, 1e-105
 
 
 def restricted(model: Model, card: Card) -> Model:
     """The model under a restriction card, whose numbers are the defaults.
 
-    **Raises** `ModelError` for a parameter that the restriction leaves without a finite coupling.
+    **Raises** `ModelError` where a mass or a width is made opposite to another one.
     """
     model, substitutes = _substituted(model, card)
     model = _without(model, substitutes)
-    with np.errstate(all="ignore"):
-        values = evaluate(model)
-    gone = {name for name, value in values.couplings.items() if abs(value) < _VANISHES}
-    massless = {name for name, value in values.parameters.items() if name != "ZERO" and value == 0}
+    gone = _vanishing(model)
+    massless = {name for name, value in evaluate(model).parameters.items() if name != "ZERO" and value == 0}
 
     def light(particle: Particle) -> Particle:
         mass = "ZERO" if particle.mass in massless else particle.mass
@@ -50,6 +47,19 @@ def restricted(model: Model, card: Card) -> Model:
         couplings=tuple(coupling for coupling in model.couplings if coupling.name in used),
         vertices=tuple(vertices),
     )
+
+
+def _vanishing(model: Model) -> set[str]:
+    """The couplings that are nothing but rounding at two points near the defaults, in two precisions."""
+    random = np.random.default_rng(1)
+    near = {
+        parameter.name: (parameter.value or 1.0) * random.uniform(0.8, 1.2, size=2)
+        for parameter in model.parameters
+        if parameter.value is not None
+    }
+    double = evaluate(model, near).couplings
+    precise = evaluate(model, {name: value.astype(np.longdouble) for name, value in near.items()}).couplings
+    return {name for name, value in precise.items() if np.all(abs(value) <= abs(value - double[name]))}
 
 
 def _kept(vertex: Vertex, gone: set[str]) -> Vertex | None:

@@ -1,7 +1,7 @@
 """The subprocesses of a reaction in a model: labels written out, every final state once.
 
 A label stands for several particles ("p", "j", "l+"). A reaction becomes all choices of them that conserve
-charge and can conserve colour. Equal particles are not told apart, so "w- > j j" is d ū and s c̄, once each,
+what the model's vertices do. Equal particles are not told apart, so "w- > j j" is d ū and s c̄, once each,
 its legs in the order of the labels. With n equal undecayed legs, or n equal chains of decays,
 
     σ ∝ (1/n!) |M|²,
@@ -19,6 +19,7 @@ from math import factorial, prod
 from typing import Any, NamedTuple, TypeAlias
 
 from deepmem.physics.errors import ReactionError, unknown_name
+from deepmem.physics.theory.conservation import conserved
 from deepmem.physics.theory.model import Model
 from deepmem.physics.theory.reaction import Bound, Conditions, Decay, Product, Production, Reaction
 
@@ -170,7 +171,9 @@ def expand(
     labels: Mapping[str, str | Sequence[str]] | None = None,
     flavours: int = DEFAULT_FLAVOURS,
 ) -> tuple[Subprocess, ...]:
-    """All subprocesses that conserve charge and can conserve colour, in the order of the labels.
+    """All subprocesses that conserve what the model's vertices do, in the order of the labels.
+
+    A subprocess may still have no diagram, for want of a chain of vertices or of powers of couplings.
 
     **Arguments:** `labels`: particles' names by label; `flavours`: quarks in "p".
 
@@ -227,27 +230,33 @@ def _subprocesses(words: Vocabulary, term: Production, number: int) -> Iterator[
 def _conserving(
     model: Model, starts: Sequence[tuple[int, ...]], ends: Sequence[tuple[Node, ...]], text: str
 ) -> list[tuple[tuple[int, ...], tuple[Node, ...]]]:
-    """The pairs of what comes in and what goes out that a vertex of any theory could have."""
-    by_charge: dict[int, list[tuple[Node, ...]]] = {}
+    """The pairs of what comes in and what goes out that the vertices' conserved numbers allow."""
+    numbers = conserved(model)
+
+    def key(codes: Sequence[int]) -> tuple[Any, ...]:
+        return _charge(model, codes), numbers.total(codes)
+
+    alike: dict[tuple[Any, ...], list[tuple[Node, ...]]] = {}
     for products in ends:
-        by_charge.setdefault(_charge(model, map(code, products)), []).append(products)
+        alike.setdefault(key([*map(code, products)]), []).append(products)
     found = []
-    reason = None
+    reasons = []
     for incoming in starts:
-        for products in by_charge.get(_charge(model, incoming), ()):
+        for products in alike.get(key(incoming), ()):
             why = _unbalanced(model, incoming, tuple(map(code, products)))
             if why is None:
                 found.append((incoming, products))
-            reason = reason or why
+            else:
+                reasons.append(why)
     if found:
         return found
-    if reason is None:
-        if len(starts) == len(ends) == 1:
-            here, there = (_thirds(_charge(model, map(code, side))) for side in (starts[0], ends[0]))
-            reason = f"charge is not conserved: {here} comes in and {there} goes out"
-        else:
-            reason = "charge is not conserved, whichever particles of the labels are taken"
-    raise ReactionError(f"{reason}, in {text}")
+    charges = {_charge(model, incoming) for incoming in starts}, {charge for charge, _ in alike}
+    if not charges[0] & charges[1]:
+        here, there = (_thirds(max(side)) for side in charges)
+        detail = f": {here} comes in and {there} goes out" if len(starts) == len(ends) == 1 else ""
+        reasons = [f"charge is not conserved{detail}"]
+    lead = f"no vertices of model {model.name!r} lead there, as they conserve more than charge (flavour?)"
+    raise ReactionError(f"{[*reasons, lead][0]}, in {text}")
 
 
 def _charge(model: Model, codes: Iterable[int]) -> int:

@@ -16,12 +16,25 @@ from deepmem.errors import nearest
 from deepmem.physics.errors import ModelError
 from deepmem.physics.theory.expressions import names, tree
 from deepmem.physics.theory.model import Coupling, Lorentz, Model, Order, Parameter, Particle, Vertex
+from deepmem.physics.theory.particle_names import named
 from deepmem.physics.theory.ufo_files import Object, objects_of
 
 NEEDED = ("particles.py", "parameters.py", "couplings.py", "lorentz.py", "vertices.py")
 """The files of a UFO folder; `coupling_orders.py` may be absent in old ones."""
 
-_STRUCTURES = {"P", "Metric", "Gamma", "Gamma5", "ProjM", "ProjP", "Identity", "Sigma", "Epsilon", "C"}
+_STRUCTURES = {
+    "P",
+    "Metric",
+    "Gamma",
+    "Gamma5",
+    "ProjM",
+    "ProjP",
+    "Identity",
+    "Sigma",
+    "Epsilon",
+    "C",
+    "complex",
+}
 _COLOURS = {"Identity", "T", "f", "d"}
 _SPINS = {4: "spin 3/2", 5: "spin 2"}
 
@@ -51,7 +64,7 @@ def read_folder(path: str | os.PathLike[str]) -> Model:
     kept = tuple(coupling for coupling in couplings.values() if coupling.name in used)
     return Model(
         name=folder.resolve().name,
-        particles=tuple(particles),
+        particles=named(particles),
         parameters=tuple(_sorted(parameters.values())),
         couplings=kept,
         lorentz=tuple(lorentz.values()),
@@ -84,6 +97,10 @@ def _particles(
             left_out.add(each.variable)
             continue
         particle = _particle(each, parameters)
+        if particle.code in codes.values() or -particle.code in codes.values():
+            raise ModelError(
+                f"{each.place}: {each.variable!r} has the PDG code {particle.code} of another particle"
+            )
         found.append(particle)
         codes[each.variable] = particle.code
         why = _against(particle, each)
@@ -168,7 +185,8 @@ def _sorted(parameters: Iterable[Object]) -> Iterator[Parameter]:
 def _parameter(each: Object) -> Parameter:
     name = each.text("name")
     if each.text("nature") == "internal":
-        return Parameter(name, expression=each.expression("value"))
+        real = each.values.get("type", "real") != "complex"
+        return Parameter(name, expression=each.expression("value"), real=real)
     block = each.text("lhablock") if "lhablock" in each.values else ""
     indices = each.integers("lhacode") if "lhacode" in each.values else ()
     return Parameter(name, value=float(each.number("value")), block=block, indices=indices)

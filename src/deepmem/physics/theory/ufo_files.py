@@ -89,7 +89,7 @@ def objects_of(path: Path) -> Iterator[Object]:
     try:
         text = path.read_text(encoding="utf-8-sig", errors="replace")
         module = ast.parse(text.replace("\t", "        "))
-    except (SyntaxError, ValueError, RecursionError) as error:
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
         raise ModelError(f"{path}{line} is no Python that can be parsed; convert it to Python 3") from None
     except OSError as error:
