@@ -59,7 +59,7 @@ def seconds_per_point(one: Amplitude, name: str, budget: float = 0.5) -> float:
     best, begin = np.inf, time.perf_counter()
     with double_precision():
         batch = jnp.asarray(momenta[np.arange(BATCH) % len(momenta)])
-        kernel = one.compiled(BATCH)
+        kernel, scalars = one.compiled(BATCH), jax.device_put(scalars)
         while time.perf_counter() - begin < budget:
             start = time.perf_counter()
             kernel(batch, scalars).block_until_ready()

@@ -298,7 +298,6 @@ def test_pairs_of_majorana_fermions_against_the_textbook() -> None:
         ("g g > z z", ReactionError, "no diagram at tree level"),
         ("u u~ > d d~ QCD=0 QED=0", ReactionError, "no diagram of these orders"),
         ("u u~ > d d~ FOO=2", UnknownNameError, "coupling order"),
-        ("h > e+ mu-", ReactionError, "no diagram"),
     ],
 )
 def test_what_has_no_diagram(reaction: str, error: type[Exception], words: str) -> None:

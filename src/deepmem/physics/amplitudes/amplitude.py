@@ -97,6 +97,7 @@ class Amplitude:
         found = np.empty(len(flat))
         with double_precision():
             kernel = self.compiled()
+            scalars = jax.device_put(scalars)
             for start in range(0, len(flat), _BATCH):
                 part = flat[start : start + _BATCH]
                 # A batch that is not full repeats its last point.

@@ -1,10 +1,10 @@
 """Wave functions of external particles, over any kind of numbers: arrays, or residues of a prime field.
 
 Vectors have the components (A⁺, A⁻, A^⊥, A^⊥̄) = (A⁰ + A³, A⁰ − A³, A¹ + iA², A¹ − iA²); spinors those of the
-chiral basis, left-handed ones first. With λ = (√p⁺, p^⊥/√p⁺), a massless spinor is λ or (−λ̄₁, λ̄₀). A massive
-one of spin s along z is
+chiral basis, left-handed ones first. With λ = (√p⁺, p^⊥/√p⁺), a massless spinor is λ or (−λ̄₁, λ̄₀), and a
+massive one
 
-    u = (√(p·σ) χ_s, √(p·σ̄) χ_s),    √(p·σ) = (p·σ + m)/√(2(E + m)),    v the same with −√(p·σ̄).
+    u₊ = (m/√p⁺, 0, λ₀, λ₁),    u₋ = (−λ̄₁, λ̄₀, 0, m/√p⁺),    v the same with − its right-handed half.
 
 Polarisation vectors are real: two that are transverse and spatial, one longitudinal.
 """
@@ -30,8 +30,8 @@ class Numbers(Protocol):
     def root(self, x: Number) -> Number:
         """√x."""
 
-    def root_plus(self, p: Momentum) -> Number:
-        """√(E + p_z) of a massless momentum."""
+    def root_plus(self, p: Momentum, mass: Number = 0) -> Number:
+        """√(E + p_z) of a momentum of this mass."""
 
 
 class Field:
@@ -41,7 +41,7 @@ class Field:
         """A square root. **Raises** `NotASquareError`."""
         return root(x)
 
-    def root_plus(self, p: Momentum) -> Residue:
+    def root_plus(self, p: Momentum, mass: Residue | int = 0) -> Residue:
         return root(p[0] + p[3])
 
 
@@ -53,11 +53,11 @@ class Arrays(NamedTuple):
     def root(self, x: Number) -> Number:
         return self.xp.sqrt(x)
 
-    def root_plus(self, p: Momentum) -> Number:
+    def root_plus(self, p: Momentum, mass: Number = 0) -> Number:
         """Without cancellation where p_z is negative."""
         energy, x, y, z = p
         large = energy + abs(z)
-        return self.xp.sqrt(self.xp.where(z > 0, large, (x * x + y * y) / large))
+        return self.xp.sqrt(self.xp.where(z > 0, large, (x * x + y * y + mass * mass) / large))
 
 
 class Leg(NamedTuple):
@@ -124,12 +124,15 @@ def _massless(p: Momentum, leg: Leg, numbers: Numbers) -> list[tuple[Part, ...]]
 
 
 def _massive(p: Momentum, leg: Leg, mass: Number, numbers: Numbers) -> list[tuple[Part, ...]]:
-    energy, x, y, z = p
+    """States of definite light-front helicity: those of a massless fermion, and m/√p⁺."""
+    _, x, y, _ = p
     zero = 0 * x
-    n = 1 / numbers.root(2 * (energy + mass))
-    up, down = (energy + z + mass) * n, (energy - z + mass) * n
-    right = ((up, zero), (x * n, y * n)), ((x * n, -(y * n)), (down, zero))
-    left = ((down, zero), (-(x * n), -(y * n))), ((-(x * n), y * n), (up, zero))
+    size = numbers.root_plus(p, mass)
+    inverse = 1 / size
+    none, small, large = (zero, zero), (mass * inverse, zero), (size, zero)
+    turned = x * inverse, y * inverse
+    left = (small, none), ((-turned[0], turned[1]), large)
+    right = (large, turned), (none, small)
     particle = leg.row != leg.incoming
     found: list[tuple[Part, ...]] = []
     for upper, lower in zip(left, right, strict=True):
