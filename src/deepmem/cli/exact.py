@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deepmem.cli import console, options, values
+from deepmem.errors import UsageError
 
 if TYPE_CHECKING:
     from deepmem.physics.weights.leading_order import CrossSection
@@ -77,11 +78,50 @@ def merge(
         typer.echo(f"{result['parts']} parts, {result['events']:,} events → {output}")
 
 
-def processes(debug: options.Debug = False, as_json: options.AsJson = False) -> None:
-    """The menu: final state, columns needed, parameters, dimensions, paper."""
-    from deepmem.physics.amplitude import processes as menu
+def processes(
+    process: Annotated[
+        str | None,
+        typer.Argument(
+            help="One of the menu, or a reaction such as 'p p > t t~ h'.", metavar="[NAME|REACTION]"
+        ),
+    ] = None,
+    *,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Of a reaction: model, param_card, flavours.", metavar="NAME=VALUE"),
+    ] = None,
+    debug: options.Debug = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """The menu, or one reaction: final state, what it needs, parameters; subprocesses and diagrams."""
+    if process is not None and ">" in process:
+        from deepmem.physics.reactions import Theory, read
 
-    console.show(menu(), as_json, _print_menu)
+        console.show(
+            read(process, Theory.named(values.settings(settings))).describe(), as_json, _print_reaction
+        )
+        return
+    if settings:
+        raise UsageError("--set is of a reaction: a process of the menu has its own model")
+    from deepmem.physics.amplitude import processes as menu
+    from deepmem.physics.processes import find_process
+
+    entries = menu()
+    if process is not None:
+        entries = {process: entries[find_process(process).name]}
+    console.show(entries, as_json, _print_menu)
+
+
+def _print_reaction(found: dict[str, Any]) -> None:
+    typer.echo(f"{found['reaction']}   in {found['model']}")
+    typer.echo(f"    legs          {' '.join(found['legs'])}")
+    typer.echo(f"    subprocesses  {found['subprocesses']}, of {len(found['channels'])} different |M|²")
+    for channel in found["channels"]:
+        beams, out = (" ".join(map(str, channel[key])) for key in ("incoming", "outgoing"))
+        alike = f", and {channel['subprocesses'] - 1} more" if channel["subprocesses"] > 1 else ""
+        typer.echo(f"      {beams} > {out}{alike}: {channel['diagrams']} diagrams, {channel['orders']}")
+    known = ", ".join(f"{name}={_default(value)}" for name, value in found["parameters"].items())
+    typer.echo(f"    parameters    {known}")
 
 
 def _print_menu(menu: dict[str, Any]) -> None:
@@ -98,6 +138,10 @@ def _print_menu(menu: dict[str, Any]) -> None:
         without = "" if find_process(name).invisible else ", or 0 with --set r_lepton=0"
         typer.echo(f"    dimensions  {entry['dimensions']}{without}")
         typer.echo(f"    reference   {entry['reference']}\n")
+
+
+def _default(value: float | str) -> str:
+    return f"{value:g}" if isinstance(value, float) else value if value.isidentifier() else "derived"
 
 
 def generate(

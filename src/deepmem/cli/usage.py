@@ -28,7 +28,7 @@ EXAMPLES = {
     "compute": "deepmem compute tops.root --process ttbar_2l --set MT=172.5 --output exact.root",
     "refine": "deepmem refine e.root --process higgs_4l --model h.model --tolerance 0.01 --output w.root",
     "merge": "deepmem merge part1.root part2.root --output exact.root",
-    "processes": "deepmem processes --json",
+    "processes": "deepmem processes 'p p > t t~ h'",
     "generate": "deepmem generate ttbar_2l --events 10000 --output tops.root",
     "cross-section": "deepmem cross-section higgs_4l --selection '{\"lepton_pt\": [20, 10, 5]}'",
     "compare": "deepmem compare exact.root weights.root --truth drell_yan",

@@ -23,6 +23,14 @@ class InitialStateError(UsageError):
     """Two partons that do not make the process."""
 
 
+class ReactionError(UsageError):
+    """A reaction that can't be read, or that no model has."""
+
+
+class ModelError(UsageError):
+    """A model that can't be read or evaluated, or that has what the generator does not know."""
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
     """The error for a `name` that is not among the `known` ones of its `kind`."""
     known = list(known)

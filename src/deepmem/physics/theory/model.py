@@ -1,10 +1,11 @@
 """A model of particle physics as data: particles, parameters, couplings and vertices.
 
 The Standard Model, its effective extensions and a UFO folder all become a `Model`, in UFO's conventions
-(arXiv:1108.2040, 2304.09883): a vertex lists its particles with all momenta incoming, and is
-Σ_kl C_k L_l g_kl over colour structures C, Lorentz structures L and couplings g. Structures are strings in
-UFO's alphabet; values are expressions in the parameters' names. A `Model` is a value: two with equal contents
-are equal, and `Model.digest` identifies it in files and caches.
+(arXiv:1108.2040, 2304.09883): a vertex is Σ_kl C_k L_l g_kl over colour structures C, Lorentz structures L
+and couplings g. It lists the particles that leave it, and P is the momentum of what leaves it: so do files
+from FeynRules, "d~ u w-" with Gamma(3,2,-1)*ProjM(-1,1) and V_ud being ū γ P_L d W⁺. Structures are strings
+in UFO's alphabet; values are expressions in the parameters' names. Two models with equal contents are equal,
+and `Model.digest` identifies one in files and caches.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class Particle:
 
 @dataclass(frozen=True)
 class Parameter:
-    """A number of the model: given (`value`) or following from others (`expression`)."""
+    """A number of the model: given (`value`) or following from others (`expression`), unless it is set."""
 
     name: str
     value: float | None = None
@@ -55,6 +56,8 @@ class Parameter:
     block: str = ""
     """Where a parameter card keeps an external one."""
     indices: tuple[int, ...] = ()
+    real: bool = True
+    """Whether an internal one is a real number wherever the model makes sense."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ class Lorentz:
 
 @dataclass(frozen=True)
 class Vertex:
-    """Particles that meet in a point, all incoming, and Σ_kl colour_k lorentz_l coupling_kl."""
+    """Particles that leave a point, and Σ_kl colour_k lorentz_l coupling_kl."""
 
     name: str
     particles: tuple[int, ...]
@@ -89,6 +92,8 @@ class Vertex:
     """Names of `Model.lorentz`."""
     couplings: tuple[tuple[int, int, str], ...]
     """(position in `colour`, position in `lorentz`, name of the coupling)."""
+    refused: str = ""
+    """Why no amplitude can have this vertex; "": it can. A reaction that needs it is refused with this."""
 
 
 @dataclass(frozen=True)
@@ -100,9 +105,9 @@ class Order:
     expansion: int = 99
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Model:
-    """A model as data; see the module."""
+    """A model as data; see the module. Two are equal if their digests are."""
 
     name: str
     particles: tuple[Particle, ...]
@@ -112,6 +117,12 @@ class Model:
     lorentz: tuple[Lorentz, ...]
     vertices: tuple[Vertex, ...]
     orders: tuple[Order, ...]
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, Model) and self.digest == other.digest)
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
 
     @cached_property
     def digest(self) -> str:

@@ -1,0 +1,144 @@
+"""Generated amplitudes against MadGraph's Fortran: numbers, size, time to the first one, speed.
+
+    python benchmarks/amplitudes.py [entries] [first] [memory] [--write]
+
+`entries`: every reaction of tests/reference/madgraph.json, compiled in this process, one core. `first`: seconds from a
+process string to the first number in a new interpreter, with nothing in a cache and again. `memory`: peak while the
+largest graphs are made. Speeds are of batches of 1,032 points, beams along z, parameters as arguments; MadGraph's times
+are those in the file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from table import run, say
+
+from deepmem.physics.amplitudes.amplitude import Amplitude, amplitude
+from deepmem.physics.amplitudes.stages import Stages
+from deepmem.physics.precision import double_precision
+from deepmem.physics.theory.models import load
+from deepmem.physics.theory.reaction import parse
+from deepmem.physics.theory.subprocesses import expand
+
+REFERENCE = json.loads((Path(__file__).parents[1] / "tests" / "reference" / "madgraph.json").read_text())
+PROCESSES = REFERENCE["processes"]
+BATCH = 1032
+FASTER = {
+    **dict.fromkeys(("gg_ttx_semilep", "gg_ttxh_semilep_hbb", "gg_ttxh_dilep_hbb", "gg_epvebmuvmbx"), 100),
+    **dict.fromkeys(("uux_epemgg", "gg_ggg", "gg_ttxbbx_semilep"), 100),
+    **{"gg_ttxbbx": 25, "gg_gggg": 30, "gg_ttxttx": 30},
+}
+COLD = {"gg_ttx_semilep": 5, "gg_ttxh_semilep_hbb": 8, "uux_epemgg": 20, "gg_ttxbbx_semilep": 20}
+WARM = 3
+
+
+def made(name: str) -> Amplitude:
+    model = load(PROCESSES[name]["model"])
+    (only,) = expand(parse(PROCESSES[name]["process"]), model)
+    return amplitude(model, only, along_z=True, cache=False)
+
+
+def seconds_per_point(one: Amplitude, name: str, budget: float = 0.5) -> float:
+    """The best of the repetitions within a budget of seconds."""
+    momenta = np.array(PROCESSES[name]["momenta"])
+    parameters = REFERENCE["parameters"][PROCESSES[name]["model"]]
+    scalars = Stages(one.program).scalars(one.model, parameters, np, np.float64)
+    best, begin = np.inf, time.perf_counter()
+    with double_precision():
+        batch = jnp.asarray(momenta[np.arange(BATCH) % len(momenta)])
+        kernel, scalars = one.compiled(BATCH), jax.device_put(scalars)
+        while time.perf_counter() - begin < budget:
+            start = time.perf_counter()
+            kernel(batch, scalars).block_until_ready()
+            best = min(best, time.perf_counter() - start)
+    return best / BATCH
+
+
+def entries() -> None:
+    """All reactions, or those that DEEPMEM_ENTRIES names."""
+    chosen = os.environ.get("DEEPMEM_ENTRIES", "").split() or list(PROCESSES)
+    for name in chosen:
+        entry = PROCESSES[name]
+        start = time.perf_counter()
+        one = made(name)
+        generated = time.perf_counter()
+        with double_precision():
+            one.compiled(BATCH)
+        compiled = time.perf_counter()
+        found = one.values(entry["momenta"], REFERENCE["parameters"][entry["model"]])
+        off = np.max(np.abs(found / entry["me2"] - 1))
+        speed = seconds_per_point(one, name)
+        passes = len(one.program.combinations)
+        say(f"{entry['process']}, {entry['model']}: difference", f"{off:.0e}", f"≤ {entry['tolerance']:.0e}")
+        say("  operations × passes", f"{one.program.operations:,} × {passes}")
+        say("  generated, compiled", f"{generated - start:.1f} s, {compiled - generated:.1f} s")
+        aim = f"≥ {FASTER[name]}" if name in FASTER else ""
+        say("  million points a second", f"{1e-6 / speed:.3g}")
+        say("  times MadGraph", f"{entry['us_per_call'] * 1e-6 / speed:.0f}", aim)
+
+
+_FIRST = """
+import json, sys
+from deepmem.physics.amplitudes.amplitude import amplitude
+from deepmem.physics.theory.models import load
+from deepmem.physics.theory.reaction import parse
+from deepmem.physics.theory.subprocesses import expand
+entry = json.loads(sys.stdin.read())
+model = load(entry["model"])
+(only,) = expand(parse(entry["process"]), model)
+print(amplitude(model, only, along_z=True).values(entry["momenta"]))
+"""
+
+
+def first() -> None:
+    """A new interpreter: nothing cached, then with what the call before has left."""
+    for name, most in COLD.items():
+        with tempfile.TemporaryDirectory() as folder:
+            seconds = []
+            for _ in range(2):
+                start = time.perf_counter()
+                subprocess.run(
+                    [sys.executable, "-c", _FIRST],
+                    input=json.dumps(PROCESSES[name]),
+                    text=True,
+                    env=os.environ
+                    | {
+                        "XDG_CACHE_HOME": folder,
+                        "JAX_COMPILATION_CACHE_DIR": f"{folder}/xla",
+                        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+                    },
+                    check=True,
+                    capture_output=True,
+                )
+                seconds.append(time.perf_counter() - start)
+        say(f"{PROCESSES[name]['process']}: first number, cold", f"{seconds[0]:.1f} s", f"≤ {most} s")
+        say("  again", f"{seconds[1]:.1f} s", f"≤ {WARM} s")
+
+
+def memory() -> None:
+    """Peak resident memory after making each of the largest."""
+    for name in ("gg_ttxbbx_semilep", "gg_ttxbbx", "gg_ttxttx", "gg_gggg"):
+        made(name)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        say(f"{PROCESSES[name]['process']}: peak memory", f"{peak:.0f} MB", "≤ 1000 MB")
+
+
+PARTS = {part.__name__: part for part in (entries, first, memory)}
+
+
+if __name__ == "__main__":
+    jax.config.update("jax_platforms", "cpu")
+    run(PARTS)

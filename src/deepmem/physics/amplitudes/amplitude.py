@@ -1,0 +1,181 @@
+"""|M|² of a subprocess in a model, for use from NumPy and inside of JAX.
+
+    one = amplitude(model, subprocess)
+    one.values(momenta, {"MT": 172.5})            one.matrix_element(momenta, parameters) inside of `jit`
+
+A program that was generated is kept on disk, by the digest of the model, the subprocess and the version of
+the generator, under `$XDG_CACHE_HOME/deepmem/amplitudes`. Whatever is wrong with such a file, it is made
+again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from numpy.typing import ArrayLike
+
+from deepmem.physics.amplitudes.choice import BUDGET, best_program
+from deepmem.physics.amplitudes.program import Program
+from deepmem.physics.amplitudes.stages import Stages, function
+from deepmem.physics.errors import MomentaError
+from deepmem.physics.precision import double_precision, require_double
+from deepmem.physics.theory.model import Model
+from deepmem.physics.theory.subprocesses import Subprocess
+
+VERSION = 1
+"""Of the generator: another number makes all programs again."""
+
+# A batch whose numbers stay in the cache; not a power of two, of which many arrays share lines of it.
+_BATCH = 1032
+# XLA's newer emitters cut a large kernel into functions that are not inlined: up to a hundred times slower.
+_OPTIONS: dict[str, str | bool] = {"xla_cpu_use_fusion_emitters": False}
+
+
+@dataclass(frozen=True, eq=False)
+class Amplitude:
+    """|M|² of one subprocess: averaged over initial, summed over final spins and colours, with 1/n!."""
+
+    model: Model
+    subprocess: Subprocess
+    along_z: bool
+    """Whether both beams are taken to move along ±z, the first one upwards."""
+    program: Program
+
+    @cached_property
+    def _function(self) -> Callable[[Array, Mapping[str, Any]], Array]:
+        return function(self.program, self.model)
+
+    @cached_property
+    def _stages(self) -> Stages:
+        return Stages(self.program)
+
+    @cached_property
+    def _compiled(self) -> dict[int, Any]:
+        return {}
+
+    def matrix_element(
+        self, momenta: Float[Array, "*batch legs 4"], parameters: Mapping[str, Any] | None = None
+    ) -> Float[Array, "*batch"]:
+        """|M|² inside of `jit`, `vmap` and `jvp`.
+
+        **Arguments:** `momenta`: (E, px, py, pz) in GeV, incoming legs first, then the leaves of the decay
+        tree in order. `parameters`: scalars by the names of the model's parameters, the others at their
+        defaults; differentiable in forward mode.
+
+        **Returns** `[…]`, in GeV^(8 − 2 legs).
+
+        **Raises** `PrecisionError` in single precision; `MomentaError` for another number of legs;
+        `UnknownNameError` for another name.
+        """
+        require_double("Amplitude.matrix_element")
+        self._check(momenta.shape)
+        return self._function(momenta, {} if parameters is None else parameters)
+
+    def values(self, momenta: ArrayLike, parameters: Mapping[str, float] | None = None) -> np.ndarray:
+        """|M|² `[…]` of many points, compiled once.
+
+        **Arguments:** as of `matrix_element`, in NumPy. **Raises** `MomentaError`, `UnknownNameError`.
+        """
+        points = np.asarray(momenta, float)
+        self._check(points.shape)
+        if self.program.output < 0:
+            return np.zeros(points.shape[:-2])
+        scalars = self._stages.scalars(self.model, parameters, np, np.float64)
+        flat = points.reshape(-1, *points.shape[-2:])
+        found = np.empty(len(flat))
+        with double_precision():
+            kernel = self.compiled()
+            scalars = jax.device_put(scalars)
+            for start in range(0, len(flat), _BATCH):
+                part = flat[start : start + _BATCH]
+                # A batch that is not full repeats its last point.
+                rows = np.minimum(np.arange(_BATCH), len(part) - 1)
+                batch = part if len(part) == _BATCH else part[rows]
+                found[start : start + len(part)] = np.asarray(kernel(batch, scalars))[: len(part)]
+        return found.reshape(points.shape[:-2])
+
+    def compiled(self, batch: int = _BATCH) -> Callable[..., Array]:
+        """The kernel for a batch of points: momenta `[batch, legs, 4]` and scalars → `[batch]`."""
+        if batch not in self._compiled:
+            with double_precision():
+                scalars = self._stages.scalars(self.model, None, np, np.float64)
+                points = jnp.zeros((batch, len(self.program.legs), 4))
+                options = _OPTIONS if jax.default_backend() == "cpu" else None
+                lowered = jax.jit(self._stages.kernel).lower(points, scalars)
+                self._compiled[batch] = lowered.compile(compiler_options=options)
+        return self._compiled[batch]
+
+    def reference(self, momenta: ArrayLike, parameters: Mapping[str, Any] | None = None) -> np.ndarray:
+        """|M|² `[…]` by NumPy alone, in the precision of the momenta (`numpy.longdouble`, too)."""
+        self._check(np.shape(momenta))
+        return self.program.evaluate(self.model, momenta, parameters)
+
+    def _check(self, shape: tuple[int, ...]) -> None:
+        legs = len(self.program.legs)
+        if shape[-2:] != (legs, 4):
+            raise MomentaError(
+                f"momenta of {legs} legs are an array […, {legs}, 4] of (E, px, py, pz), incoming first; "
+                f"got the shape {list(shape)}"
+            )
+
+
+def amplitude(model: Model, subprocess: Subprocess, along_z: bool = False, cache: bool = True) -> Amplitude:
+    """The amplitude of a subprocess.
+
+    **Arguments:** `along_z`: both beams move along ±z, the first one upwards: fewer operations. `cache`:
+    read and write programs on disk.
+
+    **Raises** `ReactionError` where there is no diagram; `UnknownNameError` for a particle that is not in the
+    model; `ModelError` for a spin, a colour or a structure that amplitudes cannot do.
+    """
+    return _amplitude(model, replace(subprocess, term=0), along_z, cache)
+
+
+@lru_cache(maxsize=256)
+def _amplitude(model: Model, subprocess: Subprocess, along_z: bool, cache: bool) -> Amplitude:
+    path = _directory() / f"{_name(model.digest, subprocess, along_z)}.npz"
+    program = _read(path) if cache else None
+    if program is None:
+        program = best_program(model, subprocess, along_z)
+        if cache:
+            _write(path, program)
+    return Amplitude(model, subprocess, along_z, program)
+
+
+def _directory() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "deepmem" / "amplitudes"
+
+
+def _name(digest: str, subprocess: Subprocess, along_z: bool) -> str:
+    text = repr((VERSION, BUDGET, digest, subprocess, along_z))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _read(path: Path) -> Program | None:
+    try:
+        return Program.from_bytes(path.read_bytes())
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+        return None
+
+
+def _write(path: Path, program: Program) -> None:
+    """A whole file or none; a disk that is full or read-only is no reason to fail."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            file.write(program.to_bytes())
+        Path(file.name).replace(path)
+    except OSError:
+        return

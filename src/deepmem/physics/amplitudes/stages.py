@@ -1,0 +1,142 @@
+"""A program as a JAX function, in two stages that XLA keeps apart.
+
+    parameters → masses and scalars;    momenta and these → one kernel: wave functions, sums, products.
+
+A kernel compiles well where nothing else is fused into it: a conditional whose predicate XLA does not know is
+the one barrier that it respects on CPU. Where a kernel's result had the type of its inputs, a check for
+aliases would fail and its loop stay scalar; so it returns complex numbers. Helicities of looped legs are
+scanned over: their wave functions are sums over states, with the coefficients of a pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float
+
+from deepmem.physics.amplitudes.external import InputKey, input_values
+from deepmem.physics.amplitudes.program import Program
+from deepmem.physics.amplitudes.waves import Arrays
+from deepmem.physics.theory.expressions import Values, evaluate
+from deepmem.physics.theory.model import Model
+
+
+class Scalars(NamedTuple):
+    """What a kernel needs to know of parameters: a pytree."""
+
+    masses: dict[str, Any]
+    """Of the external legs, by name."""
+    shared: tuple[Any, ...]
+    """Nodes that depend on parameters alone and that others read."""
+
+
+class Stages:
+    """Which node of a program belongs to which stage; both stages as functions."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        numbers = np.arange(len(program.kinds))
+        of_parameters = program.parameter_nodes()
+        is_input, is_number = program.kinds == 0, program.kinds == 1
+        kernel = numbers[~of_parameters & ~is_input]
+        binary = kernel[program.kinds[kernel] != 5]
+        read = np.unique(np.concatenate([program.first[kernel], program.second[binary], [program.output]]))
+        self._scalars = numbers[of_parameters].tolist()
+        self._shared = read[of_parameters[read] & ~is_number[read]].tolist()
+        self._inputs = numbers[is_input & ~of_parameters].tolist()
+        self._numbers = numbers[is_number].tolist()
+        self._kernel = kernel.tolist()
+
+    def scalars(
+        self, model: Model, parameters: Mapping[str, Any] | None, xp: ModuleType, dtype: Any
+    ) -> Scalars:
+        """The first stage, in NumPy or in JAX."""
+        program = self.program
+        values = evaluate(model, parameters, program.reduction.couplings, xp)
+        inputs = input_values(
+            program.legs, program.reduction, np.zeros((len(program.legs), 4)), values, Arrays(xp)
+        )
+        known: dict[int, Any] = {
+            i: inputs(program.inputs[program.first[i]]) for i in self._scalars if program.kinds[i] == 0
+        }
+        program.run(known, self._scalars)
+        return Scalars(
+            {leg.mass: xp.asarray(xp.real(values.parameters[leg.mass]), dtype) for leg in program.legs},
+            tuple(xp.asarray(known[i], dtype) for i in self._shared),
+        )
+
+    def kernel(self, momenta: Float[Array, "*batch legs 4"], scalars: Scalars) -> Float[Array, "*batch"]:
+        """The second stage."""
+        batch, dtype = momenta.shape[:-2], momenta.dtype
+        # Unknown to XLA, as the parameters are.
+        always = jnp.isfinite((*scalars.masses.values(), *scalars.shared)[-1])
+
+        def term(coefficients: Sequence[Any]) -> Array:
+            return lax.cond(
+                always,
+                lambda given: self._pass(*given),
+                lambda given: jnp.full(batch, jnp.nan, dtype) + 0j,
+                (momenta, scalars, coefficients),
+            ).real.astype(dtype)
+
+        if not self.program.loop:
+            return term(())
+
+        def add(total: Array, now: tuple[Array, list[Array]]) -> tuple[Array, None]:
+            weight, coefficients = now
+            return total + weight * term(coefficients), None
+
+        weights = jnp.asarray([weight for _, weight in self.program.combinations], dtype)
+        total, _ = lax.scan(add, jnp.zeros(batch, dtype), (weights, self._coefficients(dtype)))
+        return total
+
+    def _coefficients(self, dtype: Any) -> list[Array]:
+        """`[looped leg][combination, state]`: 1 for the state of the combination, else 0."""
+        chosen = np.array([helicities for helicities, _ in self.program.combinations])
+        return [
+            jnp.asarray(np.eye(self.program.legs[leg].helicities)[chosen[:, k]], dtype)
+            for k, leg in enumerate(self.program.loop)
+        ]
+
+    def _pass(self, momenta: Array, scalars: Scalars, coefficients: Sequence[Array]) -> Array:
+        """One combination of the looped legs' helicities, as a complex number."""
+        program = self.program
+        inputs = input_values(
+            program.legs,
+            program.reduction,
+            momenta,
+            Values(scalars.masses, {}),
+            Arrays(jnp),
+        )
+
+        def value(key: InputKey) -> Array:
+            if not program.is_looped(key):
+                return inputs(key)
+            own = coefficients[program.loop.index(key[1])]
+            return sum(
+                own[h] * inputs((*key[:2], h, *key[3:])) for h in range(program.legs[key[1]].helicities)
+            )
+
+        known: dict[int, Any] = {i: float(program.numbers[program.first[i]]) for i in self._numbers}
+        known.update({i: value(program.inputs[program.first[i]]) for i in self._inputs})
+        known.update(zip(self._shared, scalars.shared, strict=True))
+        program.run(known, self._kernel)
+        result = jnp.broadcast_to(program.sign * known[program.output], momenta.shape[:-2])
+        return lax.complex(result, jnp.zeros_like(result))
+
+
+def function(program: Program, model: Model) -> Callable[[Array, Mapping[str, Any]], Array]:
+    """|M|²(momenta `[…, legs, 4]`, parameters) `[…]` for use inside `jit`, `vmap` and forward mode."""
+    if program.output < 0:
+        return lambda momenta, parameters: jnp.zeros(momenta.shape[:-2], momenta.dtype)
+    stages = Stages(program)
+
+    def matrix_element(momenta: Array, parameters: Mapping[str, Any]) -> Array:
+        return stages.kernel(momenta, stages.scalars(model, parameters, jnp, momenta.dtype))
+
+    return matrix_element
