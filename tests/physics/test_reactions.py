@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from deepmem.physics.reactions import read
 from deepmem.physics.theory.models import load
 from deepmem.physics.theory.reaction import parse
 
+PAGE = Path(__file__).parents[2] / "docs" / "amplitudes.md"
 PROCESSES = json.loads((Path(__file__).parents[1] / "reference" / "madgraph.json").read_text())["processes"]
 Z_AND_JET = PROCESSES["uux_epemg"]
 MOMENTA = np.array(Z_AND_JET["momenta"])
@@ -45,6 +48,18 @@ def test_madgraphs_numbers_by_name(
     """For whichever initial state is like it, in both orders of the beams."""
     found = deepmem.matrix_element(reaction, incoming, momenta)
     np.testing.assert_allclose(found, Z_AND_JET["me2"], rtol=Z_AND_JET["tolerance"])
+
+
+def test_the_examples_of_the_page() -> None:
+    """u ū and c c̄ are alike, and so are e and μ; another mass of the Z is another |M|²."""
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(compile(code, str(PAGE), "exec"), names)
+    legs = np.array(names["legs"])
+    again = deepmem.matrix_element("c c~ > e+ e-", None, legs)
+    np.testing.assert_allclose(again, names["square"], rtol=1e-12)
+    np.testing.assert_allclose(deepmem.matrix_element("drell_yan", (2, -2), legs), again, rtol=1e-10)
+    assert abs(names["other"] / again - 1) > 1e-5
 
 
 def test_labels_sum_final_states() -> None:
