@@ -24,10 +24,10 @@ check: $(VENV)/installed
 	$(BIN)/lint-imports
 
 test: check
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-long: $(VENV)/installed
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m long
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m long
 
 # the site, in site/: a broken link, an undocumented public name or a notebook that fails stops it
 $(VENV)/docs-installed: pyproject.toml constraints.txt

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import uproot
-from conftest import COLUMNS, configuration, strict_json, write_configuration, write_tree
+from conftest import COLUMNS, UNCALIBRATED, configuration, strict_json, write_configuration, write_tree
 
 from deepmem.cli import main as cli
 from deepmem.cli.options import switches
@@ -201,7 +201,7 @@ def test_a_scaler_of_another_model(
     run: Run, trained: tuple[dict[str, Any], Path], small: Path, tmp_path: Path
 ) -> None:
     other = write_configuration(
-        tmp_path, small, save_scaler_at=str(tmp_path / "scaler"), split=[5, 1, 1], epochs=1
+        tmp_path, small, save_scaler_at=str(tmp_path / "scaler"), split=[5, 0, 2], epochs=1
     )
     assert run("train", "--inputfile", other).status == 0
     path = tmp_path / "test.json"
@@ -445,7 +445,7 @@ def test_split_objects_are_read_with_dir_name_processing(run: Run, tmp_path: Pat
     write_tree(tmp_path / "weights.root", {"weight_DY": rng.lognormal(size=500)}, "weights")
     config = write_configuration(
         tmp_path, tmp_path, dir_name_processing=True, prefixes=[["lep1_p4", "lep2_p4"]], suffixes=[["fPt", "fEta", "fPhi", "fM"]],
-        epochs=1,
+        epochs=1, **UNCALIBRATED,
     )  # fmt: skip
     result = run("train", "--inputfile", config)
     assert result.status == 0, result.err

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import COLUMNS, configuration, write_tree
+from conftest import COLUMNS, UNCALIBRATED, configuration, write_tree
 
 import deepmem
 from deepmem import UsageError
@@ -269,7 +269,7 @@ def test_what_missed_its_precision_widens_the_error_of_the_area(tmp_path: Path) 
 
 def test_a_page_of_an_earlier_model_is_not_shown(small: Path, tmp_path: Path) -> None:
     """Train, test, train again: the old verdict is not that of the new model."""
-    config = configuration(tmp_path, small, epochs=1, members=1)
+    config = configuration(tmp_path, small, epochs=1, **UNCALIBRATED)
     deepmem.train(config)
     deepmem.test(config)
     deepmem.report(tmp_path / "run")
@@ -293,7 +293,7 @@ def test_bad_weights_of_the_whole_file_are_counted(small: Path, tmp_path: Path, 
 
     paths = [str(tmp_path / "labels.root")]
     deepmem.train(
-        configuration(tmp_path, small, output_paths=paths, epochs=1, members=1), reporter=Listening()
+        configuration(tmp_path, small, output_paths=paths, epochs=1, **UNCALIBRATED), reporter=Listening()
     )
     assert "training part: 1,599 of 1,600 rows used; left out: 1 weight_DY: NaN" in said
     expected = "1 weight_DY: NaN, 1 weight_DY: negative, 1 weight_DY: zero"
@@ -407,7 +407,7 @@ def test_a_model_file_whose_content_was_changed_is_damaged(
 
 
 def test_two_models_in_one_run_folder_are_told_apart(small: Path, tmp_path: Path) -> None:
-    config = configuration(tmp_path, small, epochs=1, members=1)
+    config = configuration(tmp_path, small, epochs=1, **UNCALIBRATED)
     deepmem.train(config)
     deepmem.test(config)
     deepmem.train(config | {"save_lowest_loss_model_at": str(tmp_path / "other.model"), "seed": 1})

@@ -12,7 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 import uproot
-from conftest import COLUMNS, EVENTS, WEIGHTS, configuration, write_configuration, write_tree
+from conftest import (
+    COLUMNS,
+    EVENTS,
+    UNCALIBRATED,
+    WEIGHTS,
+    configuration,
+    write_configuration,
+    write_tree,
+)
 
 import deepmem
 from deepmem import Surrogate, UsageError
@@ -86,18 +94,18 @@ def test_interrupted_and_resumed_ends_bit_for_bit_as_uninterrupted(
 
 
 def test_resume_refuses_other_settings(small: Path, tmp_path: Path) -> None:
-    config = configuration(tmp_path, small, epochs=2)
+    config = configuration(tmp_path, small, epochs=1, **UNCALIBRATED)
     with pytest.raises(UsageError, match="nothing to resume"):
         deepmem.train(config, resume=True)
     deepmem.train(config)
-    with pytest.raises(UsageError, match="epochs: 2 then, 3 now"):
+    with pytest.raises(UsageError, match="epochs: 1 then, 3 now"):
         deepmem.train(config, epochs=3, resume=True)
 
 
 def test_the_seed_decides(small: Path, tmp_path: Path) -> None:
     models = []
     for i, seed in enumerate((1, 1, 2)):
-        config = configuration(tmp_path / str(i), small, epochs=1)
+        config = configuration(tmp_path / str(i), small, epochs=1, **UNCALIBRATED)
         deepmem.train(config, seed=seed)
         models.append(_arrays(tmp_path / str(i) / "lowest.model")["network.000"])
     np.testing.assert_array_equal(models[0], models[1])
@@ -293,7 +301,7 @@ def test_the_example_configuration_is_the_shipped_one() -> None:
 
 
 def test_tensorboard_logs_or_says_what_to_install(small: Path, tmp_path: Path) -> None:
-    path = write_configuration(tmp_path, small, tensorboard=True, epochs=1)
+    path = write_configuration(tmp_path, small, tensorboard=True, epochs=1, **UNCALIBRATED)
     if _has_tensorboard():
         deepmem.train(path)
         assert list((tmp_path / "run" / "tensorboard").iterdir())
@@ -319,15 +327,15 @@ def test_resume_refuses_whatever_would_mix_two_runs(
     if change.get("input_paths") == "others":
         others = {name: drell_yan[name][2000:4000] for name in COLUMNS}
         change = {"input_paths": [str(write_tree(tmp_path / "others.root", others))]}
-    deepmem.train(configuration(tmp_path, small, epochs=1))
+    deepmem.train(configuration(tmp_path, small, epochs=1, **UNCALIBRATED))
     before = (tmp_path / "lowest.model").read_bytes()
     with pytest.raises(UsageError, match="was made with other settings"):
-        deepmem.train(configuration(tmp_path, small, epochs=1, **change), resume=True)
+        deepmem.train(configuration(tmp_path, small, epochs=1, **UNCALIBRATED | change), resume=True)
     assert (tmp_path / "lowest.model").read_bytes() == before
 
 
 def test_resume_without_its_log_still_gives_the_model(small: Path, tmp_path: Path) -> None:
-    config = configuration(tmp_path, small, epochs=1)
+    config = configuration(tmp_path, small, epochs=1, **UNCALIBRATED)
     deepmem.train(config)
     (tmp_path / "run" / "metrics.jsonl").unlink()
     assert deepmem.train(config, resume=True).about["epoch"] == 1
@@ -405,7 +413,7 @@ def test_labels_with_neutrinos_bring_a_hint(
     deepmem.Weights({"weight_DY": good}, about).to_root(tmp_path / "weights.root")
     told = Told()
     config = configuration(
-        tmp_path, small, epochs=1, members=1, output_paths=[str(tmp_path / "weights.root")]
+        tmp_path, small, epochs=1, output_paths=[str(tmp_path / "weights.root")], **UNCALIBRATED
     )
     deepmem.train(config, reporter=told)
     assert ('"guide": {"process": "ww_2l"}' in told.texts) == hinted

@@ -50,7 +50,20 @@ def masses_of(visible, nu, nu_bar):
     return tuple(square(p) for p in pairs)
 
 
-solve = jax.jit(top_pair)
+_top_pair = jax.jit(top_pair)
+AT_ONCE = 2000
+
+
+def solve(*given):
+    """`top_pair`, compiled for `AT_ONCE` events; the last one fills what is left of them."""
+    number = given[0][0].shape[-1]
+    leaves, tree = jax.tree.flatten(given)
+    padded = np.pad(np.stack(leaves), ((0, 0), (0, -number % AT_ONCE)), mode="edge")
+    parts = [
+        jax.tree.map(np.asarray, _top_pair(*jax.tree.unflatten(tree, [*piece])))
+        for piece in np.split(padded, padded.shape[1] // AT_ONCE, axis=1)
+    ]
+    return jax.tree.map(lambda *each: np.concatenate(each, axis=-1)[..., :number], *parts)
 
 
 def assert_rederives(visible, missing, masses, found, rtol=1e-9):
@@ -201,7 +214,7 @@ def test_lepton_and_quark_of_one_polar_angle(offset):
 def test_one_event_alone_and_in_a_batch():
     visible, _, _, missing, masses = top_events(16, seed=8)
     together = solve(*visible, missing, masses)
-    alone = jax.vmap(top_pair)(*visible, missing, masses)
+    alone = jax.jit(jax.vmap(top_pair))(*visible, missing, masses)
     np.testing.assert_allclose(alone.jacobian.T, together.jacobian, rtol=1e-7)
 
 
@@ -239,11 +252,14 @@ def w_events(number: int, seed: int = 1, mass: float = 0.0):
     return l_plus, l_minus, nu, nu_bar, masses, np.arctan2(nu[2], nu[1]), rapidity
 
 
+_w_pair = jax.jit(w_pair)
+
+
 @pytest.mark.parametrize("mass", [0.0, 1.777])
 def test_w_pair_finds_the_true_neutrinos(mass):
     l_plus, l_minus, nu, nu_bar, masses, phi, rapidity = w_events(5000, mass=mass)
     missing = nu[1] + nu_bar[1], nu[2] + nu_bar[2]
-    found = jax.jit(w_pair)(l_plus, l_minus, missing, masses, Direction.of(phi, rapidity))
+    found = _w_pair(l_plus, l_minus, missing, masses, Direction.of(phi, rapidity))
     for i in range(4):
         np.testing.assert_allclose(np.asarray(found.neutrino[i])[0], nu[i], rtol=1e-7, atol=1e-6)
     distance = np.abs(found.antineutrino[3] - nu_bar[3]) / nu_bar[0]
@@ -254,23 +270,26 @@ def test_w_pair_finds_the_true_neutrinos(mass):
     assert np.all(np.abs(s24 - wanted)[valid] < 1e-9)
 
 
+@jax.jit
+@jax.jacfwd
+def _slopes(v, first, second):
+    """Of what is given, in the neutrinos' momenta."""
+    p, q = ((jnp.sqrt(v[i] ** 2 + v[i + 1] ** 2 + v[i + 2] ** 2), *v[i : i + 3]) for i in (0, 3))
+    s = square(plus(first, p)), square(plus(second, q))
+    return jnp.stack([*s, jnp.arctan2(p[2], p[1]), jnp.arctanh(p[3] / p[0]), p[1] + q[1], p[2] + q[2]])
+
+
 @pytest.mark.parametrize("mass", [0.0, 1.777])
 def test_w_pair_jacobian(mass):
     """J (2π)⁶ 4 E Ē |∂(s₁₃, s₂₄, φ, Δy, missing)/∂(p, p̄)| = 1."""
     l_plus, l_minus, nu, nu_bar, masses, phi, rapidity = w_events(100, seed=2, mass=mass)
     missing = nu[1] + nu_bar[1], nu[2] + nu_bar[2]
-    found = w_pair(l_plus, l_minus, missing, masses, Direction.of(phi, rapidity))
-
-    def given(v, first, second):
-        p, q = ((jnp.sqrt(v[i] ** 2 + v[i + 1] ** 2 + v[i + 2] ** 2), *v[i : i + 3]) for i in (0, 3))
-        s = square(plus(first, p)), square(plus(second, q))
-        return jnp.stack([*s, jnp.arctan2(p[2], p[1]), jnp.arctanh(p[3] / p[0]), p[1] + q[1], p[2] + q[2]])
-
+    found = _w_pair(l_plus, l_minus, missing, masses, Direction.of(phi, rapidity))
     for event in range(100):
         for k in np.flatnonzero(np.asarray(found.valid)[:, event]):
             p, q = ([np.asarray(x)[k, event] for x in n] for n in (found.neutrino, found.antineutrino))
             legs = (tuple(x[event] for x in leg) for leg in (l_plus, l_minus))
-            det = abs(np.linalg.det(jax.jacfwd(given)(np.array([*p[1:], *q[1:]]), *legs)))
+            det = abs(np.linalg.det(_slopes(np.array([*p[1:], *q[1:]]), *legs)))
             jacobian = np.asarray(found.jacobian)[k, event] * TWO_PI_6 * 4 * p[0] * q[0]
             np.testing.assert_allclose(jacobian * det, 1, rtol=1e-7)
 

@@ -83,6 +83,7 @@ class FeatureMap:
     as it is but for φ, which is wrapped and taken relative to the first φ column.
 
     A value outside a feature's domain (pT ≤ 0, NaN) gives a feature that is not finite, in that event alone.
+    Two maps of the same columns and kind are equal, and share compiled code.
     """
 
     def __init__(self, columns: Sequence[str], kind: str = "physics"):
@@ -97,6 +98,12 @@ class FeatureMap:
         grouped = {i for each in self._momenta + self._missing for i in each.at.values()}
         self._rest = [i for i in range(len(self.columns)) if i not in grouped]
         self.names = self._trace_names()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, FeatureMap) and (self.columns, self.kind) == (other.columns, other.kind)
+
+    def __hash__(self) -> int:
+        return hash((self.columns, self.kind))
 
     def __call__(self, values: jax.Array) -> jax.Array:
         if jax.dtypes.canonicalize_dtype(float) != jnp.float64:

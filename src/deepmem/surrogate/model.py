@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
@@ -24,7 +24,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from scipy.interpolate import CubicSpline, interp1d
 
-from deepmem.columns import LARGEST_PHI, Quantity, no_angle, recognise
+from deepmem.columns import Quantity, no_angle, recognise
 from deepmem.data.files import whole_file
 from deepmem.data.identity import EventHashes
 from deepmem.data.table import as_table
@@ -32,11 +32,12 @@ from deepmem.data.weights import Weights
 from deepmem.errors import UsageError
 from deepmem.event import Status, Weight, scan_name, worst
 from deepmem.inputs import LARGEST_ETA, Reason, first
-from deepmem.surrogate.calibration import Calibration, calibrated, log_sigma, shifted
+from deepmem.surrogate.calibration import Calibration
 from deepmem.surrogate.features import FeatureMap
 from deepmem.surrogate.guide import Guide
-from deepmem.surrogate.network import Network, build_members, first_hidden, member_predictions
-from deepmem.surrogate.outside import log_distance
+from deepmem.surrogate.network import Network, build_members
+from deepmem.surrogate.outside import known_products
+from deepmem.surrogate.prediction import Numbers, evaluated
 from deepmem.surrogate.preparation import Scaler, unit_factors
 from deepmem.surrogate.sample_test import SampleTest, TwoSample
 from deepmem.surrogate.size_network import build_spread
@@ -187,8 +188,9 @@ class Surrogate:
             guided = np.zeros((n, 0)) if self._guide is None else self._guide(block * unit)
             padded, guided = (np.pad(part, ((0, _BLOCK - n), (0, 0))) for part in (block, guided))
             with jax.enable_x64(True):
-                *results, features = self._evaluate(
-                    (self.parameters, self.spread),
+                *results, features = evaluated(
+                    self.feature_map,
+                    self._numbers,
                     jnp.asarray(padded, dtype=jnp.float64),
                     jnp.asarray(guided),
                 )
@@ -230,45 +232,17 @@ class Surrogate:
         return first(bad, len(table))
 
     @cached_property
-    def _evaluate(self) -> Callable[..., tuple[jax.Array, ...]]:
-        scaler, unit = self.scaler, unit_factors(self.columns, energy_unit(self.unit))
-        calibration = self.calibration
+    def _numbers(self) -> Numbers:
+        """Under `jax.enable_x64(True)`."""
         angles = np.array([recognise(name).quantity is Quantity.PHI for name in self.columns])
-
-        @eqx.filter_jit
-        def evaluate(
-            networks: tuple[Network, Network | None], values: jax.Array, guided: jax.Array
-        ) -> tuple[jax.Array, ...]:
-            members, spread = networks
-            features = self.feature_map(values * unit)
-            finite = jnp.isfinite(values).all(axis=1) & jnp.isfinite(features).all(axis=1)
-            # an event without a guide is unlike those learned from, and there is nothing to multiply
-            there = jnp.isfinite(guided).all(axis=1)
-            guided = jnp.where(there[:, None], guided, scaler.feature_mean[features.shape[1] :])
-            guide = jnp.where(there[:, None], guided[:, :1], jnp.nan) if guided.shape[1] else 0.0
-            features = jnp.concatenate([features, guided], axis=1)
-            standard = ((features - scaler.feature_mean) / scaler.feature_std).astype(jnp.float32)
-            said = member_predictions(members, standard).astype(jnp.float64)
-            mean = said.mean(axis=0)
-            mean = mean if calibration is None else shifted(calibration, mean)
-            log10 = guide - (scaler.target_mean + scaler.target_std * mean)
-            # rounding of single-precision inputs may move a constant feature by its last digits
-            slack = 1e-6 + (np.zeros((2, 1)) if calibration is None else calibration.slack)
-            below, above = slack * scaler.feature_std
-            inside = (features >= scaler.feature_low - below) & (features <= scaler.feature_high + above)
-            inside = inside.all(axis=1) & there & (jnp.abs(values) < LARGEST_PHI).all(axis=1, where=angles)
-            if calibration is None or spread is None:
-                return log10, jnp.full_like(log10, jnp.nan), inside, finite, standard
-            learned = jax.vmap(spread)(standard).astype(jnp.float64)
-            rows = jnp.asarray(calibration.rows, jnp.float32)
-            away = log_distance(rows, first_hidden(members, standard)).astype(jnp.float64)
-            size = log_sigma(calibration, mean, said.std(axis=0), learned, away)
-            claimed = calibrated(calibration, mean, size)
-            inside &= (away <= calibration.distance) & (claimed <= calibration.largest).all(axis=1)
-            relative = np.log(10) * scaler.target_std * jnp.exp(claimed)
-            return log10, relative, inside, finite, standard
-
-        return evaluate
+        unit = unit_factors(self.columns, energy_unit(self.unit))
+        calibration, distances = self.calibration, None
+        if calibration is not None:
+            # the rows themselves are not needed
+            distances = known_products(calibration.rows)
+            calibration = calibration._replace(rows=np.zeros(0))
+        numbers = Numbers(self.parameters, self.spread, self.scaler, calibration, unit, angles, distances)
+        return jax.tree.map(lambda leaf: jnp.asarray(leaf) if isinstance(leaf, np.ndarray) else leaf, numbers)
 
     def provenance(self, command: str) -> dict[str, Any]:
         """How the weights of this model were made, for the file that carries them."""

@@ -101,6 +101,7 @@ def first_hidden(networks: Network, features: Float[Array, "n f"]) -> Float[Arra
 
 
 def _linear(inputs: int, outputs: int, gain: float, key: PRNGKeyArray) -> eqx.nn.Linear:
-    layer = eqx.nn.Linear(inputs, outputs, key=key)
+    # its own initial values are not drawn
+    layer = eqx.filter_eval_shape(eqx.nn.Linear, inputs, outputs, key=key)
     weight = jnp.sqrt(gain / inputs) * jax.random.normal(key, (outputs, inputs), dtype=jnp.float32)
     return eqx.tree_at(lambda l: (l.weight, l.bias), layer, (weight, jnp.zeros(outputs, dtype=jnp.float32)))

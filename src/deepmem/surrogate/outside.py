@@ -13,6 +13,8 @@ A further row of such a tail is above it with probability p for any k: ⟨x − 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -36,11 +38,23 @@ _SEEN, _TAIL = 5, (20, 100, 0.05)
 def log_distance(rows: Float[Array, "m r f"], x: Float[Array, "n f"]) -> Float[Array, " n"]:
     """ln d: of the distance to the nearest row of each of m samples, in the root of the mean square."""
     # |r|² − 2 x·r as one product, sample by sample: those of all samples fit no processor's cache
-    joined = jnp.concatenate([x, jnp.ones_like(x[:, :1])], axis=1)
-    nearest = [
-        (joined @ jnp.concatenate([-2 * sample.T, jnp.sum(sample**2, axis=1)[None]])).min(axis=1)
-        for sample in rows
+    products = [jnp.concatenate([-2 * sample.T, jnp.sum(sample**2, axis=1)[None]]) for sample in rows]
+    return log_distance_by(products, x)
+
+
+def known_products(rows: Float[np.ndarray, "m r f"]) -> list[Float[np.ndarray, "f+1 r"]]:
+    """The products of `log_distance` for rows that do not change, made once: |r|² is summed in double."""
+    rows = rows.astype(np.float32)
+    squares = np.sum(rows**2, axis=2, dtype=np.float64).astype(np.float32)
+    return [
+        np.concatenate([-2 * sample.T, square[None]]) for sample, square in zip(rows, squares, strict=True)
     ]
+
+
+def log_distance_by(products: Sequence[Float[Array, "f+1 r"]], x: Float[Array, "n f"]) -> Float[Array, " n"]:
+    """`log_distance` by what, times (x, 1), is |r|² − 2 x·r of the rows of each sample."""
+    joined = jnp.concatenate([x, jnp.ones_like(x[:, :1])], axis=1)
+    nearest = [(joined @ product).min(axis=1) for product in products]
     squared = sum(nearest) / len(nearest) + jnp.sum(x**2, axis=1)
     return jnp.log(jnp.maximum(squared, _TINY)) / 2
 

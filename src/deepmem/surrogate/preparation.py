@@ -17,11 +17,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from deepmem.columns import recognise
 from deepmem.data.loaders import Rows
@@ -147,7 +149,6 @@ class Preparation:
         self._guide = guide
         self._guided: dict[bytes, np.ndarray] = {}
         self._unit = unit_factors(features.columns, energy_unit)
-        self._compute = jax.jit(features.__call__)
 
     def fit(self, training: Iterable[Rows]) -> Counts:
         """Fit the scaler on the training part and count what cannot be learned from.
@@ -232,7 +233,9 @@ class Preparation:
             for at in range(0, len(inputs), _BLOCK):
                 block = inputs[at : at + _BLOCK] * self._unit
                 padded = np.pad(block, ((0, _BLOCK - len(block)), (0, 0)), constant_values=np.nan)
-                out[at : at + _BLOCK] = np.asarray(self._compute(jnp.asarray(padded)))[: len(block)]
+                out[at : at + _BLOCK] = np.asarray(_computed(self.features, jnp.asarray(padded)))[
+                    : len(block)
+                ]
         return out if self._guide is None else np.concatenate([out, self.guided(inputs)], axis=1)
 
     def guided(self, inputs: np.ndarray) -> np.ndarray:
@@ -248,6 +251,11 @@ class Preparation:
 
 
 _BLOCK = 16_384
+
+
+@partial(jax.jit, static_argnums=0)
+def _computed(features: FeatureMap, values: Float[Array, "n columns"]) -> Float[Array, "n features"]:
+    return features(values)
 
 
 def unit_factors(columns: tuple[str, ...], energy_unit: float) -> np.ndarray:

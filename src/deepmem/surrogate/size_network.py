@@ -6,6 +6,7 @@ flatter.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import equinox as eqx
@@ -13,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array
+from jaxtyping import Array, Int
 
 from deepmem.surrogate.network import Network, build
 from deepmem.surrogate.preparation import Prepared
@@ -36,34 +37,48 @@ def learn_size(training: Prepared, error: np.ndarray, seed: int) -> Network:
     size = np.array([np.median(np.abs(error[rows, i])) for i, rows in enumerate(known.T)]) + _TINY
     x, y = jnp.asarray(training.features), jnp.asarray(error / size, jnp.float32)
     noise2 = jnp.asarray((training.noise / size) ** 2, jnp.float32)
-    there = jnp.asarray(known)
+    data = x, y, noise2, jnp.asarray(known)
     batch = min(_BATCH, len(x))
     steps = len(x) // batch
     epochs = int(np.clip(-(-_STEPS // steps), _LEAST_EPOCHS, _MOST_EPOCHS))
     with jax.enable_x64(False):
-        optimiser = optax.adam(optax.cosine_decay_schedule(_RATE, steps * epochs))
-        arrays, static = eqx.partition(build_spread(x.shape[1], y.shape[1]), eqx.is_inexact_array)
-
-        def loss(arrays: Any, rows: Array) -> Array:
-            g = jnp.clip(jax.vmap(eqx.combine(arrays, static))(x[rows]), -10, 10)
-            variance = jnp.exp(2 * g) + noise2[rows]
-            return jnp.sum(there[rows] * (jnp.log(variance) + y[rows] ** 2 / variance)) / batch
-
-        @jax.jit
-        def epoch(arrays: Any, moments: Any, order: Array) -> Any:
-            def step(carry: Any, rows: Array) -> Any:
-                updates, moments = optimiser.update(jax.grad(loss)(carry[0], rows), carry[1])
-                return (eqx.apply_updates(carry[0], updates), moments), None
-
-            return jax.lax.scan(step, (arrays, moments), order)[0]
-
-        moments = optimiser.init(arrays)
+        network, optimiser = build_spread(x.shape[1], y.shape[1]), _optimiser(steps * epochs)
+        moments = optimiser.init(eqx.filter(network, eqx.is_inexact_array))
         rng = np.random.default_rng([seed, 1])
         for _ in range(epochs):
             order = rng.permutation(len(x))[: steps * batch].reshape(steps, batch)
-            arrays, moments = epoch(arrays, moments, jnp.asarray(order))
-        network = eqx.combine(arrays, static)
+            network, moments = _epoch(network, moments, optimiser, data, jnp.asarray(order))
         # the unit of `size` goes into the last layer's bias
-        return eqx.tree_at(
-            lambda n: n.last.bias, network, network.last.bias + jnp.log(jnp.asarray(size, jnp.float32))
-        )
+        bias: Any = network.last.bias
+        return eqx.tree_at(lambda n: n.last.bias, network, bias + jnp.log(jnp.asarray(size, jnp.float32)))
+
+
+@lru_cache(maxsize=8)
+def _optimiser(steps: int) -> optax.GradientTransformation:
+    """The same for the same number of steps: compiled code is kept by it."""
+    return optax.adam(optax.cosine_decay_schedule(_RATE, steps))
+
+
+@eqx.filter_jit
+def _epoch(
+    network: Network,
+    moments: Any,
+    optimiser: optax.GradientTransformation,
+    data: tuple[Array, ...],
+    order: Int[Array, "steps batch"],
+) -> tuple[Network, Any]:
+    """One step per row of `order`; `data`: features, errors, squared noise of labels, which are known."""
+    x, y, noise2, there = data
+    arrays, static = eqx.partition(network, eqx.is_inexact_array)
+
+    def loss(arrays: Any, rows: Array) -> Array:
+        g = jnp.clip(jax.vmap(eqx.combine(arrays, static))(x[rows]), -10, 10)
+        variance = jnp.exp(2 * g) + noise2[rows]
+        return jnp.sum(there[rows] * (jnp.log(variance) + y[rows] ** 2 / variance)) / order.shape[1]
+
+    def step(carry: Any, rows: Array) -> Any:
+        updates, moments = optimiser.update(jax.grad(loss)(carry[0], rows), carry[1])
+        return (eqx.apply_updates(carry[0], updates), moments), None
+
+    (arrays, moments), _ = jax.lax.scan(step, (arrays, moments), order)
+    return eqx.combine(arrays, static), moments

@@ -27,6 +27,7 @@ import json
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -73,15 +74,17 @@ class State(NamedTuple):
     optimiser: PyTree
 
 
-def make_optimiser(recipe: Recipe, steps: int) -> optax.GradientTransformation:
+@lru_cache(maxsize=32)
+def make_optimiser(network: str, learning_rate: float, steps: int) -> optax.GradientTransformation:
     """Muon with a cosine schedule; Adam at a constant rate for the reference network, as the original had
-    it."""
-    if recipe.network == "reference":
-        return optax.adam(recipe.learning_rate)
+    it.
+
+    The same arguments give the same object, which compiled steps are kept by.
+    """
+    if network == "reference":
+        return optax.adam(learning_rate)
     warmup = min(500, steps // 10)
-    schedule = optax.warmup_cosine_decay_schedule(
-        0.0, recipe.learning_rate, warmup, steps, recipe.learning_rate * 1e-3
-    )
+    schedule = optax.warmup_cosine_decay_schedule(0.0, learning_rate, warmup, steps, learning_rate * 1e-3)
     # equinox keeps a matrix as [outputs, inputs]
     axes = optax.contrib.MuonDimensionNumbers(reduction_axis=1, output_axis=0)
     return optax.contrib.muon(
@@ -219,7 +222,8 @@ class Training:
         noisy = bool((scaler.label_noise > 0).any())
         with jax.enable_x64(False):
             self._scale = jnp.asarray(np.log(10) * scaler.target_std, jnp.float32) if noisy else None
-        self._optimiser = make_optimiser(recipe, recipe.epochs * self._count_steps(rows))
+        steps = recipe.epochs * self._count_steps(rows)
+        self._optimiser = make_optimiser(recipe.network, recipe.learning_rate, steps)
         moments = eqx.filter_vmap(lambda n: self._optimiser.init(eqx.filter(n, eqx.is_inexact_array)))
         self._state = State(networks, moments(networks))
         self._compiled = False

@@ -43,8 +43,8 @@ Integrand: TypeAlias = (
     | Callable[[Any, Any, Float[Array, "dimensions"]], Float[Array, "..."] | tuple[Float[Array, "..."], ...]]
 )
 
-# The expensive stage takes as many solutions as a compiled call has points where they fill this part of it,
-# else a quarter of that at a time.
+# Solutions are gathered for a quarter of a compiled call's points at a time, so that the expensive stage is
+# compiled once; where they fill this part of a call, its quarters are added up together.
 _FILLED, _GATHERED = 0.8, 4
 
 
@@ -57,19 +57,21 @@ def values(
     parcel, valid = proposals(f, shared, events, x)
     where = np.flatnonzero(np.asarray(valid))
     most = x.shape[0] * x.shape[1]
+    quarter = -(-most // _GATHERED)
     total: tuple[Array, ...] = ()
     first = 0
     while first == 0 or first < len(where):
-        # fewer calls where solutions are many, little padding where they are few
-        size = most if len(where) - first > _FILLED * most else -(-most // _GATHERED)
+        size = most if len(where) - first > _FILLED * most else quarter
         rows = where[first : first + size]
         padded = np.zeros(size, dtype=np.int32)
         padded[: len(rows)] = rows
-        branches = _completed(f, shared, _gathered(parcel, padded))
+        pieces = [
+            _completed(f, shared, _gathered(parcel, padded[k : k + quarter])) for k in range(0, size, quarter)
+        ]
         # padding belongs to no point, and is dropped
         points = np.where(np.arange(size) < len(rows), padded // valid.shape[2], most)
         # scattered outside, see `_at_every_point`
-        parts = _scattered(branches, points, x.shape[:2])
+        parts = _scattered(pieces, points, x.shape[:2])
         total = tuple(a + b for a, b in zip(total, parts, strict=True)) if total else parts
         first += size
     return total
@@ -137,7 +139,8 @@ def _completed(f: Staged, shared: Any, parcel: Any) -> tuple[Array, ...]:
 
 
 @partial(jax.jit, static_argnames=("shape",))
-def _scattered(branches: tuple[Array, ...], points: Array, shape: tuple[int, int]) -> tuple[Array, ...]:
+def _scattered(pieces: list[tuple[Array, ...]], points: Array, shape: tuple[int, int]) -> tuple[Array, ...]:
     """Sums over the branches of each point, `[slots, points, values]`."""
+    branches = (jnp.concatenate(parts) for parts in zip(*pieces, strict=True))
     sums = (jax.ops.segment_sum(part, points, shape[0] * shape[1]) for part in branches)
     return tuple(part.reshape(*shape, -1) for part in sums)
