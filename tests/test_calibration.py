@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import COLUMNS, configuration, write_tree
+from conftest import COLUMNS, UNCALIBRATED, configuration, write_tree
 from safetensors import safe_open
 from safetensors.numpy import save_file
 from scipy import optimize
@@ -310,7 +310,7 @@ def test_a_model_of_another_format_is_refused(trained: tuple[dict[str, Any], Pat
 
 
 def test_without_a_validation_part_errors_are_unknown(small: Path, tmp_path: Path) -> None:
-    config = configuration(tmp_path, small, split=[9, 0, 1], epochs=1, members=2)
+    config = configuration(tmp_path, small, epochs=1, **UNCALIBRATED)
     weight = deepmem.train(config)(np.ones((3, len(COLUMNS))))["weight_DY"]
     assert np.isnan(weight.error).all()
 
@@ -318,7 +318,7 @@ def test_without_a_validation_part_errors_are_unknown(small: Path, tmp_path: Pat
 def test_streamed_training_leaves_out_what_resident_training_does(small: Path, tmp_path: Path) -> None:
     losses = {}
     for loader in ("hybridMT", "hybrid"):
-        config = configuration(tmp_path / loader, small, epochs=4, members=2, loader=loader)
+        config = configuration(tmp_path / loader, small, epochs=4, loader=loader)
         losses[loader] = deepmem.train(config).about["loss"]
     assert losses["hybrid"] == pytest.approx(losses["hybridMT"], rel=0.5)
 
@@ -326,7 +326,7 @@ def test_streamed_training_leaves_out_what_resident_training_does(small: Path, t
 def test_weights_learned_at_several_values_of_a_parameter_are_given_at_any(
     drell_yan: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
-    events = {name: drell_yan[name][:2000] for name in COLUMNS}
+    events = {name: drell_yan[name][:1000] for name in COLUMNS}
     values = [90.2, 90.7, 91.2, 91.7, 92.2]
     exact = deepmem.compute(events, "drell_yan", precision=1e-3, MZ=values)
     write_tree(tmp_path / "events.root", events)

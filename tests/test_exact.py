@@ -110,7 +110,7 @@ def test_killed_and_called_again_gives_the_same_bits(
     chosen = {name: np.tile(drell_yan[name], 2) for name in LEPTONS}
     path = write_tree(tmp_path / "events.root", chosen)
     whole, killed = tmp_path / "whole.root", tmp_path / "killed.root"
-    arguments = ["compute", str(path), "--process", "drell_yan", "--entries", "0:30000"]
+    arguments = ["compute", str(path), "--process", "drell_yan", "--entries", "0:18000"]
     command = [sys.executable, "-m", "deepmem.cli", *arguments, "--output", str(killed)]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
@@ -122,7 +122,7 @@ def test_killed_and_called_again_gives_the_same_bits(
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "parts are there from an earlier call" in done.stderr
-    exact.compute_files([str(path)], whole, ["drell_yan"], entries=(0, 30000))
+    exact.compute_files([str(path)], whole, ["drell_yan"], entries=(0, 18000))
     _same(read_weights(killed, "drell_yan"), read_weights(whole, "drell_yan"))
 
 

@@ -45,7 +45,7 @@ def log_distance(rows: Float[Array, "m r f"], x: Float[Array, "n f"]) -> Float[A
 def known_products(rows: Float[np.ndarray, "m r f"]) -> list[Float[np.ndarray, "f+1 r"]]:
     """The products of `log_distance` for rows that do not change, made once: |r|² is summed in double."""
     rows = rows.astype(np.float32)
-    squares = np.sum(rows**2, axis=2, dtype=np.float64).astype(np.float32)
+    squares = (rows**2).sum(axis=2, dtype=np.float64).astype(np.float32)
     return [
         np.concatenate([-2 * sample.T, square[None]]) for sample, square in zip(rows, squares, strict=True)
     ]
