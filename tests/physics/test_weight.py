@@ -224,7 +224,18 @@ def test_flavours_of_leptons_are_told_apart_by_code(quartets):
     np.testing.assert_allclose(a, b, rtol=1e-10)
     electrons = changed(quartets, "_PDG", lambda v: np.sign(v) * 11)
     assert (one("zz_4l", electrons, r_lepton=0).status == Status.BAD_INPUT).all()
-    assert (one("zz_4e", electrons, r_lepton=0).status == Status.GOOD).all()
+    _, good = visible.visible(hypothesis("zz_4e", r_lepton=0), electrons)
+    assert good.all()
+
+
+@pytest.mark.long
+def test_weights_of_four_electrons(quartets):
+    """Both pairings of ℓ⁻ and ℓ⁺ are one final state; |M|² of 4e is compared with MadGraph's every day."""
+    electrons = changed(quartets, "_PDG", lambda v: np.sign(v) * 11)
+    exchanged = {n.translate(str.maketrans("24", "42")): v for n, v in electrons.items()}
+    found, other = (one("zz_4e", events, r_lepton=0) for events in (electrons, exchanged))
+    assert (found.status == Status.GOOD).all()
+    np.testing.assert_allclose(other.value, found.value, rtol=1e-10)
 
 
 def test_charge_conjugation_holds_for_the_higgs_boson_alone(pairs, quartets):
@@ -449,14 +460,16 @@ def test_mh_from_the_event_leaves_no_propagator(quartets):
     assert (a > 0).all()
 
 
-def test_regions_of_eta_choose_their_response(quartets):
+@pytest.mark.parametrize("process", [pytest.param("zz_4l", marks=pytest.mark.long), "higgs_4l"])
+def test_regions_of_eta_choose_their_response(quartets, process):
     """All in one region is that region's response; regions that are alike are one."""
     few = rows(quartets, slice(0, 12))
     regions = {"lepton": [{"kind": "gaussian", "r": 0.02, "eta_max": 3.0}, {"kind": "gaussian", "r": 0.2}]}
-    for process in ("zz_4l", "higgs_4l"):
-        np.testing.assert_allclose(
-            one(process, few, response=regions).value, one(process, few).value, rtol=1e-9
-        )
+    np.testing.assert_allclose(one(process, few, response=regions).value, one(process, few).value, rtol=1e-9)
+
+
+def test_a_response_that_is_perfect_is_no_resolution(quartets):
+    few = rows(quartets, slice(0, 12))
     perfect = one("zz_4l", few, response={"lepton": {"kind": "delta"}})
     np.testing.assert_array_equal(perfect.value, one("zz_4l", few, r_lepton=0).value)
 
