@@ -16,7 +16,7 @@ from deepmem.data.weights import read_provenance, read_weights, write_weights
 from deepmem.event import Status, Weight
 from deepmem.jobs import exact
 from deepmem.physics.weights.hypothesis import hypothesis
-from deepmem.physics.weights.leading_order import Disc, draw_events
+from deepmem.physics.weights.leading_order import BATCH, Disc, draw_events
 from deepmem.reporter import Reporter
 
 GIVEN = {"sigma_signal": 1.0, "sigma_background": [1.0]}
@@ -309,7 +309,8 @@ def test_events_outside_the_selection_are_left_out(tmp_path: Path) -> None:
     exact.compute_files([str(path)], scan, ["drell_yan"], precision=0.01, MZ=[91.2, 91.6, 92.0, 92.4, 92.8])
     narrow = wide | {"mass": [85, 95]}
     fits = [
-        deepmem.likelihood(scan, "MZ", selection=cuts, output=tmp_path / "post") for cuts in (wide, narrow)
+        deepmem.likelihood(scan, "MZ", selection=cuts, points=4 * BATCH, output=tmp_path / "post")
+        for cuts in (wide, narrow)
     ]
     assert fits[0]["outside_selection"] == 0
     assert 50 < fits[1]["outside_selection"] < 800
@@ -320,7 +321,7 @@ def test_events_outside_the_selection_are_left_out(tmp_path: Path) -> None:
         assert interval["best"] == pytest.approx(92.0, abs=4 * half)
         assert half < 0.15
     path.unlink()
-    unknown = deepmem.likelihood(scan, "MZ", selection=narrow, output=tmp_path / "post")
+    unknown = deepmem.likelihood(scan, "MZ", selection=narrow, points=BATCH, output=tmp_path / "post")
     assert "whether the events are within the selection is not known" in unknown["remarks"][0]
 
 

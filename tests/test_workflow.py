@@ -248,15 +248,19 @@ def test_a_killed_predict_leaves_no_file(trained: tuple[dict[str, Any], Path], t
 
 
 @pytest.mark.parametrize(
-    "loader",
+    ("loader", "members"),
     [
-        "hybridMT",
-        pytest.param("hybrid", marks=pytest.mark.long),
-        pytest.param("inbuilt", marks=pytest.mark.long),
+        ("hybridMT", 1),
+        pytest.param("hybridMT", 5, marks=pytest.mark.long),
+        pytest.param("hybrid", 5, marks=pytest.mark.long),
+        pytest.param("inbuilt", 5, marks=pytest.mark.long),
     ],
 )
-def test_the_loaders_reach_the_accuracy_of_the_example(loader: str, tmp_path: Path) -> None:
-    """A factor of two from what is aimed at: |Δ| of 68 % ≤ 0.0015, of 95 % ≤ 0.005, |median| ≤ 0.0003."""
+def test_the_loaders_reach_the_accuracy_of_the_example(loader: str, members: int, tmp_path: Path) -> None:
+    """A factor of two from what is aimed at: |Δ| of 68 % ≤ 0.0015, of 95 % ≤ 0.005, |median| ≤ 0.0003.
+
+    One member, which learns from every row, reaches it as well as five do, which leave out a fifth each.
+    """
     config = {
         "input_paths": [str(EVENTS)],
         "output_paths": [str(WEIGHTS)],
@@ -264,6 +268,7 @@ def test_the_loaders_reach_the_accuracy_of_the_example(loader: str, tmp_path: Pa
         "suffixes": [["PT", "Eta", "Phi", "Charge"], ["", "_Phi"]],
         "weights": ["weight_DY"],
         "chunk_entries": 5000,
+        "members": members,
         "save_lowest_loss_model_at": str(tmp_path / "m"),
         "save_testing_histogram_at": str(tmp_path / "h.svg"),
     }
