@@ -38,7 +38,7 @@ COLUMNS = (
 # leaves the other idle. `make test` keeps the order (--no-loadscope-reorder).
 LONGEST = (
     "physics/test_neutrinos.py", "test_workflow.py", "physics/test_weight.py", "test_cli.py", "test_refine.py",
-    "test_calibration.py", "physics/test_normalisation.py", "physics/test_closure.py", "test_exact.py",
+    "test_faults.py", "test_calibration.py", "physics/test_normalisation.py", "physics/test_closure.py", "test_exact.py",
     "test_generate.py", "physics/test_sense.py", "physics/test_leading_order.py", "physics/test_amplitudes.py",
     "test_surrogate.py", "physics/test_integrals.py", "test_readme.py", "test_identity.py", "test_combining.py",
 )  # fmt: skip
