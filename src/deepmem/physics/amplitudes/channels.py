@@ -15,7 +15,16 @@ from functools import cache, cached_property
 from typing import Any, NamedTuple
 
 from deepmem.physics.amplitudes.amplitude import Amplitude, amplitude
-from deepmem.physics.amplitudes.plan import Key, Level, Recipe, diagrams, levels, plan, weight
+from deepmem.physics.amplitudes.plan import (
+    Key,
+    Level,
+    Recipe,
+    diagrams,
+    levels,
+    plan,
+    require_supported,
+    weight,
+)
 from deepmem.physics.errors import InitialStateError, ReactionError
 from deepmem.physics.theory.model import Model
 from deepmem.physics.theory.reaction import Bound, Reaction
@@ -66,7 +75,8 @@ def channels(
     **Arguments:** `labels`, particles' names by label; `flavours`, quarks in "p".
 
     **Raises** `UnknownNameError` for what is no particle and no label; `ReactionError` where nothing
-    conserves charge and colour, or no subprocess has a diagram of the orders.
+    conserves charge and colour, or no subprocess has a diagram of the orders; `ModelError` where one of them
+    needs a vertex that amplitudes cannot have.
     """
     found: dict[str, tuple[Subprocess, list[Member]]] = {}
     for each in _possible(model, expand(reaction, model, labels, flavours), reaction):
@@ -151,9 +161,10 @@ def _of_level(model: Model, level: Level) -> str:
         shapes = [(part.colour, part.lorentz, part.spins, strength[part.coupling]) for part in rule.parts]
         return repr((rule.open_leg, sorted(parts, key=repr), sorted(shapes, key=repr)))
 
-    made = [
-        (current(*here), sorted(map(way, ways))) for here, ways in plan(model, level, "it").items() if ways
-    ]
+    what = level.described(model)
+    recipes = plan(model, level, what)
+    require_supported(recipes, what)
+    made = [(current(*here), sorted(map(way, ways))) for here, ways in recipes.items() if ways]
     outside = [(kind.spin, kind.colour, kind.mass, kind.width, kind.self_conjugate) for kind in kinds]
     return repr(([name(label) for label in level.labels], outside, sorted(made, key=repr)))
 

@@ -25,7 +25,7 @@ from deepmem.physics.amplitudes.colour import State
 from deepmem.physics.amplitudes.external import External
 from deepmem.physics.amplitudes.graph import Complex, Graph, Reference
 from deepmem.physics.amplitudes.lorentz import Components, chain_ends, merge
-from deepmem.physics.amplitudes.plan import Key, Level, Recipe, Subset, plan
+from deepmem.physics.amplitudes.plan import Key, Level, Recipe, Subset, plan, require_supported
 from deepmem.physics.amplitudes.propagators import propagated
 from deepmem.physics.amplitudes.residues import PRIME
 from deepmem.physics.amplitudes.strengths import Part as Strength
@@ -144,8 +144,9 @@ class Currents:
     def total(self, legs: Sequence[Branched], level: Level, propagate: bool) -> Sum:
         """The current of all legs with the label that is wanted; without its propagator unless asked."""
         full: Subset = (1 << len(legs)) - 1
-        what = self.external.described(level)
+        what = level.described(self.model)
         recipes = plan(self.model, level, what)
+        require_supported(recipes, what)
         self.external.strengths.prepare(
             part.coupling for ways in recipes.values() for way in ways for part in way.rule.parts
         )

@@ -16,10 +16,10 @@ import numpy as np
 
 from deepmem.physics.amplitudes.graph import Complex, Graph, Reference
 from deepmem.physics.amplitudes.lorentz import Components
-from deepmem.physics.amplitudes.plan import Level
 from deepmem.physics.amplitudes.points import Point, field_point, typical_momenta
 from deepmem.physics.amplitudes.residues import PRIME, Residue
 from deepmem.physics.amplitudes.strengths import Reduction, Symbol, strengths
+from deepmem.physics.amplitudes.vertices import unsupported
 from deepmem.physics.amplitudes.waves import Arrays, Leg, Part, spinor, states
 from deepmem.physics.amplitudes.waves import components as components_of
 from deepmem.physics.errors import ModelError, unknown_name
@@ -45,11 +45,9 @@ def legs_of(model: Model, subprocess: Subprocess, along_z: bool) -> tuple[tuple[
     found = []
     for number, label in enumerate(labels):
         particle = model.by_code[label]
-        if particle.spin not in (1, 2, 3) or abs(particle.colour) not in (1, 3, 8):
-            raise ModelError(
-                f"{particle.name} has 2s + 1 = {particle.spin} and colour {particle.colour}: amplitudes can "
-                "do spins 0, 1/2 and 1, and colour 1, 3 and 8"
-            )
+        why = unsupported(particle)
+        if why:
+            raise ModelError(why)
         incoming = number < len(subprocess.incoming)
         beam = (1, -1)[number] if along_z and incoming and len(subprocess.incoming) == 2 else 0
         found.append(Leg(particle.spin, particle.mass, label > 0, incoming, beam, particle.self_conjugate))
@@ -161,11 +159,6 @@ class External:
         """The representation of what leaves: 1, 3, −3 or 8."""
         colour = self.model.by_code[label].colour
         return -colour if abs(colour) == 3 and label < 0 else colour
-
-    def described(self, level: Level) -> str:
-        """A level in words."""
-        names = {code: name for name, code in self.model.codes.items()}
-        return f"{' '.join(names[label] for label in level.labels)} → {names[level.wanted[0]]}"
 
     def sizes(self, references: Sequence[Reference]) -> np.ndarray:
         """Nodes `[nodes, points]` at typical momenta and the model's parameters."""

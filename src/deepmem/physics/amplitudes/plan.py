@@ -13,8 +13,10 @@ from collections.abc import Iterator, Sequence
 from math import prod
 from typing import NamedTuple, TypeAlias
 
-from deepmem.physics.amplitudes.vertices import Powers, Rule, vertices
-from deepmem.physics.errors import ReactionError
+from deepmem.physics.amplitudes.colour import structure as colour_structure
+from deepmem.physics.amplitudes.lorentz import terms
+from deepmem.physics.amplitudes.vertices import Part, Powers, Rule, vertices
+from deepmem.physics.errors import ModelError, ReactionError
 from deepmem.physics.theory.model import Model
 from deepmem.physics.theory.reaction import Bound
 from deepmem.physics.theory.subprocesses import Requirements, Subprocess, code
@@ -68,6 +70,11 @@ class Level(NamedTuple):
     s_channel: tuple[bool, ...]
     """Which legs a particle of the s channel may be made of: those that go out."""
     requirements: Requirements
+
+    def described(self, model: Model) -> str:
+        """What leaves → what all of it is made by."""
+        names = {code: name for name, code in model.codes.items()}
+        return f"{' '.join(names[label] for label in self.labels)} → {names[self.wanted[0]]}"
 
 
 class _Bounds:
@@ -137,6 +144,27 @@ def plan(model: Model, level: Level, what: str) -> Recipes:
             needed.add(current)
             stack += [part for recipe in have[current] for part in recipe.parts]
     return {current: recipes for current, recipes in have.items() if current in needed}
+
+
+def require_supported(recipes: Recipes, what: str) -> None:
+    """**Raises** `ModelError` where one of the vertices that are needed is none that amplitudes can have."""
+    for rule in dict.fromkeys(way.rule for ways in recipes.values() for way in ways):
+        why = rule.refused or next(filter(None, map(_unreadable, rule.parts)), "")
+        if why:
+            raise ModelError(
+                f'{what} needs what amplitudes cannot do ({why}): leave a particle of it out with "/", or '
+                "bound a coupling order"
+            )
+
+
+def _unreadable(part: Part) -> str:
+    """What is wrong with the structures of a rule; "": nothing."""
+    try:
+        terms(part.lorentz)
+        colour_structure(part.colour)
+    except ModelError as error:
+        return str(error)
+    return ""
 
 
 def levels(model: Model, subprocess: Subprocess) -> Iterator[tuple[tuple[int, ...], Level]]:

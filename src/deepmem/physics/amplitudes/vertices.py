@@ -13,7 +13,7 @@ from functools import cache
 from typing import NamedTuple, TypeAlias
 
 from deepmem.physics.amplitudes.lorentz import chain_ends
-from deepmem.physics.theory.model import Model
+from deepmem.physics.theory.model import Model, Particle, Vertex
 
 Powers: TypeAlias = tuple[int, ...]
 """Of the model's coupling orders, in their order."""
@@ -38,6 +38,8 @@ class Rule(NamedTuple):
     """Of the currents, sorted by label."""
     powers: Powers
     parts: tuple[Part, ...]
+    refused: str
+    """Why no amplitude can have the vertex; "": it can."""
 
 
 class Vertices(NamedTuple):
@@ -65,6 +67,7 @@ def _collected(model: Model) -> Vertices:
     shapes = {each.name: each for each in model.lorentz}
     rules: dict[tuple[int, ...], list[Rule]] = defaultdict(list)
     for vertex in model.vertices:
+        refused = vertex.refused or _unsupported(model, vertex)
         groups: dict[Powers, list[Part]] = defaultdict(list)
         for colour, lorentz, coupling in vertex.couplings:
             shape = shapes[vertex.lorentz[lorentz]]
@@ -77,8 +80,24 @@ def _collected(model: Model) -> Vertices:
             labels = tuple(label for label, _ in others)
             positions = tuple(at for _, at in others)
             for powers, parts in groups.items():
-                rules[labels].append(Rule(model.conjugate(code), position, positions, powers, tuple(parts)))
+                rule = Rule(model.conjugate(code), position, positions, powers, tuple(parts), refused)
+                rules[labels].append(rule)
     return Vertices(dict(rules), tuple(sorted({len(labels) for labels in rules})))
+
+
+def unsupported(particle: Particle) -> str:
+    """Why amplitudes cannot have a particle; "": they can."""
+    if particle.spin in (1, 2, 3) and particle.colour in (1, 3, -3, 8):
+        return ""
+    return (
+        f"{particle.name} has 2s + 1 = {particle.spin} and colour {particle.colour}: amplitudes can do spins "
+        "0, 1/2 and 1, and colour 1, 3 and 8"
+    )
+
+
+def _unsupported(model: Model, vertex: Vertex) -> str:
+    reasons = (unsupported(model.by_code[code]) for code in vertex.particles)
+    return next((f"vertex {vertex.name}: {why}" for why in reasons if why), "")
 
 
 @cache
