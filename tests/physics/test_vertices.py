@@ -33,17 +33,25 @@ EXCHANGED = "Gamma(-1,4,-2)*ProjM(-2,1)*Gamma(-1,2,-3)*ProjM(-3,3)"
 # ---- four fermions
 
 
-def electrons(*contact: tuple[str, str, str], others: int = 13) -> Model:
-    """Electrons and muons with a photon of charge e and a contact term of both, or of electrons alone."""
+def electrons(*terms: tuple[str, str, str], contact: tuple[int, ...] = (-11, 11, -13, 13)) -> Model:
+    """Electrons and muons with a photon of charge e and a vertex `contact` of four of them."""
     photon = [((-code, code, 22), [("1", CURRENT, "complex(0,-1)*e")]) for code in (11, 13)]
     return small(
         (ELECTRON, MUON, PHOTON),
         {"e": 0.3, "c": 2e-6, "f": 1e-6},
-        [*photon, ((-11, 11, -others, others), contact)],
+        [*photon, (contact, terms)],
     )
 
 
-def test_a_contact_term_interferes_with_a_photon() -> None:
+@pytest.mark.parametrize(
+    ("codes", "structure"),
+    [
+        ((-11, 11, -13, 13), LEFT_LEFT),
+        ((11, -11, -13, 13), "Gamma(-1,1,-2)*ProjM(-2,2)*Gamma(-1,4,-3)*ProjM(-3,3)"),
+        ((-13, 13, 11, -11), "Gamma(-1,3,-2)*ProjM(-2,4)*Gamma(-1,2,-3)*ProjM(-3,1)"),
+    ],
+)
+def test_a_contact_term_interferes_with_a_photon(codes: tuple[int, ...], structure: str) -> None:
     """e⁻e⁺ → μ⁻μ⁺ with c (ē γ P_L e)(μ̄ γ P_L μ): E. Eichten, K. Lane, M. Peskin, PRL 50 (1983) 811.
 
     ¼ Σ|M|² = u² ((e²/s + c)² + (e²/s)²) + 2 t² (e²/s)².
@@ -52,7 +60,8 @@ def test_a_contact_term_interferes_with_a_photon() -> None:
     s, t, u = mandelstam(momenta)
     photon = 0.3**2 / s
     expected = u**2 * ((photon + 2e-6) ** 2 + photon**2) + 2 * t**2 * photon**2
-    found = squares(electrons(("1", LEFT_LEFT, "complex(0,1)*c")), (11, -11), (13, -13), momenta)
+    model = electrons(("1", structure, "complex(0,1)*c"), contact=codes)
+    found = squares(model, (11, -11), (13, -13), momenta)
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
@@ -65,7 +74,9 @@ def test_equal_fermions_of_a_contact_term_are_exchanged() -> None:
     s, t, u = mandelstam(momenta)
     both = 0.3**2 * (1 / t + 1 / u)
     expected = (s**2 * ((both + 8e-6) ** 2 + both**2) + 2 * 0.3**4 * (u**2 / t**2 + t**2 / u**2)) / 2
-    model = electrons(("1", LEFT_LEFT, "complex(0,2)*c"), ("1", EXCHANGED, "complex(0,-2)*c"), others=11)
+    model = electrons(
+        ("1", LEFT_LEFT, "complex(0,2)*c"), ("1", EXCHANGED, "complex(0,-2)*c"), contact=(-11, 11, -11, 11)
+    )
     np.testing.assert_allclose(squares(model, (11, 11), (11, 11), momenta), expected, rtol=1e-12)
 
 
@@ -134,7 +145,9 @@ def test_a_contact_term_is_the_limit_of_a_heavy_boson() -> None:
     left = ((-11, 11, 32), [("1", "Gamma(3,2,-1)*ProjM(-1,1)", "complex(0,1)*g")])
     values = {"e": 0.3, "g": 500.0, "MZp": 1e6}
     heavy = small((ELECTRON, PHOTON, boson), values, [photon, left])
-    contact = electrons(("1", LEFT_LEFT, "complex(0,2)*c"), ("1", EXCHANGED, "complex(0,-2)*c"), others=11)
+    contact = electrons(
+        ("1", LEFT_LEFT, "complex(0,2)*c"), ("1", EXCHANGED, "complex(0,-2)*c"), contact=(-11, 11, -11, 11)
+    )
     momenta = collisions(200.0)
     beams, out = (11, -11), (11, -11)
     found = squares(contact, beams, out, momenta, c=-(500.0**2) / 2e12)
