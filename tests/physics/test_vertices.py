@@ -1,144 +1,58 @@
-"""Vertices of small models against closed forms: contact terms, dipoles, colour, decays, and what is refused.
-
-Models are written down here, two to six particles each. A vertex lists what leaves it, so that "e+ e- …" with
-Gamma(…,2,1) is ē γ e, and its coupling is i × the term of the Lagrangian.
-"""
+"""Vertices of small models against closed forms: contact terms, dipoles, colour, and decays into two."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
-from deepmem.physics.amplitudes.amplitude import amplitude
-from deepmem.physics.amplitudes.channels import channels
-from deepmem.physics.errors import ModelError
 from deepmem.physics.theory.expressions import evaluate
-from deepmem.physics.theory.model import Coupling, Lorentz, Model, Order, Parameter, Particle, Vertex
+from deepmem.physics.theory.model import Model, Particle
 from deepmem.physics.theory.models import load
-from deepmem.physics.theory.reaction import parse
-from deepmem.physics.theory.subprocesses import Requirements, Subprocess, expand
+from tests.physics.small_models import (
+    CURRENT,
+    DOWN,
+    ELECTRON,
+    GLUON,
+    MUON,
+    PHOTON,
+    UP,
+    collisions,
+    decays,
+    dot,
+    mandelstam,
+    small,
+    squares,
+)
 
-ELECTRON = Particle(11, "e-", "e+", 2, 1, "ZERO", "ZERO", -3)
-MUON = Particle(13, "mu-", "mu+", 2, 1, "ZERO", "ZERO", -3)
-PHOTON = Particle(22, "a", "a", 3, 1, "ZERO", "ZERO", 0)
-UP = Particle(2, "u", "u~", 2, 3, "ZERO", "ZERO", 2)
-DOWN = Particle(1, "d", "d~", 2, 3, "ZERO", "ZERO", -1)
-GLUON = Particle(21, "g", "g", 3, 8, "ZERO", "ZERO", 0)
-CURRENT = "Gamma(3,2,1)"
 LEFT_LEFT = "Gamma(-1,2,-2)*ProjM(-2,1)*Gamma(-1,4,-3)*ProjM(-3,3)"
 EXCHANGED = "Gamma(-1,4,-2)*ProjM(-2,1)*Gamma(-1,2,-3)*ProjM(-3,3)"
-
-
-def small(
-    particles: Sequence[Particle],
-    values: dict[str, float],
-    vertices: Sequence[tuple[tuple[int, ...], Sequence[tuple[str, str, str]]]],
-) -> Model:
-    """A model with the parameters `values`; a vertex is its particles and (colour, Lorentz structure, coupling)
-    of each term, couplings being expressions."""
-    by_code = {particle.code: particle for particle in particles}
-    couplings, lorentz, found = [], [], []
-    for number, (codes, terms) in enumerate(vertices):
-        spins = tuple(by_code[abs(code)].spin for code in codes)
-        names = [f"{number}_{k}" for k in range(len(terms))]
-        couplings += [
-            Coupling(f"G_{each}", term[2], (("NP", 1),)) for each, term in zip(names, terms, strict=True)
-        ]
-        lorentz += [Lorentz(f"L_{each}", spins, term[1]) for each, term in zip(names, terms, strict=True)]
-        found.append(
-            Vertex(
-                f"V_{number}",
-                codes,
-                tuple(term[0] for term in terms),
-                tuple(f"L_{each}" for each in names),
-                tuple((k, k, f"G_{each}") for k, each in enumerate(names)),
-            )
-        )
-    parameters = tuple(Parameter(name, value=value) for name, value in values.items())
-    return Model(
-        "small",
-        tuple(particles),
-        parameters,
-        tuple(couplings),
-        tuple(lorentz),
-        tuple(found),
-        (Order("NP", 1),),
-    )
-
-
-def squares(
-    model: Model, incoming: Sequence[int], outgoing: Sequence[int], momenta: np.ndarray, **values: float
-) -> np.ndarray:
-    """|M|², as generated."""
-    found = amplitude(model, Subprocess(tuple(incoming), tuple(outgoing)), cache=False)
-    return found.reference(momenta, values)
-
-
-def dot(p: np.ndarray, q: np.ndarray) -> np.ndarray:
-    return p[..., 0] * q[..., 0] - np.sum(p[..., 1:] * q[..., 1:], axis=-1)
-
-
-def decayed(total: np.ndarray, masses: Sequence[float], draw: np.random.Generator) -> list[np.ndarray]:
-    """Momenta of these masses that add up to `total`: decays in two, one after the other."""
-    if len(masses) == 1:
-        return [total]
-    mass, least = np.sqrt(dot(total, total)), sum(masses[1:])
-    rest = least + (mass - masses[0] - least) * (draw.uniform(0.1, 0.9) if len(masses) > 2 else 0)
-    energy = (mass**2 + masses[0] ** 2 - rest**2) / (2 * mass)
-    direction = draw.normal(size=3)
-    size = np.sqrt(energy**2 - masses[0] ** 2)
-    spatial = size * direction / np.linalg.norm(direction)
-    # The boost to the frame in which `total` is what it is.
-    along = spatial @ total[1:]
-    moved = spatial + total[1:] * (energy + along / (total[0] + mass)) / mass
-    one = np.array([(energy * total[0] + along) / mass, *moved])
-    return [one, *decayed(total - one, masses[1:], draw)]
-
-
-def decays(mass: float, masses: Sequence[float], number: int = 4) -> np.ndarray:
-    """`[number, legs, 4]`: a moving particle and what it decays into."""
-    draw = np.random.default_rng(7)
-    found = []
-    for _ in range(number):
-        spatial = draw.normal(scale=mass, size=3)
-        total = np.array([np.sqrt(mass**2 + spatial @ spatial), *spatial])
-        found.append([total, *decayed(total, masses, draw)])
-    return np.array(found)
-
-
-def collisions(energy: float, masses: Sequence[float] = (0.0, 0.0)) -> np.ndarray:
-    """`[4, legs, 4]`: two massless beams along z, and what they become."""
-    draw = np.random.default_rng(8)
-    beams = [np.array([energy, 0, 0, energy]), np.array([energy, 0, 0, -energy])]
-    return np.array([[*beams, *decayed(beams[0] + beams[1], masses, draw)] for _ in range(4)])
-
-
-def mandelstam(momenta: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """s, t = (p₁ − p₃)², u = (p₁ − p₄)² of massless legs."""
-    s = 2 * dot(momenta[:, 0], momenta[:, 1])
-    t, u = (-2 * dot(momenta[:, 0], momenta[:, k]) for k in (2, 3))
-    return s, t, u
 
 
 # ---- four fermions
 
 
-def electrons(*contact: tuple[str, str, str], others: int = 13) -> Model:
-    """Electrons and muons with a photon of charge e and a contact term of both, or of electrons alone."""
+def electrons(*terms: tuple[str, str, str], contact: tuple[int, ...] = (-11, 11, -13, 13)) -> Model:
+    """Electrons and muons with a photon of charge e and a vertex `contact` of four of them."""
     photon = [((-code, code, 22), [("1", CURRENT, "complex(0,-1)*e")]) for code in (11, 13)]
     return small(
         (ELECTRON, MUON, PHOTON),
         {"e": 0.3, "c": 2e-6, "f": 1e-6},
-        [*photon, ((-11, 11, -others, others), contact)],
+        [*photon, (contact, terms)],
     )
 
 
-def test_a_contact_term_interferes_with_a_photon() -> None:
-    """e⁻e⁺ → μ⁻μ⁺ with c (ē γ P_L e)(μ̄ γ P_L μ): E. Eichten, K. Lane, M. Peskin, PRL 50 (1983) 811, eq. 4.
+@pytest.mark.parametrize(
+    ("codes", "structure"),
+    [
+        ((-11, 11, -13, 13), LEFT_LEFT),
+        ((11, -11, -13, 13), "Gamma(-1,1,-2)*ProjM(-2,2)*Gamma(-1,4,-3)*ProjM(-3,3)"),
+        ((-13, 13, 11, -11), "Gamma(-1,3,-2)*ProjM(-2,4)*Gamma(-1,2,-3)*ProjM(-3,1)"),
+    ],
+)
+def test_a_contact_term_interferes_with_a_photon(codes: tuple[int, ...], structure: str) -> None:
+    """e⁻e⁺ → μ⁻μ⁺ with c (ē γ P_L e)(μ̄ γ P_L μ): E. Eichten, K. Lane, M. Peskin, PRL 50 (1983) 811.
 
     ¼ Σ|M|² = u² ((e²/s + c)² + (e²/s)²) + 2 t² (e²/s)².
     """
@@ -146,12 +60,13 @@ def test_a_contact_term_interferes_with_a_photon() -> None:
     s, t, u = mandelstam(momenta)
     photon = 0.3**2 / s
     expected = u**2 * ((photon + 2e-6) ** 2 + photon**2) + 2 * t**2 * photon**2
-    found = squares(electrons(("1", LEFT_LEFT, "complex(0,1)*c")), (11, -11), (13, -13), momenta)
+    model = electrons(("1", structure, "complex(0,1)*c"), contact=codes)
+    found = squares(model, (11, -11), (13, -13), momenta)
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
 def test_equal_fermions_of_a_contact_term_are_exchanged() -> None:
-    """e⁻e⁻ → e⁻e⁻ with c (ē γ P_L e)², ibid. eq. 5: both ways to join two electrons add up, as do t and u,
+    """e⁻e⁻ → e⁻e⁻ with c (ē γ P_L e)², ibid.: both ways to join two electrons add up, as do t and u,
 
     ¼ ½ Σ|M|² = ½ [s² ((A + 4c)² + A²) + 2 e⁴ (u²/t² + t²/u²)],    A = e²/t + e²/u.
     """
@@ -159,7 +74,9 @@ def test_equal_fermions_of_a_contact_term_are_exchanged() -> None:
     s, t, u = mandelstam(momenta)
     both = 0.3**2 * (1 / t + 1 / u)
     expected = (s**2 * ((both + 8e-6) ** 2 + both**2) + 2 * 0.3**4 * (u**2 / t**2 + t**2 / u**2)) / 2
-    model = electrons(("1", LEFT_LEFT, "complex(0,2)*c"), ("1", EXCHANGED, "complex(0,-2)*c"), others=11)
+    model = electrons(
+        ("1", LEFT_LEFT, "complex(0,2)*c"), ("1", EXCHANGED, "complex(0,-2)*c"), contact=(-11, 11, -11, 11)
+    )
     np.testing.assert_allclose(squares(model, (11, 11), (11, 11), momenta), expected, rtol=1e-12)
 
 
@@ -201,7 +118,7 @@ def fermi(*terms: tuple[str, str, str]) -> Model:
 def test_decay_of_the_muon(exchanged: bool) -> None:
     """μ(p) → e(k) ν̄_e(p′) ν_μ(k′) in Fermi's theory: ½ Σ|M|² = 64 G_F² (p·p′)(k·k′), for any mass of the electron.
 
-    As (ν̄_μ γ P_L μ)(ē γ P_L ν_e) or, exchanged, as (ē γ P_L μ)(ν̄_μ γ P_L ν_e): L. Okun, Leptons and Quarks, § 3.
+    As (ν̄_μ γ P_L μ)(ē γ P_L ν_e) or, exchanged, as (ē γ P_L μ)(ν̄_μ γ P_L ν_e): L. Okun, Leptons and Quarks.
     """
     strength = "complex(0,-4)*GF/cmath.sqrt(2)"
     term = ("1", EXCHANGED, f"-({strength})") if exchanged else ("1", LEFT_LEFT, strength)
@@ -228,7 +145,9 @@ def test_a_contact_term_is_the_limit_of_a_heavy_boson() -> None:
     left = ((-11, 11, 32), [("1", "Gamma(3,2,-1)*ProjM(-1,1)", "complex(0,1)*g")])
     values = {"e": 0.3, "g": 500.0, "MZp": 1e6}
     heavy = small((ELECTRON, PHOTON, boson), values, [photon, left])
-    contact = electrons(("1", LEFT_LEFT, "complex(0,2)*c"), ("1", EXCHANGED, "complex(0,-2)*c"), others=11)
+    contact = electrons(
+        ("1", LEFT_LEFT, "complex(0,2)*c"), ("1", EXCHANGED, "complex(0,-2)*c"), contact=(-11, 11, -11, 11)
+    )
     momenta = collisions(200.0)
     beams, out = (11, -11), (11, -11)
     found = squares(contact, beams, out, momenta, c=-(500.0**2) / 2e12)
@@ -372,7 +291,7 @@ def width(reaction: tuple[int, tuple[int, int]], masses: tuple[str, str, str], *
 
 
 def test_widths_against_the_textbook() -> None:
-    """At lowest order: PDG (Phys. Rev. D 110 (2024) 030001), § 10.4, and A. Djouadi, hep-ph/0503172, § 2.
+    """At lowest order: PDG (Phys. Rev. D 110 (2024) 030001), and A. Djouadi, hep-ph/0503172.
 
     Z → e e     G_F M³/(6√2π) (g_V² + g_A²),          W → e ν     G_F M³/(6√2π),
     H → b b̄     3 G_F M m_b² β³/(4√2π),               H → Z Z     G_F M³/(16√2π) √(1 − 4x) (1 − 4x + 12x²),
@@ -397,94 +316,3 @@ def test_widths_against_the_textbook() -> None:
     assert width((6, (24, 5)), ("MT", "MW", "MB"), MT=173.0, MB=0.0) == pytest.approx(
         unit * 173.0**3 / 8 * (1 - x) ** 2 * (1 + 2 * x), rel=1e-10
     )
-
-
-# ---- what amplitudes cannot have
-
-
-def strange(particle: Particle, *vertices: tuple[tuple[int, ...], str, str], refused: str = "") -> Model:
-    """Electrons, muons, quarks and photons, and one particle more with vertices (what leaves, colour, structure)."""
-    photon = [((-code, code, 22), [("1", CURRENT, "complex(0,1)*e")]) for code in (11, 13)]
-    more = [(codes, [(colour, shape, "complex(0,1)*e")]) for codes, colour, shape in vertices]
-    model = small((ELECTRON, MUON, UP, DOWN, PHOTON, particle), {"e": 0.3, "M": 500.0}, [*photon, *more])
-    marked = [*model.vertices[:2], *(replace(each, refused=refused) for each in model.vertices[2:])]
-    return replace(model, vertices=tuple(marked))
-
-
-GRAVITON = Particle(39, "y", "y", 5, 1, "M", "ZERO", 0)
-GRAVITINO = Particle(40, "psi", "psi", 4, 1, "M", "ZERO", 0)
-SEXTET = Particle(41, "six", "six~", 1, 6, "M", "ZERO", 4)
-TRIPLET = Particle(42, "s3", "s3~", 1, 3, "M", "ZERO", -1)
-SCALAR = Particle(43, "s0", "s0", 1, 1, "M", "ZERO", 0)
-
-
-@pytest.mark.parametrize(
-    ("particle", "one", "other", "reaction", "says"),
-    [
-        (
-            GRAVITON,
-            ((-11, 11, 39), "1", "P(2003,1)*Gamma(1003,2,1)"),
-            ((-13, 13, 39), "1", "P(2003,1)*Gamma(1003,2,1)"),
-            "e- e+ > mu- mu+",
-            r"V_3: y has 2s \+ 1 = 5",
-        ),
-        (
-            GRAVITINO,
-            ((-11, 40, 22), "1", "Gamma(3,2,1)"),
-            ((40, 11, 22), "1", "Gamma(3,2,1)"),
-            "e- e+ > a a",
-            r"psi has 2s \+ 1 = 4",
-        ),
-        (
-            SEXTET,
-            ((-2, -2, 41), "K6(3,1,2)", "C(2,1)"),
-            ((2, 2, -41), "K6Bar(3,1,2)", "C(2,1)"),
-            "u u > u u",
-            "six has 2s .* colour 6",
-        ),
-        (
-            TRIPLET,
-            ((2, 1, 42), "Epsilon(1,2,3)", "C(2,1)"),
-            ((-2, -1, -42), "EpsilonBar(1,2,3)", "C(2,1)"),
-            "u d > u d",
-            "no ε of three colours",
-        ),
-        (
-            SCALAR,
-            ((-11, 11, 43), "1", "FF1*Identity(2,1)"),
-            ((-13, 13, 43), "1", "FF1*Identity(2,1)"),
-            "e- e+ > mu- mu+",
-            "no form factors",
-        ),
-    ],
-)
-def test_what_amplitudes_cannot_have(
-    particle: Particle, one: tuple[tuple[int, ...], str, str], other: tuple, reaction: str, says: str
-) -> None:
-    """A reaction that needs such a vertex is refused in a sentence; another one is what it is without it."""
-    model = strange(particle, one, other)
-    with pytest.raises(ModelError, match=says):
-        amplitude(model, expand(parse(reaction), model)[0], cache=False)
-    with pytest.raises(ModelError, match=says):
-        channels(parse(reaction), model)
-    without = Subprocess((11, -11), (13, -13), Requirements(without=(particle.code,)))
-    momenta = collisions(200.0)
-    found, expected = (
-        amplitude(each, without, cache=False).reference(momenta) for each in (model, strange(particle))
-    )
-    np.testing.assert_allclose(found, expected, rtol=1e-14)
-
-
-def test_a_vertex_that_is_marked_is_refused_with_its_reason() -> None:
-    """`Vertex.refused`, as of a UFO folder; what else there is stays, an exchange of photons."""
-    vertices = [((-code, code, 43), "1", "Identity(2,1)") for code in (11, 13)]
-    fine, marked = strange(SCALAR, *vertices), strange(SCALAR, *vertices, refused="it has no propagator")
-    reaction = Subprocess((11, -11), (13, -13))
-    assert amplitude(fine, reaction, cache=False).program.operations
-    with pytest.raises(ModelError, match=r'\(it has no propagator\): leave a particle of it out with "/"'):
-        amplitude(marked, reaction, cache=False)
-    compton = Subprocess((11, 22), (11, 22))
-    found, expected = (
-        amplitude(each, compton, cache=False).reference(collisions(200.0)) for each in (marked, fine)
-    )
-    np.testing.assert_allclose(found, expected, rtol=1e-14)

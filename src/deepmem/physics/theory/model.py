@@ -85,7 +85,8 @@ class Vertex:
 
     name: str
     particles: tuple[int, ...]
-    """PDG codes; a negative one is the antiparticle."""
+    """PDG codes; a negative one is the antiparticle. Four fermions stand in pairs, as in UFO: the sign of a
+    term is that of (first, second)(third, fourth), whatever its structure joins."""
     colour: tuple[str, ...]
     """Structures in UFO's alphabet: "1", "Identity(1,2)", "T(3,2,1)", "f(1,2,3)", "d(1,2,3)", products."""
     lorentz: tuple[str, ...]
