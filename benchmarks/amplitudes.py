@@ -83,8 +83,10 @@ def entries() -> None:
         speed = seconds_per_point(one, name)
         passes = len(one.program.combinations)
         say(f"{entry['process']}, {entry['model']}: difference", f"{off:.0e}", f"≤ {entry['tolerance']:.0e}")
-        say("  operations × passes", f"{one.program.operations:,} × {passes}")
-        say("  generated, compiled", f"{generated - start:.1f} s, {compiled - generated:.1f} s")
+        say("  operations", f"{one.program.operations:,}")
+        say("  times that they are done", f"{passes}")
+        say("  generated in", f"{generated - start:.1f} s")
+        say("  compiled in", f"{compiled - generated:.1f} s")
         aim = f"≥ {FASTER[name]}" if name in FASTER else ""
         say("  million points a second", f"{1e-6 / speed:.3g}")
         say("  times MadGraph", f"{entry['us_per_call'] * 1e-6 / speed:.0f}", aim)
