@@ -89,6 +89,8 @@ class Plan:
 
     def rows(self, events: Visible) -> Visible:
         """One row for each event and each permutation, one after the other."""
+        if len(self.permutations) == 1 and rank(self.permutations[0]) == 0:
+            return events
         permuted = [events.permuted(order) for order in self.permutations]
         return jax.tree.map(
             lambda *each: np.stack(each, axis=1).reshape(-1, *np.shape(each[0])[1:]), *permuted
