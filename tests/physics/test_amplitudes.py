@@ -122,7 +122,9 @@ def test_symmetries_of_space_time(process, incoming):
         rotated(momenta, 0.9, 3, 1),
         rotated(momenta, np.pi, 3, 1),
     ):
-        np.testing.assert_allclose(matrix_element(process, incoming, moved), expected, rtol=rtol(process))
+        # E² − p_z² of a boosted event is rounded, and a Higgs boson's width is 5e-5 of its mass
+        tolerance = max(rtol(process), 1e-9 if process.startswith("higgs") else 0.0)
+        np.testing.assert_allclose(matrix_element(process, incoming, moved), expected, rtol=tolerance)
 
 
 @pytest.mark.parametrize(("process", "incoming"), CASES)

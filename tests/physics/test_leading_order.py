@@ -10,7 +10,8 @@ import pytest
 from deepmem.errors import DeepMEMError, UsageError
 from deepmem.physics.precision import double_precision
 from deepmem.physics.processes import find_process
-from deepmem.physics.processes.higgs_4l import gluon_vertex
+from deepmem.physics.theory.expressions import complex_parameters
+from deepmem.physics.theory.models import load
 from deepmem.physics.theory.parameters import GEV_2_TO_PB, Parameters, charged_lepton, electroweak
 from deepmem.physics.weights import engine
 from deepmem.physics.weights.event_columns import lepton_columns_of
@@ -151,7 +152,7 @@ def test_higgs_in_the_narrow_width_limit():
         y = limit * (2 * (np.arange(2000) + 0.5) / 2000 - 1)
         f, g = (model.density.xf(jnp.asarray(p.MH / p.sqrt_s * np.exp(s * y)))[:, 0] for s in (1, -1))
         luminosity = float((f * g).sum()) * 2 * limit / 2000
-        production = float(gluon_vertex(p, electroweak(p)) * p.MH**2 / 2) ** 2 / 16
+        production = (abs(complex_parameters(load("heft"), p.values())["G_H"]) * p.MH**2 / 2) ** 2 / 16
         branching = partial_width(p) / p.WH
     inside = 2 / np.pi * np.arctan((window[1] - p.MH) / (p.WH / 2))
     expected = GEV_2_TO_PB * np.pi * production / p.MH**4 * luminosity * branching * inside

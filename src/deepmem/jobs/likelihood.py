@@ -31,7 +31,7 @@ from deepmem.jobs.combining import (
 from deepmem.jobs.intervals import Interval, PseudoExperiments, pseudo_experiments
 from deepmem.jobs.visible import cross_section_arguments, select
 from deepmem.physics.processes import find_process
-from deepmem.physics.theory.parameters import Parameters, parameters
+from deepmem.physics.theory.parameters import PARAMETERS, parameters
 from deepmem.physics.weights.leading_order import BATCH, cross_section
 from deepmem.physics.weights.sampling import default_masses
 
@@ -249,7 +249,7 @@ class _Normalisation:
 
 def _common_masses(scan: _Scan, arguments: Mapping[str, Any]) -> tuple[float, float]:
     """The true masses, in GeV, that the σ of all values of a parameter are of."""
-    theory = {key: value for key, value in arguments.items() if key in Parameters._fields}
+    theory = {key: value for key, value in arguments.items() if key in PARAMETERS}
     ranges = [
         default_masses(find_process(scan.process), parameters(**theory | {scan.parameter: float(value)}))
         for value in scan.values

@@ -28,7 +28,7 @@ from numpy.typing import ArrayLike
 
 from deepmem.physics.amplitudes.choice import BUDGET, best_program
 from deepmem.physics.amplitudes.program import Program
-from deepmem.physics.amplitudes.stages import Stages, function
+from deepmem.physics.amplitudes.stages import Momenta, Stages, function
 from deepmem.physics.errors import MomentaError
 from deepmem.physics.precision import double_precision, require_double
 from deepmem.physics.theory.model import Model
@@ -54,8 +54,16 @@ class Amplitude:
     program: Program
 
     @cached_property
-    def _function(self) -> Callable[[Array, Mapping[str, Any]], Array]:
+    def _function(self) -> Callable[[Momenta, Mapping[str, Any]], Array]:
         return function(self.program, self.model)
+
+    @cached_property
+    def of_legs(self) -> Callable[[Momenta, Mapping[str, Any]], Array]:
+        """|M|² inside of `jit` from each leg's (E, p_x, p_y, p_z) and parameters, nothing checked.
+
+        Massive legs have the masses of their momenta, those of massless ones are not read.
+        """
+        return function(self.program, self.model, own_masses=True)
 
     @cached_property
     def _stages(self) -> Stages:

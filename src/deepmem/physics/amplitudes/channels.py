@@ -147,10 +147,17 @@ def _of_level(model: Model, level: Level) -> str:
     numbers: dict[int, int] = {}
     for label in (*level.labels, *level.wanted):
         numbers.setdefault(abs(label), len(numbers))
-    kinds = [model.by_code[code] for code in numbers]
+    what = level.described(model)
+    recipes = plan(model, level, what)
+    require_supported(recipes, what)
+    inner = {abs(key.label) for _, key in recipes} - numbers.keys()
+    kinds = {code: _kind(model, code) for code in (*numbers, *inner)}
+    alike = {code: sum(kinds[each] == kinds[code] for each in inner if each < code) for code in inner}
 
     def name(label: int) -> tuple[object, ...]:
-        return (numbers[abs(label)], label > 0) if abs(label) in numbers else ("inner", label)
+        """Of an outer particle its number; of an inner one its kind, and how many alike have lower codes."""
+        code = abs(label)
+        return (numbers[code], label > 0) if code in numbers else (kinds[code], alike[code], label > 0)
 
     def current(subset: int, key: Key) -> tuple[object, ...]:
         return (subset, *name(key.label), key.powers, sorted(key.passed))
@@ -161,12 +168,15 @@ def _of_level(model: Model, level: Level) -> str:
         shapes = [(part.colour, part.lorentz, part.spins, strength[part.coupling]) for part in rule.parts]
         return repr((rule.open_leg, sorted(parts, key=repr), sorted(shapes, key=repr)))
 
-    what = level.described(model)
-    recipes = plan(model, level, what)
-    require_supported(recipes, what)
     made = [(current(*here), sorted(map(way, ways))) for here, ways in recipes.items() if ways]
-    outside = [(kind.spin, kind.colour, kind.mass, kind.width, kind.self_conjugate) for kind in kinds]
+    outside = [kinds[code] for code in numbers]
     return repr(([name(label) for label in level.labels], outside, sorted(made, key=repr)))
+
+
+def _kind(model: Model, code: int) -> tuple[object, ...]:
+    """What of a particle its propagator and its wave functions depend on."""
+    particle = model.by_code[code]
+    return particle.spin, particle.colour, particle.mass, particle.width, particle.self_conjugate
 
 
 def _possible(model: Model, subprocesses: Sequence[Subprocess], reaction: Reaction) -> Iterator[Subprocess]:

@@ -222,13 +222,24 @@ def _turned(p: Sequence[Any]) -> tuple[Any, ...]:
 
 
 def input_values(
-    legs: Sequence[Leg], reduction: Reduction, momenta: Any, values: Values, numbers: Arrays
+    legs: Sequence[Leg],
+    reduction: Reduction,
+    momenta: Any,
+    values: Values,
+    numbers: Arrays,
+    own_masses: bool = False,
 ) -> Callable[[InputKey], Any]:
-    """A function from the key of an input to its value, from momenta `[…, legs, 4]` and a model's `values`.
+    """A function from the key of an input to its value, from momenta and a model's `values`.
 
     Where beams may have any direction, all momenta are rotated first: |M|² is the same in every such frame.
+
+    **Arguments:** `momenta`: an array `[…, legs, 4]`, or each leg's (E, p_x, p_y, p_z). `own_masses`: wave
+    functions of massive legs have the mass of their momentum in place of the model's.
     """
-    components = [tuple(momenta[..., leg, k] for k in range(4)) for leg in range(len(legs))]
+    if isinstance(momenta, tuple):
+        components = list(momenta)
+    else:
+        components = [tuple(momenta[..., leg, k] for k in range(4)) for leg in range(len(legs))]
     if not any(leg.beam for leg in legs):
         components = [_turned(p) for p in components]
     waves: dict[int, list[tuple[Part, ...]]] = {}
@@ -236,7 +247,11 @@ def input_values(
 
     def wave(leg: int) -> list[tuple[Part, ...]]:
         if leg not in waves:
-            mass = values.parameters[legs[leg].mass]
+            if own_masses and not legs[leg].massless:
+                energy, x, y, z = components[leg]
+                mass = numbers.root(abs(energy * energy - (x * x + y * y + z * z)))  # 0 within rounding
+            else:
+                mass = values.parameters[legs[leg].mass]
             waves[leg] = states(components[leg], legs[leg], mass, numbers)
         return waves[leg]
 

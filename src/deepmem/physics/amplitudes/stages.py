@@ -12,18 +12,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
+from deepmem.kinematics import FourVector
 from deepmem.physics.amplitudes.external import InputKey, input_values
 from deepmem.physics.amplitudes.program import Program
 from deepmem.physics.amplitudes.waves import Arrays
 from deepmem.physics.theory.expressions import Values, evaluate
 from deepmem.physics.theory.model import Model
+
+Momenta: TypeAlias = Float[Array, "*batch legs 4"] | tuple[FourVector, ...]
+"""(E, p_x, p_y, p_z) of all legs: one array, or a tuple of each leg's components."""
 
 
 class Scalars(NamedTuple):
@@ -35,11 +39,21 @@ class Scalars(NamedTuple):
     """Nodes that depend on parameters alone and that others read."""
 
 
-class Stages:
-    """Which node of a program belongs to which stage; both stages as functions."""
+# Kernels of fewer operations are as fast within what surrounds them, and faster for what is not kept apart.
+_APART = 1_500
 
-    def __init__(self, program: Program) -> None:
+
+class Stages:
+    """Which node of a program belongs to which stage; both stages as functions.
+
+    **Arguments:** `own_masses`: wave functions of massive legs have the mass of their momentum in place of
+    the model's. `within`: the kernel is part of a larger function, so that a small one is not kept apart.
+    """
+
+    def __init__(self, program: Program, own_masses: bool = False, within: bool = False) -> None:
         self.program = program
+        self._own_masses = own_masses
+        self._apart = not within or bool(program.loop) or program.operations > _APART
         numbers = np.arange(len(program.kinds))
         of_parameters = program.parameter_nodes()
         is_input, is_number = program.kinds == 0, program.kinds == 1
@@ -70,13 +84,16 @@ class Stages:
             tuple(xp.asarray(known[i], dtype) for i in self._shared),
         )
 
-    def kernel(self, momenta: Float[Array, "*batch legs 4"], scalars: Scalars) -> Float[Array, "*batch"]:
+    def kernel(self, momenta: Momenta, scalars: Scalars) -> Float[Array, "*batch"]:
         """The second stage."""
-        batch, dtype = momenta.shape[:-2], momenta.dtype
+        first = _first_energy(momenta)
+        batch, dtype = first.shape, first.dtype
         # Unknown to XLA, as the parameters are.
         always = jnp.isfinite((*scalars.masses.values(), *scalars.shared)[-1])
 
         def term(coefficients: Sequence[Any]) -> Array:
+            if not self._apart:
+                return self._pass(momenta, scalars, coefficients)
             return lax.cond(
                 always,
                 lambda given: self._pass(*given),
@@ -103,7 +120,7 @@ class Stages:
             for k, leg in enumerate(self.program.loop)
         ]
 
-    def _pass(self, momenta: Array, scalars: Scalars, coefficients: Sequence[Array]) -> Array:
+    def _pass(self, momenta: Momenta, scalars: Scalars, coefficients: Sequence[Array]) -> Array:
         """One combination of the looped legs' helicities, as a complex number."""
         program = self.program
         inputs = input_values(
@@ -112,6 +129,7 @@ class Stages:
             momenta,
             Values(scalars.masses, {}),
             Arrays(jnp),
+            self._own_masses,
         )
 
         def value(key: InputKey) -> Array:
@@ -126,17 +144,27 @@ class Stages:
         known.update({i: value(program.inputs[program.first[i]]) for i in self._inputs})
         known.update(zip(self._shared, scalars.shared, strict=True))
         program.run(known, self._kernel)
-        result = jnp.broadcast_to(program.sign * known[program.output], momenta.shape[:-2])
+        result = program.sign * known[program.output]
+        if not self._apart:
+            return result
+        result = jnp.broadcast_to(result, _first_energy(momenta).shape)
         return lax.complex(result, jnp.zeros_like(result))
 
 
-def function(program: Program, model: Model) -> Callable[[Array, Mapping[str, Any]], Array]:
-    """|M|²(momenta `[…, legs, 4]`, parameters) `[…]` for use inside `jit`, `vmap` and forward mode."""
-    if program.output < 0:
-        return lambda momenta, parameters: jnp.zeros(momenta.shape[:-2], momenta.dtype)
-    stages = Stages(program)
+def _first_energy(momenta: Momenta) -> Array:
+    return momenta[0][0] if isinstance(momenta, tuple) else momenta[..., 0, 0]
 
-    def matrix_element(momenta: Array, parameters: Mapping[str, Any]) -> Array:
-        return stages.kernel(momenta, stages.scalars(model, parameters, jnp, momenta.dtype))
+
+def function(
+    program: Program, model: Model, own_masses: bool = False
+) -> Callable[[Momenta, Mapping[str, Any]], Array]:
+    """|M|²(momenta, parameters) `[…]` for use inside `jit`, `vmap` and forward mode."""
+    stages = Stages(program, own_masses, within=True)
+
+    def matrix_element(momenta: Momenta, parameters: Mapping[str, Any]) -> Array:
+        first = _first_energy(momenta)
+        if program.output < 0:
+            return jnp.zeros_like(first)
+        return stages.kernel(momenta, stages.scalars(model, parameters, jnp, first.dtype))
 
     return matrix_element

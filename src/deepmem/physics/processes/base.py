@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeAlias
 
 from deepmem.kinematics import FourVector, Scalar
 from deepmem.physics.errors import InitialStateError
-from deepmem.physics.theory.parameters import Parameters
+from deepmem.physics.theory.parameters import PARAMETERS, Parameters
 
 DEFAULT_DENSITY = "NNPDF23_lo_as_0130_qed"
 DEFAULT_FLAVOURS = 4
@@ -96,6 +96,11 @@ class Process:
         return _code(self.matrix_elements)
 
     @property
+    def on_axis(self) -> MatrixElements:
+        """`matrix_elements` for partons that move along ±z, the first one upwards."""
+        return getattr(self.matrix_elements, "on_axis", self.matrix_elements)
+
+    @property
     def _value(self) -> Any:
         return _comparable(tuple(getattr(self, entry.name) for entry in fields(self)))
 
@@ -141,7 +146,7 @@ class Process:
     def resonances(self) -> list[tuple[str, str]]:
         """The parameters (mass, width) of every particle that it gives a width: M… beside its W…."""
         names = [name for name in self.parameters if name.startswith("W")]
-        return [(mass, width) for width in names if (mass := f"M{width[1:]}") in Parameters._fields]
+        return [(mass, width) for width in names if (mass := f"M{width[1:]}") in PARAMETERS]
 
     @property
     def initial_states(self) -> tuple[InitialState, ...]:

@@ -34,7 +34,6 @@ from typing import NamedTuple, TypeAlias
 
 from deepmem.kinematics import FourVector, Scalar
 from deepmem.physics.precision import require_double
-from deepmem.physics.processes.base import QUARK_CHANNELS, MatrixElements, Process, lepton_columns
 from deepmem.physics.processes.lepton_pairs import (
     DIRECT,
     EXCHANGED,
@@ -158,25 +157,3 @@ def one_flavour(
     legs, ew = Products(momenta), electroweak(p)
     direct, exchanged = (amplitudes(legs, leptons, p, ew, subset) for leptons in (DIRECT, EXCHANGED))
     return tuple(SPINS_AND_COLOURS * identical_leptons(*pair) for pair in zip(direct, exchanged, strict=True))
-
-
-def _entry(name: str, leptons: str, outgoing: tuple[int, ...], matrix_elements: MatrixElements) -> Process:
-    return Process(
-        name=name,
-        title=f"pp → γ*/Z γ*/Z → {leptons}",
-        reference="Dixon, Kunszt and Signer, Nucl. Phys. B531 (1998) 3, hep-ph/9803250",
-        outgoing=outgoing,
-        classes=("lepton",) * 4,
-        columns=lepton_columns(4, flavour=True),
-        parameters=("MZ", "WZ", "aEWM1", "GF", "MW"),
-        channels=QUARK_CHANNELS,
-        matrix_elements=matrix_elements,
-        scale=125.0,
-        dimensions=4,
-        subsets=("zz",),
-    )
-
-
-ZZ_4L = _entry("zz_4l", "e⁺e⁻μ⁺μ⁻", (-11, 11, -13, 13), two_flavours)
-ZZ_4E = _entry("zz_4e", "e⁺e⁻e⁺e⁻", (-11, 11, -11, 11), one_flavour)
-ZZ_4MU = _entry("zz_4mu", "μ⁺μ⁻μ⁺μ⁻", (-13, 13, -13, 13), one_flavour)

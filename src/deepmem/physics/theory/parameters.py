@@ -6,7 +6,7 @@ is (GF, α_EM, MZ): the W mass is derived, unless it is set, and sin²θ_W = 1 �
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -43,6 +43,31 @@ class Parameters(NamedTuple):
     """The strong coupling: a constant, whatever the density's own."""
     MW: Scalar | None = None
     """The W mass; None: derived from GF, α_EM and MZ."""
+    others: dict[str, Scalar] | None = None
+    """Parameters of a model beyond these, by name; those that are not here have the model's defaults."""
+
+    def values(self) -> dict[str, Scalar]:
+        """All that are given by name, those of the model: not the energy of the protons."""
+        known = {**self._asdict(), **(self.others or {})}
+        return {
+            name: value
+            for name, value in known.items()
+            if value is not None and name not in ("sqrt_s", "others")
+        }
+
+    def get(self, name: str) -> Scalar:
+        """One of them by name. **Raises** KeyError for one that is not given."""
+        return self.sqrt_s if name == "sqrt_s" else self.values()[name]
+
+    def replaced(self, name: str, value: Scalar) -> Parameters:
+        """The same with another value of one of them."""
+        if name in self._fields:
+            return Parameters(**self._asdict() | {name: value})
+        return Parameters(**self._asdict() | {"others": {**(self.others or {}), name: value}})
+
+
+PARAMETERS = tuple(name for name in Parameters._fields if name != "others")
+"""The names of those that every process can have."""
 
 
 def parameters(**values: float) -> Parameters:
@@ -52,8 +77,8 @@ def parameters(**values: float) -> Parameters:
     that is not finite or not positive (widths may be 0), or that leaves no electroweak mixing angle.
     """
     for name, value in values.items():
-        if name not in Parameters._fields:
-            raise unknown_name("parameter", name, Parameters._fields)
+        if name not in PARAMETERS:
+            raise unknown_name("parameter", name, PARAMETERS)
         if name == "MW" and value is None:
             continue
         try:
@@ -64,7 +89,8 @@ def parameters(**values: float) -> Parameters:
         if not np.isfinite(number) or number < 0 or (number == 0 and not is_width):
             wanted = "finite and not negative" if is_width else "finite and positive"
             raise ParameterError(f"parameter {name} must be {wanted}, got {value!r}")
-    chosen = Parameters(**{name: v if v is None else float(v) for name, v in values.items()})
+    numbers: dict[str, Any] = {name: v if v is None else float(v) for name, v in values.items()}
+    chosen = Parameters(**numbers)
     for width in ("WZ", "WW", "WT", "WH"):
         mass = getattr(chosen, f"M{width[1:]}")
         if mass is not None and getattr(chosen, width) >= mass:

@@ -205,7 +205,7 @@ def _scanned(
             )
         for value in values:
             parameters(**{**settings, name: value})  # each one checked by itself
-        checked = checked._replace(**{name: np.array(values)})
+        checked = checked.replaced(name, np.array(values))
     return checked, scans
 
 

@@ -142,7 +142,8 @@ class Partonic:
                 m = jnp.sqrt(x1 * x2) * sqrt_s
                 p = p._replace(**{mass: m})
                 factor = (m * getattr(p, width)) ** 2
-            squared = _traced_once(self.process.matrix_elements)(legs, p, self.subset)
+            elements = self.process.matrix_elements if self.frame == "lab" else self.process.on_axis
+            squared = _traced_once(elements)(legs, p, self.subset)
             result = factor * over_states(squared, channels, first, second)
             if not self.signed:
                 return (result,)

@@ -52,7 +52,7 @@ def compiled(process: Process, states: tuple[tuple[InitialState, ...], ...], sub
         root = jnp.sqrt(point.s / p.sqrt_s**2)
         beams = [density.xf(root * jnp.exp(sign * point.rapidity)) for sign in (1, -1)]
         first, second = ({parton: f[i] for i, parton in enumerate(density.partons)} for f in beams)
-        squares = process.matrix_elements(point.legs, p, subset)
+        squares = process.on_axis(point.legs, p, subset)
         total = over_states(squares, states, first, second)
         # dx1 dx2 f f = (dŝ dY / s) (x1f)(x2f) s/ŝ; then the flux 1/2ŝ
         sigma = GEV_2_TO_PB * total * point.measure / (2 * point.s**2)

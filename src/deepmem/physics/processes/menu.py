@@ -1,0 +1,163 @@
+"""The menu's processes: lines of data, whose |M|² is generated from a reaction.
+
+|M|² of two Z is written by hand, in `four_leptons`: a weight takes half the time with it, for its four
+initial states share their work.
+
+Gluons and photons couple to a Higgs boson by the effective vertices of the model `heft`, which are taken at
+MH, off the resonance too. In pp → tt̄ and pp → WW only diagrams with both resonances count, with their full
+propagators; |M|² of off-shell tops from gluons depends on the frame, see `Hypothesis.frame`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from types import MappingProxyType
+
+from deepmem.physics.processes import four_leptons
+from deepmem.physics.processes.base import (
+    GLUON_CHANNELS,
+    MISSING_COLUMNS,
+    QUARK_CHANNELS,
+    InitialState,
+    MatrixElements,
+    Process,
+    jet_columns,
+    lepton_columns,
+)
+from deepmem.physics.processes.generated import Generated
+from deepmem.physics.reactions import Theory
+
+_STANDARD, _HEFT = Theory(), Theory(model="heft")
+
+
+def _of(
+    channels: Iterable[tuple[InitialState, ...]],
+    reaction: str,
+    theory: Theory = _STANDARD,
+    subsets: tuple[tuple[str, str], ...] = (),
+) -> Generated:
+    return Generated(reaction, tuple(states[0] for states in channels), theory, subsets)
+
+
+DRELL_YAN = Process(
+    name="drell_yan",
+    title="pp → γ*/Z → ℓ⁻ℓ⁺",
+    reference="Drell and Yan, Phys. Rev. Lett. 25 (1970) 316",
+    outgoing=(-13, 13),
+    classes=("lepton", "lepton"),
+    columns=lepton_columns(2),
+    parameters=("MZ", "WZ", "aEWM1", "GF", "MW"),
+    channels=QUARK_CHANNELS,
+    matrix_elements=_of(QUARK_CHANNELS, "p p > mu+ mu-"),
+    scale="MZ",
+    dimensions=2,
+    wide_resonance=("MZ", "WZ"),
+)
+
+
+def _two_bosons(name: str, title: str, outgoing: tuple[int, ...], matrix_elements: MatrixElements) -> Process:
+    return Process(
+        name=name,
+        title=f"pp → γ*/Z γ*/Z → {title}",
+        reference="Dixon, Kunszt and Signer, Nucl. Phys. B531 (1998) 3, hep-ph/9803250",
+        outgoing=outgoing,
+        classes=("lepton",) * 4,
+        columns=lepton_columns(4, flavour=True),
+        parameters=("MZ", "WZ", "aEWM1", "GF", "MW"),
+        channels=QUARK_CHANNELS,
+        matrix_elements=matrix_elements,
+        scale=125.0,
+        dimensions=4,
+        subsets=("zz",),
+    )
+
+
+ZZ_4L = _two_bosons("zz_4l", "e⁺e⁻μ⁺μ⁻", (-11, 11, -13, 13), four_leptons.two_flavours)
+ZZ_4E = _two_bosons("zz_4e", "e⁺e⁻e⁺e⁻", (-11, 11, -11, 11), four_leptons.one_flavour)
+ZZ_4MU = _two_bosons("zz_4mu", "μ⁺μ⁻μ⁺μ⁻", (-13, 13, -13, 13), four_leptons.one_flavour)
+
+
+def _higgs_to_leptons(name: str, title: str, leptons: str, outgoing: tuple[int, ...]) -> Process:
+    reaction = f"g g > h > {leptons}"
+    return Process(
+        name=name,
+        title=f"gg → H → ZZ* → {title}",
+        reference="Djouadi, Phys. Rept. 457 (2008) 1, hep-ph/0503172",
+        outgoing=outgoing,
+        classes=("lepton",) * 4,
+        columns=lepton_columns(4, flavour=True),
+        parameters=("MZ", "WZ", "MT", "MH", "WH", "aEWM1", "GF", "alpha_s", "MW"),
+        channels=GLUON_CHANNELS,
+        matrix_elements=_of(GLUON_CHANNELS, reaction, _HEFT, (("zz", f"{reaction} / a"),)),
+        scale=125.0,
+        dimensions=4,
+        subsets=("zz",),
+        resonance=("MH", "WH"),
+    )
+
+
+HIGGS_4L = _higgs_to_leptons("higgs_4l", "e⁺e⁻μ⁺μ⁻", "e+ e- mu+ mu-", (-11, 11, -13, 13))
+HIGGS_4E = _higgs_to_leptons("higgs_4e", "e⁺e⁻e⁺e⁻", "e+ e- e+ e-", (-11, 11, -11, 11))
+HIGGS_4MU = _higgs_to_leptons("higgs_4mu", "μ⁺μ⁻μ⁺μ⁻", "mu+ mu- mu+ mu-", (-13, 13, -13, 13))
+
+_TOPS = (*GLUON_CHANNELS, tuple(state for states in QUARK_CHANNELS for state in states))
+
+TTBAR_2L = Process(
+    name="ttbar_2l",
+    title="pp → tt̄ → (b ℓ⁺ν)(b̄ ℓ⁻ν̄)",
+    reference="Kleiss and Stirling, Z. Phys. C40 (1988) 419",
+    outgoing=(-11, 12, 5, 13, -14, -5),
+    classes=("lepton", "invisible", "bjet", "lepton", "invisible", "bjet"),
+    columns=(*lepton_columns(2), *jet_columns(2), *MISSING_COLUMNS),
+    parameters=("MZ", "WW", "MT", "WT", "MB", "aEWM1", "GF", "alpha_s", "MW"),
+    channels=_TOPS,
+    matrix_elements=_of(_TOPS, "p p > t t~, (t > w+ b, w+ > e+ ve), (t~ > w- b~, w- > mu- vm~)"),
+    scale="MT",
+    dimensions=8,
+    responses=MappingProxyType({"lepton": 0.05, "bjet": 0.10}),
+    topology="top pair",
+    assignments=(0, 1),
+)
+
+TTBAR_2L_ASSIGNMENT_0 = replace(
+    TTBAR_2L, name="ttbar_2l_assignment_0", title=f"{TTBAR_2L.title}, jet 1 from t", assignments=(0,)
+)
+TTBAR_2L_ASSIGNMENT_1 = replace(
+    TTBAR_2L, name="ttbar_2l_assignment_1", title=f"{TTBAR_2L.title}, jet 2 from t", assignments=(1,)
+)
+
+_W_PAIR = "w+ > e+ ve, w- > mu- vm~"
+
+WW_2L = Process(
+    name="ww_2l",
+    title="pp → W⁺W⁻ → ℓ⁺ν ℓ'⁻ν̄'",
+    reference="Brown and Mikaelian, Phys. Rev. D19 (1979) 922",
+    outgoing=(-11, 12, 13, -14),
+    classes=("lepton", "invisible", "lepton", "invisible"),
+    columns=(*lepton_columns(2), *MISSING_COLUMNS),
+    parameters=("MZ", "WZ", "WW", "aEWM1", "GF", "MW"),
+    channels=QUARK_CHANNELS,
+    matrix_elements=_of(QUARK_CHANNELS, f"p p > w+ w-, {_W_PAIR}"),
+    scale=80.419,  # MW as derived
+    dimensions=6,
+    responses=MappingProxyType({"lepton": 0.05}),
+    topology="W pair",
+)
+
+HIGGS_WW_2L = Process(
+    name="higgs_ww_2l",
+    title="gg → H → WW* → ℓ⁺ν ℓ'⁻ν̄'",
+    reference="Djouadi, Phys. Rept. 457 (2008) 1, hep-ph/0503172",
+    outgoing=(-11, 12, 13, -14),
+    classes=("lepton", "invisible", "lepton", "invisible"),
+    columns=(*lepton_columns(2), *MISSING_COLUMNS),
+    parameters=("MZ", "WW", "MT", "MH", "WH", "aEWM1", "GF", "alpha_s", "MW"),
+    channels=GLUON_CHANNELS,
+    matrix_elements=_of(GLUON_CHANNELS, f"g g > h > w+ w-, {_W_PAIR}", _HEFT),
+    scale="MH",
+    dimensions=6,
+    responses=MappingProxyType({"lepton": 0.05}),
+    resonance=("MH", "WH"),
+    topology="Higgs boson to W pair",
+)
