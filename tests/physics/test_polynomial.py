@@ -12,7 +12,8 @@ from deepmem.physics.errors import ModelError, ParameterError, UnknownNameError
 from deepmem.physics.reactions import Theory, coefficients, matrix_element, read
 from deepmem.physics.theory.models import load
 from deepmem.physics.theory.polynomial import Polynomial, monomials
-from tests.physics.small_models import decays
+from tests.physics import toy_ufo
+from tests.physics.small_models import collisions, decays
 from tests.physics.test_models import small
 
 HVV = Theory(model="hvv")
@@ -123,6 +124,20 @@ def test_coefficients_of_production_and_decay() -> None:
     expected = matrix_element(reaction, None, point, HVV, MZ=500.0, MH=125.0, ca3=-0.37)
     np.testing.assert_allclose(found.at(ca3=-0.37), expected, rtol=1e-9)
     assert found.polynomial.labels[-1] == "ca3**4"
+
+
+def test_coefficients_of_a_folder(tmp_path: Path) -> None:
+    """u ū → γ, Z′ → e⁻e⁺ with couplings of both chiralities on both sides; `mix` is in a cosine."""
+    toy = Theory(model=str(toy_ufo.write(tmp_path / "toy")))
+    point = collisions(400.0)
+    reaction = "u u~ > e- e+ QED=2 NP=2"
+    found = coefficients(reaction, None, point, ["gL", "gR"], toy, Me=0.0)
+    assert found.polynomial.labels[0] == "1"
+    assert found.polynomial.exponents[-1] == (0, 4)
+    expected = matrix_element(reaction, None, point, toy, Me=0.0, gL=-0.7, gR=0.4)
+    np.testing.assert_allclose(found.at(gL=-0.7, gR=0.4), expected, rtol=1e-10)
+    with pytest.raises(ModelError, match="no polynomial in 'mix'"):
+        read("S0 > mu- mu+", toy).polynomial(["mix"])
 
 
 def test_scales_of_couplings() -> None:

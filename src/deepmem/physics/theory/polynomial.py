@@ -19,6 +19,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
+from scipy.linalg import qr
 
 from deepmem.physics.errors import ModelError, UnknownNameError, unknown_name
 from deepmem.physics.theory.expressions import tree
@@ -168,10 +169,12 @@ class Polynomial:
             raise unknown_name("parameter of a polynomial", name, names)
         exponents = tuple(sorted(set(found), key=lambda each: (sum(each), [-n for n in each])))
         grid = _grid(exponents)
-        powers = np.prod(grid[:, None, :] ** np.array(exponents), axis=2)
-        chosen = _independent(powers)
+        powers = _products(grid, exponents)
+        # rows that are far from the span of those before
+        _, order = qr(powers.T, mode="r", pivoting=True)
+        chosen = np.sort(order[: len(exponents)])
         of_scale = np.array([scales.get(name, 1.0) for name in names])
-        units = np.prod(of_scale ** np.array(exponents), axis=1)
+        units = _products(of_scale, exponents)
         inverse = np.linalg.inv(powers[chosen]) / units[:, None]
         return cls(tuple(names), exponents, grid[chosen] * of_scale, inverse)
 
@@ -206,7 +209,15 @@ class Polynomial:
                 raise UnknownNameError(f"the polynomial needs a value for {name}, too")
             raise unknown_name("parameter of the polynomial", name, self.names)
         at = np.stack(np.broadcast_arrays(*(np.asarray(parameters[n], float) for n in self.names)), axis=-1)
-        return np.prod(at[..., None, :] ** np.array(self.exponents), axis=-1)
+        return _products(at, self.exponents)
+
+
+def _products(at: np.ndarray, exponents: Sequence[Exponents]) -> np.ndarray:
+    """Monomials `[…, monomials]` at values `[…, names]`."""
+    found = np.ones((*at.shape[:-1], len(exponents)))
+    for k, powers in enumerate(np.transpose(exponents)):
+        found *= at[..., k, None] ** powers
+    return found
 
 
 def _grid(exponents: Sequence[Exponents]) -> np.ndarray:
@@ -222,14 +233,3 @@ def _grid(exponents: Sequence[Exponents]) -> np.ndarray:
                 found.append(np.zeros(len(most)))
                 found[-1][list(chosen)] = values
     return np.array(found)
-
-
-def _independent(rows: np.ndarray) -> np.ndarray:
-    """As many rows as there are columns: each is the one farthest from the span of those before."""
-    left, chosen = rows.copy(), []
-    for _ in range(rows.shape[1]):
-        sizes = np.linalg.norm(left, axis=1)
-        chosen.append(int(np.argmax(np.round(sizes, 9))))
-        direction = left[chosen[-1]] / sizes[chosen[-1]]
-        left = left - np.outer(left @ direction, direction)
-    return np.array(sorted(chosen))
