@@ -16,7 +16,6 @@ from deepmem.physics.theory.expressions import FUNCTIONS, evaluate
 from deepmem.physics.theory.model import Coupling, Lorentz, Model, Parameter, Vertex
 from deepmem.physics.theory.models import BUILT_IN, load
 from deepmem.physics.theory.parameters import Parameters, electroweak
-from deepmem.physics.theory.polynomial import degrees
 from deepmem.physics.theory.settings import checked
 
 METRIC = np.diag([1.0, -1.0, -1.0, -1.0])
@@ -329,19 +328,6 @@ def test_values_that_make_no_sense(values: dict[str, object], said: str) -> None
     with pytest.raises(ParameterError) as error:
         checked(load("sm"), values)
     assert said in str(error.value)
-
-
-def test_degrees_of_couplings() -> None:
-    assert degrees(load("hvv"), "ca3") == {"hww_3": 1, "hzz_3": 1}
-    assert degrees(load("hvv"), "ca3", ["hzz_3", "hzz_1"]) == {"hzz_3": 1}
-    assert degrees(small("x*(1 + y)**2/3 - complex(0,1)*x"), "x") == {"g": 3}
-    assert degrees(small("y"), "x") == {"g": 1}
-    for name, said in (("MZ", "mass of 'z'"), ("WH", "width of 'h'"), ("alpha_s", "'qqg'")):
-        with pytest.raises(ModelError, match=said):
-            degrees(load("sm"), name)
-    for text in ("1/x", "cmath.sqrt(y)", "2**x", "1 if x > 1 else 2", "x**0.5"):
-        with pytest.raises(ModelError, match="no polynomial in 'x'"):
-            degrees(small(text), "x")
 
 
 def test_digests_tell_models_apart() -> None:

@@ -7,22 +7,25 @@ see `amplitudes.amplitude`.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from os import PathLike
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from deepmem.errors import DeepMEMWarning
 from deepmem.physics.amplitudes.channels import Channel, channels, of_initial_state
-from deepmem.physics.errors import unknown_name
+from deepmem.physics.amplitudes.powers import squared_monomials
+from deepmem.physics.errors import ParameterError, unknown_name
 from deepmem.physics.momenta import checked_momenta, doubts
 from deepmem.physics.theory.expressions import complex_parameters
 from deepmem.physics.theory.model import Model
 from deepmem.physics.theory.models import load
+from deepmem.physics.theory.polynomial import Polynomial
 from deepmem.physics.theory.reaction import Reaction, parse
 from deepmem.physics.theory.settings import checked
 from deepmem.physics.theory.subprocesses import DEFAULT_FLAVOURS
@@ -98,6 +101,24 @@ class Read:
             "parameters": self.parameters(),
         }
 
+    def polynomial(
+        self, names: Sequence[str], given: Iterable[str] = (), scales: Mapping[str, float] | None = None
+    ) -> Polynomial:
+        """Σ|M|² of all channels as a polynomial in some couplings: its monomials, and points to know it from.
+
+        **Arguments:** `names` of the couplings; `given`: other parameters that are set, and no longer follow
+        from these; `scales`: of couplings whose values of interest are far from 1, such values.
+
+        **Raises** `UnknownNameError` for no parameter of the model; `ParameterError` for one that is in both
+        `names` and `given`, or twice; `ModelError` for one that enters a mass, a width, or a coupling that is
+        no polynomial in it.
+        """
+        given = tuple(given)
+        for k, name in enumerate(names):
+            if name in given or name in names[:k]:
+                raise ParameterError(f"{name} is to be free: give it once, and no value for it")
+        return Polynomial.of(names, squared_monomials(self.channels, names, given), scales)
+
 
 def read(reaction: str, theory: Theory | None = None) -> Read:
     """A reaction in a model.
@@ -156,3 +177,35 @@ def matrix_element(
                 total += times * channel.amplitude.values(here, values)
     total[np.isnan(flat).any(axis=(1, 2))] = np.nan
     return total.reshape(points.shape[:-2])
+
+
+class Coefficients(NamedTuple):
+    """|M|² for all values of some couplings."""
+
+    polynomial: Polynomial
+    values: Float[np.ndarray, "*points monomials"]
+
+    def at(self, **couplings: ArrayLike) -> np.ndarray:
+        """|M|² `[…]` at values of all of the couplings. **Raises** `UnknownNameError` for other names."""
+        return self.values @ self.polynomial.monomials(**couplings)
+
+
+def coefficients(
+    reaction: str,
+    incoming: Sequence[int] | None,
+    momenta: ArrayLike,
+    names: Sequence[str],
+    theory: Theory | None = None,
+    **parameters: float,
+) -> Coefficients:
+    """|M|² of a reaction as a polynomial in couplings, from as many values as it has monomials.
+
+    **Arguments:** `names` of the couplings; `parameters` that have other values than the model's; the rest as
+    of `matrix_element`, which this warns and raises as, too, and as `Read.polynomial`.
+    """
+    found = read(reaction, theory).polynomial(names, parameters)
+    values = [
+        matrix_element(reaction, incoming, momenta, theory, **parameters, **point)
+        for point in found.settings()
+    ]
+    return Coefficients(found, found.coefficients(np.stack(values, axis=-1)))

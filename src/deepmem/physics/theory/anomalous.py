@@ -2,11 +2,11 @@
 
     A(H → V₁V₂) = (2/v) { [ca1 − cL1 (q₁² + q₂²)/TeV²] m_V² ε₁·ε₂ + ca2 f₁·f₂ + ca3 f₁·f̃₂ },
 
-f^μν = ε^μ q^ν − ε^ν q^μ and f̃^μν = ½ ε^μναβ f_αβ, with ε^0123 = −1. ca1 = 1 is the Standard Model, and cL1 is
-(1 TeV/Λ₁)². Of Zγ and γγ the same without ca1, with q² of the photon for cL1za. Vertices with yet another
-vector are not included.
+f^μν = ε^μ q^ν − ε^ν q^μ and f̃^μν = ½ ε^μναβ f_αβ of outgoing momenta, with ε^0123 = −1. ca1 = 1 is the
+Standard Model, and cL1 is (1 TeV/Λ₁)². Of Zγ and γγ the same without ca1, with q² of the photon for cL1za;
+photons couple as e Q, the Z as e/(s c) (T³ − Q s²). Vertices with yet another vector are not included.
 
-Source: I. Anderson et al., 1309.4819; Λ₁ as in CMS, 1411.3441.
+Source: I. Anderson et al., 1309.4819; Λ₁ as in CMS, 1411.3441. Docs: anomalous.md, with JHUGen's names.
 """
 
 from __future__ import annotations
