@@ -222,8 +222,6 @@ def cross_section(
     as_json: options.AsJson = False,
 ) -> None:
     """σ, and σ_vis within cuts on measured quantities, in pb with their errors."""
-    from dataclasses import asdict
-
     from deepmem.config import Config
     from deepmem.physics.weights.leading_order import cross_section as integrate
 
@@ -238,8 +236,7 @@ def cross_section(
     cuts = config.selection if selection is None else values.cuts(selection)
     sigma = integrate(process, cuts, precision, seed, quiet=True, **extra)
     if as_json:
-        derived = {"efficiency": sigma.efficiency, "uncovered": sigma.uncovered, "remarks": sigma.remarks()}
-        console.print_json(asdict(sigma) | derived)
+        console.print_json(sigma.to_dict())
     else:
         _print_cross_section(sigma, top_window)
 

@@ -203,7 +203,12 @@ def _interruption(run: _Run, parts: Parts) -> str:
 def _write(task: Task, run: _Run, parts: Parts, output: str | Path, about: dict[str, Any]) -> Written:
     tally, kept = Tally(task.names), run.source.kept_types
     with write_weights(
-        output, task.names, about, kept=kept, with_neutrinos=task.names_with_neutrinos
+        output,
+        task.names,
+        about,
+        kept=kept,
+        with_neutrinos=task.names_with_neutrinos,
+        with_couplings=task.terms,
     ) as writer:
         for begin, end in run.bounds(parts.size):
             weights = parts.load(begin, task.names)

@@ -58,7 +58,7 @@ def negative_densities(alpha: Hypothesis) -> bool:
 
 def shared_by_events(alpha: Hypothesis) -> Shared:
     """What all events have in common."""
-    count = len(alpha.names)
+    count = alpha.count
     with double_precision():
         p = jax.tree.map(lambda v: jnp.broadcast_to(jnp.asarray(v, dtype=float), (count,)), alpha.parameters)
         density = density_of(alpha)
