@@ -25,6 +25,7 @@ from deepmem.jobs.parts import Parts
 from deepmem.jobs.tallies import Tally, Written
 from deepmem.jobs.tasks import Task, gev_factors, histograms, hypotheses
 from deepmem.physics.processes import known_columns
+from deepmem.physics.processes.of_reaction import is_reaction, named
 from deepmem.reporter import Reporter
 
 _READ_AT_ONCE = 100_000  # entries
@@ -93,6 +94,7 @@ def compute_files(
     """
     reporter = reporter or Reporter()
     settings = Config.load(config or {}, need=())
+    _refuse_nameless(process)
     alphas = hypotheses(process, parameters, pdf=pdf, response=settings.response)
     task = Task(alphas, precision, calls, seed, neutrinos)
     check_column_names(settings.column_names, known_columns())
@@ -125,6 +127,13 @@ def compute_files(
                 f"{others} other interrupted call(s) with this output have parts in {parts.folder}"
             )
     return written
+
+
+def _refuse_nameless(processes: Sequence[str]) -> None:
+    """**Raises** `UsageError` for a reaction that does not say what its branches are to be called."""
+    for text in processes:
+        if is_reaction(text) and named(text)[0] == named(text)[1]:
+            raise UsageError(f"branches need a name: write 'NAME={text.strip()}'")
 
 
 @dataclass(frozen=True)

@@ -159,6 +159,8 @@ class Process:
     @property
     def resonances(self) -> list[tuple[str, str]]:
         """The parameters (mass, width) of every particle that it gives a width: M… beside its W…."""
+        if self.reaction:
+            return self.matrix_elements.resonances  # type: ignore[attr-defined]
         names = [name for name in self.parameters if name.startswith("W")]
         return [(mass, width) for width in names if (mass := f"M{width[1:]}") in PARAMETERS]
 

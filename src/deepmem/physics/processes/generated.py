@@ -86,7 +86,22 @@ class Generated:
         known = {name: value for name, value in own.items() if name != "sqrt_s" and value is not None}
         numbers = checked(self.model, known | others)
         chosen = parameters(**usual | own)
-        return chosen._replace(others={name: numbers[name] for name in others} or None)
+        # masses and widths are read by name, by whoever maps a resonance
+        of_particles = {name for each in self.model.particles for name in (each.mass, each.width)}
+        beyond = {
+            name: value
+            for name, value in self.defaults.items()
+            if name in of_particles and name not in PARAMETERS and value is not None
+        }
+        return chosen._replace(others=beyond | {name: numbers[name] for name in others} or None)
+
+    @property
+    def resonances(self) -> list[tuple[str, str]]:
+        """The parameters (mass, width) of the unstable particles in its diagrams, by PDG code."""
+        found = read(self.reaction, self.theory)
+        codes = sorted(frozenset().union(*(channel.inner for channel in found.channels)))
+        particles = [found.model.by_code[code] for code in codes]
+        return [(each.mass, each.width) for each in particles if "ZERO" not in (each.mass, each.width)]
 
     def to_dict(self) -> dict[str, Any]:
         """What identifies |M|²: the reaction, what it is read in, and the model by content."""

@@ -13,7 +13,11 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 from deepmem.errors import UsageError
+from deepmem.physics.amplitudes.channels import Channel
+from deepmem.physics.amplitudes.points import typical_momenta
 from deepmem.physics.processes.base import (
     MISSING_COLUMNS,
     InitialState,
@@ -136,16 +140,32 @@ def _class_of(found: Read, code: int) -> ParticleClass:
 def _by_amplitude(found: Read, name: str) -> list[tuple[InitialState, ...]]:
     """Initial states, gathered by equal |M|² of equal momenta."""
     together: dict[tuple[int, bool], list[InitialState]] = {}
+    written = {member.subprocess.incoming for channel in found.channels for member in channel.members}
     for number, channel in enumerate(found.channels):
         for member in channel.members:
             first, second = member.subprocess.incoming
             together.setdefault((number, member.turned), []).append((first, second))
+            if (second, first) not in written:  # either proton has either parton
+                together.setdefault((number, not member.turned), []).append((second, first))
+    for number, channel in enumerate(found.channels):
+        if {(number, False), (number, True)} <= together.keys() and _symmetric(found, channel):
+            together[number, False] += together.pop((number, True))
     states = [state for each in together.values() for state in each]
     if len(set(states)) != len(states):
         raise UsageError(
             f"{name} has one initial state in several terms: write them as reactions of their own"
         )
     return [tuple(each) for each in together.values()]
+
+
+def _symmetric(found: Read, channel: Channel) -> bool:
+    """Whether |M|² is the same with the partons exchanged, at two typical points and so everywhere."""
+    codes = (*channel.subprocess.incoming, *channel.subprocess.outgoing)
+    masses = [_default(found, found.model.by_code[code].mass) for code in codes]
+    points = typical_momenta(masses, 2)
+    exchanged = points[:, [1, 0, *range(2, len(codes))]]
+    one, other = (channel.amplitude.reference(each) for each in (points, exchanged))
+    return bool(np.allclose(one, other, rtol=1e-9, atol=0.0))
 
 
 def _topology(subprocess: Subprocess, classes: Sequence[str], name: str) -> str:

@@ -66,7 +66,7 @@ def shared_by_events(alpha: Hypothesis) -> Shared:
             warnings.warn(text, DeepMEMWarning, stacklevel=2)
         at_scale = _density_at_scale(density, np.asarray(alpha.scale))
     names = mapped_resonance(alpha)
-    resonance = None if names is None else (getattr(p, names[0]), getattr(p, names[1]))
+    resonance = None if names is None else (p.get(names[0]), p.get(names[1]))
     return Shared(p, at_scale, alpha.detector, resonance)
 
 
@@ -140,8 +140,8 @@ class Partonic:
                 # m_H := m4l at this point, and |s − m² + i m Γ|² = (m Γ)² taken out: no propagator is left
                 mass, width = self.process.resonance or ("MH", "WH")
                 m = jnp.sqrt(x1 * x2) * sqrt_s
-                p = p._replace(**{mass: m})
-                factor = (m * getattr(p, width)) ** 2
+                p = p.replaced(mass, m)
+                factor = (m * p.get(width)) ** 2
             elements = self.process.matrix_elements if self.frame == "lab" else self.process.on_axis
             squared = _traced_once(elements)(legs, p, self.subset)
             result = factor * over_states(squared, channels, first, second)

@@ -66,8 +66,8 @@ def default_masses(process: Process, p: Parameters) -> tuple[float, float]:
         low, high, names, at = 105.0, 140.0, process.resonance, "MH"
     if names is None:
         return low, high
-    mass, width = (float(getattr(p, name)) for name in names)
-    share = mass / float(getattr(usual, at))
+    mass, width = (float(p.get(name)) for name in names)
+    share = mass / float(usual.get(at))
     least = min(low * share, LEAST_PAIR * len(process.outgoing) / 2)
     return max(min(low * share, mass - _WIDTHS * width), least), max(high * share, mass + _WIDTHS * width)
 

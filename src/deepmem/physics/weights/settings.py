@@ -118,7 +118,7 @@ def checked_scale(process: Process, parameters: Parameters, Q: Any = None) -> fl
     """The factorisation scale in GeV; None: the process's own, at these parameters."""
     scale = process.scale if Q is None else Q
     if Q is None and isinstance(scale, str):
-        scale = electroweak(parameters).MW if scale == "MW" else parameters.get(scale)
+        scale = parameters.get(scale)
     try:
         value = float(scale)
     except (TypeError, ValueError):
@@ -134,7 +134,7 @@ def check_widths(process: Process, parameters: Parameters) -> None:
     **Raises** `ParameterError`.
     """
     for _, width in process.resonances:
-        if np.min(getattr(parameters, width)) == 0:
+        if np.min(parameters.get(width)) == 0:
             raise ParameterError(
                 f"{width} = 0: a resonance without a width has no cross-section, and no point of an integral "
                 "meets it; give it a width, which may be small"
