@@ -40,7 +40,11 @@ VERSION = 2
 # A batch whose numbers stay in the cache; not a power of two, of which many arrays share lines of it.
 _BATCH = 1032
 # XLA's newer emitters cut a large kernel into functions that are not inlined: up to a hundred times slower.
-_OPTIONS: dict[str, str | bool] = {"xla_cpu_use_fusion_emitters": False}
+# Vectors of 512 bits, where the processor has them, make large kernels up to twice as fast.
+_OPTIONS: dict[str, str | bool | int] = {
+    "xla_cpu_use_fusion_emitters": False,
+    "xla_cpu_prefer_vector_width": 512,
+}
 
 
 @dataclass(frozen=True, eq=False)
