@@ -26,7 +26,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
-from deepmem.physics.amplitudes.choice import BUDGET, best_program
+from deepmem.physics.amplitudes.choice import BUDGET, LARGE_BUDGET, best_program
 from deepmem.physics.amplitudes.program import Program
 from deepmem.physics.amplitudes.stages import Stages, function
 from deepmem.physics.errors import MomentaError
@@ -41,9 +41,9 @@ VERSION = 2
 _BATCH = 1032
 # XLA's newer emitters cut a large kernel into functions that are not inlined: up to a hundred times slower.
 # Vectors of 512 bits, where the processor has them, make large kernels up to twice as fast.
-_OPTIONS: dict[str, str | bool | int] = {
+_OPTIONS: dict[str, str | bool] = {
     "xla_cpu_use_fusion_emitters": False,
-    "xla_cpu_prefer_vector_width": 512,
+    "xla_cpu_prefer_vector_width": "512",
 }
 
 
@@ -163,7 +163,7 @@ def _directory() -> Path:
 
 
 def _name(digest: str, subprocess: Subprocess, along_z: bool) -> str:
-    text = repr((VERSION, BUDGET, digest, subprocess, along_z))
+    text = repr((VERSION, BUDGET, LARGE_BUDGET, digest, subprocess, along_z))
     return hashlib.sha256(text.encode()).hexdigest()
 
 

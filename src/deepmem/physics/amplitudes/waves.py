@@ -6,8 +6,8 @@ massive one
 
     u₊ = (m/√p⁺, 0, λ₀, λ₁),    u₋ = (−λ̄₁, λ̄₀, 0, m/√p⁺),    v the same with − its right-handed half.
 
-Polarisation vectors are real. Of a massless particle two are transverse and spatial; those of a massive one
-are the axes of its rest frame, ε_k = (p_k/m, e_k + p p_k/(m (E + m))), which are there at rest, too.
+Polarisation vectors are real, but for circular ones of beams. Of a massless particle two are transverse and
+spatial; those of a massive one are its axes at rest, ε_k = (p_k/m, e_k + p p_k/(m (E + m))), at rest, too.
 """
 
 from __future__ import annotations
@@ -74,6 +74,8 @@ class Leg(NamedTuple):
     beam: int
     """1 or −1: along ±z; 0: any direction."""
     self_conjugate: bool = False
+    circular: bool = False
+    """Whether polarisations of a massless vector of a beam are (1, ±i)/2: one component, and of size ½."""
 
     @property
     def massless(self) -> bool:
@@ -105,6 +107,9 @@ def states(p: Momentum, leg: Leg, mass: Number, numbers: Numbers) -> list[tuple[
     """The wave functions `[helicity][component]` of one leg; `mass` is not read where it is massless."""
     if leg.spin == 1:
         return [((0 * p[1] + 1, 0 * p[1]),)]
+    if leg.circular:
+        none, one = (0 * p[1], 0 * p[1]), (0 * p[1] + 1, 0 * p[1])
+        return [(none, none, one, none), (none, none, none, one)]
     if leg.spin == 3:
         return _polarisations(p, None if leg.massless else mass, numbers)
     if leg.massless:
