@@ -150,10 +150,12 @@ def continued(found: Amplitude, momenta: np.ndarray, **parameters: float) -> np.
     program = found.program
     values = evaluate(found.model, parameters, program.reduction.couplings)
     inputs = input_values(program.legs, program.reduction, momenta, values, Continued())
-    known: dict[int, Any] = {}
-    for node in np.flatnonzero(program.kinds == 0).tolist():
-        known[node] = inputs(program.inputs[program.first[node]])
-    program.run(known)
-    result = np.asarray(program.sign * known[program.output], complex)
+    result: Any = 0
+    for helicities, weight in program.combinations:
+        known: dict[int, Any] = {}
+        for node in np.flatnonzero(program.kinds == 0).tolist():
+            known[node] = inputs(program.at_helicities(program.inputs[program.first[node]], helicities))
+        program.run(known)
+        result = result + weight * program.sign * np.asarray(known[program.output], complex)
     np.testing.assert_allclose(result.imag, 0, atol=1e-7 * np.abs(result.real).max())
     return result.real
