@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from deepmem.physics.amplitudes import choice
 from deepmem.physics.amplitudes.external import External
 from deepmem.physics.amplitudes.graph import Complex
 from deepmem.physics.amplitudes.program import finished
@@ -330,3 +331,32 @@ def test_derivatives_in_momenta() -> None:
     expected = ((up - down) / 2e-5 / found.reference(momenta)).astype(float)
     assert np.all(np.abs(expected) > 0.1)
     np.testing.assert_allclose(slope(scale), expected, rtol=1e-5)
+
+
+# ---- size
+
+
+def test_a_larger_graph_is_for_what_gains_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the budget only where that saves a third of the operations; |M|² is the same."""
+    entry, model = PROCESSES["gg_ttxg"], load("sm")
+    subprocess = read(entry["process"], model)
+    found = {}
+    monkeypatch.setattr(choice, "BUDGET", 2_500)
+    monkeypatch.setattr(choice, "_LARGEST", 12_000)
+    for large in (2_500, 6_000):
+        monkeypatch.setattr(choice, "LARGE_BUDGET", large)
+        found[large] = choice.best_program(model, subprocess)
+        square = found[large].evaluate(model, np.array(entry["momenta"]))
+        np.testing.assert_allclose(square, entry["me2"], rtol=entry["tolerance"])
+    assert found[2_500].operations <= 2_500 < found[6_000].operations <= 6_000
+    assert found[6_000].cost * 1.5 <= found[2_500].cost
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["gg_gggg", "gg_ttxttx"])
+def test_large_reactions(name: str) -> None:
+    entry, model = PROCESSES[name], load("sm")
+    program = choice.best_program(model, read(entry["process"], model))
+    assert program.operations <= choice.LARGE_BUDGET
+    square = program.evaluate(model, np.array(entry["momenta"]))
+    np.testing.assert_allclose(square, entry["me2"], rtol=entry["tolerance"])
