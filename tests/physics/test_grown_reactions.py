@@ -66,7 +66,7 @@ def rounding(data: np.ndarray, exact: np.ndarray, unit: float) -> float:
     return float(np.max(np.abs(data / exact - 1)) / unit)
 
 
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=10)
 @given(MODELS, st.data())
 def test_numbers_are_those_of_numpy_jax_and_other_precisions(name: str, data: st.DataObject) -> None:
     """Errors of float64 and of float32 are the same number of units of rounding, up to a factor."""
@@ -89,7 +89,7 @@ def test_numbers_are_those_of_numpy_jax_and_other_precisions(name: str, data: st
     assert rounding(single, exact, SINGLE) <= 100 * (double + 10)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=15)
 @given(MODELS, st.data())
 def test_symmetries(name: str, data: st.DataObject) -> None:
     """Rotations, boosts along the beams, CP, and exchanges of equal particles leave |M|² as it is.
@@ -121,7 +121,7 @@ def test_symmetries(name: str, data: st.DataObject) -> None:
     equal(of(model, subprocess, along_z=True).reference(boosted(momenta, -0.4), values))
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=12)
 @given(MODELS, st.data())
 def test_crossing(name: str, data: st.DataObject) -> None:
     """Σ|M|² of a b → c d … is that of a c̄ → b̄ d …, −1 for each crossed fermion, with p_b → −p_b, p_c → −p_c."""
