@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -189,3 +190,13 @@ def test_a_weight_in_a_file_needs_a_name(events, tmp_path: Path):
     done = run("compute", path, "--process", "g g > h > e+ e- mu+ mu-", "--output", tmp_path / "w.root")
     assert done.status == 2
     assert "NAME=g g > h > e+ e- mu+ mu-" in done.said
+
+
+def test_the_page_on_anomalous_couplings_runs():
+    """Its Python blocks, one after the other; weights at the value of a free coupling are positive."""
+    page = (Path(__file__).parent.parent / "docs" / "anomalous.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {}
+    for block in re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE):
+        exec(compile(block, "docs/anomalous.md", "exec"), names)
+    assert names["found"].at(ca3=0.5) == pytest.approx(names["one"], rel=1e-9)
+    assert (names["normalised"] > 0).all()
