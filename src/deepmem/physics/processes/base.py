@@ -107,6 +107,31 @@ class Process:
         """`matrix_elements` for partons that move along ±z, the first one upwards."""
         return getattr(self.matrix_elements, "on_axis", self.matrix_elements)
 
+    def amplitude(self, subset: str | None) -> tuple[Process, str | None]:
+        """The process and the subset without what a point's Σ f f |M|² does not depend on.
+
+        Compiled code is kept by these: processes that differ in their names share it.
+        """
+        elements, chosen = self.matrix_elements, subset
+        if hasattr(elements, "of_subset"):
+            elements, chosen = elements.of_subset(subset), None
+        bare = Process(
+            name="",
+            title="",
+            reference="",
+            outgoing=self.outgoing,
+            classes=self.classes,
+            columns=(),
+            parameters=(),
+            channels=self.channels,
+            matrix_elements=elements,
+            scale=0.0,
+            dimensions=0,
+            responses=MappingProxyType({}),
+            resonance=self.resonance,
+        )
+        return bare, chosen
+
     @property
     def identity(self) -> dict[str, Any]:
         """What a weight of it depends on beside its name: of a reaction and of a user's own process."""

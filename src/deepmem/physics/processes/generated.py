@@ -46,6 +46,12 @@ class Generated:
         """The same for partons that move along ±z."""
         return replace(self, along_z=True)
 
+    def of_subset(self, subset: str | None) -> Generated:
+        """The same of one of its subsets alone; None: of all diagrams."""
+        return replace(
+            self, reaction=self.reaction if subset is None else dict(self.subsets)[subset], subsets=()
+        )
+
     def without_others(self, settings: Iterable[str]) -> Generated:
         """The same without the couplings beyond `Parameters` that are 0 by default and not set."""
         unused = (name for name, value in self.defaults.items() if value == 0 and name not in PARAMETERS)
@@ -86,13 +92,10 @@ class Generated:
         known = {name: value for name, value in own.items() if name != "sqrt_s" and value is not None}
         numbers = checked(self.model, known | others)
         chosen = parameters(**usual | own)
-        # masses and widths are read by name, by whoever maps a resonance
-        of_particles = {name for each in self.model.particles for name in (each.mass, each.width)}
-        beyond = {
-            name: value
-            for name, value in self.defaults.items()
-            if name in of_particles and name not in PARAMETERS and value is not None
-        }
+        # masses and widths of resonances are read by name, by whoever maps one
+        read_by_name = {name for pair in self.resonances for name in pair} - set(PARAMETERS)
+        at_defaults = read(self.reaction, self.theory).defaults
+        beyond = {name: at_defaults[name] for name in sorted(read_by_name)}
         return chosen._replace(others=beyond | {name: numbers[name] for name in others} or None)
 
     @property

@@ -106,14 +106,21 @@ class Partonic:
 
     @classmethod
     def of(cls, alpha: Hypothesis) -> Partonic:
+        process, subset = alpha.process.amplitude(alpha.subset)
         return cls(
-            alpha.process,
+            process,
             alpha.flavours,
-            alpha.subset,
+            subset,
             alpha.mass_from_event,
             alpha.frame,
             negative_densities(alpha),
         )
+
+    @classmethod
+    def plain(cls, alpha: Hypothesis) -> Partonic:
+        """With the propagator of a resonance, whatever the hypothesis says of its mass."""
+        process, subset = alpha.process.amplitude(alpha.subset)
+        return cls(process, alpha.flavours, subset)
 
     def __call__(self, shared: Shared, momenta: Sequence[FourVector]) -> tuple[jax.Array, ...]:
         """Per set of parameters, and whether an x lies below the grid.
