@@ -23,7 +23,7 @@ from deepmem.data.weights import Weights, write_weights
 from deepmem.errors import DeepMEMError, Interrupted, UsageError
 from deepmem.jobs.parts import Parts
 from deepmem.jobs.tallies import Tally, Written
-from deepmem.jobs.tasks import Task, gev_factors, histograms, hypotheses
+from deepmem.jobs.tasks import Processes, Task, gev_factors, histograms, hypotheses
 from deepmem.physics.processes import known_columns
 from deepmem.physics.processes.of_reaction import is_reaction, named
 from deepmem.reporter import Reporter
@@ -33,7 +33,7 @@ _READ_AT_ONCE = 100_000  # entries
 
 def compute(
     events: Any,
-    process: str | Sequence[str] = "drell_yan",
+    process: Processes = "drell_yan",
     precision: float = 0.01,
     *,
     calls: int | None = None,
@@ -46,8 +46,8 @@ def compute(
     """The exact weights of events under one or several hypotheses.
 
     **Arguments:** `events`, a dict of arrays, a structured array or awkward records with the process's
-    columns, in GeV; `process`, one name of the menu or several; `precision`, relative error at which an event
-    stops; `calls`, evaluations per event at most; `seed`; `pdf`, a set's name or the path of a grid;
+    columns, in GeV; `process`, one name of the menu or several, or reactions: "p p > …", "NAME=p p > …" or
+    {"NAME": "p p > …"}; `precision`, relative error at which an event stops; `calls`, evaluations per event at most; `seed`; `pdf`, a set's name or the path of a grid;
     `response`, transfer functions by particle class; `neutrinos`, whether weights of processes with neutrinos
     bring `.neutrinos`, their momenta averaged over the integral; `parameters`, as `deepmem.processes()` lists
     them: `MZ=91.0`, or `MZ=[90.7, 91.2]` for a scan that shares points.

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -24,8 +24,12 @@ _PART = 4096
 _PART_WITH_NEUTRINOS = 256
 
 
+Processes: TypeAlias = str | Sequence[str] | Mapping[str, str]
+"""Names of the menu or reactions, "NAME=p p > …"; or reactions by name."""
+
+
 def hypotheses(
-    process: str | Sequence[str],
+    process: Processes,
     settings: Mapping[str, Any],
     *,
     pdf: str | None = None,
@@ -35,6 +39,8 @@ def hypotheses(
 
     **Raises** `UsageError` for a setting that none of them knows, and as `hypothesis` does.
     """
+    if isinstance(process, Mapping):
+        process = [f"{name}={reaction}" for name, reaction in process.items()]
     names = [process] if isinstance(process, str) else list(process)
     chosen = {name: chosen_process(name, _theory(name, settings)) for name in names}
     called = [process.name for process in chosen.values()]
