@@ -46,11 +46,12 @@ def compute(
     """The exact weights of events under one or several hypotheses.
 
     **Arguments:** `events`, a dict of arrays, a structured array or awkward records with the process's
-    columns, in GeV; `process`, one name of the menu or several, or reactions: "p p > …", "NAME=p p > …" or
-    {"NAME": "p p > …"}; `precision`, relative error at which an event stops; `calls`, evaluations per event at most; `seed`; `pdf`, a set's name or the path of a grid;
-    `response`, transfer functions by particle class; `neutrinos`, whether weights of processes with neutrinos
-    bring `.neutrinos`, their momenta averaged over the integral; `parameters`, as `deepmem.processes()` lists
-    them: `MZ=91.0`, or `MZ=[90.7, 91.2]` for a scan that shares points.
+    columns, in GeV; `process`, one name of the menu or several, or reactions: "p p > …", "NAME=p p > …", or
+    {"NAME": "p p > …"}; `precision`, relative error at which an event stops; `calls`, evaluations per event
+    at most; `seed`; `pdf`, a set's name or the path of a grid; `response`, transfer functions by particle
+    class; `neutrinos`, whether weights of processes with neutrinos bring `.neutrinos`, their momenta averaged
+    over the integral; `parameters`, as `deepmem.processes()` lists them: `MZ=91.0`, or `MZ=[90.7, 91.2]` for
+    a scan that shares points; of a reaction also `model`, and couplings that are "[:]", see `Weight.at`.
 
     **Returns** `Weights`: per process (and value of a scan) value, absolute error and status of each event.
 
