@@ -218,6 +218,10 @@ class Process:
         settings |= {name: words[0] for name, words in self.choices.items()}
         return {
             "title": self.title,
+            "reaction": getattr(self.matrix_elements, "reaction", None),
+            "model": str(self.matrix_elements.theory.model)
+            if hasattr(self.matrix_elements, "theory")
+            else None,
             "outgoing": self.outgoing,
             "columns": self.columns,
             "parameters": settings,
