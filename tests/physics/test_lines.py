@@ -161,7 +161,9 @@ def test_tables_in_a_batch_draw_as_much_below_a_point_as_their_densities_say():
     rng = np.random.default_rng(2)
     heights, u, t = 0.1 + rng.random((50, 12)), rng.random(50), np.linspace(2.0, 5.0, 12)
     table = Table.of(t[0], t[1] - t[0], heights)
-    at, density = map(np.asarray, jax.jit(lambda table, u: (table.draw(u), table.density(table.draw(u))))(table, u))
+    at, density = map(
+        np.asarray, jax.jit(lambda table, u: (table.draw(u), table.density(table.draw(u))))(table, u)
+    )
     for i in range(50):
         total = np.trapezoid(heights[i], t)
         inside = np.r_[t[t < at[i]], at[i]]
