@@ -52,7 +52,7 @@ LONGEST = (
 # Programs in these files run longer than they take to compile.
 RUNNING = (
     "physics/test_neutrinos.py", "physics/test_weight.py", "test_workflow.py", "physics/test_integrals.py",
-    "test_generate.py",
+    "test_generate.py", "physics/test_sense.py",
 )  # fmt: skip
 
 
