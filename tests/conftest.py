@@ -45,7 +45,7 @@ COLUMNS = (
 LONGEST = (
     "physics/test_neutrinos.py", "physics/test_weight.py", "test_workflow.py", "physics/test_normalisation.py",
     "test_generate.py", "physics/test_sense.py", "test_faults.py", "test_refine.py", "physics/test_integrals.py",
-    "test_calibration.py", "physics/test_detector.py", "physics/test_closure.py", "test_cli.py", "test_exact.py",
+    "test_calibration.py", "test_any_reaction.py", "physics/test_detector.py", "physics/test_closure.py", "test_cli.py", "test_exact.py",
     "test_combining.py", "test_surrogate.py", "physics/test_leading_order.py", "test_faults_of_inputs.py",
     "test_identity.py", "physics/test_amplitudes.py", "test_readme.py",
 )  # fmt: skip
