@@ -23,6 +23,7 @@ def config(
     debug: options.Debug = False,
 ) -> None:
     """List the keys of the input file, or check one."""
+    from deepmem.columns import misgivings
     from deepmem.config import Config
 
     if schema == (check is not None):
@@ -32,8 +33,12 @@ def config(
         return
     settings = Config.load(check, need=())
     _check_physics(settings)
-    columns = settings.columns if settings.prefixes else ()  # an input file for exact weights has none
-    console.print_json(settings.model_dump() | {"columns": columns})
+    columns = settings.described if settings.prefixes else ()  # an input file for exact weights has none
+    for text in misgivings(columns):
+        console.Console().warning(text)
+    recognised = {each.name: each.meaning for each in columns}
+    found = {"columns": [*recognised], **({"recognised": recognised} if recognised else {})}
+    console.print_json(settings.model_dump(exclude={"said"}) | found)
 
 
 def _check_physics(settings: Config) -> None:

@@ -93,8 +93,8 @@ def _write(
 ) -> _Prediction:
     """Read, predict and write chunk by chunk."""
     provenance = surrogate.provenance("predict") | {"inputs": source.provenance()}
-    hashes, ranges = EventHashes(surrogate.columns), Ranges(surrogate.columns)
-    factors = gev_factors(surrogate.columns, surrogate.unit)
+    hashes, ranges = EventHashes(surrogate.columns), Ranges(surrogate.described)
+    factors = gev_factors(surrogate.described, surrogate.unit)
     names = surrogate.weights if at is None else tuple(surrogate.at({}, at))
     tally, test = Tally(names), surrogate.sample_test()
     bounds = source.boundaries(0, source.num_entries, chunk_entries)
