@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from deepmem.columns import Column, Quantity, combine, described
+from deepmem.data.objects import Definition, Objects
+from deepmem.data.schemas import SCHEMAS
 from deepmem.errors import UsageError, nearest
 
 # Keys of the original before 0.0.1, and what to write today.
@@ -85,6 +87,17 @@ class Config(BaseModel):
     )
 
     # Exact weights
+    event_schema: Literal["flat", "nanoaod", "delphes", "physlite"] = Field(
+        "flat",
+        alias="schema",
+        description="where events have their objects; --schema overrides. physlite means MeV unless 'unit' "
+        "says otherwise",
+    )
+    objects: Definition = Field(
+        {},
+        description='the same by hand, or what changes: {"jets": {"prefix": "Jet_", "tag": "btagDeepFlavB", '
+        '"above": 0.3, "cuts": {"pt": 25, "eta": 2.4}, "overlap": {"leptons": 0.4}}}',
+    )
     column_names: dict[str, str] = Field(
         {}, description='what a default column is called in the files: {"lep1_PT": "Lepton1_pt"}'
     )
@@ -191,6 +204,10 @@ class Config(BaseModel):
                 f"'weight_errors' names {len(self.weight_errors)} branches, 'weights' {len(self.weights)}: "
                 "give one error for each weight, in the same order"
             )
+        if self.column_names and (self.objects or self.event_schema != "flat"):
+            raise ValueError(
+                "'column_names' are of flat events: with 'schema' or 'objects', say fields there"
+            )
         if len(set(self.weights)) != len(self.weights):
             raise ValueError("'weights' names a branch twice")
         return self
@@ -199,6 +216,13 @@ class Config(BaseModel):
     def columns(self) -> tuple[str, ...]:
         """The branch names, all prefixes times suffixes in order."""
         return combine(self.prefixes, self.suffixes, self.dir_name_processing)
+
+    @property
+    def located(self) -> Objects | None:
+        """Where events have their objects; None where they are flat columns."""
+        schema = SCHEMAS.get(self.event_schema)
+        unit = schema.unit if schema and "unit" not in self.model_fields_set else self.unit
+        return Objects.of(self.event_schema, self.objects, unit)
 
     @property
     def described(self) -> tuple[Column, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -37,8 +37,14 @@ def config(
     for text in misgivings(columns):
         console.Console().warning(text)
     recognised = {each.name: each.meaning for each in columns}
-    found = {"columns": [*recognised], **({"recognised": recognised} if recognised else {})}
-    console.print_json(settings.model_dump(exclude={"said"}) | found)
+    found: dict[str, Any] = {"columns": [*recognised], **({"recognised": recognised} if recognised else {})}
+    if settings.located is not None:
+        found["objects"] = settings.located.to_dict()["objects"]
+    if settings.located is not None and settings.input_paths:
+        from deepmem.jobs.events import first_values
+
+        found["taken_from"] = first_values(settings)
+    console.print_json(settings.model_dump(exclude={"said"}, by_alias=True) | found)
 
 
 def _check_physics(settings: Config) -> None:
