@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 import uproot
 from commands import run
 from conftest import REFERENCE, write_tree
+from test_readme import commands
 
 from deepmem import UsageError
 from deepmem.config import Config
@@ -366,3 +368,33 @@ def test_a_tree_whose_name_has_a_colon(tmp_path: Path) -> None:
     path = shutil.copy(CASES / "colon.root", tmp_path)
     assert expand([f"{path}:RNT:CollectionTree"]) == [(str(path), "RNT:CollectionTree")]
     assert Source([f"{path}:RNT:CollectionTree"], None, ["lep1_PT"]).num_entries > 0
+
+
+def test_the_page_on_formats_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its input files and its commands, in the order in which a reader meets them."""
+    page = (Path(__file__).parent.parent / "docs" / "howto" / "formats.md").read_text(encoding="utf-8")
+    nanoaod(tmp_path / "nano.root", "btagDeepFlavB", "MET", PuppiMET_pt=MET[0], PuppiMET_phi=MET[1])
+    delphes(tmp_path / "delphes.root")
+    physlite(tmp_path / "physlite.root")
+    names = _NANO | {"tag": "score"}
+    columns = collections("el_", "mu_", "jet_", names, 1000.0)
+    columns |= {
+        "el_iso": _jagged(ELECTRONS, "tag"),
+        "mu_correction": 0.01 * _jagged(MUONS, "tag"),
+        "met_x": 1000 * MET[0] * np.cos(MET[1]),
+        "met_y": 1000 * MET[0] * np.sin(MET[1]),
+    }
+    _write(tmp_path / "own.root", {"t": columns})
+    for name, text in re.findall(r"`(\w+\.json)`:\n\n```json\n(.*?)```", page, re.DOTALL):
+        (tmp_path / name).write_text(text)
+    monkeypatch.chdir(tmp_path)
+    written = []
+    for words in commands(page):
+        done = run(*words)
+        assert done.status == 0, (words, done.said)
+        written += [words[words.index("--output") + 1]] if "--output" in words else []
+    assert len(written) == 5
+    for path in written:
+        status = read_weights(path, "drell_yan").status
+        assert len(status) == EVENTS
+        assert {0, 3} <= set(status)
