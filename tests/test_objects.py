@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 import uproot
 from commands import run
-from conftest import REFERENCE, write_tree
+from conftest import COLUMNS, REFERENCE, write_configuration, write_tree
 from test_readme import commands
 
 from deepmem import UsageError
 from deepmem.config import Config
 from deepmem.data.expressions import Expression
+from deepmem.data.objects import Objects
 from deepmem.data.root import Source, expand
 from deepmem.data.weights import read_provenance, read_weights
 
@@ -342,6 +343,67 @@ def test_one_command_gives_weights(tmp_path: Path, schema: str) -> None:
     flat = write_tree(tmp_path / "flat.root", dict(zip(LEPTONS, expected(LEPTONS, 1.0).T, strict=True)))
     assert run("compute", flat, *words[2:-1], tmp_path / "f.root").status == 0
     np.testing.assert_allclose(weights.value, read_weights(tmp_path / "f.root", "drell_yan").value, rtol=1e-4)
+
+
+def _pairs(folder: Path, drell_yan: dict[str, np.ndarray]) -> tuple[Path, Path]:
+    """The same events, flat with the harder lepton first, and as NanoAOD in any order."""
+    flat = {name: drell_yan[name][5000:5150] for name in COLUMNS}
+    harder = flat["lep1_PT"] >= flat["lep2_PT"]
+    for name in ("PT", "Eta", "Phi", "Charge"):
+        one, two = flat[f"lep1_{name}"], flat[f"lep2_{name}"]
+        flat |= {f"lep1_{name}": np.where(harder, one, two), f"lep2_{name}": np.where(harder, two, one)}
+    nano = {
+        f"Muon_{name.replace('PT', 'pt').lower()}": ak.from_regular(
+            np.stack([flat[f"lep2_{name}"], flat[f"lep1_{name}"]], axis=1)
+        )
+        for name in ("PT", "Eta", "Phi", "Charge")
+    }
+    none = ak.Array([[0.0]] * 149 + [[]])[np.full(150, 149)]
+    nano |= {f"Electron_{name}": none for name in ("pt", "eta", "phi", "charge")}
+    nano |= {"MET_pt": flat["MET"], "MET_phi": flat["MET_Phi"]}
+    return write_tree(folder / "flat.root", flat), _write(
+        folder / "nano.root", {"Events": nano, **_OTHER_TREES}
+    )
+
+
+def test_predict_and_refine_read_objects(
+    tmp_path: Path, drell_yan: dict[str, np.ndarray], trained: tuple[dict[str, Any], Path]
+) -> None:
+    flat, nano = _pairs(tmp_path, drell_yan)
+    model = trained[0]["save_lowest_loss_model_at"]
+    refined = ("--process", "drell_yan", "--budget", "5", "--audit", "0", "--precision", "0.1")
+    for command, more in (("predict", ()), ("refine", refined)):
+        found = {}
+        for path, schema in ((flat, ()), (nano, ("--schema", "nanoaod"))):
+            output = tmp_path / f"{command}_{path.name}"
+            done = run(command, path, "--model", model, "--output", output, *more, *schema)
+            assert done.status == 0, done.said
+            found[path] = read_weights(output, "weight_DY")
+        np.testing.assert_array_equal(found[nano].status, found[flat].status)
+        np.testing.assert_allclose(found[nano].value, found[flat].value, rtol=1e-6)
+    assert read_provenance(output)["objects"]["schema"] == "nanoaod"
+
+
+def test_what_objects_are_identifies_weights(tmp_path: Path) -> None:
+    """Other cuts are another call: nothing that was kept is taken for it."""
+    path = nanoaod(tmp_path / "nano.root", "btagDeepFlavB", "MET")
+    said = []
+    for objects in ({}, {"leptons": {"cuts": {"pt": 20}}}, {"jets": {"above": 0.5}}):
+        config = Config.load({"schema": "nanoaod", "objects": objects}, need=())
+        source = Source([str(path)], None, [*LEPTONS, *JETS], (), config.located)
+        said.append(source.about_objects["objects"])
+        again = Objects.from_dict(json.loads(json.dumps(said[-1])))
+        same = Source([str(path)], None, [*LEPTONS, *JETS], (), again)
+        assert same.about_objects["objects"] == said[-1]
+        np.testing.assert_array_equal(same.read(0, 50), source.read(0, 50))
+    assert said[0] != said[1] != said[2] != said[0]
+
+
+def test_learning_reads_flat_columns(tmp_path: Path, small: Path) -> None:
+    config = write_configuration(tmp_path, small, schema="nanoaod")
+    done = run("train", "--inputfile", config)
+    assert done.status == 2
+    assert "learn from flat columns" in done.said
 
 
 def test_config_check_says_what_is_taken_from_where(tmp_path: Path) -> None:
