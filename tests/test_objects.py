@@ -263,7 +263,7 @@ def test_objects_by_hand(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("objects", "says"),
     [
-        ({"jets": {"prefix": "Jet_"}}, "says not where leptons"),
+        ({"jets": {"prefix": "Jet_"}}, "does not say where leptons are"),
         ({"leptons": {"prefix": "Muon_", "pt": "ptt"}}, "no branch 'Muon_ptt' or 'ptt'.*'Muon_pt'"),
         ({"leptons": {"prefix": "Muons_"}}, "have no .*: there is none of Muons_"),
         ({"leptons": {"prefix": "Muon_", "pt": "__import__('os')"}}, "not allowed in an expression"),

@@ -216,10 +216,11 @@ class Objects:
         return Reading(wanted, found, self.unit)
 
     def _nothing(self, kind: Kind, names: Names) -> str:
-        said = "'objects' says" if self.schema == "flat" else f"the schema {self.schema!r} says"
+        said = "'objects' does" if self.schema == "flat" else f"the schema {self.schema!r} does"
+        what = "missing pT is" if kind == "met" else f"{kind} are"
         example = '{"pt": "MET_pt", "phi": "MET_phi"}' if kind == "met" else '{"prefix": "…"}'
         return (
-            f"{said} not where {kind if kind != 'met' else 'the missing pT'} of the process are: add "
+            f"{said} not say where {what}, which the process needs: add "
             f'"objects": {{"{kind}": {example}}} to the input file{names.some}'
         )
 
@@ -285,7 +286,9 @@ class Names:
 
     @property
     def some(self) -> str:
-        return f"; the file has {', '.join(list(self._short)[:12])}{', …' * (len(self._short) > 12)}"
+        """What the file has, the first of it."""
+        short = list(dict.fromkeys(name.rsplit("/", 1)[-1] for name in self.all))
+        return f"; the file has {', '.join(short[:12])}{', …' * (len(short) > 12)}"
 
 
 def _located(where: str, kind: Kind, entry: Entry, names: Names, quantities: set[str]) -> Located:
