@@ -19,7 +19,7 @@ from test_readme import commands
 from deepmem import UsageError
 from deepmem.config import Config
 from deepmem.data.expressions import Expression
-from deepmem.data.objects import Objects
+from deepmem.data.objects import Names, Objects
 from deepmem.data.root import Source, expand
 from deepmem.data.weights import read_provenance, read_weights
 
@@ -260,6 +260,36 @@ def test_objects_by_hand(tmp_path: Path) -> None:
         np.testing.assert_allclose(row, wanted, rtol=1e-5, err_msg=str(i))
 
 
+def test_flat_leptons_make_a_collection(tmp_path: Path, drell_yan: dict[str, np.ndarray]) -> None:
+    flat = {name: drell_yan[name][:100].copy() for name in COLUMNS}
+    flat["lep1_PT"][3] = np.nan
+    path = write_tree(tmp_path / "flat.root", flat)
+    objects = {
+        "leptons": [{"prefix": f"lep{i}_", "pdg": 13} for i in (1, 2)],
+        "met": {"pt": "MET", "phi": "MET_Phi"},
+    }
+    table = read(path, ["lep1_PT", "lep2_PT", "lep2_PDG", "lep3_PT", "MET"], objects=objects)
+    both = np.stack([flat["lep1_PT"], flat["lep2_PT"]])
+    np.testing.assert_array_equal(table[:, 0], np.fmax(*both))
+    np.testing.assert_array_equal(table[:, 1], np.where(np.isnan(both[0]), np.nan, np.minimum(*both)))
+    assert set(np.abs(table[:, 2])) == {13}
+    assert np.isnan(table[:, 3]).all()
+    np.testing.assert_array_equal(table[:, 4], flat["MET"])
+
+
+def test_events_without_any_object(tmp_path: Path) -> None:
+    empty = ak.values_astype(ak.Array([[1.0], [], []])[[1, 2, 1]], np.float32)
+    columns = {
+        f"{owner}_{name}": empty
+        for owner in ("Electron", "Muon", "Jet")
+        for name in ("pt", "eta", "phi", "mass")
+    }
+    columns |= {f"{owner}_charge": ak.values_astype(empty, np.int32) for owner in ("Electron", "Muon")}
+    path = _write(tmp_path / "empty.root", {"Events": columns | {"Jet_btagDeepFlavB": empty}})
+    objects = {"jets": {"overlap": {"leptons": 0.4}}, "leptons": {"cuts": {"pt": 20}}}
+    assert np.isnan(read(path, [*LEPTONS, *JETS], schema="nanoaod", objects=objects)).all()
+
+
 @pytest.mark.parametrize(
     ("objects", "says"),
     [
@@ -382,6 +412,14 @@ def test_predict_and_refine_read_objects(
         np.testing.assert_array_equal(found[nano].status, found[flat].status)
         np.testing.assert_allclose(found[nano].value, found[flat].value, rtol=1e-6)
     assert read_provenance(output)["objects"]["schema"] == "nanoaod"
+
+
+def test_a_name_that_may_be_two_branches_is_not_chosen() -> None:
+    names = Names(["a/pt", "b/pt", "b/eta", "phi"])
+    assert (names.find("b/pt"), names.find("eta"), names.find("phi")) == ("b/pt", "b/eta", "phi")
+    assert names.find("q") is None
+    with pytest.raises(UsageError, match="'pt' may be a/pt or b/pt"):
+        names.find("pt")
 
 
 def test_what_objects_are_identifies_weights(tmp_path: Path) -> None:

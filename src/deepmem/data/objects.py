@@ -33,7 +33,7 @@ class Entry(BaseModel):
     A field is a branch, with or without the prefix, an expression over branches, or a number for all objects.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     prefix: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ("",)
     pt: str | float | None = None
@@ -270,12 +270,19 @@ class Names:
 
     def __init__(self, branches: Iterable[str]):
         self.all = tuple(branches)
-        self._short = {name.rsplit("/", 1)[-1]: name for name in reversed(self.all)}
+        self._short: dict[str, list[str]] = {}
+        for name in self.all:
+            self._short.setdefault(name.rsplit("/", 1)[-1], []).append(name)
         self._known = frozenset(self.all)
 
     def find(self, name: str) -> str | None:
-        """The full path of a branch; None where there is none."""
-        return name if name in self._known else self._short.get(name)
+        """The full path of a branch; None: there is none. **Raises** `UsageError` where it may be several."""
+        if name in self._known:
+            return name
+        found = self._short.get(name, [])
+        if len(found) > 1:
+            raise UsageError(f"{name!r} may be {' or '.join(found)}: give the whole name")
+        return next(iter(found), None)
 
     def has_prefix(self, prefix: str) -> bool:
         """Whether the name of some branch begins so."""
@@ -287,7 +294,7 @@ class Names:
     @property
     def some(self) -> str:
         """What the file has, the first of it."""
-        short = list(dict.fromkeys(name.rsplit("/", 1)[-1] for name in self.all))
+        short = list(self._short)
         return f"; the file has {', '.join(short[:12])}{', …' * (len(short) > 12)}"
 
 
