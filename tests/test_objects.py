@@ -22,6 +22,7 @@ from deepmem.data.expressions import Expression
 from deepmem.data.objects import Names, Objects
 from deepmem.data.root import Source, expand
 from deepmem.data.weights import read_provenance, read_weights
+from deepmem.jobs.visible import select
 
 CASES = REFERENCE / "cases"
 LEPTONS = [f"lep{i}_{name}" for i in (1, 2) for name in ("PT", "Eta", "Phi", "Charge", "PDG")]
@@ -373,6 +374,14 @@ def test_one_command_gives_weights(tmp_path: Path, schema: str) -> None:
     flat = write_tree(tmp_path / "flat.root", dict(zip(LEPTONS, expected(LEPTONS, 1.0).T, strict=True)))
     assert run("compute", flat, *words[2:-1], tmp_path / "f.root").status == 0
     np.testing.assert_allclose(weights.value, read_weights(tmp_path / "f.root", "drell_yan").value, rtol=1e-4)
+    # what comes later finds the same events again
+    within = [
+        select([str(tmp_path / name)], "drell_yan", {"lepton_pt": 20}, EVENTS)
+        for name in ("w.root", "f.root")
+    ]
+    assert [each.remarks for each in within] == [[], []]
+    np.testing.assert_array_equal(within[0].rows, within[1].rows)
+    assert 0 < within[0].rows.sum() < EVENTS
 
 
 def _pairs(folder: Path, drell_yan: dict[str, np.ndarray]) -> tuple[Path, Path]:
