@@ -13,6 +13,7 @@ import pytest
 import uproot
 from conftest import COLUMNS, UNCALIBRATED, configuration, strict_json, write_configuration, write_tree
 
+from deepmem import Surrogate
 from deepmem.cli import main as cli
 from deepmem.cli.options import switches
 
@@ -86,7 +87,42 @@ def test_config(run: Run, small: Path, tmp_path: Path) -> None:
     assert schema["properties"]["LearningRate"]["default"] == 0.01
     checked = run("config", "--check", write_configuration(tmp_path, small))
     assert strict_json(checked.out)["columns"] == list(COLUMNS)
+    assert strict_json(checked.out)["recognised"]["lep2_Charge"] == "charge of lep2"
     assert run("config").status == 2
+
+
+def test_what_a_column_is_is_said(run: Run, small: Path, tmp_path: Path) -> None:
+    """A name that says too little is a warning, and the key `columns` ends it."""
+    names = {name: f"{name}Calibrated" for name in COLUMNS}
+    with uproot.open(small / "events.root") as file:
+        events = file["events"].arrays(library="np")
+    write_tree(tmp_path / "events.root", {names[name]: events[name] for name in COLUMNS})
+    changes: dict[str, Any] = {
+        "input_paths": [str(tmp_path / "events.root")], "epochs": 1, **UNCALIBRATED,
+        "prefixes": [[*names.values()]], "suffixes": [[""]],
+    }  # fmt: skip
+    checked = run("config", "--check", write_configuration(tmp_path, small, **changes))
+    assert strict_json(checked.out)["recognised"]["lep1_PTCalibrated"] == "as it is"
+    assert "'lep1_PTCalibrated' looks like pT" in checked.err
+    trained = run("train", "--inputfile", tmp_path / "input.json")
+    assert trained.status == 0, trained.err
+    assert "warning: 'lep2_EtaCalibrated' looks like eta" in trained.err.replace("\n", " ")
+    quantities = {"PT": "pt", "Eta": "eta", "Phi": "phi", "Charge": "charge", "MET": "pt"}
+    said = {
+        names[name]: {"object": name.split("_")[0], "quantity": quantities[name.split("_")[-1]]}
+        for name in COLUMNS
+    }
+    config = write_configuration(tmp_path, small, columns=said, **changes)
+    trained = run("train", "--inputfile", config)
+    assert trained.status == 0, trained.err
+    assert "looks like" not in trained.err
+    assert "MET_PhiCalibrated (phi of MET)" in trained.err.replace("\n", " ")
+    model = Surrogate.load(tmp_path / "lowest.model")
+    assert "log total mass" in model.feature_names
+    tested = run("test", "--inputfile", config)
+    assert tested.status == 0, tested.err
+    forgotten = run("test", "--inputfile", write_configuration(tmp_path, small, **changes))
+    assert "disagree on what columns hold" in forgotten.err
 
 
 def test_predict_to_json(run: Run, trained: tuple[dict[str, Any], Path], small: Path, tmp_path: Path) -> None:

@@ -5,7 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepmem.columns import Quantity, Ranges, check_column_names, combine, recognise, split_index
+from deepmem.columns import (
+    Column,
+    Quantity,
+    Ranges,
+    check_column_names,
+    combine,
+    described,
+    misgivings,
+    recognise,
+    split_index,
+)
 from deepmem.errors import UsageError
 
 
@@ -30,6 +40,32 @@ from deepmem.errors import UsageError
         ("Jet_PT[1]", "Jet[1]", Quantity.PT),
         ("top/fCoordinates/fCoordinates.fPt", "top", Quantity.PT),
         ("top/fCoordinates/fCoordinates.fPhi", "top", Quantity.PHI),
+        ("met_met_NOSYS", "met", Quantity.PT),
+        ("met_phi_NOSYS", "met", Quantity.PHI),
+        ("mu_pt_NOSYS", "mu", Quantity.PT),
+        ("mu_pt_JET_Pileup__1up", "mu", Quantity.PT),
+        ("MET_T1_pt_jesUp", "MET_T1", Quantity.PT),
+        ("pt1", "1", Quantity.PT),
+        ("eta1", "1", Quantity.ETA),
+        ("phi_2", "2", Quantity.PHI),
+        ("Q1", "1", Quantity.CHARGE),
+        ("E1", "1", Quantity.ENERGY),
+        ("m_1", "1", Quantity.MASS),
+        ("pT_h1", "h1", Quantity.PT),
+        ("ptl1", "l1", Quantity.PT),
+        ("eta_mup", "mup", Quantity.ETA),
+        ("lep_pt_1", "lep1", Quantity.PT),
+        ("lep_p_T", "lep", Quantity.PT),
+        ("dphi", "dphi", Quantity.ANGLE),
+        ("lep1DeltaPhi", "lep1DeltaPhi", Quantity.ANGLE),
+        ("helphi", "helphi", Quantity.ANGLE),
+        ("phi_planes", "phi_planes", Quantity.ANGLE),
+        ("d_phi", "d", Quantity.PHI),
+        ("costheta", "costheta", Quantity.OTHER),
+        ("deta", "deta", Quantity.OTHER),
+        ("log_pt", "log_pt", Quantity.OTHER),
+        ("HLT_accept", "HLT_accept", Quantity.OTHER),
+        ("njet_pt30", "njet_pt30", Quantity.OTHER),
         ("runNumber", "runNumber", Quantity.OTHER),
         ("mjj", "mjj", Quantity.OTHER),
         ("type", "type", Quantity.OTHER),
@@ -38,6 +74,24 @@ from deepmem.errors import UsageError
 def test_recognise(name: str, object: str, quantity: Quantity) -> None:
     column = recognise(name)
     assert (column.object, column.quantity) == (object, quantity)
+
+
+def test_an_azimuth_of_no_object_is_an_angle_between_planes() -> None:
+    held = {column.name: column.quantity for column in described(["Phi", "Phi1", "pt2", "phi2", "MET_Phi"])}
+    assert [held[name] for name in ("Phi", "Phi1")] == [Quantity.ANGLE] * 2
+    assert [held[name] for name in ("phi2", "MET_Phi")] == [Quantity.PHI] * 2
+
+
+@pytest.mark.parametrize(
+    ("name", "looks"),
+    [("Muon_ptErr", "pT"), ("lepton1_azimuth", "phi"), ("trackEtaAtCalo", "eta"), ("charge_of_it", "charge")],
+)
+def test_a_name_that_looks_like_a_quantity_is_named(name: str, looks: str) -> None:
+    (text,) = misgivings(described([name, "lep1_PT", "costheta", "photon_iso", "theta", "mjj", "dphi"]))
+    assert f"{name!r} looks like {looks}" in text
+    assert f'"columns": {{"{name}"' in text
+    said = {name: Column(name, "lep1", Quantity.OTHER)}
+    assert described([name], said)[0] == said[name]
 
 
 def test_the_example_of_the_original_readme() -> None:

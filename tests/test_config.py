@@ -55,6 +55,12 @@ def test_every_key_of_the_original_means_what_it_said() -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
+        (
+            {"columns": {"lep1_pt": {"quantity": "pt"}}},
+            "'columns': .* no column 'lep1_pt' .did you mean 'lep1_PT'",
+        ),
+        ({"columns": {"MET": {"quantity": "pT2"}}}, r"'columns\.MET\.quantity': input should be 'pt', 'eta'"),
+        ({"said": {}}, "unknown key 'said'"),
         ({"batchsize": 3}, "unknown key 'batchsize' .did you mean 'batch_size'"),
         ({"learningrate": 0.1}, "did you mean 'LearningRate'"),
         ({"particles": []}, "it is now called prefixes"),

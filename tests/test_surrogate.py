@@ -1,6 +1,7 @@
 """Learned weights: the symmetries that are built in, the scaler, the file, and the training's arithmetic."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from conftest import COLUMNS, configuration, write_tree
 
 import deepmem
 from deepmem import Surrogate, UsageError
+from deepmem.columns import described, recognise
 from deepmem.data.loaders import Rows
 from deepmem.inputs import Reason
 from deepmem.surrogate.features import FeatureMap
@@ -104,9 +106,52 @@ def test_four_leptons_are_put_in_order_of_charge_and_flavour() -> None:
 
 def test_plain_features_are_the_columns(table: np.ndarray) -> None:
     features = _features(COLUMNS, table, "plain")
-    assert list(features) == [name for name in COLUMNS if name != "lep1_Phi"]
-    np.testing.assert_array_equal(features["lep1_PT"], table[:, 0])
-    assert np.abs(features["lep2_Phi"]).max() <= np.pi
+    assert list(features) == list(COLUMNS)
+    for i, name in enumerate(COLUMNS):
+        np.testing.assert_array_equal(features[name], table[:, i])
+
+
+@pytest.mark.parametrize("columns", [("mll", "dphi"), ("ZZMass", "helphi"), ("x", "phi_planes"), ("ht", "MET_Phi"),
+                                     ("met", "phi_met"), ("lep1_PT", "lep1_Phi", "MET", "MET_Phi")])  # fmt: skip
+def test_no_angle_is_dropped(columns: tuple[str, ...]) -> None:
+    """Two events that differ in the last column alone differ in a feature, but not by a turn of it."""
+    table = np.tile(np.linspace(0.5, 1.5, len(columns)), (3, 1))
+    table[1, -1] += 1.0
+    table[2, -1] += 2 * np.pi
+    values = np.stack([*_features(columns, table).values()], axis=1)
+    assert np.abs(values[1] - values[0]).max() > 0.1
+    np.testing.assert_allclose(values[2], values[0], atol=1e-12)
+    plain = _features(columns, table, "plain")
+    np.testing.assert_array_equal(np.stack([*plain.values()], axis=1), table)
+
+
+def test_angles_that_are_no_azimuths_are_not_rotated(table: np.ndarray) -> None:
+    columns = (*COLUMNS, "dphi", "Phi", "Phi1")
+    angles = np.random.default_rng(3).uniform(-3, 3, (len(table), 3))
+    before = _features(columns, np.hstack([table, angles]))
+    after = _features(columns, np.hstack([_rotated(table, 0.7), angles]))
+    for i, name in enumerate(columns[-3:]):
+        np.testing.assert_allclose(before[f"cos {name}"], np.cos(angles[:, i]), atol=1e-12)
+    for name in before:
+        np.testing.assert_allclose(after[name], before[name], atol=1e-8, err_msg=name)
+
+
+def test_names_with_the_quantity_first_give_the_same_features(table: np.ndarray) -> None:
+    leptons = (f"{q}{i}" for i in "12" for q in ("pt", "eta", "phi", "Q"))
+    named = (*leptons, "met_met_NOSYS", "met_phi_NOSYS")
+    expected, found = _features(COLUMNS, table), _features(named, table)
+    np.testing.assert_array_equal([*found.values()], [*expected.values()])
+
+
+def test_what_columns_are_said_to_hold_decides(table: np.ndarray) -> None:
+    names = tuple(f"x{i}" for i in range(len(COLUMNS)))
+    said = {x: replace(recognise(name), name=x) for x, name in zip(names, COLUMNS, strict=True)}
+    with jax.enable_x64(True):
+        found, expected = (
+            np.asarray(FeatureMap(columns)(jnp.asarray(table)))
+            for columns in (described(names, said), COLUMNS)
+        )
+    np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize(

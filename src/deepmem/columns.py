@@ -2,15 +2,16 @@
 
 The configuration names branches as prefixes times suffixes; what each column is, is read off its name, so
 that a user's own naming (`lep1_PT`, `Muon_pt[0]`, `METPhi`, `top/fCoordinates/fCoordinates.fEta`) needs no
-dictionary. A name that says nothing is not guessed at: such a column is used as it is.
+dictionary. A name that says nothing is not guessed at: such a column is used as it is, with a warning where
+it looks like one of these; the key `columns` says what it is.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -28,6 +29,8 @@ class Quantity(StrEnum):
     ENERGY = "energy"
     CHARGE = "charge"
     PDG = "pdg"
+    ANGLE = "angle"
+    """A difference of azimuths, or what is between planes: rotations about the beam leave it alone."""
     OTHER = "other"
 
     @property
@@ -43,10 +46,18 @@ class Column:
     object: str
     quantity: Quantity
 
+    @property
+    def meaning(self) -> str:
+        """In words: "pT of lep1"."""
+        if self.quantity is Quantity.OTHER:
+            return "as it is"
+        return "angle, no azimuth" if self.quantity is Quantity.ANGLE else f"{self.quantity} of {self.object}"
+
 
 # Long names may follow the object's name directly (`j1PT`, `METPhi`); one-letter names need a separator.
 _SPELLING = {
     "pt": Quantity.PT,
+    "p_t": Quantity.PT,
     "eta": Quantity.ETA,
     "phi": Quantity.PHI,
     "mass": Quantity.MASS,
@@ -57,12 +68,42 @@ _SPELLING = {
     "pid": Quantity.PDG,
 }
 _SHORT = {"m": Quantity.MASS, "e": Quantity.ENERGY, "q": Quantity.CHARGE}
-_LONG = re.compile(rf"(.*?)[_.]?({'|'.join(_SPELLING)})", re.IGNORECASE)
+_WORDS = "|".join(sorted(_SPELLING, key=len, reverse=True))
+_LONG = re.compile(rf"(.*?)[_.]?({_WORDS})", re.IGNORECASE)
 _SEPARATED = re.compile(rf"(.*?)[_.]({'|'.join(_SHORT)})", re.IGNORECASE)
-_MISSING = re.compile(r"(?:.*_)?(?:(?:puppi|raw|pf)?met|missinget|ptmiss)", re.IGNORECASE)
+# `lep_pt_1`; two digits are a threshold (`njet_pt30`)
+_BETWEEN = re.compile(rf"(.+?)[_.]?({_WORDS})[_.]?(\d)", re.IGNORECASE)
+# The quantity first, of a number (`pt1`) or of what is one of these (`pT_h1`, `ptl1`, `eta_mup`)
+_PARTICLE = (
+    r"(?:(?:lead(?:ing)?|sub(?:lead(?:ing)?)?)_?)?"
+    r"(?:(?:puppi|pf)?met|lepton|lep|electron|ele|el|muon|mu|tau|photon|pho|gamma|ph|bjet|jet|higgs|top|had|nu|"
+    r"ee|mumu|ll|jj|bb|tt|vv|ww|zz|hh|[lejbgthzwvq])_?\d*(?:plus|minus|[pm])?"
+)
+_FIRST = re.compile(rf"({_WORDS})[_.]?(\d+|{_PARTICLE})", re.IGNORECASE)
+_SHORT_FIRST = re.compile(rf"([QqMmE])(?:(\d)|[_.](\d|{_PARTICLE}))")
+_MISSING = re.compile(r"(?:.*_)?(?:(?:puppi|raw|pf)?met|missinget|[pe]_?t_?miss)", re.IGNORECASE)
 _INDEX = re.compile(r"(.*)\[(\d+)\]")
 _SPLIT_OBJECT = re.compile(r"(.*)/fCoordinates/fCoordinates\.f(\w+)")
 _MET_ITSELF = re.compile(r"(.*?)[_.]?(?:met|et)", re.IGNORECASE)
+# Where a word begins: after a separator, or with a capital letter after a small one.
+_BEGIN = r"(?:.*(?:[_.]|[a-z0-9](?=[A-Z])))?"
+_ANGLE = re.compile(
+    rf"{_BEGIN}(?i:(?:abs|min|max)?_?(?:d|delta_?|hel_?)phi.*)|"
+    r"(?i:(?:.*[_.])?(?:phi_?(?:star_?z\d|planes?|decay|cs|hel).*|planes?_?phi.*|acoplanarity))"
+)
+_FUNCTION = re.compile(
+    rf"{_BEGIN}(?i:(?:(?:cos|sin|tan|log\d*|ln|sqrt|delta|diff|ratio)_?|d|abs)(?:d|delta_?|hel)?(?:{_WORDS}|theta).*)"
+)
+_ENGLISH = re.compile(r"(?i:.*(?:accept|except|kept|attempt|script|theta|zeta|[^a-z]opt)\d*)")
+_SYSTEMATIC = re.compile(r"(?i:nosys|nom|nominal|raw|T1|T1smear|smeared|.*(?:up|down))")
+_LOOKS = (
+    (re.compile(r"pt.*|perp|transverse"), Quantity.PT),
+    (re.compile(r"eta.*|pseudorap.*"), Quantity.ETA),
+    (re.compile(r"phi.*|azimuth.*"), Quantity.PHI),
+    (re.compile(r"mass"), Quantity.MASS),
+    (re.compile(r"charge"), Quantity.CHARGE),
+)
+_TOKEN = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 LARGEST_PHI = 2 * np.pi + 0.1
 """rad; an angle beyond it is no angle in radians."""
@@ -88,15 +129,86 @@ def recognise(name: str) -> Column:
     element = "" if index is None else f"[{index}]"
     if match := _SPLIT_OBJECT.fullmatch(branch):
         branch = f"{match[1]}_{match[2]}"
-    if _MISSING.fullmatch(branch):
-        return Column(name, branch + element, Quantity.PT)
-    if match := _LONG.fullmatch(branch):
-        return Column(name, (match[1] or "event") + element, _SPELLING[match[2].lower()])
-    if match := _SEPARATED.fullmatch(branch):
-        return Column(name, match[1] + element, _SHORT[match[2].lower()])
-    if (match := _MET_ITSELF.fullmatch(branch)) and _MISSING.fullmatch(match[1]):
-        return Column(name, match[1] + element, Quantity.PT)
+    for stem in _without_systematic(branch):
+        if found := _read(stem):
+            return Column(name, found[0] + element, found[1])
     return Column(name, branch + element, Quantity.OTHER)
+
+
+def _without_systematic(branch: str) -> Iterator[str]:
+    """The name, and what is left of it without a variation at its end: `mu_pt` of `mu_pt_NOSYS`."""
+    yield branch
+    for match in reversed(list(re.finditer(r"[_.]", branch))):
+        if _SYSTEMATIC.fullmatch(branch[match.end() :]):
+            yield branch[: match.start()]
+
+
+def _read(branch: str) -> tuple[str, Quantity] | None:
+    """Object and quantity of a name; None where it says nothing."""
+    if match := _FIRST.fullmatch(branch):
+        return match[2], _SPELLING[match[1].lower()]
+    if (match := _MET_ITSELF.fullmatch(branch)) and _MISSING.fullmatch(match[1]):
+        return match[1], Quantity.PT
+    if _MISSING.fullmatch(branch):
+        return branch, Quantity.PT
+    if _ANGLE.fullmatch(branch):
+        return branch, Quantity.ANGLE
+    if _FUNCTION.fullmatch(branch) or _ENGLISH.fullmatch(branch):
+        return None
+    if match := _LONG.fullmatch(branch):
+        return match[1] or "event", _SPELLING[match[2].lower()]
+    if match := _SEPARATED.fullmatch(branch):
+        return match[1], _SHORT[match[2].lower()]
+    if match := _SHORT_FIRST.fullmatch(branch):
+        return match[2] or match[3], _SHORT[match[1].lower()]
+    if match := _BETWEEN.fullmatch(branch):
+        return match[1] + match[3], _SPELLING[match[2].lower()]
+    return None
+
+
+def described(
+    columns: Iterable[str | Column], said: Mapping[str, Column] | None = None
+) -> tuple[Column, ...]:
+    """What columns hold: as it was said, else read off their names.
+
+    An azimuth of no object (`Phi`, `Phi1`), without a pT or η beside it, is an angle between planes.
+    """
+    said = said or {}
+    found = [each if isinstance(each, Column) else said.get(each) or recognise(each) for each in columns]
+    companions = Counter(column.object for column in found if column.quantity is not Quantity.OTHER)
+
+    def alone(column: Column) -> bool:
+        nobody = column.object == "event" or column.object.isdigit()
+        return nobody and companions[column.object] == 1 and column.name not in said
+
+    return tuple(
+        replace(each, quantity=Quantity.ANGLE) if each.quantity is Quantity.PHI and alone(each) else each
+        for each in found
+    )
+
+
+def misgivings(columns: Iterable[Column]) -> list[str]:
+    """A sentence for each column that looks like a pT, η, φ, mass or charge and was not recognised as one."""
+    sentences = []
+    for column in columns:
+        if column.quantity is Quantity.OTHER and (quantity := _looks_like(split_index(column.name)[0])):
+            key = next(key for key, value in _SPELLING.items() if value is quantity)
+            entry = f'{{"{column.name}": {{"object": "lep1", "quantity": "{key}"}}}}'
+            sentences.append(
+                f"{column.name!r} looks like {quantity}, and its name does not say of what: it is taken as "
+                f'it is. Say what it holds, in the input file: "columns": {entry}'
+            )
+    return sentences
+
+
+def _looks_like(name: str) -> Quantity | None:
+    if _FUNCTION.fullmatch(name) or _ENGLISH.fullmatch(name):
+        return None
+    for token in _TOKEN.findall(name):
+        for pattern, quantity in _LOOKS:
+            if pattern.fullmatch(token.lower()):
+                return quantity
+    return None
 
 
 def combine(
@@ -167,10 +279,12 @@ def no_angle(values: np.ndarray) -> np.ndarray:
 class Ranges:
     """What the columns of a whole file look like: feed it all rows, in GeV, chunk by chunk."""
 
-    def __init__(self, columns: Sequence[str]) -> None:
-        quantities = {name: recognise(name).quantity for name in columns}
-        self._at = {name: i for i, name in enumerate(columns)}
-        self._angles = {name: _Angles() for name, q in quantities.items() if q is Quantity.PHI}
+    def __init__(self, columns: Sequence[str | Column]) -> None:
+        quantities = {column.name: column.quantity for column in described(columns)}
+        self._at = {name: i for i, name in enumerate(quantities)}
+        self._angles = {
+            name: _Angles() for name, q in quantities.items() if q in (Quantity.PHI, Quantity.ANGLE)
+        }
         self._momenta = {name: _Momenta() for name, q in quantities.items() if q is Quantity.PT}
 
     def add(self, table: np.ndarray) -> None:

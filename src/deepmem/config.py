@@ -7,13 +7,15 @@ and have defaults. An unknown key is an error that names the nearest known one.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from deepmem.columns import combine
+from deepmem.columns import Column, Quantity, combine, described
+from deepmem.data.objects import Definition, Objects
+from deepmem.data.schemas import SCHEMAS
 from deepmem.errors import UsageError, nearest
 
 # Keys of the original before 0.0.1, and what to write today.
@@ -32,6 +34,17 @@ _RENAMED = {
 LEARNING = ("input_paths", "prefixes", "suffixes", "weights")
 
 _Positive = Annotated[int, Field(gt=0, strict=True)]
+
+
+class Meaning(BaseModel):
+    """What a column holds: a quantity of an object."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    object: str = Field("event", min_length=1, description="what it belongs to, such as lep1")
+    quantity: Literal["pt", "eta", "phi", "mass", "energy", "charge", "pdg", "angle", "other"] = Field(
+        description="phi: an azimuth; angle: a difference, or one between planes; other: taken as it is"
+    )
 
 
 class Config(BaseModel):
@@ -53,6 +66,12 @@ class Config(BaseModel):
     dir_name_processing: bool = Field(
         False, description="deprecated: read split objects, prefix/fCoordinates/fCoordinates.suffix"
     )
+    said: dict[str, Meaning] = Field(
+        {},
+        alias="columns",
+        description="what columns hold, where their names do not say it: "
+        '{"first": {"object": "lep1", "quantity": "pt"}}',
+    )
     weights: tuple[str, ...] = Field((), description="branches of the weights to learn; one model for all")
     weight_errors: tuple[str, ...] | None = Field(
         None,
@@ -68,6 +87,17 @@ class Config(BaseModel):
     )
 
     # Exact weights
+    event_schema: Literal["flat", "nanoaod", "delphes", "physlite"] = Field(
+        "flat",
+        alias="schema",
+        description="where events have their objects; --schema overrides. physlite means MeV unless 'unit' "
+        "says otherwise",
+    )
+    objects: Definition = Field(
+        {},
+        description='the same by hand, or what changes: {"jets": {"prefix": "Jet_", "tag": "btagDeepFlavB", '
+        '"above": 0.3, "cuts": {"pt": 25, "eta": 2.4}, "overlap": {"leptons": 0.4}}}',
+    )
     column_names: dict[str, str] = Field(
         {}, description='what a default column is called in the files: {"lep1_PT": "Lepton1_pt"}'
     )
@@ -163,10 +193,20 @@ class Config(BaseModel):
     def _lists_match(self) -> Config:
         if self.prefixes or self.suffixes:
             combine(self.prefixes, self.suffixes)
+            for name in self.said:
+                if name not in self.columns:
+                    raise ValueError(
+                        f"'columns': 'prefixes' and 'suffixes' make no column {name!r}"
+                        f"{nearest(name, self.columns) or ', but ' + ', '.join(self.columns)}"
+                    )
         if self.weight_errors is not None and len(self.weight_errors) != len(self.weights):
             raise ValueError(
                 f"'weight_errors' names {len(self.weight_errors)} branches, 'weights' {len(self.weights)}: "
                 "give one error for each weight, in the same order"
+            )
+        if self.column_names and (self.objects or self.event_schema != "flat"):
+            raise ValueError(
+                "'column_names' are of flat events: with 'schema' or 'objects', say fields there"
             )
         if len(set(self.weights)) != len(self.weights):
             raise ValueError("'weights' names a branch twice")
@@ -176,6 +216,26 @@ class Config(BaseModel):
     def columns(self) -> tuple[str, ...]:
         """The branch names, all prefixes times suffixes in order."""
         return combine(self.prefixes, self.suffixes, self.dir_name_processing)
+
+    @property
+    def located(self) -> Objects | None:
+        """Where events have their objects; None where they are flat columns."""
+        schema = SCHEMAS.get(self.event_schema)
+        unit = schema.unit if schema and "unit" not in self.model_fields_set else self.unit
+        return Objects.of(self.event_schema, self.objects, unit)
+
+    @property
+    def described(self) -> tuple[Column, ...]:
+        """What the columns hold: as `columns` says, else read off their names."""
+        said = {name: Column(name, owner, Quantity(q)) for name, (owner, q) in self.said_columns.items()}
+        return described(self.columns, said)
+
+    @property
+    def said_columns(self) -> dict[str, tuple[str, str]]:
+        """The key `columns`: column → object and `Quantity`."""
+        return {
+            name: (each.object, Quantity[each.quantity.upper()].value) for name, each in self.said.items()
+        }
 
     @property
     def ensemble(self) -> int:
@@ -207,15 +267,16 @@ class Config(BaseModel):
         **Raises** `UsageError` with the file and the path of the offending key.
         """
         if isinstance(source, Config):
-            where, values = "configuration", source.model_dump(exclude_unset=True)
+            where, values = "configuration", source.model_dump(exclude_unset=True, by_alias=True)
         elif isinstance(source, Mapping):
             where, values = "configuration", dict(source)
         else:
             where, values = str(source), _read_json(Path(source))
         values |= {key: value for key, value in overrides.items() if value is not None}
+        known = {field.alias or name for name, field in cls.model_fields.items()}
         for key in values:
-            if key not in cls.model_fields:
-                raise UsageError(f"{where}: unknown key {key!r}{_hint(key, cls)}")
+            if key not in known:
+                raise UsageError(f"{where}: unknown key {key!r}{_hint(key, known)}")
         for key in need:
             if not values.get(key):
                 raise UsageError(f"{where}: the key {key!r} is {'empty' if key in values else 'missing'}")
@@ -225,10 +286,10 @@ class Config(BaseModel):
             raise UsageError(f"{where}: {_describe(error)}") from None
 
 
-def _hint(key: str, cls: type[BaseModel]) -> str:
+def _hint(key: str, known: Iterable[str]) -> str:
     if key in _RENAMED:
         return f": it is now called {_RENAMED[key]}"
-    return nearest(key, cls.model_fields) or "; 'deepmem config --schema' lists all"
+    return nearest(key, known) or "; 'deepmem config --schema' lists all"
 
 
 def _read_json(path: Path) -> dict[str, Any]:

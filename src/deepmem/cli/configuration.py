@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,6 +23,7 @@ def config(
     debug: options.Debug = False,
 ) -> None:
     """List the keys of the input file, or check one."""
+    from deepmem.columns import misgivings
     from deepmem.config import Config
 
     if schema == (check is not None):
@@ -32,8 +33,18 @@ def config(
         return
     settings = Config.load(check, need=())
     _check_physics(settings)
-    columns = settings.columns if settings.prefixes else ()  # an input file for exact weights has none
-    console.print_json(settings.model_dump() | {"columns": columns})
+    columns = settings.described if settings.prefixes else ()  # an input file for exact weights has none
+    for text in misgivings(columns):
+        console.Console().warning(text)
+    recognised = {each.name: each.meaning for each in columns}
+    found: dict[str, Any] = {"columns": [*recognised], **({"recognised": recognised} if recognised else {})}
+    if settings.located is not None:
+        found["objects"] = settings.located.to_dict()["objects"]
+    if settings.located is not None and settings.input_paths:
+        from deepmem.jobs.events import first_values
+
+        found["taken_from"] = first_values(settings)
+    console.print_json(settings.model_dump(exclude={"said"}, by_alias=True) | found)
 
 
 def _check_physics(settings: Config) -> None:

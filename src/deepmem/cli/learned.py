@@ -75,6 +75,7 @@ def predict(
     ] = None,
     model: Annotated[str | None, typer.Option(help="The model file; enough on its own.")] = None,
     keep: options.Keep = None,
+    schema: options.EventSchema = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(
@@ -97,6 +98,7 @@ def predict(
         model=model,
         config=inputfile,
         keep=values.names(keep),
+        schema=schema,
         at=values.settings(settings) or None,
         device=values.device(device),
         reporter=console.Console(),
@@ -121,6 +123,7 @@ def refine(
         int | None, typer.Option(help="Learned events to check exactly (default 200, 2 % at most).")
     ] = None,
     inputfile: options.OptionalInput = None,
+    schema: options.EventSchema = None,
     precision: Annotated[
         float | None, typer.Option(help="Of exact weights (default 0.01, or the tolerance if lower).")
     ] = None,
@@ -156,7 +159,7 @@ def refine(
         tolerance=tolerance, budget=budget, weight=weight, audit=audit,
         config=inputfile, precision=precision, calls=calls, seed=seed, pdf=pdf, keep=values.names(keep),
         learn=learn, compare_random=compare_random, output_model=output_model, force=force,
-        device=values.device(device), reporter=console.Console(), **values.settings(settings),
+        device=values.device(device), schema=schema, reporter=console.Console(), **values.settings(settings),
     )  # fmt: skip
     console.show(result, as_json, _print_refined)
     if result["failed"] is not None:

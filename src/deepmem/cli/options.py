@@ -52,6 +52,10 @@ OptionalInput = Annotated[
 ]
 WeightFile = Annotated[str, typer.Option(help="The weight file to write.", metavar="OUT.root")]
 Keep = Annotated[str | None, typer.Option(help="Branches to copy along: run,event")]
+EventSchema = Annotated[
+    str | None,
+    typer.Option("--schema", help="Of the events: flat, nanoaod, delphes, physlite.", metavar="SCHEMA"),
+]
 Post = Annotated[str, typer.Option(help="Folder for figure and numbers.")]
 
 # Physics

@@ -111,6 +111,8 @@ class Events:
     """The part of the run, None: all of it."""
     places: tuple[str, ...] = ()
     """Where each of the files was."""
+    of_objects: bool = False
+    """Whether the columns are made from objects, and no branches of the files."""
 
     @classmethod
     def of_file(cls, path: str | Path) -> Events | None:
@@ -128,6 +130,7 @@ class Events:
             tuple((file["sha256"], file["tree"], file["entries"]) for file in inputs) if known else None,
             None if entries is None else (entries[0], entries[1]),
             tuple(file["path"] for file in inputs) if known else (),
+            "objects" in about,
         )
 
     def difference(self, other: Events) -> str | None:
@@ -175,7 +178,7 @@ class Events:
 
     def _rows(self, columns: tuple[str, ...]) -> np.ndarray | None:
         """A hash of each event; None where a file is not there as it was, or columns tell too little."""
-        if self.inputs is None:
+        if self.inputs is None or self.of_objects:
             return None
         for place, (content, *_) in zip(self.places, self.inputs, strict=True):
             if not Path(place).is_file() or sha256(place) != content:

@@ -21,12 +21,15 @@ import numpy as np
 import uproot
 
 from deepmem.columns import split_index
+from deepmem.data.collections import Collections
 from deepmem.data.files import refuse_input_as_output, sha256
+from deepmem.data.objects import Objects, Reading
+from deepmem.data.schemas import looks_like
 from deepmem.errors import DeepMEMError, UsageError, nearest
 
 _STRETCH = 100_000  # entries of a stretch that is read for some of them
 
-_WITH_TREE = re.compile(r"(.+\.root[^:/]*):([^:]+)")
+_BEFORE_TREE = re.compile(r"\.root[^:/]*:(?=.)")
 
 
 def expand(addresses: Sequence[str]) -> list[tuple[str, str | None]]:
@@ -36,8 +39,7 @@ def expand(addresses: Sequence[str]) -> list[tuple[str, str | None]]:
     """
     found: list[tuple[str, str | None]] = []
     for address in addresses:
-        match = _WITH_TREE.fullmatch(address)
-        path, tree = (match[1], match[2]) if match and not Path(address).exists() else (address, None)
+        path, tree = _split_tree(address)
         if "://" in path or Path(path).exists():
             found.append((path, tree))
         elif any(character in path for character in "*?["):
@@ -50,6 +52,17 @@ def expand(addresses: Sequence[str]) -> list[tuple[str, str | None]]:
     return found
 
 
+def _split_tree(address: str) -> tuple[str, str | None]:
+    """`path:tree` in two; either may have colons, and the first path that exists is meant."""
+    if Path(address).exists():
+        return address, None
+    splits = [
+        (address[: match.end() - 1], address[match.end() :]) for match in _BEFORE_TREE.finditer(address)
+    ]
+    there = [split for split in splits if Path(split[0]).exists()]
+    return next(iter(there or splits), (address, None))
+
+
 @dataclass
 class TreeFile:
     """One tree of one file, open for reading."""
@@ -59,6 +72,8 @@ class TreeFile:
     columns: tuple[str, ...]
     stamp: tuple[int, int, int] | None = None
     """Of a local file when it was opened: what changes when it is written."""
+    reading: Reading | None = None
+    """What the columns are made from, where they are no branches."""
 
     @property
     def uuid(self) -> str:
@@ -92,30 +107,43 @@ class TreeFile:
         """The columns of entries [start, stop) as an array `[entries, columns]`, float32 if all are, else
         float64.
 
-        A value that is not there (an element beyond the end of a jagged branch) is NaN.
+        A value that is not there (an element beyond the end of a jagged branch, an object) is NaN.
         """
+        if self.reading is not None:
+            branches = self.reading.branches
+            found = [self._array(branch, start, stop) for branch in branches]
+            arrays = dict(zip(branches, found, strict=True))
+            return Collections(self.address, self.reading, arrays, stop - start).table()
 
         def one(name: str) -> np.ndarray:
             return self.read_one(name, start, stop)
 
-        arrays = list(pool.map(one, self.columns) if pool else map(one, self.columns))
-        dtype = np.float32 if all(array.dtype == np.float32 for array in arrays) else np.float64
-        table = np.empty((stop - start, len(arrays)), dtype=dtype)
-        for i, array in enumerate(arrays):
+        columns = list(pool.map(one, self.columns) if pool else map(one, self.columns))
+        dtype = np.float32 if all(array.dtype == np.float32 for array in columns) else np.float64
+        table = np.empty((stop - start, len(columns)), dtype=dtype)
+        for i, array in enumerate(columns):
             table[:, i] = array
         return table
 
     def read_one(self, name: str, start: int, stop: int) -> np.ndarray:
         """One column of entries [start, stop), in its own type."""
         branch, index = self.locate(name)
+        return self._flat(self._array(branch, start, stop), name, index, start)
+
+    def _array(self, branch: str, start: int, stop: int) -> ak.Array:
         try:
-            array = self.tree[branch].array(entry_start=start, entry_stop=stop, library="ak")
+            return self.tree[branch].array(entry_start=start, entry_stop=stop, library="ak")
         except Exception as error:  # uproot raises as many kinds as there are ways to damage a file
             raise UsageError(
                 f"{self.path}: branch {branch!r} cannot be read between entries {start} and {stop} "
                 f"(a truncated or damaged file?): {_first_line(error)}"
             ) from error
-        return self._flat(array, name, index, start)
+
+    @property
+    def is_single(self) -> bool:
+        """Whether all columns are in single precision."""
+        found = (str(self.tree[self.locate(name)[0]].typename) for name in self.columns)
+        return self.reading is None and all(map(_is_single, found))
 
     def is_integer(self, name: str) -> bool:
         """Whether the branch of a column holds integers, alone or in a list."""
@@ -148,11 +176,14 @@ class TreeFile:
         return values
 
 
-def open_tree(path: str, tree: str | None, columns: Sequence[str]) -> TreeFile:
+def open_tree(
+    path: str, tree: str | None, columns: Sequence[str], objects: Objects | None = None
+) -> TreeFile:
     """Open a tree and see that it has the columns.
 
     **Arguments:** `path`, a file or any address that uproot opens; `tree`, its name with folders and cycle,
-    or None for the file's only tree; `columns`, names of branches, `NAME[i]` for an element.
+    or None for the file's only tree; `columns`, names of branches, `NAME[i]` for an element; `objects`, where
+    the objects are that columns with default names are made from.
 
     **Raises** `UsageError` where the file, the tree or a column is not there or not of a kind that can be
     read.
@@ -173,10 +204,11 @@ def open_tree(path: str, tree: str | None, columns: Sequence[str]) -> TreeFile:
             f"{path} cannot be opened as a ROOT file (truncated, or of another kind?): {_first_line(error)}"
         ) from error
     if tree is None:
-        if len(trees) != 1:
+        events = [name for name in trees if objects is not None and name in objects.trees]
+        if len(trees) != 1 and len(events) != 1:
             what = f"several trees ({', '.join(trees)}): say which one" if trees else "no tree"
-            raise UsageError(f"{path} has {what}")
-        tree = next(iter(trees))
+            raise UsageError(f"{path} has {what}{looks_like(trees) if objects is None else ''}")
+        tree = next(iter(events or trees))
     elif tree.split(";")[0].strip("/") not in trees:
         listed = f"; it has {', '.join(trees)}" if trees else "; it has none"
         raise UsageError(f"{path} has no tree {tree!r}{nearest(tree, trees)}{listed}")
@@ -188,7 +220,12 @@ def open_tree(path: str, tree: str | None, columns: Sequence[str]) -> TreeFile:
             f"{path}: the tree {tree!r} cannot be read (a truncated or damaged file?): {_first_line(error)}"
         ) from error
     found = TreeFile(path, opened, tuple(columns), stamp)
-    for name in columns:
+    if objects is None:
+        for name in columns:
+            _check_column(found, name, known)
+        return found
+    found.reading = objects.resolve(found.address, known, columns)
+    for name in found.reading.branches:
         _check_column(found, name, known)
     return found
 
@@ -214,10 +251,10 @@ def _check_column(file: TreeFile, name: str, known: list[str]) -> None:
     try:
         found = file.tree[branch]
     except Exception:
-        raise UsageError(
-            f"{file.address} has no branch {branch!r}{nearest(branch, known) or _some(known)}"
-        ) from None
+        hint = looks_like((), known) or nearest(branch, known) or _some(known)
+        raise UsageError(f"{file.address} has no branch {branch!r}{hint}") from None
     kind = str(found.typename)
+    kind = re.sub(r"^(?:std::)?optional<(.*)>$", r"\1", kind)
     inner = re.sub(
         r"^(?:std::)?(?:vector|RVec|ROOT::VecOps::RVec|ROOT::RVec|array)<(.*?)(?:,\s*\d+)?>$", r"\1", kind
     )
@@ -250,11 +287,17 @@ class Source:
     """
 
     def __init__(
-        self, addresses: Sequence[str], tree: str | None, columns: Sequence[str], keep: Sequence[str] = ()
+        self,
+        addresses: Sequence[str],
+        tree: str | None,
+        columns: Sequence[str],
+        keep: Sequence[str] = (),
+        objects: Objects | None = None,
     ):
         self.columns = tuple(columns)
         self._keep = tuple(keep)
-        self.files = [open_tree(path, own or tree, columns) for path, own in expand(addresses)]
+        self._objects = objects
+        self.files = [open_tree(path, own or tree, columns, objects) for path, own in expand(addresses)]
         for file in self.files:
             known = list(file.tree.keys(recursive=True))
             for name in self._keep:
@@ -290,9 +333,23 @@ class Source:
     @cached_property
     def dtype(self) -> np.dtype:
         """One type for the whole run, whatever file or chunk rows come from: float32 if all columns are."""
-        names = [(file, file.locate(name)[0]) for file in self.files for name in self.columns]
-        single = all(_is_single(file.tree[branch].typename) for file, branch in names)
-        return np.dtype(np.float32 if single else np.float64)
+        return np.dtype(np.float32 if all(file.is_single for file in self.files) else np.float64)
+
+    @property
+    def taken_from(self) -> list[dict[str, Any]]:
+        """What objects and fields are taken from, each way once; nothing of columns that are branches."""
+        found: list[dict[str, Any]] = []
+        for file in self.files:
+            if file.reading is not None and (how := file.reading.describe()) not in found:
+                found.append(how)
+        return found
+
+    @property
+    def about_objects(self) -> dict[str, Any]:
+        """What a file made from these columns says of the objects; nothing where columns are branches."""
+        if self._objects is None:
+            return {}
+        return {"objects": self._objects.to_dict() | {"taken_from": self.taken_from}}
 
     def refuse_as_output(self, output: str | Path, *others: Any) -> None:
         """See that writing `output` destroys no input, nor one of `others` that are paths.

@@ -21,6 +21,7 @@ from deepmem.data.root import Source
 from deepmem.data.table import as_table
 from deepmem.data.weights import Weights, write_weights
 from deepmem.errors import DeepMEMError, Interrupted, UsageError
+from deepmem.jobs.events import tell_objects, unit_of
 from deepmem.jobs.parts import Parts
 from deepmem.jobs.tallies import Tally, Written
 from deepmem.jobs.tasks import Processes, Task, gev_factors, histograms, hypotheses
@@ -79,6 +80,7 @@ def compute_files(
     keep: Sequence[str] = (),
     neutrinos: bool = False,
     part: int | None = None,
+    schema: str | None = None,
     reporter: Reporter | None = None,
     **parameters: Any,
 ) -> Written:
@@ -87,20 +89,22 @@ def compute_files(
     **Arguments:** `events`, files, globs, `path:tree` or addresses (none: the configuration's `input_paths`);
     `config`, for paths, tree, unit, `column_names` and `response`; `entries`, the part [A, B) of the run of
     entries to compute (a farm: see `farm.merge`); `keep`, branches to copy along; `part`, how many events are
-    kept together as they are done (it follows from the processes; no weight depends on it); the rest as for
-    `compute`.
+    kept together as they are done (it follows from the processes; no weight depends on it); `schema`, of the
+    events, instead of the configuration's; the rest as for `compute`.
 
     **Raises** `UsageError` where a file, a name or a column is wrong, angles are in degrees, or the output
     cannot be written; `Interrupted`, which says what is kept, where the user stops it.
     """
     reporter = reporter or Reporter()
-    settings = Config.load(config or {}, need=())
+    settings = Config.load(config or {}, need=(), schema=schema)
     _refuse_nameless(process)
     alphas = hypotheses(process, parameters, pdf=pdf, response=settings.response)
     task = Task(alphas, precision, calls, seed, neutrinos)
     check_column_names(settings.column_names, known_columns())
     branches = [settings.column_names.get(column, column) for column in task.columns]
-    source = Source(events or settings.input_paths or _no_events(), settings.input_tree, branches, keep)
+    files, objects = events or settings.input_paths or _no_events(), settings.located
+    source = Source(files, settings.input_tree, branches, keep, objects)
+    tell_objects(source, reporter)
     source.refuse_as_output(output, config, pdf, *histograms(settings.response))
     run = _run(source, entries, task, settings)
     task.load_densities()
@@ -111,8 +115,9 @@ def compute_files(
             "inputs": source.provenance(),
             "entries": [run.start, run.stop],
             "events": _identity(run, task.columns, reporter),
-            "unit": settings.unit,
+            "unit": unit_of(settings),
             "column_names": dict(settings.column_names),
+            **source.about_objects,
             **({"neutrinos": True} if neutrinos else {}),
         }
         parts = Parts(Path(output), about, part or task.part)
@@ -157,7 +162,7 @@ def _run(source: Source, entries: tuple[int, int] | None, task: Task, settings: 
         raise UsageError(
             f"--entries {start}:{stop}: expected a part of the {source.num_entries} entries there are"
         )
-    return _Run(source, start, stop, gev_factors(task.columns, settings.unit))
+    return _Run(source, start, stop, gev_factors(task.columns, unit_of(settings)))
 
 
 def _no_events() -> Sequence[str]:

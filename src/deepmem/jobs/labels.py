@@ -13,6 +13,7 @@ from deepmem.data.provenance import described, differences
 from deepmem.data.root import Source
 from deepmem.data.weights import refuse_other_than_weight
 from deepmem.errors import UsageError
+from deepmem.jobs.events import refuse_objects
 from deepmem.jobs.provenance import provenance
 from deepmem.reporter import Reporter
 from deepmem.surrogate.preparation import unusable_weights
@@ -25,6 +26,7 @@ def paired(config: Config, force: bool = False, reporter: Reporter | None = None
     or are of several hypotheses under one name, but for `force`.
     """
     reporter = reporter or Reporter()
+    refuse_objects(config)
     if not config.output_paths:
         raise UsageError("'output_paths' is missing: the files with the weights of the events")
     there = _weight_branches(config)

@@ -23,6 +23,7 @@ from deepmem.event import Status, Weight
 from deepmem.jobs import refinement
 from deepmem.jobs.account import Account
 from deepmem.jobs.devices import on_device
+from deepmem.jobs.events import refuse_objects
 from deepmem.jobs.labels import paired
 from deepmem.jobs.models import listed, model_card
 from deepmem.jobs.outcome import RANDOM, WORST_FIRST, Change, Entries, Learning, Point, Refinement
@@ -52,6 +53,7 @@ def refine(
     compare_random: bool = False,
     output_model: str | Path | None = None,
     device: int | None = None,
+    schema: str | None = None,
     reporter: Reporter | None = None,
     **parameters: Any,
 ) -> dict[str, Any]:
@@ -70,6 +72,7 @@ def refine(
       `"2h"`, or a number of events, worst first.
     - `audit`: how many of the events that stay learned are computed as well, beyond the budget, to measure
       bias and coverage (200, or 2 % of them where that is less).
+    - `schema`: of the events, instead of the configuration's.
     - `force`: whether a model of another hypothesis is taken all the same.
     - `learn`: whether to train again, as `config` (a training's) says, with what was computed added to its
       training part; `compare_random`, whether to learn also from half of it, and from as many events chosen
@@ -95,11 +98,11 @@ def refine(
     )  # fmt: skip
     words = [*events, "--process", process, "--model", model, "--output", output]
     inputfile = config if isinstance(config, str | Path) else None
-    others = {"inputfile": inputfile, "output-model": output_model, "device": device}
+    others = {"inputfile": inputfile, "schema": schema, "output-model": output_model, "device": device}
     command = _command(words, others, settings, learn)
     for path in (output, *([] if output_model is None else [output_model])):
         refuse_input_as_output(path, [config, model])
-    config, old = Config.load(config or {}, need=(), device=device), Surrogate.load(model)
+    config, old = Config.load(config or {}, need=(), device=device, schema=schema), Surrogate.load(model)
     target = Path(output_model or f"{model}.learned.model")
     training = _training_again(config, old, target) if learn else None
     check_writable(output)
@@ -147,6 +150,7 @@ def _command(
 def _training_again(config: Config, old: Surrogate, target: Path) -> Config:
     """The configuration of a training that takes the place of a model's, checked against it."""
     training = Config.load(config)
+    refuse_objects(training)
     if training.weights != old.weights or training.columns != old.columns or len(old.weights) != 1:
         raise UsageError(
             f"--learn: the input file learns {listed(training.weights)} from {listed(training.columns)}, "

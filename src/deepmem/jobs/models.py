@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from deepmem.columns import Column
 from deepmem.config import Config
 from deepmem.errors import UsageError
 from deepmem.surrogate.guide import Guide
@@ -33,6 +34,7 @@ def model_of(config: Config) -> Surrogate:
         ("columns", model.columns, config.columns),
         ("weights", model.weights, config.weights),
         ("unit", model.unit, config.unit),
+        ("what columns hold", _held(model.described), _held(config.described)),
     ):
         if in_model != in_config:
             raise UsageError(
@@ -52,6 +54,10 @@ def model_of(config: Config) -> Surrogate:
             "give the one that was saved with it, or leave 'load_scaler_from' out (the model carries its own)"
         )
     return model
+
+
+def _held(columns: Sequence[Column]) -> list[str]:
+    return [f"{column.name} ({column.meaning})" for column in columns]
 
 
 def listed(value: str | Sequence[str]) -> str:

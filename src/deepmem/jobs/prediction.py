@@ -18,6 +18,7 @@ from deepmem.data.root import Source
 from deepmem.data.weights import write_weights
 from deepmem.errors import UsageError
 from deepmem.jobs.devices import on_device
+from deepmem.jobs.events import refuse_other_unit, tell_objects
 from deepmem.jobs.models import model_of
 from deepmem.jobs.tallies import Tally, Written
 from deepmem.jobs.tasks import gev_factors
@@ -37,13 +38,14 @@ def predict(
     chunk_entries: int = 100_000,
     device: int | None = None,
     at: Mapping[str, float] | None = None,
+    schema: str | None = None,
     reporter: Reporter | None = None,
 ) -> dict[str, Any]:
     """Write a weight file for any number of events, streamed, entry by entry in their order.
 
     **Arguments:** `events`, files, globs, `path:tree` or addresses (none: the configuration's
     `input_paths`); `model` or `config`; `keep`, branches to copy along; `at`, a value of the parameter in
-    which the model's weights are a scan: the weight there is written instead.
+    which the model's weights are a scan: the weight there is written instead; `schema`, of the events.
 
     **Returns** counts by status and the path.
 
@@ -55,8 +57,9 @@ def predict(
             "predict needs either a model (--model) or a configuration (--inputfile), and not both"
         )
     original = config
+    located = Config.load(config or {}, need=(), schema=schema)
     if config is not None:
-        config = Config.load(config, device=device)
+        config = Config.load(config, device=device, schema=schema)
         model = config.model_to_load
         device = config.device
         tree = tree or config.input_tree
@@ -66,7 +69,9 @@ def predict(
         raise UsageError("no events: name at least one ROOT file")
     with on_device(device):
         surrogate = model_of(config) if isinstance(config, Config) else Surrogate.load(str(model))
-        source = Source(events, tree, surrogate.columns, keep)
+        refuse_other_unit(located, surrogate.unit)
+        source = Source(events, tree, surrogate.columns, keep, located.located)
+        tell_objects(source, reporter)
         source.refuse_as_output(output, model, original)
         check_writable(output)
         prediction = _write(surrogate, source, output, at, chunk_entries, reporter)
@@ -92,9 +97,10 @@ def _write(
     reporter: Reporter,
 ) -> _Prediction:
     """Read, predict and write chunk by chunk."""
-    provenance = surrogate.provenance("predict") | {"inputs": source.provenance()}
-    hashes, ranges = EventHashes(surrogate.columns), Ranges(surrogate.columns)
-    factors = gev_factors(surrogate.columns, surrogate.unit)
+    provenance = surrogate.provenance("predict")
+    provenance |= {"inputs": source.provenance(), **source.about_objects}
+    hashes, ranges = EventHashes(surrogate.columns), Ranges(surrogate.described)
+    factors = gev_factors(surrogate.described, surrogate.unit)
     names = surrogate.weights if at is None else tuple(surrogate.at({}, at))
     tally, test = Tally(names), surrogate.sample_test()
     bounds = source.boundaries(0, source.num_entries, chunk_entries)

@@ -19,6 +19,7 @@ from deepmem.data.identity import hashes_of
 from deepmem.errors import Interrupted, UsageError
 from deepmem.jobs.audit import Audit
 from deepmem.jobs.budget import Budget
+from deepmem.jobs.events import tell_objects
 from deepmem.jobs.learned import LearnedWeight
 from deepmem.jobs.outcome import Entries, Learned, Mixture, Refinement, Saving, SumOfLogs
 from deepmem.jobs.parts import Parts
@@ -141,6 +142,7 @@ def _check(
     task = Task((alpha,), precision, settings.calls, settings.seed)
     sample = Sample(events, configuration, learned, alpha, settings.keep)
     sample.source.refuse_as_output(output, model, config, settings.pdf, *histograms(configuration.response))
+    tell_objects(sample.source, reporter)
     task.load_densities()
     check_writable(output)
     column_names = dict(configuration.column_names)
@@ -158,6 +160,7 @@ def _provenance(call: _Call) -> dict[str, Any]:
         **call.task.describe(),
         "command": "refine",
         "inputs": call.sample.source.provenance(),
+        **call.sample.source.about_objects,
         "events": hashes_of(call.sample.source),
         "unit": call.sample.unit,
         "column_names": call.column_names,

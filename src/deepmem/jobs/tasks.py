@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from deepmem.columns import recognise
+from deepmem.columns import Column, described
 from deepmem.errors import UsageError
 from deepmem.event import Weight
 from deepmem.physics.processes import THEORY, chosen_process, is_reaction
@@ -158,10 +158,10 @@ class Task:
         return self.neutrinos and (bool(alpha.process.invisible) or not some)
 
 
-def gev_factors(columns: Sequence[str], unit: str) -> np.ndarray:
+def gev_factors(columns: Sequence[str | Column], unit: str) -> np.ndarray:
     """What turns columns into GeV, `[columns]`, from files in `unit`, `"GeV"` or `"MeV"`; 1 for angles."""
     factor = {"GeV": 1.0, "MeV": 1e-3}[unit]
-    return np.array([factor if recognise(name).quantity.has_energy_unit else 1.0 for name in columns])
+    return np.array([factor if column.quantity.has_energy_unit else 1.0 for column in described(columns)])
 
 
 def histograms(response: Mapping[str, Any] | None) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from deepmem.columns import Ranges
+from deepmem.columns import Ranges, misgivings
 from deepmem.config import Config
 from deepmem.data.files import check_writable, make_folder, owned, refuse_input_as_output, write_text
 from deepmem.data.loaders import LOADERS, Loader, Paired, Rows
-from deepmem.errors import UsageError
+from deepmem.errors import DeepMEMWarning, UsageError
 from deepmem.evaluation.history import Epoch, read_history
 from deepmem.jobs.devices import on_device
 from deepmem.jobs.doubts import Labels, repeated_files
@@ -113,12 +114,17 @@ def _lesson(config: Config, force: bool, reporter: Reporter) -> _Lesson:
         data.weights.refuse_as_output(path)
     make_folder(config.folder)
     rows = LOADERS[config.loader](data, config.split, config.chunk_entries)
-    features, guide = FeatureMap(config.columns, config.features), guide_of(config)
+    features, guide = FeatureMap(config.described, config.features), guide_of(config)
     preparation = Preparation(features, config.weights, energy_unit(config.unit), guide=guide)
     reporter.message(
         f"{data.num_entries:,} events in {len(data.inputs.files)} file(s), "
         f"{len(config.columns)} columns, {len(preparation.names)} features"
     )
+    reporter.message(
+        "columns: " + "; ".join(f"{column.name} ({column.meaning})" for column in config.described)
+    )
+    for text in misgivings(config.described):
+        warnings.warn(text, DeepMEMWarning, stacklevel=3)
     for text in _hints(config, data):
         reporter.message(text)
     doubts = list(repeated_files(data))
@@ -173,7 +179,7 @@ def _with_warnings(
 
     **Raises** `UsageError` where labels have no spread, or are logarithms.
     """
-    factors, ranges = gev_factors(config.columns, config.unit), Ranges(config.columns)
+    factors, ranges = gev_factors(config.described, config.unit), Ranges(config.described)
     labels = Labels(config.weights)
     for chunk in rows:
         ranges.add(chunk.inputs * factors)
@@ -258,7 +264,7 @@ def _fingerprint(lesson: _Lesson) -> dict[str, Any]:
     """What two runs must have in common for one to take up the other."""
     config = lesson.config
     return {
-        "columns": list(config.columns),
+        "columns": [list(map(str, (c.name, c.object, c.quantity))) for c in config.described],
         "weights": list(config.weights),
         "features": config.features,
         "guide": lesson.guide_settings,
@@ -292,12 +298,13 @@ def _surrogate(lesson: _Lesson, training: Training, uncertainty: Uncertainty) ->
         "loss": training.best_loss,
         "training_rows": lesson.counts.as_dict(),
         "versions": {name: version(name) for name in ("deepmem", "jax", "equinox", "optax")},
-        "configuration": config.model_dump(exclude_unset=True),
+        "configuration": config.model_dump(exclude_unset=True, by_alias=True),
     }
     return Surrogate(
         config.columns, config.weights, config.unit, config.features, config.network,
         config.width, config.depth, config.ensemble, lesson.scaler, training.best,
         uncertainty.spread, uncertainty.calibration, uncertainty.reference, about, lesson.guide_settings,
+        config.said_columns,
     )  # fmt: skip
 
 

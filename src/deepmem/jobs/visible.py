@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from deepmem.data.files import sha256
+from deepmem.data.objects import Objects
 from deepmem.data.provenance import described
 from deepmem.data.root import Source
 from deepmem.data.weights import read_provenance
@@ -70,7 +71,9 @@ def _within(path: str, name: str, cuts: Mapping[str, Any]) -> np.ndarray:
     columns, names = alpha.process.columns, about.get("column_names", {})
     factors = gev_factors(columns, about.get("unit", "GeV"))
     inputs = [file["path"] for file in about["inputs"]]
-    source = Source(inputs, about["inputs"][0]["tree"], [names.get(column, column) for column in columns])
+    objects = Objects.from_dict(about["objects"]) if "objects" in about else None
+    branches = [names.get(column, column) for column in columns]
+    source = Source(inputs, about["inputs"][0]["tree"], branches, objects=objects)
     start, stop = about.get("entries") or (0, source.num_entries)
     rows = []
     for low, high in source.boundaries(start, stop, _READ_AT_ONCE):

@@ -17,6 +17,7 @@ from deepmem.data.root import Source
 from deepmem.data.weights import write_weights
 from deepmem.errors import UsageError
 from deepmem.event import Weight
+from deepmem.jobs.events import refuse_other_unit
 from deepmem.jobs.learned import LearnedWeight
 from deepmem.jobs.outcome import Learned
 from deepmem.jobs.parts import Parts
@@ -47,7 +48,9 @@ class Sample:
     ):
         self.learned, self.alpha = learned, alpha
         self.unit = learned.surrogate.unit
-        if "unit" in settings.model_fields_set and settings.unit != self.unit:
+        refuse_other_unit(settings, self.unit)
+        objects = settings.located
+        if objects is None and "unit" in settings.model_fields_set and settings.unit != self.unit:
             raise UsageError(
                 f"the model was trained on {self.unit}, and the configuration says {settings.unit}: the "
                 "events can be in one unit only"
@@ -58,7 +61,7 @@ class Sample:
         paths = events or settings.input_paths
         if not paths:
             raise UsageError("no events: name at least one ROOT file")
-        self.source = Source(paths, settings.input_tree, branches, keep)
+        self.source = Source(paths, settings.input_tree, branches, keep, objects)
         self._of_model = [branches.index(column) for column in learned.surrogate.columns]
         self._of_process = [branches.index(branch) for branch in own]
         self._factors = gev_factors(alpha.columns, self.unit)

@@ -25,7 +25,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from deepmem.columns import Quantity, recognise
+from deepmem.columns import Column, Quantity, described
 from deepmem.kinematics import wrap_angle
 
 Features = dict[str, Any]  # name of a feature → its values [events]
@@ -79,31 +79,37 @@ class _Totals:
 class FeatureMap:
     """Turns columns `[events, columns]` into features `[events, features]`, float64.
 
-    **Arguments:** `columns`, the branch names in order; `kind`, `"physics"`, or `"plain"` for every column
-    as it is but for φ, which is wrapped and taken relative to the first φ column.
+    **Arguments:** `columns`, the branch names in order, or what they hold (`columns.described`); `kind`,
+    `"physics"`, or `"plain"` for every column as it is. A φ of no object is taken relative to the first φ;
+    the only φ, and an angle that is no azimuth, give their cosine and sine.
 
     A value outside a feature's domain (pT ≤ 0, NaN) gives a feature that is not finite, in that event alone.
     Two maps of the same columns and kind are equal, and share compiled code.
     """
 
-    def __init__(self, columns: Sequence[str], kind: str = "physics"):
-        self.columns = tuple(columns)
+    def __init__(self, columns: Sequence[str | Column], kind: str = "physics"):
+        self.described = described(columns)
+        self.columns = tuple(column.name for column in self.described)
         self.kind = kind
-        self._described = [recognise(name) for name in self.columns]
-        self._phis = [i for i, column in enumerate(self._described) if column.quantity is Quantity.PHI]
+        self._phis = self._of(Quantity.PHI)
         self._momenta: list[_Object] = []
         self._missing: list[_Object] = []
         if kind == "physics":
             self._find_objects()
-        grouped = {i for each in self._momenta + self._missing for i in each.at.values()}
+        # without a momentum there is no origin of angles, and all columns are left
+        grouped = {i for each in self._momenta + self._missing for i in each.at.values() if self._momenta}
         self._rest = [i for i in range(len(self.columns)) if i not in grouped]
         self.names = self._trace_names()
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, FeatureMap) and (self.columns, self.kind) == (other.columns, other.kind)
+        return isinstance(other, FeatureMap) and (self.described, self.kind) == (other.described, other.kind)
 
     def __hash__(self) -> int:
-        return hash((self.columns, self.kind))
+        return hash((self.described, self.kind))
+
+    def _of(self, quantity: Quantity) -> list[int]:
+        """Where the columns of a quantity stand."""
+        return [i for i, column in enumerate(self.described) if column.quantity is quantity]
 
     def __call__(self, values: jax.Array) -> jax.Array:
         if jax.dtypes.canonicalize_dtype(float) != jnp.float64:
@@ -125,8 +131,8 @@ class FeatureMap:
 
     def _find_objects(self) -> None:
         places: dict[str, dict[Quantity, int]] = {}
-        for i, column in enumerate(self._described):
-            if column.quantity is not Quantity.OTHER:
+        for i, column in enumerate(self.described):
+            if column.quantity not in (Quantity.OTHER, Quantity.ANGLE):
                 places.setdefault(column.object, {}).setdefault(column.quantity, i)
         for name, at in places.items():
             if {Quantity.PT, Quantity.ETA, Quantity.PHI} <= at.keys():
@@ -135,19 +141,20 @@ class FeatureMap:
                 self._missing.append(_Object(name, {q: at[q] for q in (Quantity.PT, Quantity.PHI)}))
 
     def _features(self, values: Any) -> Features:
-        features: Features = {}
-        if self._momenta:
-            features |= self._physics(values)
-        # what is left: as it is, angles relative to the first one of all
+        if self.kind == "plain":
+            return {name: values[:, i] for i, name in enumerate(self.columns)}
+        features: Features = self._physics(values) if self._momenta else {}
+        periodic = self._of(Quantity.ANGLE) + (self._phis if len(self._phis) == 1 else [])
         for i in self._rest:
+            if i in periodic or i == next(iter(self._phis), None):
+                continue
             column = values[:, i]
             if i in self._phis:
-                if i == self._phis[0]:
-                    continue
                 column = wrap_angle(column - values[:, self._phis[0]])
             features[self.columns[i]] = column
-        if not features:  # a lone φ: relative to itself it says nothing
-            features[self.columns[0]] = values[:, 0]
+        for i in periodic:
+            features[f"cos {self.columns[i]}"] = jnp.cos(values[:, i])
+            features[f"sin {self.columns[i]}"] = jnp.sin(values[:, i])
         return features
 
     def _physics(self, values: Any) -> Features:

@@ -24,7 +24,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from scipy.interpolate import CubicSpline, interp1d
 
-from deepmem.columns import Quantity, no_angle, recognise
+from deepmem.columns import Column, Quantity, described, no_angle
 from deepmem.data.files import whole_file
 from deepmem.data.identity import EventHashes
 from deepmem.data.table import as_table
@@ -59,6 +59,7 @@ class Surrogate:
       (None: errors are NaN); `reference`, what samples are compared with
     - `about`: process, versions, counts of the training, for people and provenance
     - `guide`: settings of the cheap weight whose correction was learned, see `surrogate.guide`
+    - `said`: what some columns hold, where their names do not say it: column → object and quantity
     """
 
     columns: tuple[str, ...]
@@ -76,6 +77,7 @@ class Surrogate:
     reference: TwoSample | None = None
     about: dict[str, Any] = field(default_factory=dict)
     guide: dict[str, Any] | None = None
+    said: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         size = f"{self.members} {self.network!r} networks, {self.depth} layers of {self.width}"
@@ -83,7 +85,13 @@ class Surrogate:
 
     @cached_property
     def feature_map(self) -> FeatureMap:
-        return FeatureMap(self.columns, self.kind)
+        return FeatureMap(self.described, self.kind)
+
+    @cached_property
+    def described(self) -> tuple[Column, ...]:
+        """What the columns hold."""
+        said = {name: Column(name, owner, Quantity(q)) for name, (owner, q) in self.said.items()}
+        return described(self.columns, said)
 
     @cached_property
     def _guide(self) -> Guide | None:
@@ -181,7 +189,7 @@ class Surrogate:
         log10, relative = np.empty((count, k)), np.full((count, k), np.nan)
         inside, finite = np.empty(count, dtype=bool), np.empty(count, dtype=bool)
         stride = -(-count // _TESTED)
-        unit = unit_factors(self.columns, energy_unit(self.unit))
+        unit = unit_factors(self.described, energy_unit(self.unit))
         for at in range(0, count, _BLOCK):
             block = table[at : at + _BLOCK]
             n = len(block)
@@ -222,8 +230,9 @@ class Surrogate:
         An angle in degrees is left to be outside what was learned from, and so is an η that what is along the
         beam as a whole may have.
         """
-        quantities = [recognise(name).quantity for name in self.columns]
-        eta, phi = (table[:, [q is wanted for q in quantities]] for wanted in (Quantity.ETA, Quantity.PHI))
+        quantities = [column.quantity for column in self.described]
+        eta = table[:, [quantity is Quantity.ETA for quantity in quantities]]
+        phi = table[:, [quantity in (Quantity.PHI, Quantity.ANGLE) for quantity in quantities]]
         bad = {
             Reason.NOT_FINITE: ~finite,
             Reason.ETA: (np.abs(eta) > 2 * LARGEST_ETA).any(axis=1),
@@ -234,8 +243,8 @@ class Surrogate:
     @cached_property
     def _numbers(self) -> Numbers:
         """Under `jax.enable_x64(True)`."""
-        angles = np.array([recognise(name).quantity is Quantity.PHI for name in self.columns])
-        unit = unit_factors(self.columns, energy_unit(self.unit))
+        angles = np.array([each.quantity in (Quantity.PHI, Quantity.ANGLE) for each in self.described])
+        unit = unit_factors(self.described, energy_unit(self.unit))
         calibration, distances = self.calibration, None
         if calibration is not None:
             # the rows themselves are not needed
@@ -276,7 +285,8 @@ class Surrogate:
         if self.reference is not None:
             arrays |= _arrays("reference", self.reference)
         own = {key: getattr(self, key) for key in _HEADER}
-        return arrays, {"format": FORMAT, **own, "guide": self.guide, "about": self.about}
+        more = {"said": {name: list(each) for name, each in self.said.items()}} if self.said else {}
+        return arrays, {"format": FORMAT, **own, **more, "guide": self.guide, "about": self.about}
 
     def save(self, path: str | Path) -> None:
         """Write the model file, whole or not at all. **Raises** `UsageError` where that is not possible."""
@@ -310,6 +320,7 @@ class Surrogate:
                 about["members"], 0,
             )  # fmt: skip
             more: dict[str, Any] = {"guide": header.get("guide")}
+            more["said"] = {name: tuple(each) for name, each in header.get("said", {}).items()}
             if more["guide"] is not None and "pdf_sha256" not in more["guide"]:
                 raise UsageError(
                     f"{path} was written by a version that did not say all that its guide depends on: train "

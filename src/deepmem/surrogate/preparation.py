@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from deepmem.columns import recognise
+from deepmem.columns import Column, described
 from deepmem.data.loaders import Rows
 from deepmem.errors import UsageError
 from deepmem.event import Status
@@ -148,7 +148,7 @@ class Preparation:
         self.names = features.names + (() if guide is None else guide.names)
         self._guide = guide
         self._guided: dict[bytes, np.ndarray] = {}
-        self._unit = unit_factors(features.columns, energy_unit)
+        self._unit = unit_factors(features.described, energy_unit)
 
     def fit(self, training: Iterable[Rows]) -> Counts:
         """Fit the scaler on the training part and count what cannot be learned from.
@@ -258,9 +258,11 @@ def _computed(features: FeatureMap, values: Float[Array, "n columns"]) -> Float[
     return features(values)
 
 
-def unit_factors(columns: tuple[str, ...], energy_unit: float) -> np.ndarray:
+def unit_factors(columns: Sequence[str | Column], energy_unit: float) -> np.ndarray:
     """Per column, what turns the files' unit into GeV (1 for angles and charges)."""
-    return np.array([energy_unit if recognise(name).quantity.has_energy_unit else 1.0 for name in columns])
+    return np.array(
+        [energy_unit if column.quantity.has_energy_unit else 1.0 for column in described(columns)]
+    )
 
 
 class _Moments:

@@ -1,0 +1,301 @@
+"""From the fields of collections to columns of events: cuts, overlaps, order, and the first few of each kind.
+
+Objects are flat arrays with the number of their event. Where the first k of an event are wanted, the largest
+key of each event is taken k times: no sorting of millions of short lists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import awkward as ak
+import numpy as np
+
+from deepmem.data.expressions import Expression
+from deepmem.data.objects import ENERGIES, Found, Kind, Located, Reading, without_element
+from deepmem.errors import UsageError
+
+_CODE = "PDG code without a sign"
+
+
+@dataclass(frozen=True)
+class _Objects:
+    """Objects of one kind: `event` `[objects]`, and values `[objects]` by quantity, in GeV."""
+
+    event: np.ndarray
+    values: Mapping[str, np.ndarray]
+
+    def __getitem__(self, keep: np.ndarray) -> _Objects:
+        at = np.flatnonzero(keep)
+        return _Objects(self.event.take(at), {name: each.take(at) for name, each in self.values.items()})
+
+    def places(self, events: int) -> np.ndarray:
+        """`[events, most]`: the number of each object of an event, −1 where there is none."""
+        order = np.argsort(self.event, kind="stable")
+        counts = np.bincount(self.event, minlength=events)
+        starts = np.cumsum(counts) - counts
+        place = np.full((events, max(int(counts.max(initial=0)), 1)), -1)
+        rising = self.event[order]
+        place[rising, np.arange(len(order)) - starts[rising]] = order
+        return place
+
+
+class Collections:
+    """The columns of some events of a file.
+
+    **Arguments:** `where`, the file, for errors; `reading`, what is read from where; `arrays`, the branches
+    of `reading.branches`, of `events` events.
+    """
+
+    def __init__(self, where: str, reading: Reading, arrays: Mapping[str, ak.Array], events: int):
+        self._where, self._reading, self._arrays, self._events = where, reading, arrays, events
+        self._chosen: dict[Kind, _Objects] = {}
+        self._wanted: dict[Kind, set[str]] = {kind: {"eta", "phi"} for kind in reading.kinds}
+        for each in reading.columns.values():
+            self._wanted[each.kind].add(each.quantity)
+
+    def table(self) -> np.ndarray:
+        """The columns, float64 `[events, columns]`, in GeV; what is not there is NaN.
+
+        **Raises** `UsageError` where fields of a collection have different lengths.
+        """
+        columns = self._reading.columns.values()
+        table = np.empty((len(columns), self._events))
+        firsts: dict[Kind, list[np.ndarray]] = {}
+        for i, wanted in enumerate(columns):
+            if wanted.kind == "met":
+                table[i] = self._missing(wanted.quantity)
+                continue
+            if wanted.kind not in firsts:
+                number = 1 + max(each.place for each in columns if each.kind == wanted.kind)
+                firsts[wanted.kind] = self._first(wanted.kind, number)
+            # what is at −1, where there is no object, is NaN
+            values = np.append(self._passing(wanted.kind).values[wanted.quantity], np.nan)
+            table[i] = values[firsts[wanted.kind][wanted.place]]
+        return table.T
+
+    def _first(self, kind: Kind, number: int) -> list[np.ndarray]:
+        """The first `number` objects of each event in their order, `[events]` each; −1: there is none."""
+        found = self._passing(kind)
+        entry = self._reading.kinds[kind][0].entry
+        key = found.values[entry.sort.lstrip("-")] * (1 if entry.sort.startswith("-") else -1)
+        # what has no key comes last
+        keys = np.where(np.isfinite(key), key, np.finfo(key.dtype).min)
+        order = np.argsort(found.event, kind="stable")
+        event, keys = found.event[order], keys[order]
+        tagged = found.values["tag"][order] > 0 if "tag" in found.values else None
+        firsts = []
+        for _ in range(number):
+            best = _largest(event, keys, self._events)
+            if tagged is not None:
+                best_tagged = _largest(event, np.where(tagged, keys, -np.inf), self._events)
+                best = np.where(best_tagged >= 0, best_tagged, best)
+            keys[best[best >= 0]] = -np.inf
+            firsts.append(np.append(order, -1)[best])
+        return firsts
+
+    def _passing(self, kind: Kind) -> _Objects:
+        """All objects of a kind that pass their cuts and overlap with none."""
+        if kind not in self._chosen:
+            self._chosen[kind] = _joined([self._of(kind, each) for each in self._reading.kinds[kind]])
+        return self._chosen[kind]
+
+    def _of(self, kind: Kind, located: Located) -> _Objects:
+        """The objects of one collection that pass its cuts, and overlap with none of the kinds it says."""
+        counts, fields = self._fields(located)
+        event = np.repeat(np.arange(self._events), counts)
+        quantities = _Quantities(fields, located.entry.above)
+        wanted = self._wanted[kind] | {located.entry.sort.lstrip("-"), "tag"}
+        names = [name for name in sorted(wanted) if quantities.has(name)]
+        keep = np.ones(len(event), dtype=bool)
+        for name, cut in located.entry.cuts.items():
+            keep &= _passes(quantities[name], name, cut)
+        for other, radius in located.entry.overlap.items():
+            directions = _Objects(event, {name: quantities[name] for name in ("eta", "phi")})[keep]
+            keep[keep] = ~self._near(directions, self._passing(other), radius)
+        return _Objects(event, {name: quantities[name] for name in names})[keep]
+
+    def _near(self, objects: _Objects, others: _Objects, radius: float) -> np.ndarray:
+        """Which objects have another one within ΔR."""
+        near = np.zeros(len(objects.event), dtype=bool)
+        if not len(others.event):
+            return near
+        for column in others.places(self._events).T:
+            at = column[objects.event]
+            both = np.flatnonzero(at >= 0)
+            eta = objects.values["eta"][both] - others.values["eta"][at[both]]
+            close = np.flatnonzero(np.abs(eta) < radius)
+            both, eta = both[close], eta[close]
+            phi = np.abs(objects.values["phi"][both] - others.values["phi"][at[both]])
+            phi = np.minimum(phi, np.abs(2 * np.pi - phi))
+            near[both] |= eta * eta + phi * phi < radius * radius
+        return near
+
+    def _missing(self, quantity: str) -> np.ndarray:
+        """Missing pT or its φ, `[events]`."""
+        (located,) = self._reading.kinds["met"]
+        fields = {name: self._one(located, name, found) for name, found in located.fields.items()}
+        return _Quantities(fields, None)[quantity]
+
+    def _one(self, located: Located, quantity: str, found: Found) -> np.ndarray:
+        counts, values = self._value(located, quantity, found)
+        if counts is None:
+            return np.broadcast_to(values, (self._events,))
+        if counts.max(initial=0) > 1:
+            raise UsageError(
+                f"{self._where}: {found.text} has {counts.max()} values in an event: say which one, as "
+                f"{found.text}[0] (the last: [-1])"
+            )
+        single = np.full(self._events, np.nan)
+        single[counts == 1] = values
+        return single
+
+    def _fields(self, located: Located) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """How many objects each event has, and their fields."""
+        found = {
+            name: self._value(located, name, each)
+            for name, each in (*located.fields.items(), *located.cuts.items())
+        }
+        lengths = {name: counts for name, (counts, _) in found.items() if counts is not None}
+        counts = next(iter(lengths.values()), np.ones(self._events, dtype=np.int64))
+        for name, other in lengths.items():
+            if not np.array_equal(counts, other):
+                first = next(iter(lengths))
+                raise UsageError(
+                    f"{self._where}: {located.prefix} has other numbers of objects in {name} than in {first}"
+                )
+        total = int(counts.sum())
+        fields = {}
+        for name, (own, values) in found.items():
+            per_event = own is None and values.ndim == 1
+            name = _CODE if name == "pdg" and located.fields[name].number is not None else name
+            fields[name] = np.repeat(values, counts) if per_event else np.broadcast_to(values, (total,))
+        return counts, fields
+
+    def _value(self, located: Located, quantity: str, found: Found) -> tuple[np.ndarray | None, np.ndarray]:
+        """A field: the counts of its lists and their content; or None and a value per event, or a number."""
+        if found.number is not None:
+            return None, np.asarray(found.number)
+        scale = 1e-3 if self._reading.unit == "MeV" and quantity in ENERGIES else 1.0
+        parts = {name: _flat(self._arrays, key) for name, key in found.keys.items()}
+        counts = next((own for own, _ in parts.values() if own is not None), None)
+        values = {}
+        for name, (own, content) in parts.items():
+            if counts is not None and own is None:
+                content = np.repeat(content, counts)
+            elif own is not None and counts is not None and not np.array_equal(own, counts):
+                raise UsageError(f"{self._where}: the fields of {found.text!r} have different lengths")
+            values[name] = content
+        if "" in values:
+            return counts, values[""] if scale == 1 else values[""].astype(np.float64) * scale
+        return counts, scale * Expression(found.text)({k: v.astype(np.float64) for k, v in values.items()})
+
+
+class _Quantities:
+    """Quantities of objects, from the fields that there are."""
+
+    def __init__(self, fields: Mapping[str, np.ndarray], above: float | None):
+        self._fields, self._above = fields, above
+        self._known: dict[str, np.ndarray] = {}
+
+    def has(self, name: str) -> bool:
+        try:
+            self[name]
+        except KeyError:
+            return False
+        return True
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self._known:
+            with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+                self._known[name] = self._get(name)
+        return self._known[name]
+
+    def _get(self, name: str) -> np.ndarray:
+        of = self._fields
+        if name not in of and name != "tag":
+            of = {key: values.astype(np.float64) for key, values in of.items()}
+        if name == "tag":
+            return (of["tag"] != 0 if self._above is None else of["tag"] > self._above).astype(float)
+        if name == "pdg" and _CODE in of:
+            return -np.sign(self["charge"]) * np.abs(of[_CODE])
+        if name in of:
+            return of[name]
+        match name:
+            case "pt":
+                return np.hypot(of["px"], of["py"])
+            case "phi":
+                return np.arctan2(of["py"], of["px"])
+            case "eta":
+                return np.arcsinh(of["pz"] / np.hypot(of["px"], of["py"]))
+            case "mass":
+                pt, eta = (self[key].astype(np.float64) for key in ("pt", "eta"))
+                square = of["energy"] ** 2 - (pt * np.cosh(eta)) ** 2
+                return np.sign(square) * np.sqrt(np.abs(square))
+            case "charge":
+                return -np.sign(of["pdg"])
+        raise KeyError(name)
+
+
+def _largest(event: np.ndarray, keys: np.ndarray, events: int) -> np.ndarray:
+    """Where the first largest key of each event stands, `[events]`; −1 where all are −∞, or there is none.
+
+    **Arguments:** `event`, `[objects]`, rising; `keys`, `[objects]`.
+    """
+    best = np.full(events, -1)
+    if not len(event):
+        return best
+    starts = np.flatnonzero(np.diff(event, prepend=-1))
+    largest = np.repeat(np.maximum.reduceat(keys, starts), np.diff(starts, append=len(event)))
+    hits = np.flatnonzero((keys == largest) & (keys > -np.inf))[::-1]
+    best[event[hits]] = hits  # the first of equal ones is written last
+    return best
+
+
+def _joined(parts: list[_Objects]) -> _Objects:
+    names = set.intersection(*(set(part.values) for part in parts))
+    return _Objects(
+        np.concatenate([part.event for part in parts]),
+        {name: np.concatenate([part.values[name] for part in parts]) for name in sorted(names)},
+    )
+
+
+def _passes(values: np.ndarray, name: str, cut: Any) -> np.ndarray:
+    if not isinstance(cut, tuple):
+        return np.abs(values) <= cut if name == "eta" else values >= cut
+    low, high = (edge if edge is not None else sign * np.inf for edge, sign in zip(cut, (-1, 1), strict=True))
+    return (values >= low) & (values <= high)
+
+
+def _flat(arrays: Mapping[str, Any], key: str) -> tuple[np.ndarray | None, np.ndarray]:
+    """A branch: counts and content of its lists, or None and a value per event; what is missing is NaN.
+
+    Single precision stays: it is what cuts in other programs compare, too.
+    """
+    branch, element = without_element(key)
+    array = arrays[branch]
+    if array.ndim == 1:
+        return None, _numbers(array)
+    array = (
+        ak.fill_none(ak.from_regular(array), [], axis=0) if "?" in str(array.type) else ak.from_regular(array)
+    )
+    counts = ak.to_numpy(ak.num(array))
+    content = _numbers(ak.flatten(array))
+    if element is None:
+        return counts, content
+    ends = np.cumsum(counts)
+    at = ends - 1 if element == -1 else ends - counts + element
+    there = counts > (0 if element == -1 else element)
+    single = np.full(len(counts), np.nan, dtype=content.dtype)
+    single[there] = content[at[there]]
+    return None, single
+
+
+def _numbers(array: ak.Array) -> np.ndarray:
+    values: Any = ak.to_numpy(array, allow_missing=True)
+    if isinstance(values, np.ma.MaskedArray):
+        values = np.ma.filled(values.astype(np.float64), np.nan)
+    values = np.asarray(values)
+    return values if values.dtype == np.float32 else values.astype(np.float64)

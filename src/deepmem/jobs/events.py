@@ -1,0 +1,80 @@
+"""Where events have their objects: what a person is told of it, and what does not go with it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from deepmem.config import Config
+from deepmem.data.root import Source
+from deepmem.errors import UsageError
+from deepmem.reporter import Reporter
+
+
+def unit_of(settings: Config) -> str:
+    """The unit of the columns that are read: those made from objects are in GeV."""
+    return settings.unit if settings.located is None else "GeV"
+
+
+def tell_objects(source: Source, reporter: Reporter) -> None:
+    """A line for each kind of object: where its fields are from, and what is asked of it."""
+    for how in source.taken_from:
+        for kind, collections in how.items():
+            if isinstance(collections, list):
+                found = "; ".join(_words(each) for each in collections)
+                reporter.message(f"{kind}: {found}{' (in MeV)' if how['unit'] == 'MeV' else ''}")
+
+
+def refuse_objects(settings: Config) -> None:
+    """**Raises** `UsageError` where something is to be learned from objects."""
+    if settings.located is not None:
+        raise UsageError(
+            "'schema' and 'objects' are for compute, predict and refine: learn from flat columns (lep1_PT, …)"
+        )
+
+
+def refuse_other_unit(settings: Config, unit: str) -> None:
+    """**Raises** `UsageError` where a model of columns in `unit` is to read objects, which are in GeV."""
+    if settings.located is not None and unit != "GeV":
+        raise UsageError(f"columns made from objects are in GeV, and the model was trained on {unit}")
+
+
+def first_values(settings: Config, number: int = 3) -> dict[str, Any]:
+    """What the objects in the first file of a configuration are taken from, with the first events' values.
+
+    Of a kind that the file does not have: the sentence that says why.
+    """
+    found: dict[str, Any] = {}
+    for kind, columns in _SHOWN.items():
+        try:
+            source = Source(settings.input_paths[:1], settings.input_tree, columns, (), settings.located)
+        except UsageError as error:
+            found[kind] = str(error)
+            continue
+        table = source.read(0, min(number, source.num_entries))
+        values = {
+            name: [float(f"{v:.6g}") for v in column] for name, column in zip(columns, table.T, strict=True)
+        }
+        found[kind] = {"taken_from": source.taken_from[0][kind], "first": values}
+    return found
+
+
+def _short(value: float) -> float | None:
+    """Six digits; None for what is not there."""
+    return float(f"{value:.6g}") if np.isfinite(value) else None
+
+
+_SHOWN = {
+    "leptons": [f"lep{i}_{name}" for i in (1, 2) for name in ("PT", "Eta", "Phi", "Charge")],
+    "jets": [f"j{i}_{name}" for i in (1, 2) for name in ("PT", "Eta", "Phi", "M")],
+    "met": ["MET", "MET_Phi"],
+}
+
+
+def _words(collection: dict[str, Any]) -> str:
+    fields = {name: value for name, value in collection.items() if name not in ("prefix", "cuts", "overlap")}
+    words = ", ".join(f"{name} {value}" for name, value in fields.items())
+    cuts = ", ".join(f"{name} {cut}" for name, cut in collection.get("cuts", {}).items())
+    overlap = ", ".join(f"{radius:g} of {kind}" for kind, radius in collection.get("overlap", {}).items())
+    return words + f", cuts on {cuts}" * bool(cuts) + f", not within ΔR {overlap}" * bool(overlap)
