@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -13,7 +14,6 @@ from deepmem.physics.integrals.accuracy import Accuracy
 from deepmem.physics.integrals.estimate import Estimate
 from deepmem.physics.integrals.groups import Groups
 from deepmem.physics.integrals.integral import Integral
-from deepmem.physics.integrals.lattice import Lattice
 from deepmem.physics.phasespace.planner import Composition
 from deepmem.physics.phasespace.trees import Resonance
 from deepmem.physics.precision import double_precision
@@ -21,10 +21,10 @@ from deepmem.physics.processes.base import DEFAULT_DENSITY, Process
 from deepmem.physics.processes.generated import Generated
 from deepmem.physics.reactions import Theory, read
 from deepmem.physics.theory.parameters import Parameters
-from deepmem.physics.weights.composed import composition_of, decay_tree, parts_of
+from deepmem.physics.weights.composed import composition_of, decay_tree
 from deepmem.physics.weights.hypothesis import Hypothesis
 from deepmem.physics.weights.partonic import Partonic, shared_by_events
-from deepmem.physics.weights.plan import Plan, rank
+from deepmem.physics.weights.plan import Plan, plan_for, rank
 from deepmem.physics.weights.preparation import prepare
 from deepmem.physics.weights.visible import Measured
 
@@ -83,18 +83,10 @@ def composition(alpha: Hypothesis) -> Composition:
     return found
 
 
-def plan(alpha: Hypothesis, permutations: Sequence[Sequence[int]] | None = None, minimum: int = 2048) -> Plan:
-    """The composed plan, with assignments of legs."""
-    found = composition(alpha)
-    f, trial = parts_of(found)
-    orders = permutations or [range(len(found.tree.visible))]
-    return Plan(
-        found.dimensions,
-        f,
-        Lattice(minimum=minimum, calls=1 << 20),
-        tuple(map(tuple, orders)),
-        trials=(trial,),
-    )
+def plan(alpha: Hypothesis, permutations: Sequence[Sequence[int]] | None = None) -> Plan:
+    """The plan of a hypothesis, with assignments of legs."""
+    found = plan_for(alpha)
+    return found if permutations is None else replace(found, permutations=tuple(map(tuple, permutations)))
 
 
 def estimate(

@@ -11,8 +11,6 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from deepmem.kinematics import FourVector, Scalar
@@ -88,14 +86,9 @@ class Exchanged:
     def __call__(
         self, momenta: Sequence[FourVector], p: Parameters, subset: str | None = None
     ) -> tuple[Scalar, ...]:
-        first, legs = momenta[:2], jnp.stack([jnp.stack(leg) for leg in momenta[2:]])
-
-        def one(order: jax.Array) -> tuple[Scalar, ...]:
-            turned = [tuple(legs[order[i], k] for k in range(4)) for i in range(len(momenta) - 2)]
-            return self.elements([*first, *turned], p, subset)  # type: ignore[list-item]
-
-        each = jax.vmap(one)(jnp.asarray(self.orders))
-        return tuple(square.mean(axis=0) for square in each)
+        first, legs = momenta[:2], momenta[2:]
+        each = [self.elements([*first, *(legs[i] for i in order)], p, subset) for order in self.orders]
+        return tuple(sum(squares) / len(squares) for squares in zip(*each, strict=True))
 
 
 @cache

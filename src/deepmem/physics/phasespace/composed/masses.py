@@ -61,7 +61,7 @@ class MassTable(NamedTuple):
         shape, share = self.shapes.of(value), jnp.asarray(self.shares)[value]
         theta = edges(shape)
         below = jnp.cumsum(share)
-        k = jnp.minimum((below <= u).sum(), CELLS - 1)
+        k = _cell(below, u)
         low, width = theta[k], theta[k + 1] - theta[k]
         part = jnp.clip((u - below[k] + share[k]) / share[k], 0.0, 1.0)
         tangent = jnp.tan(jnp.minimum(low + part * width, np.pi / 2 - _LAST))
@@ -79,6 +79,16 @@ class MassTable(NamedTuple):
             return share[k] / (theta[k + 1] - theta[k]) * strength / (distance**2 + strength**2)
 
         return jax.vmap(one)(self.shapes, jnp.asarray(self.shares))
+
+
+def _cell(below: Scalar, u: Scalar) -> Scalar:
+    """How many of the numbers in `below` `[CELLS]`, which rise, are not above u; the last cell at most."""
+    k, step = jnp.zeros(jnp.shape(u), dtype=jnp.int32), 1 << (CELLS.bit_length() - 1)
+    while step:
+        further = jnp.minimum(k + step, CELLS - 1)
+        k = jnp.where(below[further - 1] <= u, further, k)
+        step //= 2
+    return k
 
 
 class MassTables(NamedTuple):

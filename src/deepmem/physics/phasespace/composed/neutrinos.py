@@ -11,6 +11,8 @@ missing p_T's response along it, made for each point: in single precision, for i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import jax
@@ -33,6 +35,7 @@ _BROAD, _OUT_OF_REACH = 0.03, 0.95
 _CUBE = (2 * np.pi) ** 3
 ANGLES = 32
 """Nodes of the table of φ."""
+_GROUP = 4
 # The response along the ellipse is taken for this much wider, and this part of φ is even.
 _WIDER, _EVEN = 1.25, 0.08
 _LARGEST_SQUARE = 60.0
@@ -160,26 +163,36 @@ def on_ellipse(
 def _draw_angle(heights: tuple[Scalar, ...], u: Scalar) -> tuple[Scalar, Scalar]:
     """φ that follows heights at equidistant nodes, linear in between, and its density.
 
-    In scalars: what is selected cell by cell needs no look-up.
+    In scalars: what is selected, first a group of cells and then one of them, needs no look-up.
     """
-    total = sum(heights)
-    floor = _EVEN * total / ANGLES + np.float32(1e-30)
-    exact = u * (total + ANGLES * floor).astype(float)
+    floor = _EVEN * sum(heights) / ANGLES + np.float32(1e-30)
+    nodes = [height + floor for height in (*heights, heights[0])]
+    groups = [nodes[first : first + _GROUP + 1] for first in range(0, ANGLES, _GROUP)]
+    areas = [(group[0] + group[-1]) / 2 + sum(group[1:-1]) for group in groups]
+    exact = u * sum(areas).astype(float)
     at = exact.astype(np.float32)
-    low = start = end = jnp.zeros_like(at)
-    cell = upto = jnp.zeros_like(at)
-    for n, height in enumerate(heights):
-        first, second = height + floor, heights[(n + 1) % ANGLES] + floor
-        here = at >= upto
-        low, start, end = (
-            jnp.where(here, new, old) for new, old in ((upto, low), (first, start), (second, end))
-        )
-        cell = jnp.where(here, np.float32(n), cell)
-        upto = upto + (first + second) / 2
-    low, start, end, cell, upto = (each.astype(float) for each in (low, start, end, cell, upto))
+    low, cell, chosen = _selected(at, areas, groups, 0 * at)
+    rest = [[one, other] for one, other in pairwise(chosen)]
+    low, within, (start, end) = _selected(at, [(one + other) / 2 for one, other in rest], rest, low)
+    cell = (_GROUP * cell + within).astype(float)
+    start, end = start.astype(float), end.astype(float)
     # within a cell h₀ y + (h₁ − h₀) y²/2 = part (h₀ + h₁)/2
     part = jnp.clip((exact - low) / ((start + end) / 2), 0.0, 1.0)
     root = jnp.sqrt(jnp.maximum(start**2 + (end**2 - start**2) * part, 0.0))
     y = part * (start + end) / (start + root)
-    density = (start + (end - start) * y) / upto * ANGLES / (2 * np.pi)
+    density = (start + (end - start) * y) / sum(areas).astype(float) * ANGLES / (2 * np.pi)
     return 2 * np.pi * (cell + y) / ANGLES, density
+
+
+def _selected(
+    at: Scalar, areas: Sequence[Scalar], values: Sequence[Sequence[Scalar]], upto: Scalar
+) -> tuple[Scalar, Scalar, list[Scalar]]:
+    """Of consecutive areas, from `upto` on, the one with `at`: where it begins, its number, and values."""
+    low, number, chosen = upto, 0 * at, list(values[0])
+    for n, (area, each) in enumerate(zip(areas, values, strict=True)):
+        if n:
+            here = at >= upto
+            low, number = jnp.where(here, upto, low), jnp.where(here, np.float32(n), number)
+            chosen = [jnp.where(here, new, old) for new, old in zip(each, chosen, strict=True)]
+        upto = upto + area
+    return low, number, chosen
