@@ -129,7 +129,7 @@ def test_density_is_that_of_the_momenta(name):
         columns.append(np.stack(parts, axis=-1))
     expected = np.abs(np.linalg.det(np.stack(columns, axis=-1)))
     if found.neutrino is not None and len(found.neutrino.masses) == 1:
-        place = found.masses.index(found.neutrino.masses[0])
+        place = found.mass_variable(found.neutrino.masses[0])
         expected = expected * mixture_over_shape(found, shared, values, slopes[place])
     for place, i in enumerate(tree.visible):
         energy, size = values[i, 0], size_of(values[i])

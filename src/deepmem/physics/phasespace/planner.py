@@ -104,13 +104,20 @@ class Composition:
 
     @property
     def variables(self) -> tuple[str, ...]:
-        """The coordinates of the unit cube by what they stand for."""
+        """The coordinates of the unit cube by what they stand for.
+
+        Masses come last: they are flattened best, and the lattice is at its best in the first coordinates.
+        """
         legs, resonances = self.tree.legs, self.tree.resonances
         return (
-            *(f"s({resonances[place].name})" for place in self.masses),
             *(f"E({legs[number].name})" for number in self.drawn),
             *self.neutrino_variables,
+            *(f"s({resonances[place].name})" for place in self.masses),
         )
+
+    def mass_variable(self, resonance: int) -> int:
+        """The coordinate of a resonance's mass."""
+        return self.dimensions - len(self.masses) + self.masses.index(resonance)
 
     @property
     def dimensions(self) -> int:

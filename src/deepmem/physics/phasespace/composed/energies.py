@@ -52,9 +52,9 @@ class Visibles(NamedTuple):
 
 
 def masses(shared: Shared, event: Visible, u: jax.Array, _: None, composition: Composition) -> Masses:
-    """All s that have a table. u: those of the solved ones first, see `Composition.variables`."""
+    """All s that have a table."""
     places = tabulated(composition)
-    numbers = [composition.masses.index(place) for place in places]
+    numbers = [composition.mass_variable(place) for place in places]
     resonances = [composition.tree.resonances[place] for place in places]
     shapes = [shape_of(shared.parameters, each.mass, each.width) for each in resonances]
     shares = event.choices.fit.shares
@@ -84,7 +84,7 @@ def _drawn(
     shared: Shared, event: Visible, u: jax.Array, s: tuple[Scalar, ...], composition: Composition
 ) -> tuple[list[Scalar], Scalar]:
     """The drawn energies, and dE/du of all; see the module's first lines."""
-    here, first = event.choices.fit, len(composition.masses)
+    here = event.choices.fit
     t = []
     for q, (each, mass) in enumerate(zip(composition.solves, s, strict=True)):
         resonance = composition.tree.resonances[each.resonance]
@@ -92,7 +92,7 @@ def _drawn(
         log = 0.5 * jnp.log(jnp.maximum(mass, 1e-6) / pole**2)
         t.append(jnp.clip(log, -_FARTHEST, _FARTHEST) - here.anchor[q])
     count = len(composition.drawn)
-    y = [ndtri(jnp.clip(u[first + a], _EDGE, 1 - _EDGE)) for a in range(count)]
+    y = [ndtri(jnp.clip(u[a], _EDGE, 1 - _EDGE)) for a in range(count)]
     z = [_WIDER * each * (1 + _TAILS * each**2) for each in y]
     density, drawn = jnp.asarray(1.0), []
     for a in range(count):

@@ -222,11 +222,11 @@ class Pulls:
         x, t = jnp.zeros(len(composition.drawn)), jnp.zeros(len(self.poles))
         solved = {each.leg for each in composition.solves}
         for q, each in enumerate(composition.solves):
-            if solved & set(each.others):
-                continue
             off, sigma = self._measured_mass(q)
             far = jnp.abs(off) > _TENSION * sigma
             t = t.at[q].set(jnp.where(far, jnp.clip(off, -_LARGEST_ANCHOR, _LARGEST_ANCHOR), 0.0))
+            if solved & set(each.others):
+                continue
             for number in set(each.others) & set(composition.drawn):
                 place = composition.drawn.index(number)
                 x = x.at[place].set(jnp.clip(t[q] - off, -_LARGEST_START, _LARGEST_START))

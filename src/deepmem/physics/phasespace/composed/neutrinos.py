@@ -83,12 +83,13 @@ def one_mass(
     lepton, (kx, ky) = momenta[neutrino.lepton], _centre(event, momenta, composition)
     if composition.missing in ("response", "recoil"):
         sigma = shared.detector.missing.sigma(event.activity)  # type: ignore[union-attr]
-        kx, ky = kx + sigma * ndtri(u[-2]), ky + sigma * ndtri(u[-1])
+        first = len(composition.drawn)
+        kx, ky = kx + sigma * ndtri(u[first]), ky + sigma * ndtri(u[first + 1])
     pt, size = jnp.sqrt(lepton[1] ** 2 + lepton[2] ** 2), jnp.sqrt(kx**2 + ky**2)
     least = 2 * (pt * size - lepton[1] * kx - lepton[2] * ky)
     resonance = composition.tree.resonances[neutrino.masses[0]]
     line = Above(shape_of(shared.parameters, resonance.mass, resonance.width), _BROAD, _OUT_OF_REACH)
-    rest = line.draw(u[len(composition.solves)], least)
+    rest = line.draw(u[composition.mass_variable(neutrino.masses[0])], least)
     slope = jnp.sqrt(rest * (rest + 4 * pt * size))
     density = density / line.density(rest, least) / (2 * _CUBE * slope)
     sign = jnp.array([1.0, -1.0])
@@ -150,7 +151,7 @@ def on_ellipse(
     (visibles, path, centre), heights = before
     neutrino = composition.neutrino
     assert neutrino is not None
-    phi, density = _draw_angle(heights, u[-1])
+    phi, density = _draw_angle(heights, u[len(composition.drawn)])
     momentum = path.at(jnp.cos(phi), jnp.sin(phi))
     missing = shared.detector.missing
     assert missing is not None
