@@ -4,30 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+from jax.scipy.special import ndtri
+from jax.scipy.stats import norm
 
+from deepmem.kinematics import add
 from deepmem.physics.detector.entries import detector
 from deepmem.physics.integrals.accuracy import Accuracy
 from deepmem.physics.integrals.estimate import Estimate
 from deepmem.physics.integrals.groups import Groups
 from deepmem.physics.integrals.integral import Integral
+from deepmem.physics.integrals.integrand import Staged
+from deepmem.physics.integrals.lattice import Lattice
+from deepmem.physics.phasespace.expert import Proposal, by_branch
 from deepmem.physics.phasespace.planner import Composition
+from deepmem.physics.phasespace.seen import Seen
 from deepmem.physics.phasespace.trees import Resonance
+from deepmem.physics.phasespace.visible import Shared, Visible
 from deepmem.physics.precision import double_precision
 from deepmem.physics.processes.base import DEFAULT_DENSITY, Process
 from deepmem.physics.processes.generated import Generated
 from deepmem.physics.reactions import Theory, read
 from deepmem.physics.theory.parameters import Parameters
-from deepmem.physics.weights.composed import composition_of, decay_tree
+from deepmem.physics.weights.composed import composition_of, decay_tree, exchanged
 from deepmem.physics.weights.hypothesis import Hypothesis
+from deepmem.physics.weights.integrand import of_escaping
 from deepmem.physics.weights.partonic import Partonic, shared_by_events
 from deepmem.physics.weights.plan import Plan, plan_for, rank
 from deepmem.physics.weights.preparation import prepare
 from deepmem.physics.weights.visible import Measured
 
+_RAPIDITIES = 1.6
+"""How wide a neutrino's rapidity is drawn around its lepton's."""
 CLASSES = {11: "lepton", 13: "lepton", 5: "bjet", 12: "invisible", 14: "invisible"}
 TTBAR = "t t~, (t > w+ b, w+ > mu+ vm), (t~ > w- b~, w- > d u~)"
 REACTIONS = {
@@ -181,3 +194,38 @@ def truth(alpha: Hypothesis, events: int, seed: int = 1, noise: float = 15.0) ->
     missing = momenta[:, list(tree.invisible), 1:3].sum(axis=1) + rng.normal(0, noise, (events, 2))
     measured = Measured(energy, eta, phi, np.broadcast_to(mass, eta.shape), missing, pt.sum(axis=1))
     return Truth(measured, measured._replace(missing=total), momenta)
+
+
+def all_drawn(alpha: Hypothesis) -> Plan:
+    """A plan that maps no mass: energies by their responses, a neutrino by missing p_T's and a wide rapidity."""
+    drawn = partial(_all_drawn, composition=composition(alpha))
+    return replace(plan(alpha), integrand=drawn, trials=(), rule=Lattice(minimum=1 << 13, calls=1 << 20))
+
+
+def _all_drawn(partonic: Partonic, neutrinos: bool, composition: Composition) -> Staged:
+    averaged = replace(partonic, process=exchanged(partonic.process, composition.orders()))
+    return of_escaping(averaged, (partial(_drawn, composition=composition),), neutrinos)
+
+
+def _drawn(shared: Shared, event: Visible, u: jax.Array, _: None, composition: Composition) -> Proposal:
+    tree = composition.tree
+    seen = Seen(shared, event, tuple(tree.legs[i].kind for i in tree.visible))
+    momenta, density = seen.draw_all(u)
+    legs = dict(zip(tree.visible, momenta, strict=True))
+    missing, total = shared.detector.missing, add(*momenta)
+    if composition.neutrino is None:
+        if composition.missing == "recoil":
+            density = density * missing.density(tuple(event.missing), (total[1], total[2]), event.activity)
+    else:
+        lepton = legs[composition.neutrino.lepton]
+        kx, ky = event.missing[0], event.missing[1]
+        if composition.missing == "recoil":
+            kx, ky = kx - total[1], ky - total[2]
+        if missing is not None:
+            sigma = missing.sigma(event.activity)
+            kx, ky = kx + sigma * ndtri(u[-3]), ky + sigma * ndtri(u[-2])
+        z, size = ndtri(u[-1]), jnp.hypot(kx, ky)
+        eta = jnp.arcsinh(lepton[3] / jnp.hypot(lepton[1], lepton[2])) + _RAPIDITIES * z
+        legs[composition.neutrino.leg] = (size * jnp.cosh(eta), kx, ky, size * jnp.sinh(eta))
+        density = density * _RAPIDITIES / jnp.exp(norm.logpdf(z)) / (2 * (2 * jnp.pi) ** 3)
+    return Proposal(by_branch(*(legs[i] for i in range(len(tree.legs)))), jnp.atleast_1d(density))
