@@ -13,6 +13,7 @@ import numpy as np
 from jax.scipy.special import ndtri
 from jax.scipy.stats import norm
 
+from deepmem.event import Status
 from deepmem.kinematics import add
 from deepmem.physics.detector.entries import detector
 from deepmem.physics.integrals.accuracy import Accuracy
@@ -117,12 +118,10 @@ def estimate(
     found = chosen.rule.integrate(integral, Accuracy(precision, seed=seed))
     if together == 1:
         return found
-    return Estimate(
-        groups.sum(found.value) / together,
-        np.sqrt(groups.sum(found.error**2)) / together,
-        found.status[::together],
-        groups.sum(found.evaluations),
-    )
+    value, error = groups.sum(found.value) / together, np.sqrt(groups.sum(found.error**2)) / together
+    good = (error <= precision * np.abs(value))[:, 0]
+    status = np.where(good, Status.GOOD, Status.PRECISION).astype(np.int32)
+    return Estimate(value, error, status, groups.sum(found.evaluations))
 
 
 class Truth(NamedTuple):

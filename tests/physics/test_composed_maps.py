@@ -23,6 +23,8 @@ from deepmem.physics.weights.preparation import prepare
 JETS = {"lepton": 0.0, "bjet": 0.12, "jet": 0.12}
 MEASURED = JETS | {"lepton": 0.05, "met": {"c": 15.0}}
 SMEARED = JETS | {"met": {"c": 15.0}}
+_TAIL = {"core": {"a": 0.14}, "tail": {"a": 0.25, "bias": -0.1}}
+TAILED = {"lepton": 0.05, "bjet": {"kind": "double_gaussian", "fraction": 0.2, "reach": 4.0} | _TAIL}
 POINTS = 64
 # reaction, responses, met
 MAPS: dict[str, tuple[str, dict[str, Any], str]] = {
@@ -190,6 +192,7 @@ AGAINST_BRUTE_FORCE: dict[str, tuple[str, dict[str, Any], str, int]] = {
     "ZH": ("zh", JETS, "recoil", 6),
     "WH, exact": ("wh", JETS, "event", 6),
     "WH, recoil": ("wh", SMEARED, "recoil", 6),
+    "WH, tails": ("wh", TAILED, "event", 6),
     "tt̄, exact": ("gg_tt", JETS, "event", 3),
     "tt̄, response": ("gg_tt", SMEARED, "event", 3),
     "tt̄, recoil": ("gg_tt", SMEARED, "recoil", 3),

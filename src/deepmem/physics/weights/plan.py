@@ -190,7 +190,8 @@ def _some_escape(alpha: Hypothesis, expert: Expert, by_angle: bool | None) -> Pl
 def _composed(alpha: Hypothesis, composition: Composition) -> Plan:
     """By the decay tree, with energies and masses fitted to the event."""
     steps, trial = composed.parts_of(composition)
-    minimum = 1 << 11 if alpha.detector.gaussian else 1 << 13
+    usual = 1 << 10 if composition.neutrino is None else 1 << 11
+    minimum = usual if alpha.detector.gaussian else 1 << 13
     return Plan(
         composition.dimensions,
         steps,

@@ -90,7 +90,7 @@ def _drawn(
         resonance = composition.tree.resonances[each.resonance]
         pole = shape_of(shared.parameters, resonance.mass, resonance.width).mass[0]
         log = 0.5 * jnp.log(jnp.maximum(mass, 1e-6) / pole**2)
-        t.append(jnp.clip(log, -_FARTHEST, _FARTHEST) - here.anchor[q])
+        t.append(jnp.clip(log - here.anchor[q], -_FARTHEST, _FARTHEST))
     count = len(composition.drawn)
     y = [ndtri(jnp.clip(u[a], _EDGE, 1 - _EDGE)) for a in range(count)]
     z = [_WIDER * each * (1 + _TAILS * each**2) for each in y]

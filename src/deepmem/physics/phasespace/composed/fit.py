@@ -31,11 +31,11 @@ from deepmem.physics.precision import double_precision
 _STEPS, _LONGEST, _FARTHEST = 5, 0.4, 1.5
 _LARGEST_PULL = 25.0
 # Of a measured mass from its pole, in standard deviations; and how far off a start may be, in ln √s.
-_TENSION, _LARGEST_ANCHOR, _LARGEST_START = 3.5, 1.4, 1.2
+_TENSION, _LARGEST_ANCHOR, _LARGEST_START = 3.5, 4.0, 1.2
 # How sharply cells follow the profile, and the part of them that is even: with a profile, and without one.
 _TEMPER, _EVEN, _EVEN_ALONE = 0.8, 0.04, 0.08
-# ln √s/m beyond which energies no longer move along.
-_REACH = (-2.5, 2.1)
+# The range of ln √s/m in which there is a profile.
+_REACH = (-4.0, 4.5)
 _NO_SOLUTION = 200.0
 _QUANTILES = np.array([0.15865525393145707, 0.5, 0.8413447460685429])
 # Rows that are fitted in one compiled call.
@@ -255,8 +255,8 @@ def _profiled(pulls: Pulls, x: Scalar, slope: Scalar, t: Scalar, q: int, shape: 
     at = jnp.clip(0.5 * jnp.log(jnp.maximum(s, 1e-3)) - jnp.log(pulls.poles[q]), *_REACH)
 
     def chi2(there: Scalar) -> Scalar:
-        move = jnp.clip(there, -_FARTHEST, _FARTHEST) - t[q]
-        z, exists = pulls(x + slope[:, q] * jnp.clip(move, -_FARTHEST, _FARTHEST), t.at[q].set(there))
+        move = jnp.clip(there - t[q], -_FARTHEST, _FARTHEST)
+        z, exists = pulls(x + slope[:, q] * move, t.at[q].set(there))
         return (z**2).sum() + jnp.where(exists, 0.0, _NO_SOLUTION)
 
     profile = jax.vmap(chi2)(at)

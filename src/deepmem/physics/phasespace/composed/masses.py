@@ -1,7 +1,7 @@
 """The mass of a resonance: a table of its Breit–Wigner shape, made for an event.
 
-In θ = arctan((s − m²)/mΓ) the shape is even. Cells between m ± Γ/2 … 0.9 m or 6 m, in equal ratios, each have
-a share of the points, and θ is even within a cell:
+In θ = arctan((s − m²)/mΓ) the shape is even. Cells between m ± Γ/2 … 0.9 m or 30 m, in equal ratios,
+each have a share of the points, and θ is even within a cell:
 
     density(s) = share_k/(θ_{k+1} − θ_k) · mΓ/((s − m²)² + m²Γ²).
 
@@ -22,9 +22,9 @@ from deepmem.physics.phasespace.lines import BreitWigner
 from deepmem.physics.tables import cell_of
 from deepmem.physics.theory.parameters import Parameters, electroweak
 
-CELLS = 48
+CELLS = 64
 # The first edge beside the pole, in widths, and the last ones, in masses.
-_FIRST, _BELOW, _ABOVE = 0.5, 0.9, 6.0
+_FIRST, _BELOW, _ABOVE = 0.5, 0.9, 30.0
 _EDGE = 1e-15
 # Of θ to π/2, so that s is finite.
 _LAST = 1e-13
