@@ -1,5 +1,5 @@
 # make demo: set up and run the whole workflow on built-in data.   make test: set up and check everything.
-# make test-long: the closures, and more cases of laws, which take minutes each.
+# make test-long: the closures, and more cases of laws, which take minutes each. XLA_FLAGS= compiles as users do.
 # make docs: build the site.   make bench: run all benchmarks, which takes hours.
 PYTHON ?= python3
 VENV := .venv
@@ -27,7 +27,7 @@ test: check
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-long: $(VENV)/installed
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m long
+	XLA_FLAGS= $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m long
 
 # the site, in site/: a broken link, an undocumented public name or a notebook that fails stops it
 $(VENV)/docs-installed: pyproject.toml constraints.txt

@@ -11,6 +11,12 @@ from typing import Any
 # program under a hash of its code. JAX reads this when it is imported; workers inherit it.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parent.parent / ".cache" / "xla"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+# Most of the time goes into compiling programs that run a few times. Under these flags that takes two thirds of it;
+# numbers change by rounding alone, and no test measures speed. XLA_FLAGS="" compiles as users do, as every night.
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=1 --xla_llvm_disable_expensive_passes=true --xla_cpu_use_fusion_emitters=false",
+)
 
 import jax
 import numpy as np
@@ -37,16 +43,30 @@ COLUMNS = (
 # The files that take longest, in this order and first: a worker that begins with one of them at the end
 # leaves the other idle. `make test` keeps the order (--no-loadscope-reorder).
 LONGEST = (
-    "physics/test_neutrinos.py", "test_workflow.py", "physics/test_weight.py", "test_cli.py", "test_refine.py",
-    "test_faults.py", "test_calibration.py", "physics/test_normalisation.py", "physics/test_closure.py", "test_exact.py",
-    "test_generate.py", "physics/test_sense.py", "physics/test_leading_order.py", "physics/test_amplitudes.py",
-    "test_surrogate.py", "physics/test_integrals.py", "test_readme.py", "test_identity.py", "test_combining.py",
+    "physics/test_neutrinos.py", "physics/test_weight.py", "test_workflow.py", "physics/test_normalisation.py",
+    "test_generate.py", "physics/test_sense.py", "test_faults.py", "test_refine.py", "physics/test_integrals.py",
+    "test_calibration.py", "test_any_reaction.py", "physics/test_detector.py", "physics/test_closure.py", "test_cli.py", "test_exact.py",
+    "test_combining.py", "test_surrogate.py", "physics/test_leading_order.py", "test_faults_of_inputs.py",
+    "test_identity.py", "physics/test_amplitudes.py", "test_readme.py",
+)  # fmt: skip
+# Programs in these files run longer than they take to compile.
+RUNNING = (
+    "physics/test_neutrinos.py", "physics/test_weight.py", "test_workflow.py", "physics/test_integrals.py",
+    "test_generate.py", "physics/test_sense.py",
 )  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     place = {Path(__file__).parent / name: i for i, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.path, len(LONGEST)))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """LLVM does next to nothing for files outside `RUNNING`."""
+    running = item.path.relative_to(Path(__file__).parent).as_posix() in RUNNING
+    as_users = not os.environ["XLA_FLAGS"]
+    jax.config.update("jax_disable_most_optimizations", not (as_users or running))
 
 
 def write_tree(path: Path, columns: dict[str, Any], tree: str = "events") -> Path:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
+import subprocess
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,6 +43,38 @@ def test_notebooks_have_no_outputs(path: Path) -> None:
         assert cell["outputs"] == []
         assert cell["execution_count"] is None
         compile("".join(cell["source"]), str(path), "exec")
+
+
+@pytest.mark.parametrize(
+    ("origin", "address"),
+    [
+        ("https://example.org/us/deepmem.git", "https://example.org/us/deepmem"),
+        ("https://me:secret@example.org/us/deepmem", "https://example.org/us/deepmem"),
+        ("git@example.org:us/deepmem.git", "https://example.org/us/deepmem"),
+        ("/somewhere/deepmem", None),
+        (None, None),
+    ],
+)
+def test_the_package_says_where_it_is_from(
+    tmp_path: Path, monkeypatch, origin: str | None, address: str | None
+):
+    """`project.urls` are of the clone that is built, or of the repository whose workflow builds it."""
+    spec = importlib.util.spec_from_file_location("hatch_build", DOCS.parent / "hatch_build.py")
+    assert spec is not None
+    assert spec.loader is not None
+    build = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(build)
+    monkeypatch.delenv("GITHUB_REPOSITORY", raising=False)
+    subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
+    if origin is not None:
+        subprocess.run(["git", "-C", str(tmp_path), "remote", "add", "origin", origin], check=True)
+    metadata: dict[str, Any] = {}
+    build.Links(str(tmp_path), {}).update(metadata)
+    assert metadata["urls"].get("Repository") == address
+    monkeypatch.setenv("GITHUB_SERVER_URL", "https://example.org")
+    monkeypatch.setenv("GITHUB_REPOSITORY", "them/deepmem")
+    build.Links(str(tmp_path), {}).update(metadata)
+    assert metadata["urls"]["Issues"] == "https://example.org/them/deepmem/issues"
 
 
 def test_the_sdist_has_what_it_says() -> None:

@@ -161,8 +161,8 @@ def test_an_interruption_says_what_is_kept(events: dict[str, np.ndarray], tmp_pa
 
 
 def test_the_command_says_what_is_kept(events: dict[str, np.ndarray], tmp_path: Path) -> None:
-    """Ctrl-C: the last line, and the exit status."""
-    many = {name: np.tile(values, 100) for name, values in events.items()}
+    """Ctrl-C: the last line, and the exit status. Of so many events that it comes before the end on a busy machine."""
+    many = {name: np.tile(values, 1000) for name, values in events.items()}
     path, out = write_tree(tmp_path / "events.root", many), tmp_path / "w.root"
     command = [sys.executable, "-m", "deepmem.cli", "compute", str(path), "--process", "drell_yan"]
     process = subprocess.Popen(
@@ -175,7 +175,7 @@ def test_the_command_says_what_is_kept(events: dict[str, np.ndarray], tmp_path: 
     told = process.communicate()[1].splitlines()[-1]
     assert process.returncode == 130
     kept = 4096 * len(list((tmp_path / ".w.root.parts").glob("*.npz")))
-    assert told == f"deepmem: interrupted; {kept:,} of 30,000 events are kept, the same command continues"
+    assert told == f"deepmem: interrupted; {kept:,} of 300,000 events are kept, the same command continues"
 
 
 def test_slow_processes_are_kept_in_small_parts() -> None:

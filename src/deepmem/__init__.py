@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from deepmem.jobs.testing import test
     from deepmem.jobs.training import train
     from deepmem.physics.amplitude import matrix_element, processes
+    from deepmem.physics.weights.leading_order import cross_section
     from deepmem.surrogate.model import Surrogate
 
 # Names are imported when they are first used: `deepmem --version` must not wait for JAX.
@@ -33,6 +34,7 @@ _HOME = {
     "Weights": "data.weights",
     "compare": "jobs.comparison",
     "compute": "jobs.exact",
+    "cross_section": "physics.weights.leading_order",
     "discriminate": "jobs.discriminants",
     "likelihood": "jobs.likelihood",
     "matrix_element": "physics.amplitude",
@@ -54,6 +56,7 @@ __all__ = [
     "Weights",
     "compare",
     "compute",
+    "cross_section",
     "discriminate",
     "likelihood",
     "matrix_element",

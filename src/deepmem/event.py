@@ -7,12 +7,14 @@ have this one type, so whoever writes, compares or plots them never asks who com
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from enum import IntEnum
 from typing import Any
 
 import numpy as np
+
+from deepmem.errors import UsageError
 
 
 class Status(IntEnum):
@@ -72,6 +74,92 @@ def by_status(numbers: np.ndarray) -> dict[str, int]:
 
 
 @dataclass(frozen=True)
+class Monomials:
+    """The terms of a polynomial in some couplings, and the values that these have by default."""
+
+    names: tuple[str, ...]
+    exponents: tuple[tuple[int, ...], ...]
+    """Of each term, one for each coupling."""
+    defaults: tuple[float, ...]
+
+    def at(self, couplings: Mapping[str, Any]) -> np.ndarray:
+        """Π_i c_i^(n_ki) `[…, terms]` at values `[…]` of couplings, the others at their defaults.
+
+        **Raises** `UsageError` for a name that is none of them.
+        """
+        for name in couplings.keys() - set(self.names):
+            raise UsageError(f"{name} is no coupling of this weight: it is a polynomial in {self.names}")
+        usual = dict(zip(self.names, self.defaults, strict=True)) | dict(couplings)
+        values = np.stack(np.broadcast_arrays(*(np.asarray(usual[n], float) for n in self.names)), axis=-1)
+        return np.prod(values[..., None, :] ** np.array(self.exponents), axis=-1)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON."""
+        return {
+            "couplings": list(self.names),
+            "terms": self.labels,
+            "exponents": [list(each) for each in self.exponents],
+            "defaults": list(self.defaults),
+        }
+
+    @classmethod
+    def from_dict(cls, said: Mapping[str, Any]) -> Monomials:
+        """What `to_dict` was of."""
+        return cls(
+            tuple(said["couplings"]),
+            tuple(map(tuple, said["exponents"])),
+            tuple(map(float, said["defaults"])),
+        )
+
+    @property
+    def labels(self) -> list[str]:
+        """The terms as text, such as "1", "ca3" and "ca2*ca3**2"."""
+        return [
+            "*".join(
+                name if power == 1 else f"{name}**{power}"
+                for name, power in zip(self.names, powers, strict=True)
+                if power
+            )
+            or "1"
+            for powers in self.exponents
+        ]
+
+
+@dataclass(frozen=True)
+class Couplings:
+    """Weights as polynomials in couplings: W = Σ_k coefficients_k Π_i c_i^(n_ki).
+
+    - `coefficients`: float64 `[events, terms]`, in the unit of the weight;
+    - `covariance`: float64 `[events, terms (terms + 1)/2]`, of the coefficients: the upper triangle, row by
+      row. NaN where the weight is.
+    """
+
+    monomials: Monomials
+    coefficients: np.ndarray
+    covariance: np.ndarray
+
+    def __getitem__(self, rows: slice | np.ndarray) -> Couplings:
+        return Couplings(self.monomials, self.coefficients[rows], self.covariance[rows])
+
+    def at(self, couplings: Mapping[str, float]) -> tuple[np.ndarray, np.ndarray]:
+        """Value and error `[events]` at one point. **Raises** `UsageError` for an unknown name."""
+        terms = self.monomials.at(couplings)
+        first, second = np.triu_indices(len(terms))
+        products = np.where(first == second, 1.0, 2.0) * terms[first] * terms[second]
+        # rounding can leave a variance of nothing below 0
+        return self.coefficients @ terms, np.sqrt(np.maximum(self.covariance @ products, 0.0))
+
+    @staticmethod
+    def concatenate(parts: Sequence[Couplings]) -> Couplings:
+        """Of several runs of events, one after the other."""
+        return Couplings(
+            parts[0].monomials,
+            np.concatenate([part.coefficients for part in parts]),
+            np.concatenate([part.covariance for part in parts]),
+        )
+
+
+@dataclass(frozen=True)
 class Weight:
     """The weights of a run of events under one hypothesis.
 
@@ -85,6 +173,7 @@ class Weight:
       where nobody looked. Files do not hold it.
     - `evaluations`: int64 `[events]`, how often the integrand was evaluated for an event, over all
       assignments of jets, and 0 where it can't be computed; None where not known. Files do not hold it.
+    - `couplings`: the weight as a polynomial in couplings, where asked for: see `Couplings` and `at`.
     """
 
     value: np.ndarray
@@ -94,6 +183,7 @@ class Weight:
     neutrinos: np.ndarray | None = None
     reason: np.ndarray | None = None
     evaluations: np.ndarray | None = None
+    couplings: Couplings | None = None
 
     def __post_init__(self) -> None:
         shapes = {np.shape(array) for array in (self.value, self.error, self.status)}
@@ -107,6 +197,18 @@ class Weight:
         values = (getattr(self, field.name) for field in fields(Weight))
         return Weight(*(None if each is None else each[rows] for each in values))  # type: ignore[arg-type]
 
+    def at(self, **couplings: float) -> Weight:
+        """The weight at other values of its couplings, those that are not named at their defaults.
+
+        **Raises** `UsageError` where it is no polynomial in couplings, or for a name that is none of them.
+        """
+        if self.couplings is None:
+            raise UsageError(
+                "this weight is no polynomial in couplings: compute it with NAME=[:], such as --set 'ca3=[:]'"
+            )
+        value, error = self.couplings.at(couplings)
+        return Weight(value, error, self.status, reason=self.reason)
+
     @staticmethod
     def concatenate(parts: Sequence[Weight]) -> Weight:
         """The same kind of weight of several runs of events, one after the other."""
@@ -116,7 +218,8 @@ class Weight:
             # what files do not hold, and some do not have, is that of none
             optional = name in ("reason", "evaluations")
             lacks = arrays[0] is None or (optional and any(array is None for array in arrays))
-            joined[name] = None if lacks else np.concatenate(arrays)
+            join = Couplings.concatenate if name == "couplings" else np.concatenate
+            joined[name] = None if lacks else join(arrays)
         return Weight(**joined)
 
 

@@ -282,13 +282,16 @@ def test_energies_below_the_momentum_from_rounding():
 @pytest.mark.parametrize(
     ("process", "names"),
     [
-        ("drell_yan", ("MZ", "WZ", "aEWM1", "GF")),
+        pytest.param("drell_yan", ("MZ", "WZ", "aEWM1", "GF"), marks=pytest.mark.long),
         ("zz_4l", ("MZ", "WZ")),
-        ("higgs_4l", ("MH", "WH", "alpha_s", "MT")),
+        pytest.param("higgs_4l", ("MH", "WH", "alpha_s", "MT"), marks=pytest.mark.long),
     ],
 )
 def test_derivatives(process, names):
-    """jax.grad in parameters and in a lepton's momentum agrees with central differences, on resonance."""
+    """Forward derivatives in parameters and in a lepton's momentum against central differences, on resonance.
+
+    Of generated |M|², `test_laws_of_amplitudes` has them, too.
+    """
     momenta = points(SAMPLE[process])[11]
     legs, theory = as_legs(momenta), Parameters()
     elements = find_process(process).matrix_elements
@@ -298,7 +301,7 @@ def test_derivatives(process, names):
 
     with jax.enable_x64(True):
         value = jax.jit(log_me2)
-        in_lepton, in_theory = jax.jit(jax.grad(log_me2, argnums=(0, 1)))(legs[2], theory)
+        in_lepton, in_theory = jax.jit(jax.jacfwd(log_me2, argnums=(0, 1)))(legs[2], theory)
         for name in names:
             x = getattr(theory, name)
             h = 1e-3 * theory.WH if name == "MH" else 1e-5 * x

@@ -124,9 +124,9 @@ def drawn(line: Line, u: np.ndarray) -> np.ndarray:
 def test_draw_has_the_density(name):
     """ds/du · density = 1, and draw rises."""
     line, u = LINES[name], np.linspace(0.001, 0.999, 997)
-    s, slope = jax.vmap(jax.value_and_grad(line.draw))(u)
+    s, slope = jax.jit(jax.vmap(jax.value_and_grad(line.draw)))(u)
     assert (np.diff(s) > 0).all()
-    np.testing.assert_allclose(slope * jax.vmap(line.density)(s), 1, rtol=1e-6)
+    np.testing.assert_allclose(slope * jax.jit(jax.vmap(line.density))(s), 1, rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", LINES)
@@ -156,7 +156,7 @@ def test_what_is_drawn_lies_between_the_limits(name):
 def test_the_resonances_of_one_event_are_those_of_one_value():
     line = Resonances((TOPS, TOPS), 0.0)
     u = np.random.default_rng(1).random((3000, 2))
-    s, density = jax.vmap(lambda x: (line.draw(x), line.density(line.draw(x))))(u)
+    s, density = jax.jit(jax.vmap(lambda x: (line.draw(x), line.density(line.draw(x)))))(u)
     one, other = (np.sqrt(np.asarray(x)) for x in s)
     # near a value's mass both are, so more often together than if each had its own
     near = [np.abs(m[:, None] - TOPS.mass).argmin(axis=1) for m in (one, other)]
@@ -172,7 +172,9 @@ def test_tables_in_a_batch_draw_as_much_below_a_point_as_their_densities_say():
     rng = np.random.default_rng(2)
     heights, u, t = 0.1 + rng.random((50, 12)), rng.random(50), np.linspace(2.0, 5.0, 12)
     table = Table.of(t[0], t[1] - t[0], heights)
-    at, density = np.asarray(table.draw(u)), np.asarray(table.density(table.draw(u)))
+    at, density = map(
+        np.asarray, jax.jit(lambda table, u: (table.draw(u), table.density(table.draw(u))))(table, u)
+    )
     for i in range(50):
         total = np.trapezoid(heights[i], t)
         inside = np.r_[t[t < at[i]], at[i]]
@@ -190,9 +192,9 @@ def test_a_table_of_the_square_has_the_slope_that_it_says():
         return jnp.stack([x, y]), slope
 
     points = np.random.default_rng(5).random((200, 2))
-    jacobian, slope = jax.vmap(jax.jacfwd(place, has_aux=True))(points)
+    jacobian, slope = jax.jit(jax.vmap(jax.jacfwd(place, has_aux=True)))(points)
     np.testing.assert_allclose(np.linalg.det(jacobian), slope, rtol=1e-9)
-    corners, _ = jax.vmap(place)(np.array([[0.0, 0.0], [1.0, 1.0]]))
+    corners, _ = jax.jit(jax.vmap(place))(np.array([[0.0, 0.0], [1.0, 1.0]]))
     np.testing.assert_allclose(corners, [[0, 0], [1, 1]], atol=1e-15)
 
 
@@ -210,11 +212,16 @@ def test_an_angle_has_the_density_that_it_says(bend):
     """In double precision, of one of both branches: dφ/du, and the sum of all is a turn, twice."""
     turn = 2 * np.pi * np.arange(GRID + 1) / GRID
     nodes = [(bend * np.sin(turn) + k, 1.2 + np.cos(turn + k)) for k in (0, 1)]
-    cells = angles.cells_of([(jnp.asarray(p), jnp.asarray(f)) for p, f in nodes])
+    cells = jax.jit(angles.cells_of)(nodes)
     u = (np.arange(20_000) + 0.5) / 20_000
-    angle = jax.vmap(lambda x: angles.draw(cells, x, 1e-12))(u)
-    slope = jax.vmap(jax.grad(lambda x: angles.draw(cells, x, 1e-12).phi))(u)
-    np.testing.assert_allclose(slope, angle.weight, rtol=1e-6)
-    guided = jax.vmap(lambda x: angles.draw(cells, x, 0.05))(u)
+
+    def angle(x, uniform):
+        drawn = angles.draw(cells, x, uniform)
+        return drawn.phi, drawn
+
+    drawn = jax.jit(jax.vmap(jax.value_and_grad(angle, has_aux=True), in_axes=(0, None)))
+    (_, even), slope = drawn(u, 1e-12)
+    np.testing.assert_allclose(slope, even.weight, rtol=1e-6)
+    (_, guided), _ = drawn(u, 0.05)
     assert guided.weight.mean() == pytest.approx(4 * np.pi, rel=1e-3)
     assert {-1.0, 1.0} == set(np.asarray(guided.sign).tolist())

@@ -17,7 +17,10 @@ def compute(
     events: options.Events = None,
     *,
     process: Annotated[
-        list[str], typer.Option(help="A process of the menu (may be repeated).", metavar="NAME")
+        list[str],
+        typer.Option(
+            help="A process of the menu, or a reaction 'NAME=p p > …' (may be repeated).", metavar="NAME"
+        ),
     ],
     output: options.WeightFile,
     inputfile: options.OptionalInput = None,
@@ -95,11 +98,11 @@ def processes(
 ) -> None:
     """The menu, or one reaction: final state, what it needs, parameters; subprocesses and diagrams."""
     if process is not None and ">" in process:
+        from deepmem.physics.processes.of_reaction import named
         from deepmem.physics.reactions import Theory, read
 
-        console.show(
-            read(process, Theory.named(values.settings(settings))).describe(), as_json, _print_reaction
-        )
+        found = read(named(process)[1], Theory.named(values.settings(settings)))
+        console.show(found.describe(), as_json, _print_reaction)
         return
     if settings:
         raise UsageError("--set is of a reaction: a process of the menu has its own model")
@@ -130,6 +133,9 @@ def _print_menu(menu: dict[str, Any]) -> None:
     for name, entry in menu.items():
         settings = ", ".join(f"{k}={'derived' if v is None else v}" for k, v in entry["parameters"].items())
         typer.echo(f"{name}   {entry['title']}")
+        if entry["reaction"] is not None:
+            model = "" if entry["model"] == "sm" else f"   in {entry['model']}"
+            typer.echo(f"    reaction    {entry['reaction']}{model}")
         typer.echo(f"    outgoing    {' '.join(map(str, entry['outgoing']))}")
         typer.echo(f"    columns     {' '.join(entry['columns'])}")
         typer.echo(f"    parameters  {settings}")
@@ -204,7 +210,7 @@ def _print_sample(result: dict[str, Any]) -> None:
 
 
 def cross_section(
-    process: options.MenuName,
+    process: options.AnyProcess,
     inputfile: options.OptionalInput = None,
     selection: options.Selection = None,
     precision: Annotated[float, typer.Option(help="Relative error to reach.")] = 2e-3,
@@ -222,8 +228,6 @@ def cross_section(
     as_json: options.AsJson = False,
 ) -> None:
     """σ, and σ_vis within cuts on measured quantities, in pb with their errors."""
-    from dataclasses import asdict
-
     from deepmem.config import Config
     from deepmem.physics.weights.leading_order import cross_section as integrate
 
@@ -238,8 +242,7 @@ def cross_section(
     cuts = config.selection if selection is None else values.cuts(selection)
     sigma = integrate(process, cuts, precision, seed, quiet=True, **extra)
     if as_json:
-        derived = {"efficiency": sigma.efficiency, "uncovered": sigma.uncovered, "remarks": sigma.remarks()}
-        console.print_json(asdict(sigma) | derived)
+        console.print_json(sigma.to_dict())
     else:
         _print_cross_section(sigma, top_window)
 

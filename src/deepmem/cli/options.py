@@ -56,10 +56,15 @@ Post = Annotated[str, typer.Option(help="Folder for figure and numbers.")]
 
 # Physics
 MenuName = Annotated[str, typer.Argument(help="A process of the menu.", metavar="PROCESS")]
+AnyProcess = Annotated[
+    str, typer.Argument(help="A process of the menu, or a reaction 'NAME=p p > …'.", metavar="PROCESS")
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", help="A parameter: MZ=91.0, or a scan MZ=90:92:0.5 (may be repeated).", metavar="NAME=VALUE"
+        "--set",
+        help="A parameter: MZ=91.0, a scan MZ=90:92:0.5, a coupling left free ca3=[:] (may be repeated).",
+        metavar="NAME=VALUE",
     ),
 ]
 Pdf = Annotated[str | None, typer.Option(help="Parton density: an LHAPDF set's name or a grid file.")]

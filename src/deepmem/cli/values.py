@@ -79,7 +79,8 @@ def settings(texts: Iterable[str] | None) -> dict[str, Any]:
             raise UsageError(f"--set gives {name} twice")
         if name in _NO_PARAMETERS:
             raise UsageError(f"--set {text}: {name} is no parameter of a process; see the option --{name}")
-        values[name] = _scan(text, value) if ":" in value else _number(value)
+        free = value == "[:]"  # a coupling in which the weight is a polynomial
+        values[name] = value if free else _scan(text, value) if ":" in value else _number(value)
     return values
 
 

@@ -15,7 +15,7 @@ import uproot
 from deepmem.data.files import whole_file
 from deepmem.data.root import expand, open_tree
 from deepmem.errors import DeepMEMError, UsageError, nearest
-from deepmem.event import Status, Weight
+from deepmem.event import Couplings, Monomials, Status, Weight
 
 TREE = "deepmem"
 
@@ -30,14 +30,20 @@ class WeightWriter:
         with_source: bool,
         kept: dict[str, np.dtype],
         with_neutrinos: Sequence[str] = (),
+        with_couplings: Mapping[str, int] | None = None,
     ):
         kinds: dict[str, Any] = {}
+        self._terms = dict(with_couplings or {})
         for name in names:
             kinds |= {name: "f8", f"{name}_error": "f8", f"{name}_status": "i4"}
             if with_source:
                 kinds[f"{name}_source"] = "i4"
             if name in with_neutrinos:
                 kinds |= dict.fromkeys(neutrino_branches(name), "f8")
+            if (terms := self._terms.get(name)) is not None:
+                *coefficients, covariance = coupling_branches(name, terms)
+                kinds |= dict.fromkeys(coefficients, "f8")
+                kinds[covariance] = np.dtype(("f8", (terms * (terms + 1) // 2,)))
         clash = sorted(set(kinds) & set(kept))
         if clash:
             raise UsageError(f"--keep names {', '.join(clash)}, which the weights themselves are called")
@@ -53,12 +59,21 @@ class WeightWriter:
             if weight.neutrinos is not None:
                 columns = weight.neutrinos.reshape(len(weight), -1).T
                 arrays |= dict(zip(neutrino_branches(name), columns, strict=True))
+            if weight.couplings is not None and name in self._terms:
+                found = weight.couplings
+                values = [*found.coefficients.T, found.covariance]
+                arrays |= dict(zip(coupling_branches(name, self._terms[name]), values, strict=True))
         self._tree.extend(arrays)
 
 
 def neutrino_branches(name: str) -> list[str]:
     """NAME_nu_px … NAME_nubar_pz, beside a weight that brings its neutrinos' mean momenta in GeV."""
     return [f"{name}_{leg}_p{axis}" for leg in ("nu", "nubar") for axis in "xyz"]
+
+
+def coupling_branches(name: str, terms: int) -> list[str]:
+    """NAME_c0, NAME_c1, … and NAME_cov, beside a weight that is a polynomial in couplings."""
+    return [*(f"{name}_c{k}" for k in range(terms)), f"{name}_cov"]
 
 
 @contextmanager
@@ -69,17 +84,19 @@ def write_weights(
     with_source: bool = False,
     kept: dict[str, np.dtype] | None = None,
     with_neutrinos: Sequence[str] = (),
+    with_couplings: Mapping[str, int] | None = None,
 ) -> Iterator[WeightWriter]:
     """A weight file, complete under its name when the block ends and absent when it fails.
 
     **Arguments:** `names` of the weights; `provenance`, written as JSON beside the tree when the block ends;
-    `kept`, further branches; `with_neutrinos`, the weights that bring momenta of neutrinos.
+    `kept`, further branches; `with_neutrinos`, the weights that bring momenta of neutrinos;
+    `with_couplings`, those that are polynomials in couplings, and how many terms they have.
 
     **Raises** `UsageError` where the file cannot be written.
     """
     # Level 1: weights are nearly random bits, a higher one costs time and saves nothing.
     with whole_file(path) as temporary, uproot.recreate(temporary, compression=uproot.ZSTD(1)) as file:
-        yield WeightWriter(file, names, with_source, kept or {}, with_neutrinos)
+        yield WeightWriter(file, names, with_source, kept or {}, with_neutrinos, with_couplings)
         file["provenance"] = json.dumps(provenance, ensure_ascii=True)
 
 
@@ -111,6 +128,22 @@ def read_weights(path: str | Path, name: str | None = None, tree: str | None = N
         column[error] if error else np.full_like(value, np.nan),
         np.where(np.isfinite(value), 0, 3).astype(np.int32) if status is None else status.astype(np.int32),
         None if source is None else source.astype(np.int32),
+        couplings=_read_couplings(located, name) if f"{name}_cov" in branches else None,
+    )
+
+
+def _read_couplings(path: str, name: str) -> Couplings | None:
+    """The polynomial of a weight; None where the file does not say which one it is."""
+    with uproot.open(path) as file:
+        about = json.loads(str(file["provenance"])) if "provenance" in file else {}
+        said = [entry for entry in about.get("hypotheses", ()) if entry["process"] == name]
+        if not said or "polynomial" not in said[0]:
+            return None
+        monomials = Monomials.from_dict(said[0]["polynomial"])
+        *coefficients, covariance = coupling_branches(name, len(monomials.exponents))
+        columns = file[TREE].arrays([*coefficients, covariance], library="np")
+    return Couplings(
+        monomials, np.stack([columns[each] for each in coefficients], axis=1), columns[covariance]
     )
 
 
@@ -154,6 +187,12 @@ def read_provenance(path: str | Path) -> dict[str, Any]:
         return json.loads(str(file["provenance"]))
 
 
+def terms_of(weights: Mapping[str, Weight]) -> dict[str, int]:
+    """How many terms each weight has that is a polynomial in couplings."""
+    found = {name: weight.couplings for name, weight in weights.items()}
+    return {name: each.coefficients.shape[1] for name, each in found.items() if each is not None}
+
+
 class Weights(Mapping[str, Weight]):
     """Weights by name, as `compute`, a `Surrogate` and `refine` return them; `to_root` writes the file."""
 
@@ -182,6 +221,11 @@ class Weights(Mapping[str, Weight]):
         with_source = all(weight.source is not None for weight in self.values())
         with_neutrinos = [name for name, weight in self.items() if weight.neutrinos is not None]
         with write_weights(
-            path, list(self), self.provenance, with_source, with_neutrinos=with_neutrinos
+            path,
+            list(self),
+            self.provenance,
+            with_source,
+            with_neutrinos=with_neutrinos,
+            with_couplings=terms_of(self._weights),
         ) as writer:
             writer.append(self._weights)

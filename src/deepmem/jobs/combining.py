@@ -47,10 +47,9 @@ def concatenate(runs: Sequence[Mapping[str, Weight]]) -> dict[str, Weight]:
     """The weights by name of several runs of events, one after the other."""
     return {
         name: Weight(
-            *(
-                np.concatenate([getattr(run[name], key) for run in runs])
-                for key in ("value", "error", "status")
-            )
+            np.concatenate([run[name].value for run in runs]),
+            np.concatenate([run[name].error for run in runs]),
+            np.concatenate([run[name].status for run in runs]),
         )
         for name in runs[0]
     }

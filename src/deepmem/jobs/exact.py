@@ -23,8 +23,9 @@ from deepmem.data.weights import Weights, write_weights
 from deepmem.errors import DeepMEMError, Interrupted, UsageError
 from deepmem.jobs.parts import Parts
 from deepmem.jobs.tallies import Tally, Written
-from deepmem.jobs.tasks import Task, gev_factors, histograms, hypotheses
+from deepmem.jobs.tasks import Processes, Task, gev_factors, histograms, hypotheses
 from deepmem.physics.processes import known_columns
+from deepmem.physics.processes.of_reaction import is_reaction, named
 from deepmem.reporter import Reporter
 
 _READ_AT_ONCE = 100_000  # entries
@@ -32,7 +33,7 @@ _READ_AT_ONCE = 100_000  # entries
 
 def compute(
     events: Any,
-    process: str | Sequence[str] = "drell_yan",
+    process: Processes = "drell_yan",
     precision: float = 0.01,
     *,
     calls: int | None = None,
@@ -45,11 +46,12 @@ def compute(
     """The exact weights of events under one or several hypotheses.
 
     **Arguments:** `events`, a dict of arrays, a structured array or awkward records with the process's
-    columns, in GeV; `process`, one name of the menu or several; `precision`, relative error at which an event
-    stops; `calls`, evaluations per event at most; `seed`; `pdf`, a set's name or the path of a grid;
-    `response`, transfer functions by particle class; `neutrinos`, whether weights of processes with neutrinos
-    bring `.neutrinos`, their momenta averaged over the integral; `parameters`, as `deepmem.processes()` lists
-    them: `MZ=91.0`, or `MZ=[90.7, 91.2]` for a scan that shares points.
+    columns, in GeV; `process`, one name of the menu or several, or reactions: "p p > …", "NAME=p p > …", or
+    {"NAME": "p p > …"}; `precision`, relative error at which an event stops; `calls`, evaluations per event
+    at most; `seed`; `pdf`, a set's name or the path of a grid; `response`, transfer functions by particle
+    class; `neutrinos`, whether weights of processes with neutrinos bring `.neutrinos`, their momenta averaged
+    over the integral; `parameters`, as `deepmem.processes()` lists them: `MZ=91.0`, or `MZ=[90.7, 91.2]` for
+    a scan that shares points; of a reaction also `model`, and couplings that are "[:]", see `Weight.at`.
 
     **Returns** `Weights`: per process (and value of a scan) value, absolute error and status of each event.
 
@@ -93,6 +95,7 @@ def compute_files(
     """
     reporter = reporter or Reporter()
     settings = Config.load(config or {}, need=())
+    _refuse_nameless(process)
     alphas = hypotheses(process, parameters, pdf=pdf, response=settings.response)
     task = Task(alphas, precision, calls, seed, neutrinos)
     check_column_names(settings.column_names, known_columns())
@@ -125,6 +128,13 @@ def compute_files(
                 f"{others} other interrupted call(s) with this output have parts in {parts.folder}"
             )
     return written
+
+
+def _refuse_nameless(processes: Sequence[str]) -> None:
+    """**Raises** `UsageError` for a reaction that does not say what its branches are to be called."""
+    for text in processes:
+        if is_reaction(text) and named(text)[0] == named(text)[1]:
+            raise UsageError(f"branches need a name: write 'NAME={text.strip()}'")
 
 
 @dataclass(frozen=True)
@@ -203,7 +213,12 @@ def _interruption(run: _Run, parts: Parts) -> str:
 def _write(task: Task, run: _Run, parts: Parts, output: str | Path, about: dict[str, Any]) -> Written:
     tally, kept = Tally(task.names), run.source.kept_types
     with write_weights(
-        output, task.names, about, kept=kept, with_neutrinos=task.names_with_neutrinos
+        output,
+        task.names,
+        about,
+        kept=kept,
+        with_neutrinos=task.names_with_neutrinos,
+        with_couplings=task.terms,
     ) as writer:
         for begin, end in run.bounds(parts.size):
             weights = parts.load(begin, task.names)

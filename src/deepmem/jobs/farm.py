@@ -13,8 +13,10 @@ from deepmem.data.root import Source, expand
 from deepmem.data.weights import (
     TREE,
     branch_names,
+    coupling_branches,
     read_provenance,
     read_weights,
+    terms_of,
     weight_names,
     write_weights,
 )
@@ -65,12 +67,14 @@ def merge(parts: Sequence[str], output: str | Path) -> Merged:
     _refuse_gaps(pieces, total)
     names = weight_names(first.path)
     own = {f"{name}{suffix}" for name in names for suffix in ("", "_error", "_status", "_source")}
+    terms = terms_of({name: read_weights(first.path, name) for name in names})
+    own |= {branch for name, number in terms.items() for branch in coupling_branches(name, number)}
     kept = [branch for branch in branch_names(first.path) if branch not in own]
     # in the order of their entries, so that the parts are one run
     source = Source([piece.path for piece in pieces], TREE, (), kept)
     source.refuse_as_output(output)
     about = first.about | {"entries": [0, total], "events": joined([piece.identity for piece in pieces])}
-    with write_weights(output, names, about, kept=source.kept_types) as writer:
+    with write_weights(output, names, about, kept=source.kept_types, with_couplings=terms) as writer:
         for piece in pieces:
             weights = {name: read_weights(piece.path, name) for name in names}
             writer.append(weights, source.read_kept(piece.start, piece.stop))

@@ -12,7 +12,8 @@ from typing import Any
 from deepmem.data.provenance import described, differences
 from deepmem.errors import UsageError, nearest
 from deepmem.jobs.tasks import hypotheses
-from deepmem.physics.processes import find_process
+from deepmem.physics.processes import chosen_process, said_in
+from deepmem.physics.processes.of_reaction import named
 from deepmem.physics.weights.hypothesis import Hypothesis
 from deepmem.surrogate.model import Surrogate
 
@@ -67,8 +68,14 @@ class LearnedWeight:
         **Raises** `UsageError` as `hypotheses` does, and for a scan.
         """
         entry = self.description
-        if entry is not None and entry["process"] == process and isinstance(entry["responses"], dict):
-            menu, theory = find_process(process), entry["parameters"]
+        if (
+            entry is not None
+            and entry["process"] == named(process)[0]
+            and isinstance(entry["responses"], dict)
+        ):
+            said, read_in = said_in(entry)
+            menu, theory = chosen_process(said, dict(read_in)), entry["parameters"]
+            parameters = read_in | dict(parameters)
             usual = {key: theory[key] for key in ("sqrt_s", *menu.parameters) if key in theory}
             others = ("Q", "flavours", "subset", *menu.choices)
             usual |= {key: entry[key] for key in others if entry.get(key) is not None}
@@ -79,7 +86,7 @@ class LearnedWeight:
                 response = entry["responses"] | ({"met": entry["missing"]} if "missing" in entry else {})
             parameters, pdf = usual | dict(parameters), pdf or entry["pdf"]
         (alpha,) = hypotheses(process, parameters, pdf=pdf, response=response)
-        if len(alpha.names) != 1:
+        if alpha.count != 1:
             raise UsageError(
                 "a scan has several weights, and a model's weight is one: give one value with --set"
             )

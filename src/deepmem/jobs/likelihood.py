@@ -30,10 +30,11 @@ from deepmem.jobs.combining import (
 )
 from deepmem.jobs.intervals import Interval, PseudoExperiments, pseudo_experiments
 from deepmem.jobs.visible import cross_section_arguments, select
-from deepmem.physics.processes import find_process
-from deepmem.physics.theory.parameters import PARAMETERS, parameters
+from deepmem.physics.processes import chosen_process
+from deepmem.physics.theory.parameters import PARAMETERS
 from deepmem.physics.weights.leading_order import BATCH, cross_section
 from deepmem.physics.weights.sampling import default_masses
+from deepmem.physics.weights.settings import parameters_of
 
 _NOT_NORMALISED = "not normalised to σ_vis: biased where σ_vis depends on the parameter"
 
@@ -217,12 +218,13 @@ class _Normalisation:
         points: int,
     ) -> _Normalisation:
         """σ_vis within cuts. **Raises** `UsageError` where the file does not say enough to compute it."""
-        arguments = dict(cross_section_arguments(scan.path, scan.process, response).settings)
+        found = cross_section_arguments(scan.path, scan.process, response)
+        arguments = dict(found.settings)
         if not cuts:  # one range for all values: what is selected does not depend on the hypothesis
-            arguments["mass"] = _common_masses(scan, arguments)
+            arguments["mass"] = _common_masses(scan, found.process, arguments)
         sigmas = [
             cross_section(
-                scan.process, cuts, points=points, quiet=True, **arguments | {scan.parameter: value}
+                found.process, cuts, points=points, quiet=True, **arguments | {scan.parameter: value}
             )
             for value in scan.values.tolist()
         ]
@@ -247,11 +249,13 @@ class _Normalisation:
         }
 
 
-def _common_masses(scan: _Scan, arguments: Mapping[str, Any]) -> tuple[float, float]:
+def _common_masses(scan: _Scan, said: str, arguments: Mapping[str, Any]) -> tuple[float, float]:
     """The true masses, in GeV, that the σ of all values of a parameter are of."""
-    theory = {key: value for key, value in arguments.items() if key in PARAMETERS}
+    settings = dict(arguments)
+    process = chosen_process(said, settings)
+    theory = {key: value for key, value in settings.items() if key in (*PARAMETERS, *process.parameters)}
     ranges = [
-        default_masses(find_process(scan.process), parameters(**theory | {scan.parameter: float(value)}))
+        default_masses(process, parameters_of(process, theory | {scan.parameter: float(value)}))
         for value in scan.values
     ]
     return min(low for low, _ in ranges), max(high for _, high in ranges)

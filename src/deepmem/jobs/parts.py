@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from deepmem.data.files import make_folder, whole_file, write_text
-from deepmem.event import Weight
+from deepmem.event import Couplings, Monomials, Weight
 
 
 class Parts:
@@ -47,8 +47,15 @@ class Parts:
             f"{i}.{field.name}": getattr(weight, field.name)
             for i, weight in enumerate(weights.values())
             for field in fields(Weight)
-            if getattr(weight, field.name) is not None
+            if field.name != "couplings" and getattr(weight, field.name) is not None
         }
+        for i, weight in enumerate(weights.values()):
+            if (found := weight.couplings) is not None:
+                arrays |= {
+                    f"{i}.monomials": np.array(json.dumps(found.monomials.to_dict())),
+                    f"{i}.coefficients": found.coefficients,
+                    f"{i}.covariance": found.covariance,
+                }
         with whole_file(self._path(number)) as temporary, temporary.open("wb") as file:
             np.savez(file, allow_pickle=False, seconds=np.array(seconds), **arrays)
 
@@ -61,7 +68,14 @@ class Parts:
         """The weights of a part, under the names that they were saved with."""
         with np.load(self._path(number), allow_pickle=False) as arrays:
             return {
-                name: Weight(**{field.name: arrays.get(f"{i}.{field.name}") for field in fields(Weight)})
+                name: Weight(
+                    **{
+                        field.name: arrays.get(f"{i}.{field.name}")
+                        for field in fields(Weight)
+                        if field.name != "couplings"
+                    },
+                    couplings=_couplings(arrays, i),
+                )
                 for i, name in enumerate(names)
             }
 
@@ -83,3 +97,10 @@ class Parts:
             path.unlink(missing_ok=True)
         with suppress(OSError):
             self.folder.rmdir()
+
+
+def _couplings(arrays: Mapping[str, np.ndarray], i: int) -> Couplings | None:
+    if f"{i}.monomials" not in arrays:
+        return None
+    monomials = Monomials.from_dict(json.loads(str(arrays[f"{i}.monomials"])))
+    return Couplings(monomials, arrays[f"{i}.coefficients"], arrays[f"{i}.covariance"])

@@ -6,14 +6,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from deepmem.columns import recognise
 from deepmem.errors import UsageError
 from deepmem.event import Weight
-from deepmem.physics.processes import find_process
+from deepmem.physics.processes import THEORY, chosen_process, is_reaction
 from deepmem.physics.weights import engine
 from deepmem.physics.weights.hypothesis import Hypothesis, hypothesis
 from deepmem.physics.weights.partonic import shared_by_events
@@ -24,8 +24,12 @@ _PART = 4096
 _PART_WITH_NEUTRINOS = 256
 
 
+Processes: TypeAlias = str | Sequence[str] | Mapping[str, str]
+"""Names of the menu or reactions, "NAME=p p > …"; or reactions by name."""
+
+
 def hypotheses(
-    process: str | Sequence[str],
+    process: Processes,
     settings: Mapping[str, Any],
     *,
     pdf: str | None = None,
@@ -35,11 +39,16 @@ def hypotheses(
 
     **Raises** `UsageError` for a setting that none of them knows, and as `hypothesis` does.
     """
+    if isinstance(process, Mapping):
+        process = [f"{name}={reaction}" for name, reaction in process.items()]
     names = [process] if isinstance(process, str) else list(process)
-    if not names or len(set(names)) != len(names):
+    chosen = {name: chosen_process(name, _theory(name, settings)) for name in names}
+    called = [process.name for process in chosen.values()]
+    if not names or len(set(called)) != len(names):
         raise UsageError(f"name each process once, and one at least; got {', '.join(names) or 'none'}")
     parameters = {
-        name: {*find_process(name).menu_entry()["parameters"], "subset"} - {"pdf"} for name in names
+        name: {*process.menu_entry()["parameters"], "subset", *(THEORY if process.reaction else ())} - {"pdf"}
+        for name, process in chosen.items()
     }
     alphas = []
     for i, name in enumerate(names):
@@ -53,6 +62,12 @@ def hypotheses(
         density = {} if pdf is None else {"pdf": pdf}
         alphas.append(hypothesis(name, response=response, **density, **own))
     return tuple(alphas)
+
+
+def _theory(process: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that a reaction is read in."""
+    known = (*THEORY, "flavours") if is_reaction(process) else ()
+    return {name: settings[name] for name in known if name in settings}
 
 
 @dataclass(frozen=True)
@@ -84,6 +99,11 @@ class Task:
     def names_with_neutrinos(self) -> list[str]:
         """The weights that bring momenta of neutrinos."""
         return [name for each in self.hypotheses if self._wants_neutrinos(each) for name in each.names]
+
+    @property
+    def terms(self) -> dict[str, int]:
+        """The weights that are polynomials in couplings, and how many terms they have."""
+        return {each.names[0]: each.count for each in self.hypotheses if each.polynomial is not None}
 
     @property
     def part(self) -> int:

@@ -16,6 +16,7 @@ from deepmem.data.root import Source
 from deepmem.data.weights import read_provenance
 from deepmem.errors import DeepMEMError, UsageError
 from deepmem.jobs.tasks import gev_factors
+from deepmem.physics.processes import THEORY, said_in
 from deepmem.physics.weights.hypothesis import Hypothesis, hypothesis
 from deepmem.physics.weights.leading_order import LARGEST_NUMBER_OF_POINTS, cross_section
 from deepmem.physics.weights.visible import measured
@@ -64,7 +65,8 @@ def _within(path: str, name: str, cuts: Mapping[str, Any]) -> np.ndarray:
             or sha256(file["path"]) != file["sha256"]
         ):
             raise UsageError(f"{file['path']} is not there as it was")
-    alpha = hypothesis(entry["process"])
+    said, theory = said_in(entry)
+    alpha = hypothesis(said, **theory)
     columns, names = alpha.process.columns, about.get("column_names", {})
     factors = gev_factors(columns, about.get("unit", "GeV"))
     inputs = [file["path"] for file in about["inputs"]]
@@ -165,15 +167,18 @@ def cross_section_arguments(
     if entry["MH_from_event"]:
         raise UsageError(f"{name} was computed with MH=event, which has no σ")
     if response is not None:
-        configured = hypothesis(entry["process"], pdf=entry["pdf"], response=response).to_dict()
+        said, theory = said_in(entry)
+        configured = hypothesis(said, **theory, pdf=entry["pdf"], response=response).to_dict()
         if any(configured.get(key) != entry.get(key) for key in ("responses", "missing")):
             raise UsageError(
                 f"{name} in {path} was computed with a response that is not the one of the configuration"
             )
     alpha = Hypothesis.from_dict(entry, response)
-    theory = {key: getattr(alpha.parameters, key) for key in ("sqrt_s", *alpha.process.parameters)}
-    settings = {key: value for key, value in theory.items() if value is not None and np.ndim(value) == 0}
+    given = {"sqrt_s": alpha.parameters.sqrt_s, **alpha.parameters.values()}
+    theory = {key: given[key] for key in ("sqrt_s", *alpha.process.parameters) if key in given}
+    settings = {key: value for key, value in theory.items() if np.ndim(value) == 0}
+    settings |= {key: value for key, value in alpha.process.identity.items() if key in THEORY}
     settings |= {"Q": alpha.scale, "flavours": alpha.flavours, "pdf": alpha.density_name}
     if alpha.subset is not None:
         settings["subset"] = alpha.subset
-    return CrossSectionArguments(alpha.process.name, settings | {"response": alpha.detector.to_dict()})
+    return CrossSectionArguments(alpha.process.said, settings | {"response": alpha.detector.to_dict()})

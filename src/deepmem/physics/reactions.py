@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from os import PathLike
 from typing import Any, NamedTuple
 
@@ -65,6 +65,11 @@ class Read:
     reaction: Reaction
     model: Model
     channels: tuple[Channel, ...]
+
+    @cached_property
+    def defaults(self) -> dict[str, float]:
+        """All parameters of the model at its defaults, real parts."""
+        return {name: value.real for name, value in complex_parameters(self.model, {}).items()}
 
     @property
     def legs(self) -> tuple[str, ...]:

@@ -178,14 +178,24 @@ def run_members(
     def one(member: int) -> tuple[Any, np.ndarray]:
         # the settings of JAX belong to a thread
         with jax.default_device(device), jax.enable_x64(False):
-            own = eqx.combine(jax.tree.map(lambda array: array[member], arrays), static)
+            own = eqx.combine(_of_member(arrays, member), static)
             own, sums = run_steps(own, optimiser, data, order[member], present[member], scale)
             return eqx.filter(own, eqx.is_array), np.asarray(sums)
 
     with ThreadPoolExecutor(_cores() if compiled else 1) as pool:
         done = list(pool.map(one, range(len(order))))
-    arrays = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(each for each, _ in done))
-    return eqx.combine(arrays, static), np.stack([sums for _, sums in done])
+    return eqx.combine(_stacked([each for each, _ in done]), static), np.stack([sums for _, sums in done])
+
+
+@jax.jit
+def _of_member(arrays: PyTree, member: Int[ArrayLike, ""]) -> PyTree:
+    """That of a member. Compiled, as `_stacked` is: one program in place of one for each shape."""
+    return jax.tree.map(lambda array: array[member], arrays)
+
+
+@jax.jit
+def _stacked(members: list[PyTree]) -> PyTree:
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *members)
 
 
 def _cores() -> int:

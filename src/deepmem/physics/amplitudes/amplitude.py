@@ -26,7 +26,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
-from deepmem.physics.amplitudes.choice import BUDGET, best_program
+from deepmem.physics.amplitudes.choice import BUDGET, LARGE_BUDGET, best_program
 from deepmem.physics.amplitudes.program import Program
 from deepmem.physics.amplitudes.stages import Momenta, Stages, function
 from deepmem.physics.errors import MomentaError
@@ -34,13 +34,17 @@ from deepmem.physics.precision import double_precision, require_double
 from deepmem.physics.theory.model import Model
 from deepmem.physics.theory.subprocesses import Subprocess
 
-VERSION = 1
+VERSION = 2
 """Of the generator: another number makes all programs again."""
 
 # A batch whose numbers stay in the cache; not a power of two, of which many arrays share lines of it.
 _BATCH = 1032
 # XLA's newer emitters cut a large kernel into functions that are not inlined: up to a hundred times slower.
-_OPTIONS: dict[str, str | bool] = {"xla_cpu_use_fusion_emitters": False}
+# Vectors of 512 bits, where the processor has them, make large kernels up to twice as fast.
+_OPTIONS: dict[str, str | bool] = {
+    "xla_cpu_use_fusion_emitters": False,
+    "xla_cpu_prefer_vector_width": "512",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +171,7 @@ def _directory() -> Path:
 
 
 def _name(digest: str, subprocess: Subprocess, along_z: bool) -> str:
-    text = repr((VERSION, BUDGET, digest, subprocess, along_z))
+    text = repr((VERSION, BUDGET, LARGE_BUDGET, digest, subprocess, along_z))
     return hashlib.sha256(text.encode()).hexdigest()
 
 

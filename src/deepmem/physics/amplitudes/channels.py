@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
+from math import prod
 from typing import Any, NamedTuple
 
 from deepmem.physics.amplitudes.amplitude import Amplitude, amplitude
@@ -19,6 +20,7 @@ from deepmem.physics.amplitudes.plan import (
     Key,
     Level,
     Recipe,
+    Recipes,
     diagrams,
     levels,
     plan,
@@ -26,6 +28,7 @@ from deepmem.physics.amplitudes.plan import (
     weight,
 )
 from deepmem.physics.errors import InitialStateError, ReactionError
+from deepmem.physics.theory.expressions import needed
 from deepmem.physics.theory.model import Model
 from deepmem.physics.theory.reaction import Bound, Reaction
 from deepmem.physics.theory.subprocesses import DEFAULT_FLAVOURS, Branch, Node, Subprocess, expand
@@ -56,12 +59,38 @@ class Channel:
         return amplitude(self.model, self.subprocess)
 
     @cached_property
+    def inner(self) -> frozenset[int]:
+        """Positive codes of all particles in its diagrams that are not incoming or outgoing legs."""
+        subprocess = self.subprocess
+        found = {abs(key.label) for plan in self._plans for _, key in plan}
+        return frozenset(found - set(map(abs, (*subprocess.incoming, *subprocess.outgoing))))
+
+    @cached_property
+    def parameters(self) -> frozenset[str]:
+        """The parameters of the model that |M|² depends on, and those that they follow from."""
+        model, subprocess = self.model, self.subprocess
+        codes = {*self.inner, *map(abs, (*subprocess.incoming, *subprocess.outgoing))}
+        particles = [model.by_code[code] for code in codes]
+        used = {
+            p.coupling for plan in self._plans for ways in plan.values() for w in ways for p in w.rule.parts
+        }
+        expressions = [each.expression for each in model.couplings if each.name in used]
+        return frozenset(
+            needed(model, expressions, {name for p in particles for name in (p.mass, p.width)}) - {"ZERO"}
+        )
+
+    @cached_property
+    def _plans(self) -> list[Recipes]:
+        """Of the production and of each decay."""
+        return [
+            plan(self.model, level, str(self.subprocess.incoming))
+            for _, level in levels(self.model, self.subprocess)
+        ]
+
+    @cached_property
     def diagrams(self) -> int:
         """Π of the diagrams of the production and of each decay."""
-        number = 1
-        for _, level in levels(self.model, self.subprocess):
-            number *= diagrams(plan(self.model, level, str(self.subprocess.incoming)))
-        return number
+        return prod(map(diagrams, self._plans))
 
 
 def channels(

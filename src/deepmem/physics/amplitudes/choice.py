@@ -1,16 +1,17 @@
 """Which helicities are in the graph, and which are looped over: the program that is fastest within a budget.
 
-A graph with all helicities shares the most, and its size bounds the time of a compilation (about 1 ms an
+A graph with all helicities shares the most, and its size bounds the time of a compilation (½ to 1 ms an
 operation). It depends on the root, too, the leg that closes the current of all others. With the helicities of
 some legs looped over it is smaller, and runs once per combination. Where the graph of all helicities is a
 little too large, one leg is looped over. Where it is far too large, choices begin with the smallest graph,
 the helicities of all undecayed legs looped over; one leg after the other is taken out, as long as that is
-cheaper and within the budget.
+cheaper and within the budget. A larger budget is for reactions that gain by it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 
 from deepmem.physics.amplitudes.external import External, legs_of
 from deepmem.physics.amplitudes.graph import TooLargeError
@@ -22,6 +23,9 @@ from deepmem.physics.theory.subprocesses import Branch, Subprocess
 
 BUDGET = 22_000
 """Operations of one kernel."""
+LARGE_BUDGET = 44_000
+"""Of one that takes a minute to compile, and is worth it."""
+_WORTH = 1.5
 # Nodes, live or not, at which a graph is given up: more than half of them are left out at the end.
 _LARGEST = 60_000
 
@@ -31,6 +35,7 @@ def best_program(model: Model, subprocess: Subprocess, along_z: bool = True) -> 
     undecayed = _undecayed(model, subprocess, along_z)
     kinds = legs_of(model, subprocess, along_z)
 
+    @cache
     def attempt(loop: tuple[int, ...], root: int = 0, largest: int | None = _LARGEST) -> Program | None:
         external = External(model, subprocess, along_z, loop, largest=largest)
         try:
@@ -38,17 +43,27 @@ def best_program(model: Model, subprocess: Subprocess, along_z: bool = True) -> 
         except TooLargeError:
             return None
 
-    def cheapest(loops: Iterable[tuple[int, ...]]) -> Program | None:
+    def cheapest(loops: Iterable[tuple[int, ...]], budget: int = BUDGET) -> Program | None:
         """Of programs within the budget, with either root."""
         choices = [(loop, root) for loop in loops for root in _roots(kinds[0], undecayed, loop)]
         made = [one for one in (attempt(*choice) for choice in choices) if one is not None]
-        return min((one for one in made if one.operations <= BUDGET), key=lambda one: one.cost, default=None)
+        return min((one for one in made if one.operations <= budget), key=lambda one: one.cost, default=None)
+
+    def descended(best: Program, budget: int) -> Program:
+        """With fewer looped legs, as long as that is cheaper."""
+        while best.loop:
+            loops = [tuple(each for each in best.loop if each != leg) for leg in _distinct(kinds, best.loop)]
+            other = cheapest(loops, budget)
+            if other is None or other.cost >= best.cost:
+                break
+            best = other
+        return best
 
     if not undecayed:
         best = attempt((), largest=None)
         assert best is not None
         return best
-    flat = attempt(())
+    flat = attempt((), 0)
     if flat is not None and flat.operations <= BUDGET // 2:
         return flat
     small = cheapest([()])
@@ -58,13 +73,9 @@ def best_program(model: Model, subprocess: Subprocess, along_z: bool = True) -> 
         return small
     best = attempt(tuple(undecayed), largest=None)
     assert best is not None
-    while best.loop:
-        loops = [tuple(each for each in best.loop if each != leg) for leg in _distinct(kinds, best.loop)]
-        other = cheapest(loops)
-        if other is None or other.cost >= best.cost:
-            break
-        best = other
-    return best
+    best = descended(best, BUDGET)
+    large = descended(best, LARGE_BUDGET)
+    return large if large.cost * _WORTH <= best.cost else best
 
 
 def _undecayed(model: Model, subprocess: Subprocess, along_z: bool) -> dict[int, int]:

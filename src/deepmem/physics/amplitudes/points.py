@@ -103,9 +103,10 @@ class _Draw:
             total = _sum([*some, last])
             plus, minus = total[0] + total[3], total[0] - total[3]
             s = plus * minus
-            size = root((s - m1 - m2) ** 2 - 4 * m1 * m2)
-            if first.massless and second.massless:
-                size = s
+            # Of either root: the one that leaves a massless beam its direction.
+            size = s - m1 - m2
+            if not (first.massless or second.massless):
+                size = root(size**2 - 4 * m1 * m2)
             ahead = plus * (s + m1 - m2 + size) / (2 * s)
             back = m1 / ahead
             p1 = (ahead + back) / 2, Residue(0), Residue(0), (ahead - back) / 2

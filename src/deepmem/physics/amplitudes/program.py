@@ -12,11 +12,12 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import operator
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -28,6 +29,10 @@ from deepmem.physics.theory.expressions import evaluate
 from deepmem.physics.theory.model import Model
 
 KINDS = ("input", "constant", "add", "sub", "mul", "inv")
+
+Arithmetic: TypeAlias = tuple[Callable[[Any, Any], Any], Callable[[Any, Any], Any], Callable[[Any, Any], Any]]
+"""+, − and ×."""
+OPERATORS: Arithmetic = (operator.add, operator.sub, operator.mul)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,8 +91,14 @@ class Program:
         """Whether an input differs between combinations."""
         return key[0] == "wave" and key[1] in self.loop
 
-    def run(self, values: dict[int, Any], nodes: Sequence[int] | range | None = None) -> None:
+    def run(
+        self,
+        values: dict[int, Any],
+        nodes: Sequence[int] | range | None = None,
+        arithmetic: Arithmetic = OPERATORS,
+    ) -> None:
         """Compute nodes from what `values` has by number; those that are there already stay."""
+        add, subtract, multiply = arithmetic
         kinds, first, second = self.kinds.tolist(), self.first.tolist(), self.second.tolist()
         for i in range(len(kinds)) if nodes is None else nodes:
             if i in values:
@@ -97,11 +108,11 @@ class Program:
                 case "constant":
                     values[i] = float(self.numbers[a])
                 case "add":
-                    values[i] = values[a] + values[b]
+                    values[i] = add(values[a], values[b])
                 case "sub":
-                    values[i] = values[a] - values[b]
+                    values[i] = subtract(values[a], values[b])
                 case "mul":
-                    values[i] = values[a] * values[b]
+                    values[i] = multiply(values[a], values[b])
                 case "inv":
                     values[i] = 1 / values[a]
 

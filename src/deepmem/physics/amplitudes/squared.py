@@ -51,7 +51,8 @@ def squared(external: External, root: int = 0) -> Reference:
     for order, power in currents.powers.items():
         for _ in range(2 * power):
             total = g.mul(total, external.base(order))
-    return g.mul(total, g.constant(Fraction(1, _states(external) * subprocess.identical)))
+    halves = sum(leg.circular for leg in external.legs)
+    return g.mul(total, g.constant(Fraction(2**halves, _states(external) * subprocess.identical)))
 
 
 def _states(external: External) -> int:

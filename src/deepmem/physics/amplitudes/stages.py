@@ -140,14 +140,17 @@ class Stages:
                 own[h] * inputs((*key[:2], h, *key[3:])) for h in range(program.legs[key[1]].helicities)
             )
 
+        first = _first_energy(momenta)
+        batch, dtype = first.shape, first.dtype
         known: dict[int, Any] = {i: float(program.numbers[program.first[i]]) for i in self._numbers}
         known.update({i: value(program.inputs[program.first[i]]) for i in self._inputs})
         known.update(zip(self._shared, scalars.shared, strict=True))
-        program.run(known, self._kernel)
+        # Of one shape, as these functions want them; they are traced three times as fast as operators.
+        known = {i: jnp.broadcast_to(jnp.asarray(number, dtype), batch) for i, number in known.items()}
+        program.run(known, self._kernel, (lax.add, lax.sub, lax.mul))
         result = program.sign * known[program.output]
         if not self._apart:
             return result
-        result = jnp.broadcast_to(result, _first_energy(momenta).shape)
         return lax.complex(result, jnp.zeros_like(result))
 
 

@@ -6,7 +6,8 @@ massive one
 
     u₊ = (m/√p⁺, 0, λ₀, λ₁),    u₋ = (−λ̄₁, λ̄₀, 0, m/√p⁺),    v the same with − its right-handed half.
 
-Polarisation vectors are real: two that are transverse and spatial, one longitudinal.
+Polarisation vectors are real, but for circular ones of beams. Of a massless particle two are transverse and
+spatial; those of a massive one are its axes at rest, ε_k = (p_k/m, e_k + p p_k/(m (E + m))), at rest, too.
 """
 
 from __future__ import annotations
@@ -73,6 +74,8 @@ class Leg(NamedTuple):
     beam: int
     """1 or −1: along ±z; 0: any direction."""
     self_conjugate: bool = False
+    circular: bool = False
+    """Whether polarisations of a massless vector of a beam are (1, ±i)/2: one component, and of size ½."""
 
     @property
     def massless(self) -> bool:
@@ -104,6 +107,9 @@ def states(p: Momentum, leg: Leg, mass: Number, numbers: Numbers) -> list[tuple[
     """The wave functions `[helicity][component]` of one leg; `mass` is not read where it is massless."""
     if leg.spin == 1:
         return [((0 * p[1] + 1, 0 * p[1]),)]
+    if leg.circular:
+        none, one = (0 * p[1], 0 * p[1]), (0 * p[1] + 1, 0 * p[1])
+        return [(none, none, one, none), (none, none, none, one)]
     if leg.spin == 3:
         return _polarisations(p, None if leg.massless else mass, numbers)
     if leg.massless:
@@ -144,13 +150,18 @@ def _massive(p: Momentum, leg: Leg, mass: Number, numbers: Numbers) -> list[tupl
 def _polarisations(p: Momentum, mass: Number | None, numbers: Numbers) -> list[tuple[Part, ...]]:
     energy, x, y, z = p
     zero = 0 * x
-    size = energy if mass is None else numbers.root(x * x + y * y + z * z)
-    inverse = 1 / size
-    a, b, c = x * inverse, y * inverse, z * inverse
-    across = numbers.root(b * b + c * c)
-    b_across, c_across = b / across, c / across
-    found = [(zero, across, -(a * b_across), -(a * c_across)), (zero, zero, c_across, -b_across)]
     if mass is not None:
-        boost = energy / mass
-        found.append((size / mass, boost * a, boost * b, boost * c))
+        inverse = 1 / mass
+        rest = inverse / (energy + mass)
+        found = []
+        for k, each in enumerate((x, y, z)):
+            spatial = [rest * each * other for other in (x, y, z)]
+            spatial[k] = spatial[k] + 1
+            found.append((each * inverse, *spatial))
+    else:
+        inverse = 1 / energy
+        a, b, c = x * inverse, y * inverse, z * inverse
+        across = numbers.root(b * b + c * c)
+        b_across, c_across = b / across, c / across
+        found = [(zero, across, -(a * b_across), -(a * c_across)), (zero, zero, c_across, -b_across)]
     return [((t + w, zero), (t - w, zero), (u, v), (u, -v)) for t, u, v, w in found]

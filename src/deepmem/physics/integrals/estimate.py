@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,12 +15,21 @@ class Estimate(NamedTuple):
     - `status`: int32 `[events]`, of `deepmem.event.Status`: GOOD; PRECISION (budget used up, or some points
       not finite); NO_SOLUTION (zero at every point); BAD_INPUT (finite at no point; the value is NaN).
     - `evaluations`: int64 `[events]`, how many of the integrand were spent.
+    - `covariance`: float64 `[events, steering, steering]` of the values that steer, where a rule knows it.
     """
 
     value: np.ndarray
     error: np.ndarray
     status: np.ndarray
     evaluations: np.ndarray
+    covariance: np.ndarray | None = None
+
+    @staticmethod
+    def joined(parts: Sequence[Estimate]) -> Estimate:
+        """Of several runs of events, one after the other."""
+        return Estimate(
+            *(None if each[0] is None else np.concatenate(each) for each in zip(*parts, strict=True))  # type: ignore[arg-type]
+        )
 
     @staticmethod
     def of_nothing() -> Estimate:

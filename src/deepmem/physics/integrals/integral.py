@@ -25,6 +25,7 @@ class Integral:
       depend on what it is computed with;
     - `minimum`: evaluations before an event may stop, of all or of each, where a rule's own do not suit;
     - `steering`: how many of the values decide when to stop (all if not given);
+    - `correlated`: whether the covariance of the values that steer is wanted, where the rule knows it;
     - `groups`: which of them are contributions to one number (none if not given): they stop when their sum
       is precise, share the budget, and one that contributes little to the error stops before.
 
@@ -39,6 +40,7 @@ class Integral:
     parts: np.ndarray | None = None
     minimum: int | np.ndarray | None = None
     steering: int | None = None
+    correlated: bool = False
     groups: Groups | None = None
 
     def __post_init__(self) -> None:

@@ -83,7 +83,7 @@ class Lattice:
             _Window(integral.window(here), self, accuracy).estimate()
             for here in integral.contributions.windows(_WINDOW)
         ]
-        return Estimate(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        return Estimate.joined(parts)
 
 
 class _Samples(NamedTuple):
@@ -205,7 +205,15 @@ class _Window:
         means = samples.sums[active] / per_shift[:, :, None]
         samples.tally.value[active] = means.mean(axis=1)
         spread = means.std(axis=1, ddof=1) / np.sqrt(shifts) * _student(shifts - 1)
-        samples.tally.error[active] = np.hypot(spread, samples.tally.unseen(active, per_shift * shifts))
+        unseen = samples.tally.unseen(active, per_shift * shifts)
+        samples.tally.error[active] = np.hypot(spread, unseen)
+        if samples.tally.covariance is not None:
+            steering = samples.tally.covariance.shape[-1]
+            off = (means - means.mean(axis=1, keepdims=True))[..., :steering]
+            scale = _student(shifts - 1) ** 2 / (shifts * (shifts - 1))
+            # what was not seen of several values is one point: where one is large, the others are
+            of_points = unseen[:, :steering, None] * unseen[:, None, :steering]
+            samples.tally.covariance[active] = scale * np.einsum("esi,esj->eij", off, off) + of_points
 
     def _learn(self, samples: _Samples, active: np.ndarray, left: np.ndarray) -> None:
         """Adopt importance maps.

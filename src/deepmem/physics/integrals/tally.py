@@ -23,6 +23,8 @@ class Tally:
         self._precision, self._allowance = precision, allowance
         self.value = np.zeros((count, outputs))
         self.error = np.zeros((count, outputs))
+        steering = min(outputs, self._steering or outputs)
+        self.covariance = np.zeros((count, steering, steering)) if integral.correlated else None
         self.evaluations = np.zeros(count, dtype=np.int64)
         self._current = np.zeros(count, dtype=np.int64)
         self._bad = np.zeros(count, dtype=np.int64)
@@ -84,7 +86,10 @@ class Tally:
         lost = self._bad == self._current
         status = np.where(lost, Status.BAD_INPUT, status)
         value, error = (np.where(lost[:, None], np.nan, array) for array in (value, error))
-        return Estimate(value, error, status.astype(np.int32), self.evaluations)
+        covariance = self.covariance
+        if covariance is not None:
+            covariance = np.where(lost[:, None, None], np.nan, covariance)
+        return Estimate(value, error, status.astype(np.int32), self.evaluations, covariance)
 
     def _size(self) -> np.ndarray:
         """|value| of the sum that an event contributes to, `[events, values]`."""

@@ -135,7 +135,7 @@ def strata(process: Process, p: Parameters) -> tuple[np.ndarray, int]:
 def _whole_mass(process: Process, p: Parameters) -> Mixture:
     """The map of ŝ: every resonance that there can be, and what is even in log ŝ."""
     if process.resonance is not None:
-        mass, width = (getattr(p, name) for name in process.resonance)
+        mass, width = (p.get(name) for name in process.resonance)
         if process.invisible:
             # W bosons that both are on their shells, above 2 MW, are a tenth of all
             return Mixture(((0.7, BreitWigner(mass, width)), (0.3, Power(2.0, 4 * electroweak(p).MW ** 2))))
@@ -143,7 +143,7 @@ def _whole_mass(process: Process, p: Parameters) -> Mixture:
     # of four leptons, singly resonant diagrams peak at the Z
     share = 0.6 if len(process.outgoing) == 2 else 0.2
     names = process.resonances
-    poles = [(share / len(names), BreitWigner(getattr(p, m), getattr(p, w))) for m, w in names]
+    poles = [(share / len(names), BreitWigner(p.get(m), p.get(w))) for m, w in names]
     return Mixture((*poles, (1.0 - share if poles else 1.0, Power(1.0))))
 
 

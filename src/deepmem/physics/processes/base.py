@@ -84,6 +84,8 @@ class Process:
     """Parameters (mass, width) of one that is usually wider, and is treated alike where it is made narrow."""
     topology: str = ""
     """Where particles escape: which tree of decays it is, the name of a plan of `weights.plan`."""
+    reaction: str = ""
+    """Of a process that is not on the menu: what its user said."""
     assignments: tuple[int, ...] = (0,)
     """Which of the two ways to assign b jets to quarks are averaged: 0, jet 1 is the b quark; 1, jet 2 is."""
 
@@ -96,9 +98,46 @@ class Process:
         return _code(self.matrix_elements)
 
     @property
+    def said(self) -> str:
+        """What finds it again: its name on the menu, or "NAME=" and its reaction."""
+        return f"{self.name}={self.reaction}" if self.reaction and self.name != self.reaction else self.name
+
+    @property
     def on_axis(self) -> MatrixElements:
         """`matrix_elements` for partons that move along ±z, the first one upwards."""
         return getattr(self.matrix_elements, "on_axis", self.matrix_elements)
+
+    def amplitude(self, subset: str | None) -> tuple[Process, str | None]:
+        """The process and the subset without what a point's Σ f f |M|² does not depend on.
+
+        Compiled code is kept by these: processes that differ in their names share it.
+        """
+        elements, chosen = self.matrix_elements, subset
+        if hasattr(elements, "of_subset"):
+            elements, chosen = elements.of_subset(subset), None
+        bare = Process(
+            name="",
+            title="",
+            reference="",
+            outgoing=self.outgoing,
+            classes=self.classes,
+            columns=(),
+            parameters=(),
+            channels=self.channels,
+            matrix_elements=elements,
+            scale=0.0,
+            dimensions=0,
+            responses=MappingProxyType({}),
+            resonance=self.resonance,
+        )
+        return bare, chosen
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a weight of it depends on beside its name: of a reaction and of a user's own process."""
+        if self.reaction:
+            return self.matrix_elements.to_dict()  # type: ignore[attr-defined]
+        return {} if self.code is None else {"code": self.code}
 
     @property
     def _value(self) -> Any:
@@ -145,6 +184,8 @@ class Process:
     @property
     def resonances(self) -> list[tuple[str, str]]:
         """The parameters (mass, width) of every particle that it gives a width: M… beside its W…."""
+        if self.reaction:
+            return self.matrix_elements.resonances  # type: ignore[attr-defined]
         names = [name for name in self.parameters if name.startswith("W")]
         return [(mass, width) for width in names if (mass := f"M{width[1:]}") in PARAMETERS]
 
@@ -167,7 +208,7 @@ class Process:
 
     def menu_entry(self) -> dict[str, Any]:
         """What `deepmem.processes()` says about it; MW is None where it is derived from GF, aEWM1 and MZ."""
-        defaults = Parameters()._asdict()
+        defaults = Parameters()._asdict() | getattr(self.matrix_elements, "defaults", {})
         scale = defaults[self.scale] if isinstance(self.scale, str) else self.scale
         settings: dict[str, Any] = {name: defaults[name] for name in ("sqrt_s", *self.parameters)}
         settings |= {"Q": scale, "pdf": DEFAULT_DENSITY}
@@ -177,6 +218,10 @@ class Process:
         settings |= {name: words[0] for name, words in self.choices.items()}
         return {
             "title": self.title,
+            "reaction": getattr(self.matrix_elements, "reaction", None),
+            "model": str(self.matrix_elements.theory.model)
+            if hasattr(self.matrix_elements, "theory")
+            else None,
             "outgoing": self.outgoing,
             "columns": self.columns,
             "parameters": settings,

@@ -6,7 +6,7 @@ needed, or read from disk.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -14,9 +14,13 @@ from typing import Any
 from deepmem.kinematics import FourVector, Scalar
 from deepmem.physics.amplitudes.amplitude import Amplitude, amplitude
 from deepmem.physics.amplitudes.channels import of_initial_state
+from deepmem.physics.errors import ReactionError
 from deepmem.physics.precision import require_double
 from deepmem.physics.reactions import Theory, read
-from deepmem.physics.theory.parameters import Parameters
+from deepmem.physics.theory.model import Model
+from deepmem.physics.theory.parameters import PARAMETERS, Parameters, parameters
+from deepmem.physics.theory.restriction import switched_off
+from deepmem.physics.theory.settings import checked
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,8 @@ class Generated:
     theory: Theory
     subsets: tuple[tuple[str, str], ...] = ()
     """(name, reaction) of some of the diagrams."""
+    off: tuple[str, ...] = ()
+    """Parameters of the model that are 0 and stay so: what vanishes with them is not generated."""
     along_z: bool = False
     """Whether both partons move along ±z, the first one upwards: fewer operations."""
 
@@ -40,20 +46,76 @@ class Generated:
         """The same for partons that move along ±z."""
         return replace(self, along_z=True)
 
+    def of_subset(self, subset: str | None) -> Generated:
+        """The same of one of its subsets alone; None: of all diagrams."""
+        return replace(
+            self, reaction=self.reaction if subset is None else dict(self.subsets)[subset], subsets=()
+        )
+
+    def without_others(self, settings: Iterable[str]) -> Generated:
+        """The same without the couplings beyond `Parameters` that are 0 by default and not set."""
+        unused = (name for name, value in self.defaults.items() if value == 0 and name not in PARAMETERS)
+        return replace(self, off=tuple(sorted(set(unused) - set(settings))))
+
     def __call__(
         self, momenta: Sequence[FourVector], p: Parameters, subset: str | None = None
     ) -> tuple[Scalar, ...]:
         require_double("a matrix element")
         text = self.reaction if subset is None else dict(self.subsets)[subset]
-        given = p.values()
+        known = {each.name for each in self.model.parameters if each.name not in self.off}
+        given = {name: value for name, value in p.values().items() if name in known}
         return tuple(
             each.of_legs(_turned(momenta, self.along_z) if turned else tuple(momenta), given)
-            for each, turned in _amplitudes(text, self.theory, self.states, self.along_z)
+            for each, turned in _amplitudes(text, self.theory, self.states, self.off, self.along_z)
         )
 
+    @property
+    def model(self) -> Model:
+        return read(self.reaction, self.theory).model
+
+    @property
+    def defaults(self) -> dict[str, float | None]:
+        """Of the model's parameters that can be set; None where one follows from others."""
+        found = read(self.reaction, self.theory).parameters()
+        return {name: value if isinstance(value, float) else None for name, value in found.items()}
+
+    def parameters(self, settings: Mapping[str, Any]) -> Parameters:
+        """Values by name, checked, the model's own defaults for the others.
+
+        **Raises** `UnknownNameError` or `ParameterError` as `parameters` and `settings.checked` do.
+        """
+        usual = {
+            name: value for name, value in self.defaults.items() if name in PARAMETERS and value is not None
+        }
+        own = {name: value for name, value in settings.items() if name in PARAMETERS}
+        others = {name: value for name, value in settings.items() if name not in PARAMETERS}
+        known = {name: value for name, value in own.items() if name != "sqrt_s" and value is not None}
+        numbers = checked(self.model, known | others)
+        chosen = parameters(**usual | own)
+        # masses and widths of resonances are read by name, by whoever maps one
+        read_by_name = {name for pair in self.resonances for name in pair} - set(PARAMETERS)
+        at_defaults = read(self.reaction, self.theory).defaults
+        beyond = {name: at_defaults[name] for name in sorted(read_by_name)}
+        return chosen._replace(others=beyond | {name: numbers[name] for name in others} or None)
+
+    @property
+    def resonances(self) -> list[tuple[str, str]]:
+        """The parameters (mass, width) of the unstable particles in its diagrams, by PDG code."""
+        found = read(self.reaction, self.theory)
+        codes = sorted(frozenset().union(*(channel.inner for channel in found.channels)))
+        particles = [found.model.by_code[code] for code in codes]
+        return [(each.mass, each.width) for each in particles if "ZERO" not in (each.mass, each.width)]
+
     def to_dict(self) -> dict[str, Any]:
-        """What identifies |M|²: the reaction and its model, by content."""
-        return {"reaction": self.reaction, "model": read(self.reaction, self.theory).model.digest}
+        """What identifies |M|²: the reaction, what it is read in, and the model by content."""
+        theory = self.theory
+        return {
+            "reaction": self.reaction,
+            "model": str(theory.model),
+            **({} if theory.param_card is None else {"param_card": str(theory.param_card)}),
+            **({"labels": {name: list(each) for name, each in theory.labels}} if theory.labels else {}),
+            "model_sha256": self.model.digest,
+        }
 
 
 def _turned(momenta: Sequence[FourVector], along_z: bool) -> tuple[FourVector, ...]:
@@ -64,12 +126,20 @@ def _turned(momenta: Sequence[FourVector], along_z: bool) -> tuple[FourVector, .
 
 @lru_cache(maxsize=256)
 def _amplitudes(
-    reaction: str, theory: Theory, states: tuple[tuple[int, int], ...], along_z: bool
+    reaction: str,
+    theory: Theory,
+    states: tuple[tuple[int, int], ...],
+    off: tuple[str, ...],
+    along_z: bool,
 ) -> tuple[tuple[Amplitude, bool], ...]:
     """The amplitude of each channel, and whether it has the partons exchanged."""
     found = []
     for state in states:
         ((channel, members),) = of_initial_state(read(reaction, theory).channels, state)
         (member,) = members
-        found.append((amplitude(channel.model, channel.subprocess, along_z), member.turned))
+        try:
+            one = amplitude(switched_off(channel.model, off), channel.subprocess, along_z)
+        except ReactionError:  # nothing is left without them
+            one = amplitude(channel.model, channel.subprocess, along_z)
+        found.append((one, member.turned))
     return tuple(found)

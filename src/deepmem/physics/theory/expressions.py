@@ -282,10 +282,10 @@ def evaluate(
     if couplings is not None:
         chosen = {name: chosen[name] for name in couplings}
     real = {name for particle in model.particles for name in (particle.mass, particle.width)}
-    needed = None if couplings is None else _needed(model, [c.expression for c in chosen.values()], real)
+    wanted = None if couplings is None else needed(model, [c.expression for c in chosen.values()], real)
 
     with np.errstate(all="ignore"):
-        known, strengths = _evaluated(model, given, Choice(chosen, needed), xp, dtype)
+        known, strengths = _evaluated(model, given, Choice(chosen, wanted), xp, dtype)
     shown = {name: xp.real(value) if name in real else value for name, value in known.items()}
     return Values(shown, strengths)
 
@@ -329,7 +329,7 @@ def _evaluated(
     return known, strengths
 
 
-def _needed(model: Model, expressions: Iterable[str], more: Iterable[str]) -> set[str]:
+def needed(model: Model, expressions: Iterable[str], more: Iterable[str]) -> set[str]:
     """The parameters that expressions stand on, directly or through others."""
     of = {p.name: p.expression for p in model.parameters}
     found = set(more)

@@ -56,7 +56,9 @@ class Parameters(NamedTuple):
         }
 
     def get(self, name: str) -> Scalar:
-        """One of them by name. **Raises** KeyError for one that is not given."""
+        """One of them by name, the W mass derived where it is not set. **Raises** KeyError for another."""
+        if name == "MW" and self.MW is None:
+            return electroweak(self).MW
         return self.sqrt_s if name == "sqrt_s" else self.values()[name]
 
     def replaced(self, name: str, value: Scalar) -> Parameters:

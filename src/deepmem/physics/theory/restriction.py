@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -29,8 +30,18 @@ def restricted(model: Model, card: Card) -> Model:
 
     **Raises** `ModelError` where a mass or a width is made opposite to another one.
     """
-    model, substitutes = _substituted(model, card)
-    model = _without(model, substitutes)
+    return _pruned(_without(*_substituted(model, card)))
+
+
+@lru_cache(maxsize=64)
+def switched_off(model: Model, names: tuple[str, ...]) -> Model:
+    """The model without some of its external parameters, which are 0, and what vanishes with them."""
+    left = tuple(parameter for parameter in model.parameters if parameter.name not in names)
+    return _pruned(_without(replace(model, parameters=left), dict.fromkeys(names, "0")))
+
+
+def _pruned(model: Model) -> Model:
+    """The model without the couplings that vanish and the vertices that have no other."""
     gone = _vanishing(model)
     massless = {name for name, value in evaluate(model).parameters.items() if name != "ZERO" and value == 0}
 

@@ -23,6 +23,7 @@ from deepmem.physics.integrals.integral import Integral
 from deepmem.physics.integrals.integrand import Integrand, Staged
 from deepmem.physics.phasespace import trials
 from deepmem.physics.phasespace.visible import Shared, Visible
+from deepmem.physics.weights import couplings
 from deepmem.physics.weights.hypothesis import Hypothesis
 from deepmem.physics.weights.partonic import Partonic, negative_densities, shared_by_events
 from deepmem.physics.weights.plan import Plan, plan_for, rank
@@ -63,35 +64,41 @@ def compute(
     accuracy = Accuracy(precision, calls, seed)
     if neutrinos and not alpha.process.invisible:
         raise UsageError(f"{alpha.process.name} has no neutrinos, whose momenta are asked for")
+    if neutrinos and alpha.polynomial is not None:
+        raise UsageError(f"{alpha.process.name} has free couplings, and momenta of neutrinos depend on them")
     if entries is None:
         _all_looked_at(alpha, events)
     measured, reason = examined(alpha, events)
-    count, names, signed = len(reason), alpha.names, negative_densities(alpha)
+    count, sets, signed = len(reason), alpha.count, negative_densities(alpha)
     rows = np.flatnonzero(reason == Reason.NONE)
     if len(rows):
         plan, shared = plan or plan_for(alpha), shared_by_events(alpha)
         chosen = prepare(alpha, plan, shared, measured.rows(rows))
         numbers = rows if entries is None else np.asarray(entries)[rows]
         f = plan.integrand(Partonic.of(alpha), neutrinos)
-        estimate = _integrated(plan, f, shared, chosen, accuracy, numbers, len(names))
-    weights = {}
-    for k, name in enumerate(names):
+        estimate = _integrated(plan, f, shared, chosen, accuracy, numbers, alpha)
+    found = []
+    for k in range(sets):
         value, error = np.full(count, np.nan), np.full(count, np.nan)
         status, why = np.full(count, Status.BAD_INPUT, dtype=np.int32), reason.copy()
         evaluations = np.zeros(count, dtype=np.int64)
         if len(rows):
             evaluations[rows] = estimate.evaluations
-            value[rows], error[rows], status[rows], why[rows] = _judged(
-                estimate, k, len(names), precision, signed
-            )
+            value[rows], error[rows], status[rows], why[rows] = _judged(estimate, k, sets, precision, signed)
         momenta = np.full((count, 2, 3), np.nan) if neutrinos else None
         if momenta is not None and len(rows):
-            sums = estimate.value[:, (2 + signed) * len(names) + k :: len(names)].reshape(-1, 2, 3)
+            sums = estimate.value[:, (2 + signed) * sets + k :: sets].reshape(-1, 2, 3)
             weight = estimate.value[:, k]
             known = (weight > 0) & np.isfinite(value[rows])
             momenta[rows[known]] = sums[known] / weight[known, None, None]
-        weights[name] = Weight(value, error, status, neutrinos=momenta, reason=why, evaluations=evaluations)
-    return weights
+        found.append(Weight(value, error, status, neutrinos=momenta, reason=why, evaluations=evaluations))
+    if alpha.polynomial is None:
+        return dict(zip(alpha.names, found, strict=True))
+    covariance = None
+    if len(rows) and estimate.covariance is not None:
+        covariance = np.full((count, sets, sets), np.nan)
+        covariance[rows] = estimate.covariance
+    return {alpha.names[0]: couplings.of_points(alpha, found, covariance, precision)}
 
 
 def _all_looked_at(alpha: Hypothesis, events: Any) -> None:
@@ -111,9 +118,10 @@ def _integrated(
     events: Visible,
     accuracy: Accuracy,
     indices: np.ndarray,
-    steering: int,
+    alpha: Hypothesis,
 ) -> Estimate:
-    """The mean over permutations of prepared events' integrals; `steering` of its values stop an event."""
+    """The mean over permutations of prepared events' integrals; the weights, of its values, stop an event."""
+    steering = alpha.count
     rows, minimum = plan.tried(f, shared, events)
     together = len(plan.permutations)
     groups = Groups.of_size(together, len(indices))
@@ -123,7 +131,16 @@ def _integrated(
     # a permutation's points are the same alone and beside others
     parts = np.tile([rank(order) for order in plan.permutations], len(indices))
     integral = Integral(
-        f, shared, rows, plan.dimensions, indices[groups.event], parts, minimum, steering, groups
+        f,
+        shared,
+        rows,
+        plan.dimensions,
+        indices[groups.event],
+        parts,
+        minimum,
+        steering,
+        correlated=alpha.polynomial is not None,
+        groups=groups,
     )
     return _averaged(plan.rule.integrate(integral, accuracy), groups, accuracy, steering)
 
@@ -139,12 +156,16 @@ def _averaged(estimate: Estimate, groups: Groups, accuracy: Accuracy, steering: 
     number = groups.size[:, None]
     mean = groups.sum(estimate.value) / number
     combined = np.sqrt(groups.sum(estimate.error**2)) / number
+    covariance = estimate.covariance
+    if covariance is not None:
+        covariance = groups.sum(covariance) / number[..., None] ** 2
     precise = (combined <= accuracy.precision * np.abs(mean))[:, :steering].all(axis=1)
     of_mean = np.where(precise, Status.GOOD, Status.PRECISION)
     possible = groups.max(estimate.status != Status.NO_SOLUTION)
     of_mean = np.where(possible, of_mean, Status.NO_SOLUTION)
     unknown = np.where(groups.max(estimate.status == Status.BAD_INPUT), Status.BAD_INPUT, Status.GOOD)
-    return Estimate(mean, combined, worst(of_mean, unknown), groups.sum(estimate.evaluations))
+    status, evaluations = worst(of_mean, unknown), groups.sum(estimate.evaluations)
+    return Estimate(mean, combined, status, evaluations, covariance)
 
 
 def _judged(

@@ -34,7 +34,7 @@ def weight_function(alpha: Hypothesis, points: np.ndarray, weights: np.ndarray) 
         raise UsageError(
             f"{alpha.process.name} has neutrinos: derivatives of its weights are not available, scan instead"
         )
-    shared, partonic = shared_by_events(alpha), Partonic(alpha.process, alpha.flavours, alpha.subset)
+    shared, partonic = shared_by_events(alpha), Partonic.plain(alpha)
     f = plan_for(alpha).integrand(Partonic.of(alpha), False)
     assert not isinstance(f, Staged)
 

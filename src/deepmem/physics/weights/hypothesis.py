@@ -9,20 +9,26 @@ from typing import Any
 import numpy as np
 
 from deepmem.errors import UsageError
-from deepmem.event import scan_name
+from deepmem.event import Monomials, scan_name
 from deepmem.physics.detector.detector import Detector
 from deepmem.physics.errors import ParameterError, unknown_name
-from deepmem.physics.processes import find_process
+from deepmem.physics.processes import chosen_process, said_in
 from deepmem.physics.processes.base import DEFAULT_DENSITY, DEFAULT_FLAVOURS, MISSING_COLUMNS, Process
 from deepmem.physics.theory import lhapdf
-from deepmem.physics.theory.parameters import Parameters, parameters
+from deepmem.physics.theory.parameters import Parameters
+from deepmem.physics.theory.polynomial import Polynomial
 from deepmem.physics.weights.resolution import refuse_unresolved
 from deepmem.physics.weights.settings import (
+    FREE,
+    at_settings,
     check_names,
     check_widths,
     checked_detector,
     checked_flavours,
     checked_scale,
+    free_couplings,
+    monomials_of,
+    parameters_of,
     warn_of_expansions,
 )
 
@@ -50,6 +56,8 @@ class Hypothesis:
     """Where |M|² is evaluated: total pT = 0, or the `lab`oratory, with incoming partons boosted back."""
     b_mass: str = "mb"
     """The mass of the parton behind a b jet: that of the b quark, or of the `jet`."""
+    polynomial: Polynomial | None = None
+    """In the couplings that are free; `parameters` then has the points that its coefficients follow from."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -58,6 +66,18 @@ class Hypothesis:
             return (self.process.name,)
         (name, values), *_ = self.scan
         return tuple(scan_name(self.process.name, name, value) for value in values)
+
+    @property
+    def count(self) -> int:
+        """How many values of its parameters there are, which share points."""
+        return len(self.names) if self.polynomial is None else len(self.polynomial.exponents)
+
+    @property
+    def monomials(self) -> Monomials | None:
+        """The terms of the weight in its free couplings, and these at the model's values."""
+        if self.polynomial is None:
+            return None
+        return monomials_of(self.process, self.polynomial)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -79,14 +99,19 @@ class Hypothesis:
 
         **Raises** `UsageError` where the density is not found.
         """
-        values = {name: value for name, value in self.parameters._asdict().items() if value is not None}
+        values = {"sqrt_s": self.parameters.sqrt_s, **self.parameters.values()}
         responses = self.detector.to_dict()
         missing = {"missing": responses.pop("met")} if "met" in responses else {}
+        polynomial = {}
+        if (monomials := self.monomials) is not None:
+            values |= dict(zip(monomials.names, monomials.defaults, strict=True))
+            polynomial = {"polynomial": monomials.to_dict()}
         return {
             "process": self.process.name,
-            **({} if self.process.code is None else {"code": self.process.code}),
+            **self.process.identity,
             "subset": self.subset,
             "parameters": {name: np.asarray(value).tolist() for name, value in values.items()},
+            **polynomial,
             "MH_from_event": self.mass_from_event,
             "Q": self.scale,
             "pdf": self.density_name,
@@ -104,10 +129,12 @@ class Hypothesis:
         **Raises** `UsageError` where the process is not on the menu, the density is not the one it was, or a
         response is a function of a user's (a file must not decide which code runs).
         """
-        process = find_process(entry["process"])
+        said, theory = said_in(entry)
+        process = chosen_process(said, dict(theory))
         known = ("sqrt_s", *process.parameters)
-        settings = {name: value for name, value in entry["parameters"].items() if name in known}
+        settings = theory | {name: value for name, value in entry["parameters"].items() if name in known}
         settings |= {name: entry[name] for name in ("Q", "flavours", *process.choices) if name in entry}
+        settings |= dict.fromkeys(entry.get("polynomial", {}).get("couplings", ()), FREE[0])
         if entry["MH_from_event"]:
             settings["MH"] = "event"
         if response is None:
@@ -116,9 +143,9 @@ class Hypothesis:
                 raise UsageError(
                     f"{process.name} has a response that is a function: give the configuration that names it"
                 )
-        made = hypothesis(
-            process.name, subset=entry["subset"], pdf=entry["pdf"], response=response, **settings
-        )
+        made = hypothesis(said, subset=entry["subset"], pdf=entry["pdf"], response=response, **settings)
+        if entry.get("model_sha256") != made.to_dict().get("model_sha256"):
+            raise UsageError(f"the model {entry['model']} found here is not the one that was used")
         if made.to_dict()["pdf_sha256"] != entry["pdf_sha256"]:
             raise UsageError(f"the density {made.density_name} found here has other values than the one used")
         return made
@@ -145,15 +172,19 @@ def hypothesis(
 ) -> Hypothesis:
     """A process with its parameters, names and values checked.
 
-    **Arguments:** `process`, a name of the menu; `pdf`, the name of a set or the path of a grid; `response`,
+    **Arguments:** `process`, a name of the menu, or a reaction "NAME=p p > …"; `pdf`,
+    the name of a set or the path of a grid; `response`,
     transfer functions by particle class as in a configuration (default: Gaussian with `r_lepton`);
-    `settings`: theory parameters, `Q` (GeV), `flavours` (4 or 5), `r_lepton`. One theory parameter may be a
+    `settings`: theory parameters, `Q` (GeV), `flavours` (4 or 5), `r_lepton`; of a reaction also `model`,
+    `param_card`, `labels`. One theory parameter may be a
     sequence of values, a scan: all its weights have one Q, the default one if it is not given. `MH="event"`
-    takes the Higgs boson's mass from the event and drops its propagator.
+    takes the Higgs boson's mass from the event and drops its propagator. A coupling of a reaction's model
+    that is "polynomial" (or "[:]") stays free: the weight is known for all of its values.
 
     **Raises** `UsageError` for an unknown name (with the nearest known one) or a value that makes no sense.
     """
-    chosen = find_process(process)
+    chosen = chosen_process(process, settings)
+    chosen = at_settings(chosen, settings)
     if subset is not None and subset not in chosen.subsets:
         raise unknown_name("subset", subset, chosen.subsets)
     check_names(chosen, settings, chosen.choices)
@@ -169,7 +200,14 @@ def hypothesis(
     mass_from_event = settings.get("MH") == "event"
     if mass_from_event:
         settings.pop("MH")
-    values, scans = _scanned(chosen, settings)
+    polynomial = free_couplings(chosen, settings)
+    free = () if polynomial is None else polynomial.names
+    values, scans = _scanned(chosen, {name: v for name, v in settings.items() if name not in free})
+    if free and scans:
+        raise ParameterError(f"{free[0]} is free and {next(iter(scans))} is scanned: one of both at a time")
+    if polynomial is not None:
+        for name, points in zip(free, polynomial.points.T, strict=True):
+            values = values.replaced(name, points)
     scanned_scale = scale is None and chosen.scale in scans
     alpha = Hypothesis(
         chosen,
@@ -182,6 +220,7 @@ def hypothesis(
         detector,
         mass_from_event,
         **words,
+        polynomial=polynomial,
     )
     _refuse_nonsense(alpha)
     return alpha
@@ -197,14 +236,14 @@ def _scanned(
         raise ParameterError(f"{name} changes the phase space and can't be scanned: compute value by value")
     if len(scans) > 1:
         raise ParameterError(f"one parameter can be scanned at a time, got {', '.join(scans)}")
-    checked = parameters(**{name: v for name, v in settings.items() if name not in scans})
+    checked = parameters_of(process, {name: v for name, v in settings.items() if name not in scans})
     for name, values in scans.items():
         if not values or len(set(values)) != len(values):
             raise ParameterError(
                 f"the values of {name} to scan must be different and at least one, got {values}"
             )
         for value in values:
-            parameters(**{**settings, name: value})  # each one checked by itself
+            parameters_of(process, {**settings, name: value})  # each one checked by itself
         checked = checked.replaced(name, np.array(values))
     return checked, scans
 

@@ -33,15 +33,18 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from deepmem.errors import DeepMEMError, DeepMEMWarning, UsageError
+from deepmem.event import Couplings
+from deepmem.physics.weights.couplings import of_coefficients
 from deepmem.physics.weights.event_columns import columns_of
 from deepmem.physics.weights.recoil import Disc, Recoil, Spectrum
 from deepmem.physics.weights.sampling import BATCH, Drawn, LeadingOrder, default_masses
+from deepmem.physics.weights.settings import monomials_of
 from deepmem.selection import Selection
 
 __all__ = [
@@ -99,6 +102,33 @@ class CrossSection:
     sampled_pair_mass: float
     beyond: float
     light: float
+    couplings: Couplings | None = None
+    """σ and σ_vis, two rows, as polynomials in couplings that are free."""
+
+    def at(self, **couplings: float) -> CrossSection:
+        """Both at other values of the couplings, those that are not named at their defaults.
+
+        **Raises** `UsageError` where none is free, or for a name that is none of them.
+        """
+        if self.couplings is None:
+            raise UsageError("no coupling of this cross-section is free: compute it with NAME=[:]")
+        (value, visible), (error, visible_error) = self.couplings.at(couplings)
+        return replace(
+            self, value=value, error=error, visible=visible, visible_error=visible_error, couplings=None
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON, with what follows."""
+        said = {name: value for name, value in vars(self).items() if name != "couplings"}
+        said |= {"efficiency": self.efficiency, "uncovered": self.uncovered, "remarks": self.remarks()}
+        if (found := self.couplings) is not None:
+            said["polynomial"] = found.monomials.to_dict() | {
+                name: {"coefficients": row.tolist(), "covariance": triangle.tolist()}
+                for name, row, triangle in zip(
+                    ("value", "visible"), found.coefficients, found.covariance, strict=True
+                )
+            }
+        return said
 
     @property
     def efficiency(self) -> float:
@@ -148,7 +178,7 @@ def cross_section(
 
     **Arguments:**
 
-    - `process`: a name of the menu.
+    - `process`: a name of the menu, or a reaction, "NAME=p p > …".
     - `selection`: a `Selection` or a dict of cuts; None or {}: none.
     - `precision`: the relative error to reach on both; `points`: or else how many points to draw (rounded up
       to batches, a pilot of 65,536 or more not counted).
@@ -164,7 +194,9 @@ def cross_section(
     - `recoil`: median of the total p_T in GeV, a `Spectrum`, or a `Disc`.
     - `response`: per particle class as in the configuration, e.g. {"lepton": 0.05}; `r_lepton` likewise;
       without an entry `met`, missing pT is measured perfectly.
-    - `pdf`, `Q`, `flavours`, `subset`, and the theory parameters of the process, e.g. `MZ=91.0`.
+    - `pdf`, `Q`, `flavours`, `subset`, and the theory parameters of the process, e.g. `MZ=91.0`; of a
+      reaction also `model`, `param_card`, `labels`, and couplings that are "[:]": `at` has both for all of
+      their values then.
 
     **Warns** (`DeepMEMWarning`) of what `CrossSection.remarks` says.
 
@@ -181,10 +213,13 @@ def cross_section(
     region, sampled = model.both_regions(), model.region(visible=True)
     grid = model.pilot(rng, region, sigma=True)
     sigma, visible, light, excluded = Mean(), Mean(), 0.0, model.pairs_excluded(sampled)
+    free = FreeMeans(model)
     for batch in model.batches(rng, region, grid):
-        sigma.add(batch.sigma * model.in_sigma(batch))
+        whole = batch.sigma * model.in_sigma(batch)
+        sigma.add(whole)
         seen = batch.weight * model.passes(batch)
         visible.add(seen)
+        free.add(batch.shares, whole, seen)
         light += 0.0 if excluded else float(seen[batch.pair < _NEAR * sampled.pair].sum())
         if _enough(process, model, sigma, visible, _Goal(precision, tolerance, points, most)):
             break
@@ -203,7 +238,10 @@ def cross_section(
         float(sampled.pair),
         _beyond(model, seed),
         light / visible.total,
+        free.couplings(),
     )
+    if result.couplings is not None:
+        result = replace(result.at(), couplings=result.couplings)
     for text in [] if quiet else result.remarks():
         warnings.warn(text, DeepMEMWarning, stacklevel=2)
     return result
@@ -304,6 +342,41 @@ class Mean:
         return float(np.hypot(np.sqrt(variance), self._largest / self.points))
 
 
+class FreeMeans:
+    """The means of σ and σ_vis at each point of couplings that are free, with their covariance."""
+
+    def __init__(self, model: LeadingOrder) -> None:
+        self._process, self._polynomial = model.process, model.polynomial
+        count = 1 if self._polynomial is None else len(self._polynomial.points)
+        self._points = 0
+        self._total, self._largest = np.zeros((2, count)), np.zeros((2, count))
+        self._products = np.zeros((2, count, count))
+
+    def add(self, shares: np.ndarray, *values: np.ndarray) -> None:
+        """**Arguments:** `shares` of each value at the couplings' points `[points, couplings]`."""
+        if self._polynomial is None:
+            return
+        self._points += len(shares)
+        for row, each in enumerate(values):
+            at = shares * each[:, None]
+            self._total[row] += at.sum(axis=0)
+            self._products[row] += at.T @ at
+            self._largest[row] = np.maximum(self._largest[row], at.max(axis=0))
+
+    def couplings(self) -> Couplings | None:
+        """Both as polynomials; None where no coupling is free. Errors are those of `Mean`."""
+        if self._polynomial is None:
+            return None
+        mean, largest = self._total / self._points, self._largest / self._points
+        covariance = self._products / self._points - mean[:, :, None] * mean[:, None, :]
+        covariance = covariance / (self._points - 1) + largest[:, :, None] * largest[:, None, :]
+        return Couplings(
+            monomials_of(self._process, self._polynomial),
+            self._polynomial.coefficients(mean),
+            of_coefficients(self._polynomial, covariance),
+        )
+
+
 @dataclass(frozen=True)
 class Events:
     """Leading-order events that passed a selection.
@@ -354,6 +427,8 @@ def draw_events(
     if events < 1:
         raise UsageError(f"the number of events must be 1 or more, got {events}")
     model, rng = LeadingOrder(process, selection, **hypothesis), _generator(seed)
+    if model.polynomial is not None:
+        raise UsageError(f"events are of one value of {model.polynomial.names[0]}: give it a number")
     stream = _selected(model, rng)
 
     pilot = np.concatenate([next(stream)[1] for _ in range(_PILOT_BATCHES)])

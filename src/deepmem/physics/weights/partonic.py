@@ -58,7 +58,7 @@ def negative_densities(alpha: Hypothesis) -> bool:
 
 def shared_by_events(alpha: Hypothesis) -> Shared:
     """What all events have in common."""
-    count = len(alpha.names)
+    count = alpha.count
     with double_precision():
         p = jax.tree.map(lambda v: jnp.broadcast_to(jnp.asarray(v, dtype=float), (count,)), alpha.parameters)
         density = density_of(alpha)
@@ -66,7 +66,7 @@ def shared_by_events(alpha: Hypothesis) -> Shared:
             warnings.warn(text, DeepMEMWarning, stacklevel=2)
         at_scale = _density_at_scale(density, np.asarray(alpha.scale))
     names = mapped_resonance(alpha)
-    resonance = None if names is None else (getattr(p, names[0]), getattr(p, names[1]))
+    resonance = None if names is None else (p.get(names[0]), p.get(names[1]))
     return Shared(p, at_scale, alpha.detector, resonance)
 
 
@@ -106,14 +106,21 @@ class Partonic:
 
     @classmethod
     def of(cls, alpha: Hypothesis) -> Partonic:
+        process, subset = alpha.process.amplitude(alpha.subset)
         return cls(
-            alpha.process,
+            process,
             alpha.flavours,
-            alpha.subset,
+            subset,
             alpha.mass_from_event,
             alpha.frame,
             negative_densities(alpha),
         )
+
+    @classmethod
+    def plain(cls, alpha: Hypothesis) -> Partonic:
+        """With the propagator of a resonance, whatever the hypothesis says of its mass."""
+        process, subset = alpha.process.amplitude(alpha.subset)
+        return cls(process, alpha.flavours, subset)
 
     def __call__(self, shared: Shared, momenta: Sequence[FourVector]) -> tuple[jax.Array, ...]:
         """Per set of parameters, and whether an x lies below the grid.
@@ -140,8 +147,8 @@ class Partonic:
                 # m_H := m4l at this point, and |s − m² + i m Γ|² = (m Γ)² taken out: no propagator is left
                 mass, width = self.process.resonance or ("MH", "WH")
                 m = jnp.sqrt(x1 * x2) * sqrt_s
-                p = p._replace(**{mass: m})
-                factor = (m * getattr(p, width)) ** 2
+                p = p.replaced(mass, m)
+                factor = (m * p.get(width)) ** 2
             elements = self.process.matrix_elements if self.frame == "lab" else self.process.on_axis
             squared = _traced_once(elements)(legs, p, self.subset)
             result = factor * over_states(squared, channels, first, second)

@@ -24,7 +24,8 @@ class Points(NamedTuple):
     """What is computed for each point: see `Drawn`."""
 
     sigma: Scalar
-    share: Scalar
+    shares: Scalar
+    boost: Scalar
     """E'/E."""
     true: tuple[FourVector, ...]
     measured: tuple[FourVector, ...]
@@ -36,7 +37,12 @@ class Points(NamedTuple):
 
 
 @lru_cache(maxsize=32)
-def compiled(process: Process, states: tuple[tuple[InitialState, ...], ...], subset: str | None) -> Callable:
+def compiled(
+    process: Process,
+    states: tuple[tuple[InitialState, ...], ...],
+    subset: str | None,
+    free: tuple[str, ...] = (),
+) -> Callable:
     to_point, pairs = sampler(process), opposite_pairs(process.outgoing)
 
     def one(
@@ -47,13 +53,23 @@ def compiled(process: Process, states: tuple[tuple[InitialState, ...], ...], sub
         region: Region,
         density: DensityAtScale,
         detector: Detector,
+        values: Scalar,
     ) -> Points:
         point = to_point(u, p, region)
         root = jnp.sqrt(point.s / p.sqrt_s**2)
         beams = [density.xf(root * jnp.exp(sign * point.rapidity)) for sign in (1, -1)]
         first, second = ({parton: f[i] for i, parton in enumerate(density.partons)} for f in beams)
-        squares = process.on_axis(point.legs, p, subset)
-        total = over_states(squares, states, first, second)
+
+        def summed(couplings: Scalar) -> Scalar:
+            """Σ f f |M|² at one point of the free couplings."""
+            here = p
+            for name, value in zip(free, couplings, strict=True):
+                here = here.replaced(name, value)
+            return over_states(process.on_axis(point.legs, here, subset), states, first, second)
+
+        each = jax.vmap(summed)(values)
+        total = each.mean()
+        shares = jnp.where(total > 0, each / jnp.where(total > 0, total, 1.0), 0.0)
         # dx1 dx2 f f = (dŝ dY / s) (x1f)(x2f) s/ŝ; then the flux 1/2ŝ
         sigma = GEV_2_TO_PB * total * point.measure / (2 * point.s**2)
         sigma = jnp.where(point.measure > 0, sigma, 0.0)
@@ -75,9 +91,9 @@ def compiled(process: Process, states: tuple[tuple[InitialState, ...], ...], sub
             missing = detector.missing.draw(missing, (noise[-2], noise[-1]), activity)
         out = point.legs[2:]
         pair = jnp.asarray([2 * dot(out[i], out[j]) for i, j in pairs] + [jnp.inf]).min()
-        return Points(sigma, share, true, tuple(measured), point.s, pair, reached, missing)
+        return Points(sigma, shares, share, true, tuple(measured), point.s, pair, reached, missing)
 
-    return jax.jit(jax.vmap(one, in_axes=(1, 0, 1, None, None, None, None)))
+    return jax.jit(jax.vmap(one, in_axes=(1, 0, 1, None, None, None, None, None)))
 
 
 def _recoiling(

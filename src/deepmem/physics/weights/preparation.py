@@ -49,7 +49,7 @@ def prepare(alpha: Hypothesis, plan: Plan, shared: Shared, measured: Measured) -
         column = np.ones((padded, len(alpha.process.visible)))
         column[:count] = values
         columns.append(column)
-    partonic = Partonic(alpha.process, alpha.flavours, alpha.subset)
+    partonic = Partonic.plain(alpha)
     with double_precision():
         parts = [
             jax.tree.map(

@@ -48,7 +48,7 @@ def mapped_resonance(alpha: Measured) -> tuple[str, str] | None:
 
 def narrowness(alpha: Measured, mass: str, width: str) -> float:
     """The least width of a resonance, in standard deviations of its mass measured from two leptons."""
-    m, gamma = (np.ravel(getattr(alpha.parameters, name)) for name in (mass, width))
+    m, gamma = (np.ravel(alpha.parameters.get(name)) for name in (mass, width))
     with double_precision(), jax.ensure_compile_time_eval():
         worst = max(float(np.max(np.asarray(r.scale(m / 2)) / (m / 2))) for r in alpha.detector.responses)
     return float(np.min(gamma / m)) * np.sqrt(2) / worst if worst > 0 else np.inf
@@ -65,12 +65,12 @@ def refuse_unresolved(alpha: Measured) -> None:
             )
         return
     mapped = mapped_resonance(alpha)
-    for mass, width in (("MZ", "WZ"), ("MT", "WT"), ("MH", "WH")):
+    for mass, width in process.resonances:
         there = {mass, width} <= {*process.parameters} and (mass, width) != mapped
         dropped = alpha.mass_from_event and mass == "MH"
         if not there or dropped or not alpha.detector.dimensions(process.visible_classes):
             continue
-        narrow, narrowest = narrowness(alpha, mass, width), np.min(getattr(alpha.parameters, width))
+        narrow, narrowest = narrowness(alpha, mass, width), np.min(alpha.parameters.get(width))
         if narrow < _NARROWEST:
             raise ParameterError(
                 f"{width} = {narrowest:g} GeV is too narrow for {process.name} with these responses, "

@@ -55,8 +55,8 @@ def rough(alpha: Hypothesis, events: Any, points: int = 512) -> Rough:
     """
     if points < SLOT or points % SLOT:
         raise UsageError(f"points must be a multiple of {SLOT}, got {points}")
-    if len(alpha.names) != 1:
-        raise UsageError(f"a rough weight is that of one value of a parameter, not of {len(alpha.names)}")
+    if alpha.count != 1:
+        raise UsageError(f"a rough weight is that of one value of a parameter, not of {alpha.count}")
     measured, good = visible(alpha, events)
     names = details_of_rough(alpha)
     value, error = np.full(len(good), np.nan), np.full(len(good), np.nan)

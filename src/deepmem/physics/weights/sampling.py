@@ -21,22 +21,24 @@ from deepmem.physics.detector.detector import Detector
 from deepmem.physics.errors import unknown_name
 from deepmem.physics.phasespace.free import DIMENSIONS, Region, strata
 from deepmem.physics.precision import double_precision
-from deepmem.physics.processes import find_process
+from deepmem.physics.processes import chosen_process
 from deepmem.physics.processes.base import DEFAULT_DENSITY, DEFAULT_FLAVOURS, Process
 from deepmem.physics.theory.densities import DensityAtScale
 from deepmem.physics.theory.lhapdf import load
-from deepmem.physics.theory.parameters import Parameters
-from deepmem.physics.theory.parameters import parameters as checked_parameters
+from deepmem.physics.theory.parameters import PARAMETERS, Parameters
 from deepmem.physics.weights.adaptation import Grid, Pilot
 from deepmem.physics.weights.partonic import states
 from deepmem.physics.weights.points import compiled
 from deepmem.physics.weights.recoil import USUAL_RECOIL, Recoil, checked_recoil
 from deepmem.physics.weights.settings import (
+    at_settings,
     check_names,
     check_widths,
     checked_detector,
     checked_flavours,
     checked_scale,
+    free_couplings,
+    parameters_of,
     warn_of_expansions,
 )
 from deepmem.selection import Selection, opposite_pairs
@@ -64,17 +66,19 @@ def default_masses(process: Process, p: Parameters) -> tuple[float, float]:
         low, high, names, at = 105.0, 140.0, process.resonance, "MH"
     if names is None:
         return low, high
-    mass, width = (float(getattr(p, name)) for name in names)
-    share = mass / float(getattr(usual, at))
+    mass, width = (float(p.get(name)) for name in names)
+    share = mass / float(usual.get(at))
     least = min(low * share, LEAST_PAIR * len(process.outgoing) / 2)
     return max(min(low * share, mass - _WIDTHS * width), least), max(high * share, mass + _WIDTHS * width)
 
 
 class Drawn(NamedTuple):
     """A batch of weighted points. `weight` is dσ (E'/E) in pb, `sigma` dσ alone; both average to
-    integrals."""
+    integrals. Where couplings are free, they are means over the points of their polynomial."""
 
     sigma: np.ndarray
+    shares: np.ndarray
+    """`[points, couplings]`: dσ at each point of the couplings over `sigma`; 1 where none is free."""
     weight: np.ndarray
     true: np.ndarray
     """`[points, legs, 4]`: outgoing momenta in the laboratory, with the recoil."""
@@ -109,7 +113,7 @@ class LeadingOrder:
         response: Mapping[str, Any] | None = None,
         **settings: Any,
     ) -> None:
-        self.process = find_process(process)
+        self.process = at_settings(chosen_process(process, settings), settings)
         subset, pdf = settings.pop("subset", None), settings.pop("pdf", DEFAULT_DENSITY)
         scale, flavours = settings.pop("Q", None), settings.pop("flavours", DEFAULT_FLAVOURS)
         if subset is not None and subset not in self.process.subsets:
@@ -117,7 +121,10 @@ class LeadingOrder:
         self.selection = Selection.of(selection)
         self.selection.refuse_without_effect(self.process.outgoing)
         self.recoil = checked_recoil(recoil)
-        self.parameters = self._checked(settings)
+        self.polynomial = free_couplings(self.process, settings)
+        free = () if self.polynomial is None else self.polynomial.names
+        self._couplings = np.zeros((1, 0)) if self.polynomial is None else self.polynomial.points
+        self.parameters = self._checked({name: v for name, v in settings.items() if name not in free})
         self.detector = checked_detector(self.process, settings, response)
         self.states = states(self.process, checked_flavours(flavours))
         self.density = _density(pdf, self.states, checked_scale(self.process, self.parameters, scale))
@@ -128,14 +135,14 @@ class LeadingOrder:
             default_masses(self.process, self.parameters) if mass is None else mass
         )
         self.top_window = self._checked_window(top_window)
-        self._draw = compiled(self.process, self.states, subset)
+        self._draw = compiled(self.process, self.states, subset, free)
 
     def _checked(self, values: Mapping[str, Any]) -> Parameters:
         """The theory parameters. One without effect may be named at its default, as a provenance does."""
-        usual = Parameters()._asdict()
+        usual = dict.fromkeys(PARAMETERS) | Parameters()._asdict() | dict.fromkeys(self.process.parameters)
         named = [name for name, value in values.items() if name not in usual or value != usual[name]]
         check_names(self.process, named, _ARGUMENTS)
-        found = checked_parameters(**{k: v for k, v in values.items() if k in usual})
+        found = parameters_of(self.process, {k: v for k, v in values.items() if k in usual})
         check_widths(self.process, found)
         warn_of_expansions(self.process, found)
         return found
@@ -308,12 +315,15 @@ class LeadingOrder:
             noise = np.maximum(rng.random((legs + more, BATCH)), 2.0**-54)
             with double_precision():
                 kick = size * np.cos(angle), size * np.sin(angle)
-                out = self._draw(u, kick, noise, self.parameters, region, self.density, self.detector)
+                out = self._draw(
+                    u, kick, noise, self.parameters, region, self.density, self.detector, self._couplings
+                )
                 found = jax.tree.map(np.asarray, out)
             sigma = found.sigma * jacobian
             yield Drawn(
                 sigma,
-                sigma * found.share,
+                found.shares,
+                sigma * found.boost,
                 np.stack([np.stack(leg, axis=-1) for leg in found.true], axis=1),
                 np.stack([np.stack(leg, axis=-1) for leg in found.measured], axis=1),
                 np.sqrt(found.s),

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from deepmem.errors import DeepMEMWarning
+from deepmem.event import Monomials
 from deepmem.physics.detector.detector import Detector
 from deepmem.physics.detector.entries import detector
 from deepmem.physics.errors import ParameterError, unknown_name
 from deepmem.physics.processes.base import Process
-from deepmem.physics.theory.parameters import Parameters, electroweak
+from deepmem.physics.processes.generated import Generated
+from deepmem.physics.reactions import read
+from deepmem.physics.theory.parameters import Parameters, electroweak, parameters
+from deepmem.physics.theory.polynomial import Polynomial
+
+FREE = ("[:]", "polynomial")
+"""What a coupling is set to that stays free."""
 
 LARGEST_R = 0.3
 """Relative resolutions `r_<class>` are below this."""
@@ -29,6 +37,50 @@ def check_names(process: Process, names: Iterable[str], more: Iterable[str] = ()
     for name in names:
         if name not in known:
             raise unknown_name(f"parameter of {process.name}", name, known)
+
+
+def parameters_of(process: Process, settings: Mapping[str, Any]) -> Parameters:
+    """The theory parameters of a process, checked; a reaction's are those of its model.
+
+    **Raises** as `parameters` does.
+    """
+    generated = process.matrix_elements
+    if process.reaction and isinstance(generated, Generated):
+        return generated.parameters(settings)
+    return parameters(**settings)
+
+
+def at_settings(process: Process, names: Iterable[str]) -> Process:
+    """The process where couplings of a reaction's model that are 0 by default and not set stay so."""
+    generated = process.matrix_elements
+    if process.reaction and isinstance(generated, Generated):
+        return replace(process, matrix_elements=generated.without_others(names))
+    return process
+
+
+def free_couplings(process: Process, settings: Mapping[str, Any]) -> Polynomial | None:
+    """The polynomial that |M|² is in the couplings that are left free; None where none is.
+
+    **Raises** `ParameterError` for a process that is no reaction, and as `Read.polynomial` does.
+    """
+    free = [name for name, value in settings.items() if isinstance(value, str) and value in FREE]
+    if not free:
+        return None
+    generated = process.matrix_elements
+    if not (process.reaction and isinstance(generated, Generated)):
+        raise ParameterError(
+            f"{free[0]} of {process.name} can't be left free: a polynomial needs a reaction, such as "
+            f"'{process.name}=g g > h > e+ e- mu+ mu-' with model=hvv"
+        )
+    given = [name for name in settings if name in generated.defaults and name not in free]
+    return read(generated.reaction, generated.theory).polynomial(free, given)
+
+
+def monomials_of(process: Process, polynomial: Polynomial) -> Monomials:
+    """The terms of a polynomial in couplings of a process, and these at their defaults."""
+    usual = process.menu_entry()["parameters"]
+    defaults = tuple(float(usual[name] or 0.0) for name in polynomial.names)
+    return Monomials(polynomial.names, polynomial.exponents, defaults)
 
 
 def checked_flavours(flavours: Any) -> int:
@@ -66,7 +118,7 @@ def checked_scale(process: Process, parameters: Parameters, Q: Any = None) -> fl
     """The factorisation scale in GeV; None: the process's own, at these parameters."""
     scale = process.scale if Q is None else Q
     if Q is None and isinstance(scale, str):
-        scale = getattr(parameters, scale)
+        scale = parameters.get(scale)
     try:
         value = float(scale)
     except (TypeError, ValueError):
@@ -82,7 +134,7 @@ def check_widths(process: Process, parameters: Parameters) -> None:
     **Raises** `ParameterError`.
     """
     for _, width in process.resonances:
-        if np.min(getattr(parameters, width)) == 0:
+        if np.min(parameters.get(width)) == 0:
             raise ParameterError(
                 f"{width} = 0: a resonance without a width has no cross-section, and no point of an integral "
                 "meets it; give it a width, which may be small"
