@@ -32,7 +32,7 @@ from deepmem.physics.processes.base import DEFAULT_DENSITY, Process
 from deepmem.physics.processes.generated import Generated
 from deepmem.physics.reactions import Theory, read
 from deepmem.physics.theory.parameters import Parameters
-from deepmem.physics.weights.composed import composition_of, decay_tree, exchanged
+from deepmem.physics.weights.composed import composition_of, exchanged
 from deepmem.physics.weights.hypothesis import Hypothesis
 from deepmem.physics.weights.integrand import of_escaping
 from deepmem.physics.weights.partonic import Partonic, shared_by_events
@@ -90,9 +90,7 @@ def hypothesis(
 
 
 def composition(alpha: Hypothesis) -> Composition:
-    tree = decay_tree(alpha.process)
-    assert tree is not None
-    found = composition_of(alpha, tree)
+    found = composition_of(alpha)
     assert isinstance(found, Composition)
     return found
 

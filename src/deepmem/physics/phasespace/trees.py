@@ -10,10 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TypeAlias
 
 from deepmem.physics.errors import ReactionError
+from deepmem.physics.processes.base import Process
+from deepmem.physics.processes.generated import Generated
+from deepmem.physics.reactions import read
 from deepmem.physics.theory.model import Model, Particle
 from deepmem.physics.theory.subprocesses import Branch, Node, Subprocess
 
@@ -195,3 +198,19 @@ def _class_of(particle: Particle, code: int) -> str:
     raise ReactionError(
         f"{particle.name} is neither measured nor lost as it is: let it decay, as in '…, {particle.name} > …'"
     )
+
+
+@cache
+def decay_tree(process: Process) -> Tree | None:
+    """The tree of a process whose |M|² is generated; None of another one."""
+    elements = process.matrix_elements
+    if not isinstance(elements, Generated):
+        return None
+    found = read(elements.reaction, elements.theory)
+    return tree_of(found.channels[0].members[0].subprocess, found.model, process.classes)
+
+
+def has_composed_map(process: Process) -> bool:
+    """Whether a map is composed from its tree: of one that no expert is for, and has more than leptons."""
+    beyond = {*process.classes} != {"lepton"}
+    return not process.topology and beyond and decay_tree(process) is not None

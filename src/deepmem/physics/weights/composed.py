@@ -24,12 +24,10 @@ from deepmem.physics.phasespace.planner import (
     MissingKind,
     planned,
 )
-from deepmem.physics.phasespace.trees import Tree, tree_of
+from deepmem.physics.phasespace.trees import decay_tree
 from deepmem.physics.phasespace.visible import Shared, Visible
 from deepmem.physics.precision import double_precision
 from deepmem.physics.processes.base import MatrixElements, Process
-from deepmem.physics.processes.generated import Generated
-from deepmem.physics.reactions import read
 from deepmem.physics.theory.parameters import Parameters, electroweak
 from deepmem.physics.weights import integrand
 from deepmem.physics.weights.hypothesis import Hypothesis
@@ -38,19 +36,10 @@ from deepmem.physics.weights.partonic import Partonic
 _TYPICAL = 60.0  # GeV, where responses are looked at
 
 
-@cache
-def decay_tree(process: Process) -> Tree | None:
-    """The tree of a process whose |M|² is generated; None of another one."""
-    elements = process.matrix_elements
-    if not isinstance(elements, Generated):
-        return None
-    found = read(elements.reaction, elements.theory)
-    return tree_of(found.channels[0].members[0].subprocess, found.model, process.classes)
-
-
-def composition_of(alpha: Hypothesis, tree: Tree) -> Composition | ByExpert:
-    """How a hypothesis is mapped. **Raises** `PlanError` where it is not."""
-    detector = alpha.detector
+def composition_of(alpha: Hypothesis) -> Composition | ByExpert:
+    """How a hypothesis whose process has a tree is mapped. **Raises** `PlanError` where it is not."""
+    tree, detector = decay_tree(alpha.process), alpha.detector
+    assert tree is not None
     missing: MissingKind = "exact" if detector.missing is None else "response"
     if alpha.met in ("balance", "recoil"):
         missing = alpha.met  # type: ignore[assignment]

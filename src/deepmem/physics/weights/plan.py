@@ -28,6 +28,7 @@ from deepmem.physics.phasespace.experts.higgs_to_w_pairs import HIGGS_TO_W_PAIR
 from deepmem.physics.phasespace.experts.top_pairs import TOP_PAIR
 from deepmem.physics.phasespace.experts.w_pairs import W_PAIR
 from deepmem.physics.phasespace.planner import ByExpert, Composition
+from deepmem.physics.phasespace.trees import has_composed_map
 from deepmem.physics.phasespace.visible import NO_CHOICES, Choices, Shared, Visible
 from deepmem.physics.precision import double_precision
 from deepmem.physics.tables import even_table
@@ -115,9 +116,8 @@ def plan_for(alpha: Hypothesis, by_angle: bool | None = None) -> Plan:
     better one.
     """
     process, topology = alpha.process, alpha.process.topology
-    tree = composed.decay_tree(process) if topology not in EXPERTS else None
-    if tree is not None and (process.invisible or {*process.visible_classes} != {"lepton"}):
-        composition = composed.composition_of(alpha, tree)
+    if has_composed_map(process):
+        composition = composed.composition_of(alpha)
         if isinstance(composition, ByExpert):
             topology = composition.name
         elif composition.dimensions:
