@@ -43,16 +43,16 @@ COLUMNS = (
 # The files that take longest, in this order and first: a worker that begins with one of them at the end
 # leaves the other idle. `make test` keeps the order (--no-loadscope-reorder).
 LONGEST = (
-    "physics/test_neutrinos.py", "physics/test_weight.py", "test_workflow.py", "physics/test_normalisation.py",
-    "test_generate.py", "physics/test_sense.py", "test_faults.py", "test_refine.py", "physics/test_integrals.py",
+    "physics/test_neutrinos.py", "physics/test_weight.py", "test_workflow.py", "test_generate.py", "physics/test_sense.py",
+    "test_refine.py", "physics/test_integrals.py", "physics/test_normalisation.py", "test_faults.py",
     "test_calibration.py", "test_any_reaction.py", "physics/test_detector.py", "physics/test_closure.py", "test_cli.py", "test_exact.py",
     "test_combining.py", "test_surrogate.py", "physics/test_leading_order.py", "test_faults_of_inputs.py",
     "test_identity.py", "physics/test_amplitudes.py", "test_readme.py",
 )  # fmt: skip
 # Programs in these files run longer than they take to compile.
 RUNNING = (
-    "physics/test_neutrinos.py", "physics/test_weight.py", "test_workflow.py", "physics/test_integrals.py",
-    "test_generate.py", "physics/test_sense.py",
+    "physics/test_neutrinos.py", "physics/test_weight.py", "test_workflow.py", "test_generate.py", "physics/test_sense.py",
+    "test_refine.py", "physics/test_integrals.py",
 )  # fmt: skip
 
 
@@ -61,12 +61,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: place.get(item.path, len(LONGEST)))
 
 
+_COMPILED = {"quick": False}
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """LLVM does next to nothing for files outside `RUNNING`."""
+    """LLVM does next to nothing for files outside `RUNNING`; what was compiled otherwise is forgotten there."""
     running = item.path.relative_to(Path(__file__).parent).as_posix() in RUNNING
     as_users = not os.environ["XLA_FLAGS"]
-    jax.config.update("jax_disable_most_optimizations", not (as_users or running))
+    quick = not (as_users or running)
+    if quick != _COMPILED["quick"]:
+        jax.clear_caches()
+        jax.config.update("jax_disable_most_optimizations", quick)
+        _COMPILED["quick"] = quick
 
 
 def write_tree(path: Path, columns: dict[str, Any], tree: str = "events") -> Path:

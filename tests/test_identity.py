@@ -30,7 +30,7 @@ from deepmem.physics.detector.entries import detector, response
 from deepmem.physics.detector.response import Response
 from deepmem.physics.processes import find_process
 from deepmem.physics.theory import lhapdf
-from deepmem.physics.theory.parameters import Parameters
+from deepmem.physics.theory.parameters import PARAMETERS
 from deepmem.physics.weights.hypothesis import Hypothesis, hypothesis
 from deepmem.reporter import Reporter, Step
 from deepmem.surrogate.guide import Guide
@@ -163,6 +163,7 @@ def test_a_function_is_identified_by_what_it_gives() -> None:
         response(entry)
 
 
+ANOMALOUS = "h=g g > h > e+ e- mu+ mu-"
 HYPOTHESES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "process": ({"process": "ww_2l"}, {"process": "higgs_ww_2l", "Q": "MW", "MH": 125.0}),
     "parameters": ({}, {"MZ": 91.0}),
@@ -175,6 +176,10 @@ HYPOTHESES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "met": ({"process": "ww_2l"}, {"process": "ww_2l", "met": "balance"}),
     "frame": ({"process": "ttbar_2l"}, {"process": "ttbar_2l", "frame": "lab"}),
     "b_mass": ({"process": "ttbar_2l"}, {"process": "ttbar_2l", "b_mass": "jet"}),
+    "polynomial": (
+        {"process": ANOMALOUS, "model": "hvv"},
+        {"process": ANOMALOUS, "model": "hvv", "ca3": "[:]"},
+    ),
 }
 
 
@@ -198,12 +203,14 @@ def test_every_field_of_a_hypothesis_changes_its_dict(field: str, tmp_path: Path
 
 def test_every_parameter_changes_the_dict() -> None:
     plain = make({"process": "ttbar_2l"})
-    for name in Parameters._fields:
+    for name in PARAMETERS:
         value = getattr(plain.parameters, name)
         other = dataclasses.replace(
             plain, parameters=plain.parameters._replace(**{name: (value or 80.0) * 1.001})
         )
         assert other.to_dict() != plain.to_dict(), name
+    said = [make({"process": ANOMALOUS, "model": "hvv", "ca3": value}).to_dict() for value in (0.1, 0.2)]
+    assert said[0] != said[1]
 
 
 def test_the_code_of_an_own_process_is_part_of_it() -> None:

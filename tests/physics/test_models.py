@@ -15,7 +15,7 @@ from deepmem.physics.errors import ModelError, ParameterError, UnknownNameError
 from deepmem.physics.theory.expressions import FUNCTIONS, evaluate
 from deepmem.physics.theory.model import Coupling, Lorentz, Model, Parameter, Vertex
 from deepmem.physics.theory.models import BUILT_IN, load
-from deepmem.physics.theory.parameters import Parameters, electroweak
+from deepmem.physics.theory.parameters import PARAMETERS, Parameters, electroweak
 from deepmem.physics.theory.settings import checked
 
 METRIC = np.diag([1.0, -1.0, -1.0, -1.0])
@@ -101,7 +101,7 @@ def test_defaults_are_those_of_the_menu() -> None:
     assert float(found["MW"]) == pytest.approx(float(own.MW), rel=1e-7)
     model = load("sm")
     defaults = {parameter.name: parameter.value for parameter in model.parameters}
-    for name in Parameters._fields:
+    for name in PARAMETERS:
         if name not in ("sqrt_s", "MW"):
             assert defaults[name] == getattr(Parameters(), name)
 

@@ -16,7 +16,7 @@ from deepmem.physics.detector.binned import Binned
 from deepmem.physics.detector.detector import ByEta, Detector
 from deepmem.physics.precision import double_precision
 from deepmem.physics.processes import find_process
-from deepmem.physics.theory.parameters import Parameters
+from deepmem.physics.theory.parameters import PARAMETERS, Parameters
 from deepmem.physics.weights import engine
 from deepmem.physics.weights.adaptation import Grid, Pilot
 from deepmem.physics.weights.hypothesis import hypothesis
@@ -235,7 +235,8 @@ def test_a_learned_density_leaves_integrals_as_they_are(skew):
 
 def test_parameters_of_a_provenance_may_be_named_at_their_defaults():
     """A file of weights says all of them; one without effect is refused only where it is changed."""
-    one, two = (cross_section("drell_yan", points=BATCH, **named) for named in ({}, Parameters()._asdict()))
+    every = {name: getattr(Parameters(), name) for name in PARAMETERS}
+    one, two = (cross_section("drell_yan", points=BATCH, **named) for named in ({}, every))
     assert one == two
 
 

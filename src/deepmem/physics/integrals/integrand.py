@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any, TypeAlias
 
 import jax
@@ -36,6 +36,8 @@ class Staged:
 
     propose: tuple[Callable[[Any, Any, Float[Array, "dimensions"], Any], Any], ...]
     complete: Callable[[Any, Any], Float[Array, "..."] | tuple[Float[Array, "..."], ...]]
+    large: bool = False
+    """Whether the second stage has thousands of operations, see `_for_size`."""
 
 
 Integrand: TypeAlias = (
@@ -53,7 +55,7 @@ def values(
 ) -> tuple[Float[Array, "slots points _"], ...]:
     """The integrand's values, part by part."""
     if not isinstance(f, Staged):
-        return _at_every_point(f, shared, events, x)
+        return _for_size(_at_every_point, getattr(f, "large", False))(f, shared, events, x)
     parcel, valid = proposals(f, shared, events, x)
     where = np.flatnonzero(np.asarray(valid))
     most = x.shape[0] * x.shape[1]
@@ -65,8 +67,9 @@ def values(
         rows = where[first : first + size]
         padded = np.zeros(size, dtype=np.int32)
         padded[: len(rows)] = rows
+        completed = _for_size(_completed, f.large)
         pieces = [
-            _completed(f, shared, _gathered(parcel, padded[k : k + quarter])) for k in range(0, size, quarter)
+            completed(f, shared, _gathered(parcel, padded[k : k + quarter])) for k in range(0, size, quarter)
         ]
         # padding belongs to no point, and is dropped
         points = np.where(np.arange(size) < len(rows), padded // valid.shape[2], most)
@@ -89,7 +92,8 @@ def proposals(
 
 def compilations() -> int:
     """How many pieces of integrands this process keeps compiled code of."""
-    pieces: tuple[Any, ...] = (_at_every_point, _proposed, _completed)
+    sizes = [_for_size(piece, large) for piece in (_at_every_point, _completed) for large in (False, True)]
+    pieces: list[Any] = [_proposed, *sizes]
     return sum(piece._cache_size() for piece in pieces)
 
 
@@ -97,7 +101,17 @@ def _parts(values: Any) -> tuple[Array, ...]:
     return tuple(map(jnp.atleast_1d, values if isinstance(values, tuple) else (values,)))
 
 
-@partial(jax.jit, static_argnames=("f",))
+@cache
+def _for_size(function: Callable[..., Any], large: bool) -> Any:
+    """A function (f, …), compiled for each f.
+
+    XLA's newer emitters cut a large kernel into functions that are not inlined: some minutes of compiling,
+    and up to a hundred times slower. Small ones are faster with them.
+    """
+    older = {"xla_cpu_use_fusion_emitters": False} if large and jax.default_backend() == "cpu" else None
+    return jax.jit(function, static_argnames=("f",), compiler_options=older)
+
+
 def _at_every_point(
     f: Callable[..., Any], shared: Any, events: Any, x: Float[Array, "slots points d"]
 ) -> tuple[Float[Array, "slots points _"], ...]:
@@ -132,7 +146,6 @@ def _gathered(parcel: Any, rows: Array) -> Any:
     )
 
 
-@partial(jax.jit, static_argnames=("f",))
 def _completed(f: Staged, shared: Any, parcel: Any) -> tuple[Array, ...]:
     """The second stage for gathered branches."""
     return jax.vmap(lambda one: _parts(f.complete(shared, one)))(parcel)

@@ -99,6 +99,12 @@ class Generated:
         return chosen._replace(others=beyond | {name: numbers[name] for name in others} or None)
 
     @property
+    def operations(self) -> int:
+        """Of the largest of its amplitudes."""
+        made = _amplitudes(self.reaction, self.theory, self.states, self.off, self.along_z)
+        return max(each.program.operations for each, _ in made)
+
+    @property
     def resonances(self) -> list[tuple[str, str]]:
         """The parameters (mass, width) of the unstable particles in its diagrams, by PDG code."""
         found = read(self.reaction, self.theory)

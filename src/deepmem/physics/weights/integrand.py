@@ -45,6 +45,7 @@ def of_seen(partonic: Partonic, energies_at: Map) -> Integrand:
         values, *negative = (jnp.where(density > 0, part * density, 0.0) for part in (values, *negative))
         return values, jnp.where(below, values, 0.0), *negative
 
+    f.large = partonic.large  # type: ignore[attr-defined]
     return f
 
 
@@ -75,4 +76,4 @@ def of_escaping(partonic: Partonic, steps: tuple[Step, ...], neutrinos: bool = F
             parts += (jnp.concatenate([values * legs[i][axis] for i in escaping for axis in (1, 2, 3)]),)
         return parts
 
-    return Staged((*before, proposed), complete)
+    return Staged((*before, proposed), complete, partonic.large)

@@ -29,6 +29,8 @@ from deepmem.physics.theory.parameters import Parameters
 from deepmem.physics.weights.hypothesis import Hypothesis
 from deepmem.physics.weights.resolution import mapped_resonance
 
+# Operations of one |M|² from which XLA's newer emitters are slow.
+_LARGE = 2_500
 _density_at_scale = jax.jit(PartonDensity.at_scale)  # one call to compile in place of forty
 
 
@@ -121,6 +123,11 @@ class Partonic:
         """With the propagator of a resonance, whatever the hypothesis says of its mass."""
         process, subset = alpha.process.amplitude(alpha.subset)
         return cls(process, alpha.flavours, subset)
+
+    @property
+    def large(self) -> bool:
+        """Whether |M|² of a state has so many operations that it is compiled in another way."""
+        return getattr(self.process.on_axis, "operations", 0) > _LARGE
 
     def __call__(self, shared: Shared, momenta: Sequence[FourVector]) -> tuple[jax.Array, ...]:
         """Per set of parameters, and whether an x lies below the grid.
