@@ -68,6 +68,11 @@ class Exchanged:
     orders: tuple[tuple[int, ...], ...]
 
     @property
+    def operations(self) -> int:
+        """Of all orders together, where |M|² is generated."""
+        return len(self.orders) * getattr(self.elements, "operations", 0)
+
+    @property
     def on_axis(self) -> Exchanged:
         """The same for partons that move along ±z, the first one upwards."""
         return replace(self, elements=getattr(self.elements, "on_axis", self.elements))
