@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from deepmem.kinematics import Scalar
+from deepmem.physics.phasespace.composed.masses import CELLS, MassTable, MassTables
 from deepmem.physics.phasespace.experts import angles
 from deepmem.physics.phasespace.lines import (
     Above,
@@ -74,6 +75,14 @@ def _above(share: float, out_of_reach: float, least: float, shapes: BreitWigner)
     return Line(lambda u: line.draw(u, least), lambda r: line.density(r, least), 0.0, INF, rising)
 
 
+def _masses(shapes: BreitWigner) -> Line:
+    shares = np.random.default_rng(2).uniform(0.2, 1.0, (len(shapes.mass), CELLS))
+    line = MassTables((MassTable(shapes, shares / shares.sum(axis=1, keepdims=True)),))
+    return Line(
+        lambda u: line.draw(u[None])[0][0], lambda s: line.density((s,)), 0.0, INF, len(shapes.mass) == 1
+    )
+
+
 def _table() -> Line:
     table = Table.of(-1.0, 0.5, HEIGHTS)
     return Line(table.draw, table.density, -1.0, -1.0 + 0.5 * (len(HEIGHTS) - 1))
@@ -100,6 +109,8 @@ LINES = {
     "above": _above(0.03, 0.95, 40.0**2, ONE_W),
     "above, far": _above(0.03, 0.95, 150.0**2, ONE_W),
     "above, scan": _above(0.1, 0.95, 172.0**2, TOPS),
+    "masses": _masses(ONE_W),
+    "masses, scan": _masses(TOPS),
     "peaks": Line(Peaks(0.02).draw, Peaks(0.02).density, -1.0, 1.0, rising=False),
     "table": _table(),
 }

@@ -31,6 +31,10 @@ class ModelError(UsageError):
     """A model that can't be read or evaluated, or that has what the generator does not know."""
 
 
+class PlanError(UsageError):
+    """A reaction, seen by a detector, that no map of phase space is made for."""
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
     """The error for a `name` that is not among the `known` ones of its `kind`."""
     known = list(known)

@@ -46,6 +46,8 @@ class Choices(NamedTuple):
     """Of two coordinates of the point, see `tables.draw_pair`."""
     second_first: Any = None
     """Whether the legs come with their second side first."""
+    fit: Any = None
+    """Where energies and masses of a composed map are likely, a `composed.fit.Fit`."""
 
 
 NO_CHOICES = Choices()
@@ -56,7 +58,8 @@ class Visible(NamedTuple):
 
     legs: Legs
     missing: Any = None
-    """Missing (p_x, p_y) in GeV `[events, 2]`; None where nothing escapes."""
+    """Missing (p_x, p_y) in GeV `[events, 2]`; None where nothing escapes. Where the recoil K is measured,
+    −K, the p_T of all legs: what is missing and the measured p_T of the visible ones."""
     activity: Any = None
     """The scalar sum of p_T in GeV that the response of missing p_T depends on `[events]`."""
     choices: Choices = NO_CHOICES

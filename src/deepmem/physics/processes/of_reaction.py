@@ -72,15 +72,15 @@ def process_of(text: str, theory: Theory) -> Process:
     found = read(reaction, theory)
     subprocess = _only_final_state(found, name)
     classes = tuple(_class_of(found, code) for code in subprocess.outgoing)
-    topology = _topology(subprocess, classes, name) if "invisible" in classes else ""
+    topology = _topology(subprocess, name) if classes.count("invisible") > 1 else ""
     channels = _by_amplitude(found, name)
     depends = frozenset().union(*(channel.parameters for channel in found.channels))
     counts = {kind: classes.count(kind) for kind in classes}
-    hidden = {"top pair": 4, "W pair": 4}.get(topology, 0)
+    escaping = counts.get("invisible", 0)
     resonance, wide = _resonances(found, subprocess, classes)
     if topology == "W pair" and resonance is not None:
         topology = "Higgs boson to W pair"
-    responses = _ESCAPING if topology else _SEEN
+    responses = _ESCAPING if escaping else _SEEN
     return Process(
         name=name,
         title=str(found.reaction),
@@ -90,13 +90,14 @@ def process_of(text: str, theory: Theory) -> Process:
         columns=(
             *lepton_columns(counts.get("lepton", 0), flavour=counts.get("lepton", 0) > 2),
             *jet_columns(counts.get("bjet", 0)),
-            *(MISSING_COLUMNS if topology else ()),
+            *(MISSING_COLUMNS if escaping else ()),
         ),
         parameters=tuple(each for each in found.parameters() if each in depends),
         channels=tuple(channels),
         matrix_elements=Generated(reaction, tuple(states[0] for states in channels), theory),
         scale=_heaviest(found, subprocess),
-        dimensions=len(classes) - counts.get("invisible", 0) + hidden,
+        # of three numbers of a neutrino, missing pT gives one in two
+        dimensions=len(classes) + (2 if escaping == 2 else 0),
         responses=MappingProxyType({kind: r for kind, r in responses.items() if kind in classes}),
         resonance=resonance,
         wide_resonance=wide,
@@ -168,13 +169,13 @@ def _symmetric(found: Read, channel: Channel) -> bool:
     return bool(np.allclose(one, other, rtol=1e-9, atol=0.0))
 
 
-def _topology(subprocess: Subprocess, classes: Sequence[str], name: str) -> str:
-    """The tree whose map has the neutrinos. **Raises** `UsageError` where there is none."""
+def _topology(subprocess: Subprocess, name: str) -> str:
+    """The tree whose map has two neutrinos. **Raises** `UsageError` where there is none."""
     for topology, tree in _TREES.items():
         if _fits(subprocess.products, tree):
             return topology
     raise UsageError(
-        f"{name} has particles that escape, and no plan for its tree of decays: there are plans for "
+        f"{name} has several particles that escape, and no plan for its tree of decays: there are plans for "
         "'t t~, (t > w+ b, w+ > e+ ve), (t~ > w- b~, w- > mu- vm~)' and 'w+ w-, w+ > e+ ve, w- > mu- vm~', "
         "legs in this order, also after '> h >'"
     )

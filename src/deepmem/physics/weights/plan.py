@@ -27,10 +27,12 @@ from deepmem.physics.phasespace.experts import energies, resonance
 from deepmem.physics.phasespace.experts.higgs_to_w_pairs import HIGGS_TO_W_PAIR
 from deepmem.physics.phasespace.experts.top_pairs import TOP_PAIR
 from deepmem.physics.phasespace.experts.w_pairs import W_PAIR
+from deepmem.physics.phasespace.planner import ByExpert, Composition
+from deepmem.physics.phasespace.trees import has_composed_map
 from deepmem.physics.phasespace.visible import NO_CHOICES, Choices, Shared, Visible
 from deepmem.physics.precision import double_precision
 from deepmem.physics.tables import even_table
-from deepmem.physics.weights import integrand
+from deepmem.physics.weights import composed, integrand
 from deepmem.physics.weights.hypothesis import Hypothesis
 from deepmem.physics.weights.partonic import Partonic
 from deepmem.physics.weights.resolution import mapped_resonance
@@ -113,9 +115,15 @@ def plan_for(alpha: Hypothesis, by_angle: bool | None = None) -> Plan:
     **Arguments:** `by_angle`, of a process with a map by angle: whether it is used; None, where it is the
     better one.
     """
-    if not alpha.process.invisible:
+    process, topology = alpha.process, alpha.process.topology
+    if has_composed_map(process):
+        composition = composed.composition_of(alpha)
+        if isinstance(composition, ByExpert):
+            topology = composition.name
+        elif composition.dimensions:
+            return _composed(alpha, composition)
+    if not process.invisible:
         return _all_seen(alpha)
-    topology = alpha.process.topology
     if topology not in EXPERTS:
         raise UsageError(
             f"{alpha.process.name} has particles that escape, and no plan for its topology {topology!r}; "
@@ -176,6 +184,20 @@ def _some_escape(alpha: Hypothesis, expert: Expert, by_angle: bool | None) -> Pl
         choices=choices,
         trials=tuple(chosen),
         two_sided=by_angle,
+    )
+
+
+def _composed(alpha: Hypothesis, composition: Composition) -> Plan:
+    """By the decay tree, with energies and masses fitted to the event."""
+    steps, trial = composed.parts_of(composition)
+    usual = 1 << 10 if composition.neutrino is None else 1 << 11
+    minimum = usual if alpha.detector.gaussian else 1 << 13
+    return Plan(
+        composition.dimensions,
+        steps,
+        Lattice(minimum=minimum, calls=1 << 22),
+        _permutations(alpha),
+        trials=(trial,),
     )
 
 

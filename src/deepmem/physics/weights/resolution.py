@@ -9,6 +9,7 @@ import numpy as np
 
 from deepmem.physics.detector.detector import Detector
 from deepmem.physics.errors import ParameterError
+from deepmem.physics.phasespace.trees import decay_tree, has_composed_map
 from deepmem.physics.precision import double_precision
 from deepmem.physics.processes.base import Process
 from deepmem.physics.theory.parameters import Parameters
@@ -38,6 +39,8 @@ class Measured(Protocol):
 def mapped_resonance(alpha: Measured) -> tuple[str, str] | None:
     """Parameters (mass, width) of the resonance in s whose map is used; that takes responses for all legs."""
     process = alpha.process
+    if has_composed_map(process):
+        return None
     if alpha.detector.dimensions(process.visible_classes) != len(process.outgoing):
         return None
     if process.resonance is not None:
@@ -64,9 +67,11 @@ def refuse_unresolved(alpha: Measured) -> None:
                 "Z that decays to both Ws has no map, and points of the neutrinos' momenta miss a narrow one"
             )
         return
-    mapped = mapped_resonance(alpha)
+    mapped = {mapped_resonance(alpha)}
+    if has_composed_map(process) and (tree := decay_tree(process)) is not None:
+        mapped |= {(each.mass, each.width) for each in tree.resonances}
     for mass, width in process.resonances:
-        there = {mass, width} <= {*process.parameters} and (mass, width) != mapped
+        there = {mass, width} <= {*process.parameters} and (mass, width) not in mapped
         dropped = alpha.mass_from_event and mass == "MH"
         if not there or dropped or not alpha.detector.dimensions(process.visible_classes):
             continue

@@ -1,0 +1,106 @@
+"""The first steps of a composed map: masses from their tables, then all visible energies but late ones.
+
+The drawn energies follow the fit of the event. With E₀ its energies, t = ln √s/m − anchor and L its spread,
+
+    E_a = E₀_a / (exp(−Σ_q slope_aq t_q) − Σ_b L_ab z_b),
+
+for with σ = rE the response is Gaussian in 1/E. z = c y (1 + d y²), y normal: wider than the fit says, mostly
+in its tails.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import ndtri
+
+from deepmem.kinematics import FourVector, Scalar
+from deepmem.physics.phasespace.composed.chain import Chain
+from deepmem.physics.phasespace.composed.fit import tabulated
+from deepmem.physics.phasespace.composed.masses import MassTable, MassTables, shape_of
+from deepmem.physics.phasespace.planner import Composition
+from deepmem.physics.phasespace.visible import Shared, Visible
+
+# c and d.
+_WIDER, _TAILS = 1.05, 0.02
+# The least of E₀/E, and how far ln √s moves energies along.
+_LEAST_INVERSE, _FARTHEST = 0.15, 1.5
+_EDGE = 1e-12
+_SQRT_2PI = float(np.sqrt(2 * np.pi))
+
+
+class Masses(NamedTuple):
+    """After the first step."""
+
+    s: tuple[Scalar, ...]
+    """Of the resonances with a table, in the order of `fit.tabulated`, GeV²."""
+    density: Scalar
+    """ds/du of all."""
+
+
+class Visibles(NamedTuple):
+    """After the second step."""
+
+    momenta: dict[int, FourVector]
+    """Of all visible legs but late ones, by number."""
+    s: tuple[Scalar, ...]
+    """Of the resonances that are left, GeV²."""
+    density: Scalar
+
+
+def masses(shared: Shared, event: Visible, u: jax.Array, _: None, composition: Composition) -> Masses:
+    """All s that have a table."""
+    places = tabulated(composition)
+    numbers = [composition.mass_variable(place) for place in places]
+    resonances = [composition.tree.resonances[place] for place in places]
+    shapes = [shape_of(shared.parameters, each.mass, each.width) for each in resonances]
+    shares = event.choices.fit.shares
+    tables = MassTables(tuple(MassTable(shape, shares[i]) for i, shape in enumerate(shapes)))
+    s, density = tables.draw(jnp.asarray([u[i] for i in numbers]))
+    return Masses(s, 1 / density)
+
+
+def energies(
+    shared: Shared, event: Visible, u: jax.Array, before: Masses, composition: Composition
+) -> Visibles:
+    """The energies that are drawn, and those that follow from masses."""
+    chain, count = Chain(composition, shared, event), len(composition.solves)
+    drawn, density = _drawn(shared, event, u, before.s[:count], composition)
+    density = density * before.density
+    momenta = chain.known(drawn)
+    for solution in chain.solutions(before.s[:count], momenta):
+        density = jnp.where(solution.valid, density * solution.slope, 0.0)
+    for number, momentum in momenta.items():
+        density = density * chain.measure(number, momentum)
+        if chain.seen.dimensions[chain.place[number]]:
+            density = density * chain.likelihood(number, momentum[0])
+    return Visibles(momenta, before.s[count:], density)
+
+
+def _drawn(
+    shared: Shared, event: Visible, u: jax.Array, s: tuple[Scalar, ...], composition: Composition
+) -> tuple[list[Scalar], Scalar]:
+    """The drawn energies, and dE/du of all; see the module's first lines."""
+    here = event.choices.fit
+    t = []
+    for q, (each, mass) in enumerate(zip(composition.solves, s, strict=True)):
+        resonance = composition.tree.resonances[each.resonance]
+        pole = shape_of(shared.parameters, resonance.mass, resonance.width).mass[0]
+        log = 0.5 * jnp.log(jnp.maximum(mass, 1e-6) / pole**2)
+        t.append(jnp.clip(log - here.anchor[q], -_FARTHEST, _FARTHEST))
+    count = len(composition.drawn)
+    y = [ndtri(jnp.clip(u[a], _EDGE, 1 - _EDGE)) for a in range(count)]
+    z = [_WIDER * each * (1 + _TAILS * each**2) for each in y]
+    density, drawn = jnp.asarray(1.0), []
+    for a in range(count):
+        moved = jnp.exp(-sum((here.slope[a, q] * t[q] for q in range(len(t))), jnp.asarray(0.0)))
+        inverse = moved - sum(here.spread[a, b] * z[b] for b in range(a + 1))
+        good = inverse > _LEAST_INVERSE
+        inverse = jnp.maximum(inverse, _LEAST_INVERSE)
+        drawn.append(here.energy[a] / inverse)
+        slope = _WIDER * (1 + 3 * _TAILS * y[a] ** 2) * _SQRT_2PI * jnp.exp(y[a] ** 2 / 2)
+        density = density * jnp.where(good, drawn[a] / inverse * here.spread[a, a] * slope, 0.0)
+    return drawn, density

@@ -1,0 +1,113 @@
+"""The mass of a resonance: a table of its Breit–Wigner shape, made for an event.
+
+In θ = arctan((s − m²)/mΓ) the shape is even. Cells between m ± Γ/2 … 0.9 m or 30 m, in equal ratios,
+each have a share of the points, and θ is even within a cell:
+
+    density(s) = share_k/(θ_{k+1} − θ_k) · mΓ/((s − m²)² + m²Γ²).
+
+So what is off the pole of a narrow resonance, where an event is measured there, is a share of cells and no
+shape of its own.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from deepmem.kinematics import Scalar
+from deepmem.physics.phasespace.lines import BreitWigner
+from deepmem.physics.tables import cell_of
+from deepmem.physics.theory.parameters import Parameters, electroweak
+
+CELLS = 64
+# The first edge beside the pole, in widths, and the last ones, in masses.
+_FIRST, _BELOW, _ABOVE = 0.5, 0.9, 30.0
+_EDGE = 1e-15
+# Of θ to π/2, so that s is finite.
+_LAST = 1e-13
+
+
+def shape_of(p: Parameters, mass: str, width: str) -> BreitWigner:
+    """The shape of a resonance by the names of its parameters, `[scan]`; W's mass as it is derived."""
+    m = electroweak(p).MW if mass == "MW" else p.get(mass)
+    gamma = p.get(width)
+    return BreitWigner(jnp.broadcast_to(m, jnp.shape(gamma)), gamma)
+
+
+def edges(shapes: BreitWigner) -> Scalar:
+    """θ at the edges of cells `[..., CELLS + 1]`, of masses and widths `[...]`."""
+    mass, width = jnp.asarray(shapes.mass)[..., None], jnp.asarray(shapes.width)[..., None]
+    steps = jnp.linspace(0.0, 1.0, CELLS // 2 - 1)
+    near = jnp.minimum(_FIRST * width, 0.5 * _BELOW * mass)
+    below, above = (near * (end * mass / near) ** steps for end in (_BELOW, _ABOVE))
+    masses = jnp.concatenate([0 * mass, mass - below[..., ::-1], mass, mass + above], axis=-1)
+    theta = jnp.arctan((masses**2 - mass**2) / (mass * width))
+    return jnp.concatenate([theta, jnp.full_like(mass, np.pi / 2)], axis=-1)
+
+
+class MassTable(NamedTuple):
+    """The line of one s in (0, ∞); `[scan]` tables, one for each value of a scan."""
+
+    shapes: BreitWigner
+    """`[scan]`."""
+    shares: Scalar
+    """Of cells `[scan, CELLS]`, each row of sum 1."""
+
+    def at(self, value: Scalar, u: Scalar) -> tuple[Scalar, Scalar]:
+        """s and its density in the table of one value, by the value's number."""
+        shape, share = self.shapes.of(value), jnp.asarray(self.shares)[value]
+        theta = edges(shape)
+        below = jnp.cumsum(share)
+        k = _cell(below, u)
+        low, width = theta[k], theta[k + 1] - theta[k]
+        part = jnp.clip((u - below[k] + share[k]) / share[k], 0.0, 1.0)
+        tangent = jnp.tan(jnp.minimum(low + part * width, np.pi / 2 - _LAST))
+        strength = shape.mass * shape.width
+        s = jnp.maximum(shape.mass**2 + strength * tangent, 0.0)
+        return s, share[k] / (width * strength * (1 + tangent**2))
+
+    def densities(self, s: Scalar) -> Scalar:
+        """Of s in the table of each value, `[scan]`."""
+
+        def one(shape: BreitWigner, share: Scalar) -> Scalar:
+            theta, strength = edges(shape), shape.mass * shape.width
+            distance = s - shape.mass**2
+            k = jnp.clip((theta <= jnp.arctan(distance / strength)).sum() - 1, 0, CELLS - 1)
+            return share[k] / (theta[k + 1] - theta[k]) * strength / (distance**2 + strength**2)
+
+        return jax.vmap(one)(self.shapes, jnp.asarray(self.shares))
+
+
+def _cell(below: Scalar, u: Scalar) -> Scalar:
+    """How many of the numbers in `below` `[CELLS]`, which rise, are not above u; the last cell at most."""
+    k, step = jnp.zeros(jnp.shape(u), dtype=jnp.int32), 1 << (CELLS.bit_length() - 1)
+    while step:
+        further = jnp.minimum(k + step, CELLS - 1)
+        k = jnp.where(below[further - 1] <= u, further, k)
+        step //= 2
+    return k
+
+
+class MassTables(NamedTuple):
+    """Several s, whose resonances all have one of the scan's values: the mixture over these."""
+
+    tables: tuple[MassTable, ...]
+
+    def draw(self, u: jax.Array) -> tuple[tuple[Scalar, ...], Scalar]:
+        """All s from as many numbers, the first of which decides about the value, too; and their density."""
+        count = len(self.tables[0].shapes.mass) if self.tables else 1
+        if count == 1:
+            points = [table.at(0, u[i]) for i, table in enumerate(self.tables)]
+            return tuple(s for s, _ in points), jnp.prod(jnp.asarray([q for _, q in points]))
+        value, first = cell_of(u[0] * count, count)
+        numbers = [jnp.clip(first, _EDGE, 1 - _EDGE), *(u[i] for i in range(1, len(self.tables)))]
+        s = tuple(table.at(value, x)[0] for table, x in zip(self.tables, numbers, strict=True))
+        return s, self.density(s)
+
+    def density(self, s: tuple[Scalar, ...]) -> Scalar:
+        """Of all s together."""
+        each = [table.densities(x) for table, x in zip(self.tables, s, strict=True)]
+        return jnp.prod(jnp.stack(each), axis=0).mean()

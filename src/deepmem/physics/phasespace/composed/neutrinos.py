@@ -1,0 +1,199 @@
+"""The last steps of a composed map: the neutrino, or none.
+
+*One mass.* p_T is drawn from missing p_T's response, flat: T d²p_T = d²u. With its lepton's p and k = p_T,
+s = least + 2pk (cosh Δη − 1), least = 2 (pk − p⃗·k⃗), and for both signs of Δη
+
+    d³ν/2E = d²k/2 ds/(ds/dΔη),   ds/dΔη = √(r (r + 4pk)),   r = s − least.
+
+*Two masses.* ν lies on an ellipse, d³ν/2E = ds_W ds_t dφ/(8 √G) (`solutions.ellipse`). φ follows a table of
+missing p_T's response along it, made for each point: in single precision, for it is a proposal and no result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import ndtri
+
+from deepmem.kinematics import FourVector, Scalar, add
+from deepmem.physics.phasespace import solutions
+from deepmem.physics.phasespace.composed.chain import Chain
+from deepmem.physics.phasespace.composed.energies import Visibles
+from deepmem.physics.phasespace.composed.masses import shape_of
+from deepmem.physics.phasespace.expert import Proposal, by_branch
+from deepmem.physics.phasespace.lines import Above
+from deepmem.physics.phasespace.planner import Composition
+from deepmem.physics.phasespace.visible import Shared, Visible
+
+# Of a single mass: the share that does not follow its shape, and where p_T leaves it out of reach.
+_BROAD, _OUT_OF_REACH = 0.03, 0.95
+_CUBE = (2 * np.pi) ** 3
+ANGLES = 32
+"""Nodes of the table of φ."""
+_GROUP = 4
+# The response along the ellipse is taken for this much wider, and this part of φ is even.
+_WIDER, _EVEN = 1.25, 0.08
+_LARGEST_SQUARE = 60.0
+
+
+def _legs(composition: Composition, momenta: dict[int, FourVector]) -> tuple[FourVector, ...]:
+    return by_branch(*(momenta[leg.number] for leg in composition.tree.legs))
+
+
+def none(
+    shared: Shared, event: Visible, u: jax.Array, before: Visibles, composition: Composition
+) -> Proposal:
+    """Where nothing escapes; with a recoil its response to all that is seen."""
+    density = before.density
+    if composition.missing == "recoil":
+        total = add(*before.momenta.values())
+        missing = shared.detector.missing
+        assert missing is not None
+        # of −K_meas, which is to be the p_T of all legs
+        density = density * missing.density(
+            (event.missing[0], event.missing[1]), (total[1], total[2]), event.activity
+        )
+    return Proposal(_legs(composition, before.momenta), jnp.atleast_1d(density))
+
+
+def _centre(
+    event: Visible, momenta: dict[int, FourVector], composition: Composition
+) -> tuple[Scalar, Scalar]:
+    """The p_T of the neutrino that is measured, or balances."""
+    if composition.missing in ("exact", "response"):
+        return event.missing[0], event.missing[1]
+    total = add(*momenta.values())
+    if composition.missing == "balance":
+        return -total[1], -total[2]
+    return event.missing[0] - total[1], event.missing[1] - total[2]
+
+
+def one_mass(
+    shared: Shared, event: Visible, u: jax.Array, before: Visibles, composition: Composition
+) -> Proposal:
+    """The neutrino by p_T and the mass of its W, and energies that follow after it. Two branches."""
+    neutrino, chain = composition.neutrino, Chain(composition, shared, event)
+    assert neutrino is not None
+    momenta, density = dict(before.momenta), before.density
+    lepton, (kx, ky) = momenta[neutrino.lepton], _centre(event, momenta, composition)
+    if composition.missing in ("response", "recoil"):
+        sigma = shared.detector.missing.sigma(event.activity)  # type: ignore[union-attr]
+        first = len(composition.drawn)
+        kx, ky = kx + sigma * ndtri(u[first]), ky + sigma * ndtri(u[first + 1])
+    pt, size = jnp.sqrt(lepton[1] ** 2 + lepton[2] ** 2), jnp.sqrt(kx**2 + ky**2)
+    least = 2 * (pt * size - lepton[1] * kx - lepton[2] * ky)
+    resonance = composition.tree.resonances[neutrino.masses[0]]
+    line = Above(shape_of(shared.parameters, resonance.mass, resonance.width), _BROAD, _OUT_OF_REACH)
+    rest = line.draw(u[composition.mass_variable(neutrino.masses[0])], least)
+    slope = jnp.sqrt(rest * (rest + 4 * pt * size))
+    density = density / line.density(rest, least) / (2 * _CUBE * slope)
+    sign = jnp.array([1.0, -1.0])
+    cosh, sinh = size + rest / (2 * pt), sign * slope / (2 * pt)
+    energy, _, _, z = lepton
+    momenta[neutrino.leg] = (
+        (energy * cosh + z * sinh) / pt,
+        kx + 0 * sinh,
+        ky + 0 * sinh,
+        (z * cosh + energy * sinh) / pt,
+    )
+    for each, s in zip(composition.late, before.s, strict=True):
+        solution = chain.solve(each, s, momenta)
+        momenta[each.leg] = chain.momentum(each.leg, solution.energy)
+        of_leg = chain.measure(each.leg, momenta[each.leg]) * chain.likelihood(each.leg, solution.energy)
+        density = jnp.where(solution.valid, density * solution.slope * of_leg, 0.0)
+    return Proposal(_legs(composition, momenta), jnp.broadcast_to(density, 2))
+
+
+class Path(NamedTuple):
+    """Where the neutrino can be, of a point."""
+
+    visibles: Visibles
+    ellipse: solutions.Ellipse
+    centre: tuple[Scalar, Scalar]
+    """Of missing p_T's response, GeV."""
+
+
+def two_masses(
+    shared: Shared, event: Visible, u: jax.Array, before: Visibles, composition: Composition
+) -> tuple[Path, tuple[Scalar, ...]]:
+    """The ellipse, and the response at its nodes."""
+    neutrino, momenta = composition.neutrino, before.momenta
+    assert neutrino is not None
+    others = add(*(momenta[number] for number in neutrino.others))
+    path = solutions.ellipse(momenta[neutrino.lepton], others, before.s[0], before.s[1])
+    centre = _centre(event, momenta, composition)
+    sigma = _WIDER * shared.detector.missing.sigma(event.activity)  # type: ignore[union-attr]
+    axes = []
+    for i in (0, 1):
+        of_axis = (path.centre[i + 1] - centre[i], path.cosine[i + 1], path.sine[i + 1])
+        axes.append([(part / sigma).astype(np.float32) for part in of_axis])
+    heights = []
+    for angle in 2 * np.pi * np.arange(ANGLES) / ANGLES:
+        cosine, sine = np.float32(np.cos(angle)), np.float32(np.sin(angle))
+        x, y = (a + b * cosine + c * sine for a, b, c in axes)
+        heights.append(jnp.exp(-jnp.minimum(x**2 + y**2, np.float32(_LARGEST_SQUARE)) / 2))
+    return Path(before, path, centre), tuple(heights)
+
+
+def on_ellipse(
+    shared: Shared,
+    event: Visible,
+    u: jax.Array,
+    before: tuple[Path, tuple[Scalar, ...]],
+    composition: Composition,
+) -> Proposal:
+    """φ from the table, and the neutrino."""
+    (visibles, path, centre), heights = before
+    neutrino = composition.neutrino
+    assert neutrino is not None
+    phi, density = _draw_angle(heights, u[len(composition.drawn)])
+    momentum = path.at(jnp.cos(phi), jnp.sin(phi))
+    missing = shared.detector.missing
+    assert missing is not None
+    likelihood = missing.density(centre, (momentum[1], momentum[2]), event.activity)
+    weight = visibles.density * likelihood / (8 * path.root_gram * _CUBE * density)
+    momenta = visibles.momenta | {neutrino.leg: momentum}
+    return Proposal(_legs(composition, momenta), jnp.atleast_1d(jnp.where(path.exists, weight, 0.0)))
+
+
+def _draw_angle(heights: tuple[Scalar, ...], u: Scalar) -> tuple[Scalar, Scalar]:
+    """φ that follows heights at equidistant nodes, linear in between, and its density.
+
+    In scalars: what is selected, first a group of cells and then one of them, needs no look-up.
+    """
+    floor = _EVEN * sum(heights) / ANGLES + np.float32(1e-30)
+    nodes = [height + floor for height in (*heights, heights[0])]
+    groups = [nodes[first : first + _GROUP + 1] for first in range(0, ANGLES, _GROUP)]
+    areas = [(group[0] + group[-1]) / 2 + sum(group[1:-1]) for group in groups]
+    exact = u * sum(areas).astype(float)
+    at = exact.astype(np.float32)
+    low, cell, chosen = _selected(at, areas, groups, 0 * at)
+    rest = [[one, other] for one, other in pairwise(chosen)]
+    low, within, (start, end) = _selected(at, [(one + other) / 2 for one, other in rest], rest, low)
+    cell = (_GROUP * cell + within).astype(float)
+    start, end = start.astype(float), end.astype(float)
+    # within a cell h₀ y + (h₁ − h₀) y²/2 = part (h₀ + h₁)/2
+    part = jnp.clip((exact - low) / ((start + end) / 2), 0.0, 1.0)
+    root = jnp.sqrt(jnp.maximum(start**2 + (end**2 - start**2) * part, 0.0))
+    y = part * (start + end) / (start + root)
+    density = (start + (end - start) * y) / sum(areas).astype(float) * ANGLES / (2 * np.pi)
+    return 2 * np.pi * (cell + y) / ANGLES, density
+
+
+def _selected(
+    at: Scalar, areas: Sequence[Scalar], values: Sequence[Sequence[Scalar]], upto: Scalar
+) -> tuple[Scalar, Scalar, list[Scalar]]:
+    """Of consecutive areas, from `upto` on, the one with `at`: where it begins, its number, and values."""
+    low, number, chosen = upto, 0 * at, list(values[0])
+    for n, (area, each) in enumerate(zip(areas, values, strict=True)):
+        if n:
+            here = at >= upto
+            low, number = jnp.where(here, upto, low), jnp.where(here, np.float32(n), number)
+            chosen = [jnp.where(here, new, old) for new, old in zip(each, chosen, strict=True)]
+        upto = upto + area
+    return low, number, chosen

@@ -1,0 +1,21 @@
+"""The map of a composition: its steps, each compiled by itself."""
+
+from __future__ import annotations
+
+from functools import cache, partial
+from typing import Any
+
+from deepmem.physics.phasespace.composed import neutrinos
+from deepmem.physics.phasespace.composed.energies import energies, masses
+from deepmem.physics.phasespace.expert import Step
+from deepmem.physics.phasespace.planner import Composition
+
+
+@cache
+def steps(composition: Composition) -> tuple[Step, ...]:
+    """From the unit cube to a `Proposal`; equal compositions have the same steps, so that code is kept."""
+    last: list[Any] = [neutrinos.none]
+    if composition.neutrino is not None:
+        two = len(composition.neutrino.masses) == 2
+        last = [neutrinos.two_masses, neutrinos.on_ellipse] if two else [neutrinos.one_mass]
+    return tuple(partial(step, composition=composition) for step in (masses, energies, *last))

@@ -1,0 +1,111 @@
+"""The plan of a process by its tree of decays: what the planner says, with its map and its fit.
+
+Where the detector cannot tell legs of one mother apart, |M|² is averaged over their orders at each point: the
+map does not know which is which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+
+from deepmem.kinematics import FourVector, Scalar
+from deepmem.physics.integrals.integrand import Integrand, Staged
+from deepmem.physics.phasespace.composed.fit import fits
+from deepmem.physics.phasespace.composed.steps import steps
+from deepmem.physics.phasespace.planner import (
+    ByExpert,
+    Composition,
+    Measurement,
+    MissingKind,
+    planned,
+)
+from deepmem.physics.phasespace.trees import decay_tree
+from deepmem.physics.phasespace.visible import Shared, Visible
+from deepmem.physics.precision import double_precision
+from deepmem.physics.processes.base import MatrixElements, Process
+from deepmem.physics.theory.parameters import Parameters, electroweak
+from deepmem.physics.weights import integrand
+from deepmem.physics.weights.hypothesis import Hypothesis
+from deepmem.physics.weights.partonic import Partonic
+
+_TYPICAL = 60.0  # GeV, where responses are looked at
+
+
+def composition_of(alpha: Hypothesis) -> Composition | ByExpert:
+    """How a hypothesis whose process has a tree is mapped. **Raises** `PlanError` where it is not."""
+    tree, detector = decay_tree(alpha.process), alpha.detector
+    assert tree is not None
+    missing: MissingKind = "exact" if detector.missing is None else "response"
+    if alpha.met in ("balance", "recoil"):
+        missing = alpha.met  # type: ignore[assignment]
+    with double_precision():
+        widths = {
+            kind: max(float(np.max(np.asarray(r.scale(_TYPICAL)))) / _TYPICAL for r in by_eta.responses)
+            for kind, by_eta in detector.by_class.items()
+        }
+        relative = {
+            each.width: _relative_width(alpha.parameters, each.mass, each.width) for each in tree.resonances
+        }
+    return planned(tree, Measurement(widths, missing, relative))
+
+
+def _relative_width(p: Parameters, mass: str, width: str) -> float:
+    """The least Γ/m of a scan."""
+    m = electroweak(p).MW if mass == "MW" else p.get(mass)
+    return float(np.min(np.asarray(p.get(width)) / np.asarray(m)))
+
+
+@dataclass(frozen=True)
+class Exchanged:
+    """|M|² averaged over orders of the outgoing legs, in the form that a `Process` has it."""
+
+    elements: MatrixElements
+    orders: tuple[tuple[int, ...], ...]
+
+    @property
+    def operations(self) -> int:
+        """Of all orders together, where |M|² is generated."""
+        return len(self.orders) * getattr(self.elements, "operations", 0)
+
+    @property
+    def on_axis(self) -> Exchanged:
+        """The same for partons that move along ±z, the first one upwards."""
+        return replace(self, elements=getattr(self.elements, "on_axis", self.elements))
+
+    def __call__(
+        self, momenta: Sequence[FourVector], p: Parameters, subset: str | None = None
+    ) -> tuple[Scalar, ...]:
+        first, legs = momenta[:2], momenta[2:]
+        each = [self.elements([*first, *(legs[i] for i in order)], p, subset) for order in self.orders]
+        return tuple(sum(squares) / len(squares) for squares in zip(*each, strict=True))
+
+
+@cache
+def exchanged(process: Process, orders: tuple[tuple[int, ...], ...]) -> Process:
+    """The process whose |M|² is averaged over orders of its legs."""
+    if len(orders) == 1:
+        return process
+    return replace(process, matrix_elements=Exchanged(process.matrix_elements, orders))
+
+
+def composed(partonic: Partonic, neutrinos: bool, composition: Composition) -> Staged:
+    """The integrand by a composed map."""
+    averaged = replace(partonic, process=exchanged(partonic.process, composition.orders()))
+    return integrand.of_escaping(averaged, steps(composition), neutrinos)
+
+
+def fitted(
+    f: Integrand, shared: Shared, events: Visible, dimensions: int, composition: Composition
+) -> tuple[Visible, Any]:
+    """A trial of a plan: rows with the fit that their map wants."""
+    return events.choosing(fit=fits(composition, shared, events)), None
+
+
+def parts_of(composition: Composition) -> tuple[Any, Any]:
+    """The integrand and the trial of a plan."""
+    return partial(composed, composition=composition), partial(fitted, composition=composition)

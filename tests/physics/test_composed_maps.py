@@ -1,0 +1,237 @@
+"""Composed maps: their densities are those of their momenta, and weights are those of brute force."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import any_process
+import jax
+import numpy as np
+import pytest
+
+from deepmem.physics.integrals.integrand import _proposed
+from deepmem.physics.phasespace.composed.fit import fits, tabulated
+from deepmem.physics.phasespace.composed.masses import shape_of
+from deepmem.physics.phasespace.composed.neutrinos import _BROAD, _OUT_OF_REACH
+from deepmem.physics.phasespace.composed.steps import steps
+from deepmem.physics.phasespace.expert import Proposal
+from deepmem.physics.phasespace.lines import Above
+from deepmem.physics.weights.partonic import shared_by_events
+from deepmem.physics.weights.preparation import prepare
+
+JETS = {"lepton": 0.0, "bjet": 0.12, "jet": 0.12}
+MEASURED = JETS | {"lepton": 0.05, "met": {"c": 15.0}}
+SMEARED = JETS | {"met": {"c": 15.0}}
+_TAIL = {"core": {"a": 0.14}, "tail": {"a": 0.25, "bias": -0.1}}
+TAILED = {"lepton": 0.05, "bjet": {"kind": "double_gaussian", "fraction": 0.2, "reach": 4.0} | _TAIL}
+POINTS = 64
+# reaction, responses, met
+MAPS: dict[str, tuple[str, dict[str, Any], str]] = {
+    "ZH": ("zh", JETS, "event"),
+    "ZH, recoil": ("zh", MEASURED, "recoil"),
+    "WH, exact": ("wh", JETS, "event"),
+    "WH, response": ("wh", MEASURED, "event"),
+    "WH, recoil": ("wh", SMEARED, "recoil"),
+    "WH, balance": ("wh", JETS, "balance"),
+    "tt̄, exact": ("gg_tt", JETS, "event"),
+    "tt̄, response": ("gg_tt", SMEARED, "event"),
+    "tt̄, recoil": ("gg_tt", MEASURED, "recoil"),
+    "tt̄, balance": ("gg_tt", JETS, "balance"),
+}
+
+
+SOME = [
+    name
+    if name in ("WH, response", "tt̄, exact", "tt̄, recoil")
+    else pytest.param(name, marks=pytest.mark.long)
+    for name in MAPS
+]
+
+
+@pytest.fixture(autouse=True)
+def double():
+    with jax.enable_x64(True):
+        yield
+
+
+def responses(entries: dict[str, Any], reaction: str) -> dict[str, Any]:
+    return {kind: entry for kind, entry in entries.items() if kind != "jet" or "tt" in reaction}
+
+
+@cache
+def prepared(name: str) -> tuple[Any, Any, Any, Any]:
+    """The hypothesis, its composition, what events share, and two events with their fit."""
+    reaction, entries, met = MAPS[name]
+    alpha = any_process.hypothesis(any_process.REACTIONS[reaction], responses(entries, reaction), met)
+    found, truth = any_process.composition(alpha), any_process.truth(alpha, 2)
+    shared = shared_by_events(alpha)
+    events = prepare(
+        alpha, any_process.plan(alpha), shared, truth.recoil if met == "recoil" else truth.measured
+    )
+    return alpha, found, shared, events.choosing(fit=fits(found, shared, events))
+
+
+def points_of(found: Any, shared: Any, event: Any, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of points u `[points, d]`: momenta `[legs, 4, points, branches]` and densities `[points, branches]`."""
+    one = jax.tree.map(lambda leaf: leaf[None], event)
+    parcel = None
+    for step in steps(found):
+        parcel = _proposed(step, shared, one, u[None], parcel)
+    assert isinstance(parcel, Proposal)
+    density = np.asarray(parcel.density)[0]
+    legs = [[np.broadcast_to(np.asarray(x)[0], density.shape) for x in leg] for leg in parcel.legs]
+    return np.asarray(legs), density
+
+
+def mixture_over_shape(found: Any, shared: Any, values: np.ndarray, slopes: np.ndarray) -> np.ndarray:
+    """1/density of the single mass of a neutrino, over ds/du of the shape that a point was drawn from.
+
+    **Arguments:** `values`, momenta; `slopes`, their derivatives in the mass's number.
+    """
+    neutrino = found.neutrino
+    w = found.tree.resonances[neutrino.masses[0]]
+    line = Above(shape_of(shared.parameters, w.mass, w.width), _BROAD, _OUT_OF_REACH)
+    metric = np.array([1, -1, -1, -1])[:, None, None]
+    lepton, escaped = values[neutrino.lepton], values[neutrino.leg]
+    transverse = np.hypot(*lepton[1:3]) * np.hypot(*escaped[1:3]) - (lepton[1:3] * escaped[1:3]).sum(axis=0)
+    s, slope = (2 * (metric * lepton * p).sum(axis=0) for p in (escaped, slopes[neutrino.leg]))
+    density = jax.vmap(jax.vmap(line.density))(s - 2 * transverse, 2 * transverse)
+    return 1 / np.asarray(density) / np.abs(slope)
+
+
+def size_of(momentum: np.ndarray) -> np.ndarray:
+    """|p|."""
+    return np.sqrt((momentum[1:] ** 2).sum(axis=0))
+
+
+def derivatives(found: Any, shared: Any, event: Any, u: np.ndarray, h: float = 1e-6) -> list[np.ndarray]:
+    """Of momenta in each number, by finite differences."""
+    ends = [
+        (points_of(found, shared, event, u + h * unit)[0], points_of(found, shared, event, u - h * unit)[0])
+        for unit in np.eye(found.dimensions)
+    ]
+    return [(after - before) / (2 * h) for after, before in ends]
+
+
+@pytest.mark.parametrize("name", SOME)
+def test_density_is_that_of_the_momenta(name):
+    """Π_vis [|p|² sinθ d|p|/(2E (2π)³) T] d³ν/(2E (2π)³) T(missing)/dⁿu, by finite differences."""
+    alpha, found, shared, events = prepared(name)
+    event, tree, d = jax.tree.map(lambda leaf: leaf[0], events), found.tree, found.dimensions
+    u = np.random.default_rng(3).uniform(0.02, 0.98, (POINTS, d))
+    values, density = points_of(found, shared, event, u)
+    slopes = derivatives(found, shared, event, u)
+    smeared = [i for i in tree.visible if alpha.detector.dimensions([tree.legs[i].kind])]
+    columns = []
+    for slope in slopes:
+        parts = [(values[i, 1:] * slope[i, 1:]).sum(axis=0) / size_of(values[i]) for i in smeared]
+        for i in tree.invisible:
+            parts += list(slope[i, 3:] if found.missing in ("exact", "balance") else slope[i, 1:])
+        columns.append(np.stack(parts, axis=-1))
+    expected = np.abs(np.linalg.det(np.stack(columns, axis=-1)))
+    if found.neutrino is not None and len(found.neutrino.masses) == 1:
+        place = found.mass_variable(found.neutrino.masses[0])
+        expected = expected * mixture_over_shape(found, shared, values, slopes[place])
+    for place, i in enumerate(tree.visible):
+        energy, size = values[i, 0], size_of(values[i])
+        sine = event.legs.sine[place]
+        response = alpha.detector.by_class[tree.legs[i].kind].at(0.0)
+        rec = event.legs.energy[place]
+        if i in smeared:
+            low, high = response.support(rec, event.legs.mass[place])
+            inside = (energy > low) & (energy < high)
+            expected = (
+                expected * size**2 * sine / (2 * energy) * np.where(inside, response.density(rec, energy), 0)
+            )
+        else:
+            np.testing.assert_allclose(energy, rec)
+            expected = expected * size * sine / 2
+        expected = expected / (2 * np.pi) ** 3
+    total = values[:, 1:3].sum(axis=0)  # of all legs, [2, points, branches]
+    aim = np.asarray(event.missing)
+    of_neutrino = [values[i, 1:3] for i in tree.invisible]
+    for i in tree.invisible:
+        expected = expected / (2 * values[i, 0] * (2 * np.pi) ** 3)
+        np.testing.assert_allclose(values[i, 0] ** 2, (values[i, 1:] ** 2).sum(axis=0), rtol=1e-6)
+    if found.missing == "exact":
+        np.testing.assert_allclose(of_neutrino[0] - aim[:, None, None], 0, atol=1e-9)
+    if found.missing == "balance":
+        np.testing.assert_allclose(total, 0, atol=1e-9)
+    if found.missing in ("response", "recoil"):
+        source = total if found.missing == "recoil" else of_neutrino[0]
+        noise = alpha.detector.missing.density(tuple(aim), tuple(source), event.activity)
+        expected = expected * np.asarray(noise)
+    there = density > 0
+    assert there.mean() > 0.4
+    ratio = density[there] / expected[there]
+    # tables have kinks, which a difference may straddle
+    assert np.median(np.abs(ratio - 1)) < 1e-6
+    assert np.quantile(np.abs(ratio - 1), 0.9) < 1e-3
+
+
+@pytest.mark.parametrize("name", SOME)
+def test_masses_are_those_drawn(name):
+    """A resonance with a table has a mass near its pole more often than not."""
+    _, found, shared, events = prepared(name)
+    event = jax.tree.map(lambda leaf: leaf[1], events)
+    u = np.random.default_rng(4).uniform(0, 1, (POINTS, found.dimensions))
+    values, density = points_of(found, shared, event, u)
+    for place in tabulated(found):
+        each = found.tree.resonances[place]
+        total = values[[leg.number for leg in each.legs]].sum(axis=0)
+        mass = np.sqrt(np.maximum(total[0] ** 2 - (total[1:] ** 2).sum(axis=0), 0))[density > 0]
+        shape = shape_of(shared.parameters, each.mass, each.width)
+        near = np.abs(mass - np.asarray(shape.mass)) < 5 * np.asarray(shape.width)
+        assert near.mean() > 0.5
+
+
+WIDE = {"WW": 9.0, "WT": 18.0, "WH": 14.0}
+# reaction, responses, met, events
+AGAINST_BRUTE_FORCE: dict[str, tuple[str, dict[str, Any], str, int]] = {
+    "ZH": ("zh", JETS, "recoil", 6),
+    "WH, exact": ("wh", JETS, "event", 6),
+    "WH, recoil": ("wh", SMEARED, "recoil", 6),
+    "WH, tails": ("wh", TAILED, "event", 6),
+    "tt̄, exact": ("gg_tt", JETS, "event", 3),
+    "tt̄, response": ("gg_tt", SMEARED, "event", 3),
+    "tt̄, recoil": ("gg_tt", SMEARED, "recoil", 3),
+}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name if name == "ZH" else pytest.param(name, marks=pytest.mark.long) for name in AGAINST_BRUTE_FORCE],
+)
+def test_weights_are_those_of_all_energies_drawn(name):
+    """Wide resonances, just narrow enough to be mapped: two maps that have nothing in common but |M|²."""
+    reaction, entries, met, count = AGAINST_BRUTE_FORCE[name]
+    entries = responses(entries | ({"met": {"c": 15.0}} if met == "recoil" else {}), reaction)
+    alpha = any_process.hypothesis(any_process.REACTIONS[reaction], entries, met, **WIDE)
+    truth = any_process.truth(alpha, count, seed=5)
+    measured = truth.recoil if met == "recoil" else truth.measured
+    composed = any_process.estimate(alpha, any_process.plan(alpha), measured, 0.003)
+    drawn = any_process.estimate(alpha, any_process.all_drawn(alpha), measured, 0.005)
+    value, brute = composed.value[:, 0], drawn.value[:, 0]
+    assert (value > 0).all()
+    error = np.hypot(composed.error[:, 0] / value, drawn.error[:, 0] / brute)
+    assert np.median(error) < 0.01
+    pulls = (value / brute - 1) / error
+    assert np.abs(pulls).max() < 4
+    assert abs(np.average(value / brute - 1, weights=error**-2)) < 4 * (error**-2).sum() ** -0.5
+
+
+@pytest.mark.long
+def test_light_jets_may_come_in_either_order():
+    """Both are averaged over at each point, whichever one is solved for."""
+    alpha = any_process.hypothesis(any_process.REACTIONS["gg_tt"], SMEARED, "recoil")
+    measured = any_process.truth(alpha, 4).recoil
+    turned = [0, 1, 3, 2, 4]
+    other = measured._replace(
+        **{name: getattr(measured, name)[:, turned] for name in ("energy", "eta", "phi", "mass")}
+    )
+    one, two = (
+        any_process.estimate(alpha, any_process.plan(alpha), each, 0.01) for each in (measured, other)
+    )
+    pulls = (two.value - one.value)[:, 0] / np.hypot(one.error, two.error)[:, 0]
+    assert np.abs(pulls).max() < 4
