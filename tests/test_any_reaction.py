@@ -18,6 +18,7 @@ from deepmem.jobs import exact, farm
 from deepmem.physics.processes import chosen_process, find_process
 from deepmem.physics.weights.hypothesis import Hypothesis, hypothesis
 from deepmem.physics.weights.leading_order import CrossSection, cross_section, draw_events
+from deepmem.physics.weights.plan import plan_for
 from tests.commands import run
 from tests.physics import toy_ufo
 
@@ -168,7 +169,7 @@ def test_provenance_says_reaction_and_model_and_is_read_again():
     ("process", "settings", "message"),
     [
         ("x=p p > t t~", {}, "makes t: let it decay"),
-        ("x=p p > w+ z, w+ > e+ ve, z > mu+ mu-", {}, "no plan for its tree of decays"),
+        ("x=p p > z z, z > ve ve~, z > mu+ mu-", {}, "no plan for its tree of decays"),
         ("x=p p > l+ l-", {}, "2 final states"),
         ("x=e+ e- > mu+ mu-", {}, r"has the beams \(-11, 11\)"),
         ("x=p p > e+ e-", {"flavours": 5}, "incoming b quarks"),
@@ -200,3 +201,36 @@ def test_the_page_on_anomalous_couplings_runs():
         exec(compile(block, "docs/anomalous.md", "exec"), names)
     assert names["found"].at(ca3=0.5) == pytest.approx(names["one"], rel=1e-9)
     assert (names["normalised"] > 0).all()
+
+
+def test_a_w_and_a_higgs_boson_to_b_quarks():
+    """One neutrino and a resonance of jets: the plan follows from the tree, whichever jet is the first."""
+    reaction = "wh=p p > w+ h, w+ > mu+ vm, h > b b~"
+    alpha = hypothesis(reaction)
+    assert alpha.process.columns[-2:] == ("MET", "MET_Phi")
+    assert alpha.process.dimensions == plan_for(alpha).dimensions == 4
+    lepton = {
+        "lep1_PT": 52.0,
+        "lep1_Eta": 0.3,
+        "lep1_Phi": 1.1,
+        "lep1_Charge": 1.0,
+        "MET": 61.0,
+        "MET_Phi": -0.9,
+    }
+    jets = [(83.0, 0.2, 2.4, 8.0), (61.0, -0.9, -2.2, 7.0)]
+    weights = []
+    for order in (jets, jets[::-1]):
+        event = lepton | {
+            f"j{i}_{name}": value
+            for i, jet in enumerate(order, 1)
+            for name, value in zip(("PT", "Eta", "Phi", "M"), jet, strict=True)
+        }
+        weights.append(deepmem.compute({k: np.array([v]) for k, v in event.items()}, reaction)["wh"])
+    one, other = weights
+    assert (one.status[0], other.status[0]) == (0, 0)
+    assert one.value[0] == pytest.approx(
+        other.value[0], abs=5 * float(np.hypot(one.error[0], other.error[0]))
+    )
+    negative = lepton | {"lep1_Charge": -1.0}
+    bad = negative | {key: value for key, value in event.items() if key.startswith("j")}
+    assert deepmem.compute({k: np.array([v]) for k, v in bad.items()}, reaction)["wh"].status[0] == 3

@@ -25,7 +25,7 @@ from deepmem.physics.integrals.lattice import Lattice
 from deepmem.physics.phasespace.expert import Proposal, by_branch
 from deepmem.physics.phasespace.planner import Composition
 from deepmem.physics.phasespace.seen import Seen
-from deepmem.physics.phasespace.trees import Resonance
+from deepmem.physics.phasespace.trees import Resonance, decay_tree
 from deepmem.physics.phasespace.visible import Shared, Visible
 from deepmem.physics.precision import double_precision
 from deepmem.physics.processes.base import DEFAULT_DENSITY, Process
