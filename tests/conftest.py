@@ -44,15 +44,16 @@ COLUMNS = (
 # leaves the other idle. `make test` keeps the order (--no-loadscope-reorder).
 LONGEST = (
     "physics/test_neutrinos.py", "physics/test_weight.py", "test_workflow.py", "test_generate.py", "physics/test_sense.py",
-    "test_refine.py", "physics/test_integrals.py", "physics/test_normalisation.py", "test_faults.py",
-    "test_calibration.py", "test_any_reaction.py", "physics/test_detector.py", "physics/test_closure.py", "test_cli.py", "test_exact.py",
+    "test_refine.py", "physics/test_integrals.py", "test_exact.py", "physics/test_stored.py", "physics/test_normalisation.py",
+    "test_faults.py", "physics/test_composed_maps.py", "test_calibration.py", "test_any_reaction.py",
+    "physics/test_detector.py", "physics/test_closure.py", "test_cli.py",
     "test_combining.py", "test_surrogate.py", "physics/test_leading_order.py", "test_faults_of_inputs.py",
     "test_identity.py", "physics/test_amplitudes.py", "test_readme.py",
 )  # fmt: skip
-# Programs in these files run longer than they take to compile.
+# Programs in these files run longer than they take to compile, or their bits are compared with other processes'.
 RUNNING = (
     "physics/test_neutrinos.py", "physics/test_weight.py", "test_workflow.py", "test_generate.py", "physics/test_sense.py",
-    "test_refine.py", "physics/test_integrals.py",
+    "test_refine.py", "physics/test_integrals.py", "test_exact.py", "physics/test_stored.py",
 )  # fmt: skip
 
 
