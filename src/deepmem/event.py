@@ -113,16 +113,21 @@ class Monomials:
 
     @property
     def labels(self) -> list[str]:
-        """The terms as text, such as "1", "ca3" and "ca2*ca3**2"."""
-        return [
-            "*".join(
-                name if power == 1 else f"{name}**{power}"
-                for name, power in zip(self.names, powers, strict=True)
-                if power
-            )
-            or "1"
-            for powers in self.exponents
-        ]
+        """The terms as text."""
+        return term_labels(self.names, self.exponents)
+
+
+def term_labels(names: Sequence[str], exponents: Sequence[Sequence[int]]) -> list[str]:
+    """The terms of a polynomial as text, such as "1", "ca3" and "ca2*ca3**2"."""
+    return [
+        "*".join(
+            name if power == 1 else f"{name}**{power}"
+            for name, power in zip(names, powers, strict=True)
+            if power
+        )
+        or "1"
+        for powers in exponents
+    ]
 
 
 @dataclass(frozen=True)

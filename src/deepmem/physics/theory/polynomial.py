@@ -21,6 +21,7 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 from scipy.linalg import qr
 
+from deepmem.event import term_labels
 from deepmem.physics.errors import ModelError, UnknownNameError, unknown_name
 from deepmem.physics.theory.expressions import tree
 from deepmem.physics.theory.model import Model
@@ -181,15 +182,7 @@ class Polynomial:
     @property
     def labels(self) -> tuple[str, ...]:
         """The monomials as text, such as "1", "ca3" and "ca2*ca3**2"."""
-        return tuple(
-            "*".join(
-                name if power == 1 else f"{name}**{power}"
-                for name, power in zip(self.names, each, strict=True)
-                if power
-            )
-            or "1"
-            for each in self.exponents
-        )
+        return tuple(term_labels(self.names, self.exponents))
 
     def settings(self) -> list[dict[str, float]]:
         """The points as values by name."""
