@@ -56,3 +56,20 @@ def test_two_bosons_by_hand_and_generated(
     by_hand = matrix_element(name, incoming, momenta, subset, MZ=90.0, WZ=3.0)
     generated = matrix_element(reaction, incoming, momenta, MZ=90.0, WZ=3.0)
     np.testing.assert_allclose(generated, by_hand, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("name", "reaction", "subset"),
+    [
+        ("higgs_4l", "g g > h > e+ e- mu+ mu-", None),
+        ("higgs_4l", "g g > h > e+ e- mu+ mu- / a", "zz"),
+        ("higgs_4e", "g g > h > e+ e- e+ e-", None),
+        ("higgs_4mu", "g g > h > mu+ mu- mu+ mu- / a", "zz"),
+    ],
+)
+def test_a_higgs_boson_by_hand_and_generated(name: str, reaction: str, subset: str | None):
+    momenta = np.array(POINTS["gg_h_4l_heft"]["momenta"])
+    values = {"MH": 120.0, "WH": 0.5, "MZ": 90.0, "WZ": 3.0, "MT": 170.0, "alpha_s": 0.11}
+    by_hand = matrix_element(name, (21, 21), momenta, subset, **values)
+    generated = matrix_element(reaction, (21, 21), momenta, model="heft", **values)
+    np.testing.assert_allclose(generated, by_hand, rtol=1e-9)

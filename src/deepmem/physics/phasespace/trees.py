@@ -15,7 +15,6 @@ from typing import TypeAlias
 
 from deepmem.physics.errors import ReactionError
 from deepmem.physics.processes.base import Process
-from deepmem.physics.processes.generated import Generated
 from deepmem.physics.reactions import read
 from deepmem.physics.theory.model import Model, Particle
 from deepmem.physics.theory.subprocesses import Branch, Node, Subprocess
@@ -203,10 +202,9 @@ def _class_of(particle: Particle, code: int) -> str:
 @cache
 def decay_tree(process: Process) -> Tree | None:
     """The tree of a process whose |M|² is generated; None of another one."""
-    elements = process.matrix_elements
-    if not isinstance(elements, Generated):
+    if process.generated is None:
         return None
-    found = read(elements.reaction, elements.theory)
+    found = read(process.generated.reaction, process.generated.theory)
     return tree_of(found.channels[0].members[0].subprocess, found.model, process.classes)
 
 

@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeAlias
 
 from deepmem.kinematics import FourVector, Scalar
 from deepmem.physics.errors import InitialStateError
+from deepmem.physics.processes.generated import Generated
 from deepmem.physics.theory.parameters import PARAMETERS, Parameters
 
 DEFAULT_DENSITY = "NNPDF23_lo_as_0130_qed"
@@ -105,16 +106,18 @@ class Process:
     @property
     def on_axis(self) -> MatrixElements:
         """`matrix_elements` for partons that move along ±z, the first one upwards."""
-        return getattr(self.matrix_elements, "on_axis", self.matrix_elements)
+        return self.matrix_elements if self.generated is None else self.generated.on_axis
+
+    @property
+    def generated(self) -> Generated | None:
+        """`matrix_elements` where they are made of a reaction."""
+        return self.matrix_elements if isinstance(self.matrix_elements, Generated) else None
 
     def amplitude(self, subset: str | None) -> tuple[Process, str | None]:
         """The process and the subset without what a point's Σ f f |M|² does not depend on.
 
         Compiled code is kept by these: processes that differ in their names share it.
         """
-        elements, chosen = self.matrix_elements, subset
-        if hasattr(elements, "of_subset"):
-            elements, chosen = elements.of_subset(subset), None
         bare = Process(
             name="",
             title="",
@@ -124,19 +127,19 @@ class Process:
             columns=(),
             parameters=(),
             channels=self.channels,
-            matrix_elements=elements,
+            matrix_elements=self.matrix_elements,
             scale=0.0,
             dimensions=0,
             responses=MappingProxyType({}),
             resonance=self.resonance,
         )
-        return bare, chosen
+        return bare, subset
 
     @property
     def identity(self) -> dict[str, Any]:
         """What a weight of it depends on beside its name: of a reaction and of a user's own process."""
-        if self.reaction:
-            return self.matrix_elements.to_dict()  # type: ignore[attr-defined]
+        if self.reaction and self.generated is not None:
+            return self.generated.to_dict()
         return {} if self.code is None else {"code": self.code}
 
     @property
@@ -184,8 +187,8 @@ class Process:
     @property
     def resonances(self) -> list[tuple[str, str]]:
         """The parameters (mass, width) of every particle that it gives a width: M… beside its W…."""
-        if self.reaction:
-            return self.matrix_elements.resonances  # type: ignore[attr-defined]
+        if self.reaction and self.generated is not None:
+            return self.generated.resonances
         names = [name for name in self.parameters if name.startswith("W")]
         return [(mass, width) for width in names if (mass := f"M{width[1:]}") in PARAMETERS]
 
@@ -208,7 +211,8 @@ class Process:
 
     def menu_entry(self) -> dict[str, Any]:
         """What `deepmem.processes()` says about it; MW is None where it is derived from GF, aEWM1 and MZ."""
-        defaults = Parameters()._asdict() | getattr(self.matrix_elements, "defaults", {})
+        generated = self.generated
+        defaults = Parameters()._asdict() | ({} if generated is None else generated.defaults)
         scale = defaults[self.scale] if isinstance(self.scale, str) else self.scale
         settings: dict[str, Any] = {name: defaults[name] for name in ("sqrt_s", *self.parameters)}
         settings |= {"Q": scale, "pdf": DEFAULT_DENSITY}
@@ -218,10 +222,8 @@ class Process:
         settings |= {name: words[0] for name, words in self.choices.items()}
         return {
             "title": self.title,
-            "reaction": getattr(self.matrix_elements, "reaction", None),
-            "model": str(self.matrix_elements.theory.model)
-            if hasattr(self.matrix_elements, "theory")
-            else None,
+            "reaction": None if generated is None else generated.reaction,
+            "model": None if generated is None else str(generated.theory.model),
             "outgoing": self.outgoing,
             "columns": self.columns,
             "parameters": settings,

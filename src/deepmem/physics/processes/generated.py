@@ -27,15 +27,14 @@ from deepmem.physics.theory.settings import checked
 class Generated:
     """The `Process.matrix_elements` of a reaction: (momenta, parameters, subset) ↦ |M|² for each channel.
 
-    The massive legs have the masses of their momenta.
+    Some of the diagrams are another reaction, so there are no subsets. The massive legs have the masses of
+    their momenta.
     """
 
     reaction: str
     states: tuple[tuple[int, int], ...]
     """One initial state of each channel."""
     theory: Theory
-    subsets: tuple[tuple[str, str], ...] = ()
-    """(name, reaction) of some of the diagrams."""
     off: tuple[str, ...] = ()
     """Parameters of the model that are 0 and stay so: what vanishes with them is not generated."""
     along_z: bool = False
@@ -46,12 +45,6 @@ class Generated:
         """The same for partons that move along ±z."""
         return replace(self, along_z=True)
 
-    def of_subset(self, subset: str | None) -> Generated:
-        """The same of one of its subsets alone; None: of all diagrams."""
-        return replace(
-            self, reaction=self.reaction if subset is None else dict(self.subsets)[subset], subsets=()
-        )
-
     def without_others(self, settings: Iterable[str]) -> Generated:
         """The same without the couplings beyond `Parameters` that are 0 by default and not set."""
         unused = (name for name, value in self.defaults.items() if value == 0 and name not in PARAMETERS)
@@ -61,12 +54,11 @@ class Generated:
         self, momenta: Sequence[FourVector], p: Parameters, subset: str | None = None
     ) -> tuple[Scalar, ...]:
         require_double("a matrix element")
-        text = self.reaction if subset is None else dict(self.subsets)[subset]
         known = {each.name for each in self.model.parameters if each.name not in self.off}
         given = {name: value for name, value in p.values().items() if name in known}
         return tuple(
             each.of_legs(_turned(momenta, self.along_z) if turned else tuple(momenta), given)
-            for each, turned in _amplitudes(text, self.theory, self.states, self.off, self.along_z)
+            for each, turned in _amplitudes(self.reaction, self.theory, self.states, self.off, self.along_z)
         )
 
     @property
