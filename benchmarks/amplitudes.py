@@ -1,8 +1,10 @@
 """Generated amplitudes against MadGraph's Fortran: numbers, size, time to the first one, speed.
 
-    python benchmarks/amplitudes.py [entries] [first] [memory] [--write]
+    python benchmarks/amplitudes.py [entries] [ufo] [first] [memory] [--write]
 
-`entries`: every reaction of tests/reference/madgraph.json and uū → 4ℓ, compiled in this process, one core. `first`: seconds from a
+`entries`: every reaction of tests/reference/madgraph.json and uū → 4ℓ, compiled in this process, one core. `ufo`:
+reactions of two models that come with MadGraph, EWdim6 and MSSM_SLHA2, whose folders are in the one that DEEPMEM_UFO
+names. `first`: seconds from a
 process string to the first number in a new interpreter, with nothing in a cache and again. `memory`: peak while the
 largest graphs are made. Speeds are of batches of 1,032 points, beams along z, parameters as arguments; MadGraph's times
 are those in the file.
@@ -29,6 +31,7 @@ from table import run, say
 from deepmem.physics.amplitudes.amplitude import Amplitude, amplitude
 from deepmem.physics.amplitudes.stages import Stages
 from deepmem.physics.precision import double_precision
+from deepmem.physics.theory.model import Model
 from deepmem.physics.theory.models import load
 from deepmem.physics.theory.reaction import parse
 from deepmem.physics.theory.subprocesses import expand
@@ -47,6 +50,7 @@ FASTER = {
     **dict.fromkeys(("uux_4l", "uux_epemgg", "gg_ggg", "gg_ttxbbx_semilep"), 100),
     **{"gg_ttxbbx": 25, "gg_gggg": 30, "gg_ttxttx": 30},
 }
+UFO = json.loads((FOLDER / "madgraph_ufo.json").read_text())
 COLD = {"gg_ttx_semilep": 5, "gg_ttxh_semilep_hbb": 8, "uux_epemgg": 20, "gg_ttxbbx_semilep": 20}
 WARM = 3
 
@@ -57,10 +61,10 @@ def made(name: str) -> Amplitude:
     return amplitude(model, only, along_z=True, cache=False)
 
 
-def seconds_per_point(one: Amplitude, name: str, budget: float = 0.5) -> float:
+def seconds_per_point(
+    one: Amplitude, momenta: np.ndarray, parameters: dict[str, float], budget: float = 0.5
+) -> float:
     """The best of the repetitions within a budget of seconds."""
-    momenta = np.array(PROCESSES[name]["momenta"])
-    parameters = REFERENCE["parameters"][PROCESSES[name]["model"]]
     scalars = Stages(one.program).scalars(one.model, parameters, np, np.float64)
     best, begin = np.inf, time.perf_counter()
     with double_precision():
@@ -78,29 +82,46 @@ def entries() -> None:
     chosen = os.environ.get("DEEPMEM_ENTRIES", "").split() or list(PROCESSES)
     for name in chosen:
         entry = PROCESSES[name]
-        start = time.perf_counter()
-        one = made(name)
-        generated = time.perf_counter()
-        with double_precision():
-            one.compiled(BATCH)
-        compiled = time.perf_counter()
-        found = one.values(entry["momenta"], REFERENCE["parameters"][entry["model"]])
-        off = np.max(np.abs(found / entry["me2"] - 1))
-        speed = seconds_per_point(one, name)
-        passes = len(one.program.combinations)
-        say(f"{entry['process']}, {entry['model']}: difference", f"{off:.0e}", f"≤ {entry['tolerance']:.0e}")
-        say("  operations", f"{one.program.operations:,}")
-        say("  times that they are done", f"{passes}")
-        say("  generated in", f"{generated - start:.1f} s")
-        say("  compiled in", f"{compiled - generated:.1f} s")
-        aim = f"≥ {FASTER[name]}" if name in FASTER else ""
-        say("  million points a second", f"{1e-6 / speed:.3g}")
-        say("  times MadGraph", f"{entry['us_per_call'] * 1e-6 / speed:.0f}", aim)
+        report(entry, load(entry["model"]), REFERENCE["parameters"][entry["model"]], FASTER.get(name))
+
+
+def ufo() -> None:
+    """The reactions of two public UFO models."""
+    if "DEEPMEM_UFO" not in os.environ:
+        sys.exit("set DEEPMEM_UFO to the folder in which EWdim6 and MSSM_SLHA2 are; they come with MadGraph")
+    for entry in UFO["processes"].values():
+        model = load(Path(os.environ["DEEPMEM_UFO"]) / entry["model"])
+        report(entry, model, UFO["parameters"][entry["card"]])
+
+
+def report(entry: dict, model: Model, parameters: dict[str, float], faster: float | None = None) -> None:
+    """Difference, size, times and speed of one reaction."""
+    start = time.perf_counter()
+    (only,) = expand(parse(entry["process"]), model)
+    one = amplitude(model, only, along_z=True, cache=False)
+    generated = time.perf_counter()
+    with double_precision():
+        one.compiled(BATCH)
+    compiled = time.perf_counter()
+    found = one.values(entry["momenta"], parameters)
+    off = np.max(np.abs(found / entry["me2"] - 1))
+    speed = seconds_per_point(one, np.array(entry["momenta"]), parameters)
+    card = f" ({entry['card']})" if entry.get("card", entry["model"]) != entry["model"] else ""
+    what = f"{entry['process']}, {entry['model']}{card}: difference"
+    say(what, f"{off:.0e}", f"≤ {entry['tolerance']:.0e}")
+    say("  operations", f"{one.program.operations:,}")
+    say("  times that they are done", f"{len(one.program.combinations)}")
+    say("  generated in", f"{generated - start:.1f} s")
+    say("  compiled in", f"{compiled - generated:.1f} s")
+    say("  million points a second", f"{1e-6 / speed:.3g}")
+    ratio = entry["us_per_call"] * 1e-6 / speed
+    say("  times MadGraph", f"{ratio:.0f}", "" if faster is None else f"≥ {faster}")
 
 
 _FIRST = """
 import json, sys
 from deepmem.physics.amplitudes.amplitude import amplitude
+from deepmem.physics.theory.model import Model
 from deepmem.physics.theory.models import load
 from deepmem.physics.theory.reaction import parse
 from deepmem.physics.theory.subprocesses import expand
@@ -144,9 +165,9 @@ def memory() -> None:
         say(f"{PROCESSES[name]['process']}: peak memory", f"{peak:.0f} MB", "≤ 1000 MB")
 
 
-PARTS = {part.__name__: part for part in (entries, first, memory)}
+PARTS = {part.__name__: part for part in (entries, ufo, first, memory)}
 
 
 if __name__ == "__main__":
     jax.config.update("jax_platforms", "cpu")
-    run(PARTS)
+    run(PARTS, leave_out=("ufo",))
