@@ -11,10 +11,12 @@ _GROUPS = {
     "Files": (
         "inputfile", "output", "output_model", "model", "weight", "keep", "entries", "learned", "label",
         "truth_name", "predicted_name", "schema", "check",
+        "truth",
     ),
     "Physics": (
         "process", "settings", "pdf", "selection", "mass", "top_window", "dressed", "signal", "background",
         "kappa", "neutrinos", "sigma_signal", "sigma_background", "parameter", "without_sigma", "true",
+        "eta", "shape", "radius",
     ),
     "Precision": ("events", "precision", "calls", "seed", "tolerance", "budget", "audit", "samples"),
     "Learning": ("loader", "epochs", "mode", "resume", "learn", "compare_random"),
@@ -35,6 +37,7 @@ EXAMPLES = {
     "discriminate": "deepmem discriminate h.root zz.root --signal higgs_4l --background zz_4l",
     "likelihood": "deepmem likelihood scan.root --parameter MZ --samples 50",
     "report": "deepmem report my.model.run",
+    "responses": "deepmem responses simulated.root --truth true_ --eta 1.5,2.5 --output responses",
     "config": "deepmem config --check my.json",
     "demo": "deepmem demo --output demo",
 }
