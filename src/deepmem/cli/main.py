@@ -22,7 +22,7 @@ app = typer.Typer(
     help="The Matrix Element Method, exact and learned. Without a command: the interface of DeepMEM 0.0.1.",
 )
 _COMMANDS = (
-    learned.train, learned.test, learned.predict, exact.compute, learned.refine, exact.merge,
+    learned.train, learned.test, learned.predict, learned.export, exact.compute, learned.refine, exact.merge,
     exact.processes, exact.generate, exact.cross_section, judged.compare, judged.discriminate,
     judged.likelihood, judged.report, detector.responses, configuration.config, learned.demo,
 )  # fmt: skip

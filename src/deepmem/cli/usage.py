@@ -10,8 +10,7 @@ from typer.core import TyperArgument, TyperGroup, TyperOption
 _GROUPS = {
     "Files": (
         "inputfile", "output", "output_model", "model", "weight", "keep", "entries", "learned", "label",
-        "truth_name", "predicted_name", "schema", "check",
-        "truth",
+        "truth_name", "predicted_name", "truth", "schema", "check", "single",
     ),
     "Physics": (
         "process", "settings", "pdf", "selection", "mass", "top_window", "dressed", "signal", "background",
@@ -27,6 +26,7 @@ EXAMPLES = {
     "train": "deepmem train --inputfile my.json --epochs 200",
     "test": "deepmem test --inputfile my.json",
     "predict": "deepmem predict 'more/*.root' --model my.model --output weights.root",
+    "export": "deepmem export my.model --output my.onnx",
     "compute": "deepmem compute tops.root --process ttbar_2l --set MT=172.5 --output exact.root",
     "refine": "deepmem refine e.root --process higgs_4l --model h.model --tolerance 0.01 --output w.root",
     "merge": "deepmem merge part1.root part2.root --output exact.root",
