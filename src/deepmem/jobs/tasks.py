@@ -42,12 +42,18 @@ def hypotheses(
     if isinstance(process, Mapping):
         process = [f"{name}={reaction}" for name, reaction in process.items()]
     names = [process] if isinstance(process, str) else list(process)
-    chosen = {name: chosen_process(name, _theory(name, settings)) for name in names}
+    chosen = {name: chosen_process(name, _theory(name, settings), summed=True) for name in names}
     called = [process.name for process in chosen.values()]
     if not names or len(set(called)) != len(names):
         raise UsageError(f"name each process once, and one at least; got {', '.join(names) or 'none'}")
     parameters = {
-        name: {*process.menu_entry()["parameters"], "subset", *(THEORY if process.reaction else ())} - {"pdf"}
+        name: {
+            *process.menu_entry()["parameters"],
+            "subset",
+            *(THEORY if process.reaction else ()),
+            *(("tagging",) if process.assigned and process.jets else ()),
+        }
+        - {"pdf"}
         for name, process in chosen.items()
     }
     alphas = []

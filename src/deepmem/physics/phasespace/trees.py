@@ -207,7 +207,8 @@ def decay_tree(process: Process) -> Tree | None:
     if not isinstance(elements, Generated):
         return None
     found = read(elements.reaction, elements.theory)
-    return tree_of(found.channels[0].members[0].subprocess, found.model, process.classes)
+    number = elements.picks[0][0] if elements.picks else 0
+    return tree_of(found.channels[number].members[0].subprocess, found.model, process.classes)
 
 
 def has_composed_map(process: Process) -> bool:

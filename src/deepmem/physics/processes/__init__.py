@@ -12,7 +12,7 @@ from typing import Any
 
 from deepmem.errors import UsageError
 from deepmem.physics.errors import unknown_name
-from deepmem.physics.processes.base import Process
+from deepmem.physics.processes.base import MOST_JETS, Process, jet_columns, tag_columns
 from deepmem.physics.processes.of_reaction import is_reaction, process_of
 from deepmem.physics.reactions import Theory
 
@@ -41,13 +41,14 @@ THEORY = ("model", "param_card", "labels")
 """Settings of a reaction: what it is read in. `flavours` is one of them, too, and of the density."""
 
 
-def chosen_process(text: str, settings: dict[str, Any]) -> Process:
+def chosen_process(text: str, settings: dict[str, Any], summed: bool = False) -> Process:
     """The process on the menu of that name, or that of a reaction, "NAME=p p > …".
 
-    **Arguments:** `settings`, of which those of `THEORY` are taken out.
+    **Arguments:** `settings`, of which those of `THEORY` are taken out; `summed`, whether it may have light
+    jets, and several final states.
 
     **Raises** `UnknownNameError` for a name that is not on the menu; `UsageError` for a model of a process of
-    the menu; and as `of_reaction.process_of`.
+    the menu, and for one that is `summed` where it may not be; and as `of_reaction.process_of`.
     """
     given = {name: settings.pop(name) for name in THEORY if name in settings}
     if not is_reaction(text):
@@ -55,7 +56,19 @@ def chosen_process(text: str, settings: dict[str, Any]) -> Process:
             raise UsageError(f"{name} is of a reaction: {text} is a process of the menu, which has its own")
         return find_process(text)
     flavours = {"flavours": settings["flavours"]} if "flavours" in settings else {}
-    return process_of(text, Theory.of(**given, **flavours))
+    process = process_of(text, Theory.of(**given, **flavours))
+    if not summed:
+        refuse_summed(process)
+    return process
+
+
+def refuse_summed(process: Process) -> None:
+    """**Raises** `UsageError` for a process with light jets or several final states."""
+    if process.variants or "jet" in process.classes:
+        raise UsageError(
+            f"{process.name} has {'several final states' if process.variants else 'light jets'}, which "
+            "weights are of, and nothing else yet: write particles in place of labels, and no light quarks"
+        )
 
 
 def said_in(entry: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -70,8 +83,10 @@ def all_processes() -> dict[str, Process]:
 
 
 def known_columns() -> tuple[str, ...]:
-    """The default columns of all processes on the menu, each once: what `column_names` may be of."""
-    return tuple(dict.fromkeys(column for process in _REGISTRY.values() for column in process.columns))
+    """The default columns of all processes, each once: what `column_names` may be of."""
+    columns = [column for process in _REGISTRY.values() for column in process.columns]
+    of_jets = [*jet_columns(MOST_JETS), *tag_columns(1, MOST_JETS)]
+    return tuple(dict.fromkeys([*columns, *of_jets]))
 
 
 for _module in pkgutil.iter_modules(__path__):

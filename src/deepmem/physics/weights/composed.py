@@ -66,6 +66,8 @@ class Exchanged:
 
     elements: MatrixElements
     orders: tuple[tuple[int, ...], ...]
+    apart: bool = False
+    """Whether each order has channels of its own, in place of the mean: all of the first order come first."""
 
     @property
     def operations(self) -> int:
@@ -82,20 +84,24 @@ class Exchanged:
     ) -> tuple[Scalar, ...]:
         first, legs = momenta[:2], momenta[2:]
         each = [self.elements([*first, *(legs[i] for i in order)], p, subset) for order in self.orders]
+        if self.apart:
+            return tuple(square for squares in each for square in squares)
         return tuple(sum(squares) / len(squares) for squares in zip(*each, strict=True))
 
 
 @cache
-def exchanged(process: Process, orders: tuple[tuple[int, ...], ...]) -> Process:
-    """The process whose |M|² is averaged over orders of its legs."""
+def exchanged(process: Process, orders: tuple[tuple[int, ...], ...], apart: bool = False) -> Process:
+    """The process whose |M|² is averaged over orders of its legs; `apart`: with channels for each order."""
     if len(orders) == 1:
         return process
-    return replace(process, matrix_elements=Exchanged(process.matrix_elements, orders))
+    channels = process.channels * len(orders) if apart else process.channels
+    elements = Exchanged(process.matrix_elements, orders, apart)
+    return replace(process, matrix_elements=elements, channels=channels)
 
 
-def composed(partonic: Partonic, neutrinos: bool, composition: Composition) -> Staged:
+def composed(partonic: Partonic, neutrinos: bool, composition: Composition, apart: bool = False) -> Staged:
     """The integrand by a composed map."""
-    averaged = replace(partonic, process=exchanged(partonic.process, composition.orders()))
+    averaged = replace(partonic, process=exchanged(partonic.process, composition.orders(), apart))
     return integrand.of_escaping(averaged, steps(composition), neutrinos)
 
 
@@ -106,6 +112,7 @@ def fitted(
     return events.choosing(fit=fits(composition, shared, events)), None
 
 
-def parts_of(composition: Composition) -> tuple[Any, Any]:
-    """The integrand and the trial of a plan."""
-    return partial(composed, composition=composition), partial(fitted, composition=composition)
+def parts_of(composition: Composition, apart: bool = False) -> tuple[Any, Any]:
+    """The integrand and the trial of a plan; `apart`, see `exchanged`."""
+    made = partial(composed, composition=composition, apart=apart)
+    return made, partial(fitted, composition=composition)
