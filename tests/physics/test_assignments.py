@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import permutations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from conftest import write_tree
 
 import deepmem
 from deepmem import UsageError
+from deepmem.data.weights import read_provenance, read_weights
 from deepmem.inputs import Reason
+from deepmem.jobs import exact
 from deepmem.physics.integrals.lattice import Lattice
 from deepmem.physics.weights import engine
 from deepmem.physics.weights.assignments import assignments, best_tagged, number, orders_of, tag_factors
-from deepmem.physics.weights.hypothesis import hypothesis
+from deepmem.physics.weights.hypothesis import Hypothesis, hypothesis
+from deepmem.physics.weights.rough import rough
 from deepmem.physics.weights.visible import Measured
 from tests.physics import any_process
 
@@ -278,3 +284,29 @@ def test_tagging_needs_tags():
 def test_sums_that_are_no_weight_are_refused(reaction: str, message: str):
     with pytest.raises(UsageError, match=message):
         hypothesis(f"x={reaction}", labels={"q": "d b d~ b~"})
+
+
+def test_files_have_the_weights_of_python(tmp_path: Path):
+    """With tags, jets beyond the legs, and absent ones; what weights depend on is in the provenance."""
+    fifth = (30.0, 0.1, 2.0, 0.0, 0.0)
+    events = together(event([*JETS, fifth]), event(JETS[:3], columns=5), event(columns=5))
+    path = write_tree(tmp_path / "events.root", events)
+    tagging = {"b": 0.77, "c": 0.15, "light": 0.01}
+    config = {"response": RESPONSE, "tagging": tagging}
+    exact.compute_files([str(path)], tmp_path / "w.root", [f"tt={DEFINITE}"], config=config, precision=0.1)
+    found = read_weights(tmp_path / "w.root")
+    memory = deepmem.compute(events, {"tt": DEFINITE}, precision=0.1, response=RESPONSE, tagging=tagging)[
+        "tt"
+    ]
+    np.testing.assert_array_equal(found.value, memory.value)
+    assert found.status.tolist() == [0, 3, 0]
+    about = read_provenance(tmp_path / "w.root")
+    assert about["hypotheses"][0]["tagging"] == tagging
+    assert {"j4_B", "j5_PT"} <= about["events"]["columns"].keys()
+    said = json.loads(json.dumps(about["hypotheses"][0]))
+    assert Hypothesis.from_dict(said).to_dict() == {k: v for k, v in said.items() if k != "unit"}
+
+
+def test_what_knows_no_assignments_refuses_them():
+    with pytest.raises(UsageError, match="would leave out"):
+        rough(hypothesis(f"x={TT}"), event())

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import pkgutil
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
 from deepmem.errors import UsageError
 from deepmem.physics.errors import unknown_name
 from deepmem.physics.processes.base import MOST_JETS, Process, jet_columns, tag_columns
+from deepmem.physics.processes.menu import REACTIONS
 from deepmem.physics.processes.of_reaction import is_reaction, process_of
 from deepmem.physics.reactions import Theory
 
@@ -31,9 +33,9 @@ def unregister(name: str) -> None:
 
 
 def find_process(name: str) -> Process:
-    """The process of that name; raises `UnknownNameError`, which names the nearest."""
+    """The definite process of that name; raises `UnknownNameError`, which names the nearest."""
     if name not in _REGISTRY:
-        raise unknown_name("process", name, _REGISTRY)
+        raise unknown_name("process", name, [*_REGISTRY, *REACTIONS])
     return _REGISTRY[name]
 
 
@@ -51,6 +53,9 @@ def chosen_process(text: str, settings: dict[str, Any], summed: bool = False) ->
     the menu, and for one that is `summed` where it may not be; and as `of_reaction.process_of`.
     """
     given = {name: settings.pop(name) for name in THEORY if name in settings}
+    line = REACTIONS.get(text.strip())
+    if line is not None and text.strip() not in _REGISTRY:
+        text = f"{text.strip()}={line.reaction}"
     if not is_reaction(text):
         for name in given:
             raise UsageError(f"{name} is of a reaction: {text} is a process of the menu, which has its own")
@@ -59,7 +64,13 @@ def chosen_process(text: str, settings: dict[str, Any], summed: bool = False) ->
     process = process_of(text, Theory.of(**given, **flavours))
     if not summed:
         refuse_summed(process)
-    return process
+    return process if line is None or line.scale is None else replace(process, scale=line.scale)
+
+
+def reaction_of(name: str) -> str | None:
+    """The reaction of a process of the menu that is its reaction; None of another one."""
+    line = None if name in _REGISTRY else REACTIONS.get(name)
+    return None if line is None else line.reaction
 
 
 def refuse_summed(process: Process) -> None:
@@ -71,6 +82,14 @@ def refuse_summed(process: Process) -> None:
         )
 
 
+def refuse_assigned(process: Process, what: str) -> None:
+    """**Raises** `UsageError` for a process whose jets are assigned to legs in several ways."""
+    if process.assigned:
+        raise UsageError(
+            f"{what} of {process.name} would leave out final states or assignments of jets: compute weights"
+        )
+
+
 def said_in(entry: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """What finds the process of a provenance's entry again, and the settings that it is read in."""
     said = f"{entry['process']}={entry['reaction']}" if "reaction" in entry else entry["process"]
@@ -78,7 +97,7 @@ def said_in(entry: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
 
 
 def all_processes() -> dict[str, Process]:
-    """Every process on the menu, by name."""
+    """Every definite process on the menu, by name: `menu.REACTIONS` has the others."""
     return dict(_REGISTRY)
 
 

@@ -115,10 +115,10 @@ def contributions(alpha: Hypothesis, events: Any) -> tuple[list[Contributions], 
     bad[Reason.LACKING_JET] = lacking
     jets = _jets(alpha, at, count)
     if jets.tags is not None:
-        bad[Reason.TAG] = ~np.isin(jets.tags, (0.0, 1.0)).all(axis=1)
+        bad[Reason.TAG] = np.any(~np.isin(jets.tags, (0.0, 1.0)), axis=1)
     variants = process.variants or ((process, (process.leptons,)),)
     orders = [_lepton_orders(process, codes, at, count) for _, every in variants for codes in every]
-    bad[Reason.LACKING] = ~np.stack([fits for fits, _ in orders]).any(axis=0)
+    bad[Reason.LACKING] = np.all([~fits for fits, _ in orders], axis=0)
     reason = inputs.first(bad, count)
     found, at_order = [], iter(orders)
     for variant, every in variants:
