@@ -22,6 +22,7 @@ from deepmem.jobs import exact
 from deepmem.physics.integrals.lattice import Lattice
 from deepmem.physics.weights import engine
 from deepmem.physics.weights.assignments import assignments, best_tagged, number, orders_of, tag_factors
+from deepmem.physics.weights.contributions import contributions
 from deepmem.physics.weights.hypothesis import Hypothesis, hypothesis
 from deepmem.physics.weights.rough import rough
 from deepmem.physics.weights.visible import Measured
@@ -310,3 +311,56 @@ def test_files_have_the_weights_of_python(tmp_path: Path):
 def test_what_knows_no_assignments_refuses_them():
     with pytest.raises(UsageError, match="would leave out"):
         rough(hypothesis(f"x={TT}"), event())
+
+
+def test_two_leptons_of_tops_have_the_menus_weights():
+    """By the expert for two neutrinos, whichever flavours its leptons have; jets are taken in any order."""
+    tops = "p p > t t~, (t > w+ b, w+ > l+ vl), (t~ > w- b~, w- > l- vl~)"
+    one = event(JETS[:2]) | {"lep2_PT": 31.0, "lep2_Eta": -0.4, "lep2_Phi": -2.1, "lep2_Charge": -1.0}
+    events = {name: np.atleast_1d(value) for name, value in (one | {"lep2_PDG": 11.0}).items()}
+    response = {"lepton": 0.05, "bjet": 0.1}
+    menu = engine.compute(hypothesis("ttbar_2l", response=response), events, precision=0.02)["ttbar_2l"]
+    summed = engine.compute(hypothesis(f"x={tops}", response=response), events, precision=0.02)["x"]
+    agree(summed, menu)
+
+
+def test_two_leptons_of_equal_charge_are_averaged_over():
+    """tt̄Z with three electrons: either positive one may be the W's; with other flavours one alone."""
+    response = {"lepton": 0.0, "bjet": 0.12, "jet": 0.12}
+    alpha = hypothesis("ttz_1l", response=response)
+    three = event() | {
+        f"lep{i}_{name}": np.array([value])
+        for i, lepton in ((2, (47.0, 0.4, -1.0, 1.0, -11.0)), (3, (35.0, -0.2, 2.6, -1.0, 11.0)))
+        for name, value in zip(("PT", "Eta", "Phi", "Charge", "PDG"), lepton, strict=True)
+    }
+    electrons = three | {"lep1_PDG": np.array([-11.0])}
+    (rows, _), reason = contributions(alpha, together(three, electrons))
+    one, both = (rows.event == 0), (rows.event == 1)
+    assert both.sum() == 2 * one.sum()
+    assert set(rows.share[both]) == {rows.share[one][0] / 2}
+    assert len(set(rows.part[both])) == both.sum()
+    assert (reason == Reason.NONE).all()
+
+
+def test_shares_and_roles_of_assignments():
+    """Each assignment's share is that of it alone; roles are legs of the reaction, in the input's order."""
+    alpha = hypothesis(f"x={DEFINITE}", response=RESPONSE, tags="ignore")
+    turned = [3, 1, 0, 2]
+    events = together(event(), event([JETS[i] for i in turned]), event(JETS[:3], columns=4))
+    found = engine.compute(alpha, events, precision=0.02, assignments=True)["x"]
+    assert found.share is not None
+    assert found.role is not None
+    total = sum(value for value, _ in alone().values())
+    expected = np.sort([value / total for value, _ in alone().values()])[::-1]
+    np.testing.assert_allclose(found.share[0, :3], expected[:3], rtol=0.15)
+    assert found.share[0].sum() == pytest.approx(1.0, abs=0.01)
+    assert (np.diff(found.share[0]) <= 0).all()
+    likeliest = max(alone(), key=lambda order: alone()[order][0])
+    # the legs are μ⁺ ν b d ū b̄; d and ū are told apart by the jets' order in p_T
+    roles = dict(zip(likeliest, (2, 3, 4, 5), strict=True))
+    assert found.role[0].tolist() == [roles[i] for i in range(4)]
+    assert found.role[1].tolist() == [roles[i] for i in turned]
+    assert (found.role[2] == -1).all()
+    assert np.isnan(found.share[2]).all()
+    with pytest.raises(UsageError, match="has no assignments"):
+        engine.compute(hypothesis("drell_yan"), {}, assignments=True)

@@ -43,6 +43,7 @@ def compute(
     pdf: str | None = None,
     response: Mapping[str, Any] | None = None,
     neutrinos: bool = False,
+    assignments: bool = False,
     **parameters: Any,
 ) -> Weights:
     """The exact weights of events under one or several hypotheses.
@@ -52,17 +53,19 @@ def compute(
     {"NAME": "p p > …"}; `precision`, relative error at which an event stops; `calls`, evaluations per event
     at most; `seed`; `pdf`, a set's name or the path of a grid; `response`, transfer functions by particle
     class; `neutrinos`, whether weights of processes with neutrinos bring `.neutrinos`, their momenta averaged
-    over the integral; `parameters`, as `deepmem.processes()` lists them: `MZ=91.0`, or `MZ=[90.7, 91.2]` for
-    a scan that shares points; of a reaction also `model`, and couplings that are "[:]", see `Weight.at`; of
-    one with jets `tags="ignore"`, `tagging={"b": 0.77, "c": 0.15, "light": 0.01}` (the probabilities of
-    tags), `extra_jets="choose"`. Tags are columns j1_B, j2_B, …, and jets beyond the legs are read, too.
+    over the integral; `assignments`, whether weights of reactions with jets bring `.share` and `.role`, what
+    assignments contribute and which leg each jet is in the likeliest; `parameters`, as `deepmem.processes()`
+    lists them: `MZ=91.0`, or `MZ=[90.7, 91.2]` for a scan that shares points; of a reaction also `model`,
+    and couplings that are "[:]", see `Weight.at`; of one with jets `tags="ignore"`, `tagging={"b": 0.77,
+    "c": 0.15, "light": 0.01}` (the probabilities of tags), `extra_jets="choose"`. Tags are columns j1_B,
+    j2_B, …, and jets beyond the legs are read, too.
 
     **Returns** `Weights`: per process (and value of a scan) value, absolute error and status of each event.
 
     **Raises** `UsageError` for an unknown name, a missing column, or a grid that is not found.
     """
     alphas = hypotheses(process, parameters, pdf=pdf, response=response)
-    task = Task(alphas, precision, calls, seed, neutrinos).reading(partial(has_column, events))
+    task = Task(alphas, precision, calls, seed, neutrinos, assignments).reading(partial(has_column, events))
     weights = task.compute(events)
     hashes = EventHashes(task.columns)
     hashes.add(as_table(events, task.columns))

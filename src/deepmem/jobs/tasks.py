@@ -91,6 +91,8 @@ class Task:
     calls: int | None = None
     seed: int = 0
     neutrinos: bool = False
+    assignments: bool = False
+    """Whether weights of reactions with jets bring the shares of assignments."""
     columns_of_events: tuple[str, ...] | None = None
     """What is read of events, see `reading`."""
 
@@ -151,6 +153,7 @@ class Task:
                 seed=self.seed,
                 entries=entries,
                 neutrinos=self._wants_neutrinos(alpha),
+                assignments=self.assignments,
             )
         return weights
 

@@ -33,7 +33,13 @@ def unregister(name: str) -> None:
 
 
 def find_process(name: str) -> Process:
-    """The definite process of that name; raises `UnknownNameError`, which names the nearest."""
+    """The definite process of that name; raises `UnknownNameError`, which names the nearest, and `UsageError`
+    for one that is a sum."""
+    if name not in _REGISTRY and name in REACTIONS:
+        raise UsageError(
+            f"{name} is a sum of final states, which weights are of, and nothing else yet: take one of them "
+            f"from its reaction, {REACTIONS[name].reaction}"
+        )
     if name not in _REGISTRY:
         raise unknown_name("process", name, [*_REGISTRY, *REACTIONS])
     return _REGISTRY[name]

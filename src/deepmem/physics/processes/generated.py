@@ -120,6 +120,14 @@ class Generated:
         return max(each.program.operations for each, _ in made)
 
     @property
+    def all_operations(self) -> int:
+        """Of all of its amplitudes together."""
+        if self.picks:
+            return sum(each.program.operations for each, _ in self._picked(self.reaction).values())
+        made = _amplitudes(self.reaction, self.theory, self.states, self.off, self.along_z)
+        return sum(each.program.operations for each, _ in made)
+
+    @property
     def resonances(self) -> list[tuple[str, str]]:
         """The parameters (mass, width) of the unstable particles in its diagrams, by PDG code."""
         found = read(self.reaction, self.theory)

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from deepmem.kinematics import FourVector, Scalar
@@ -34,6 +36,8 @@ from deepmem.physics.weights.hypothesis import Hypothesis
 from deepmem.physics.weights.partonic import Partonic
 
 _TYPICAL = 60.0  # GeV, where responses are looked at
+_REPEATED = 10_000
+"""Operations of all orders together from which these share compiled code."""
 
 
 def composition_of(alpha: Hypothesis) -> Composition | ByExpert:
@@ -83,7 +87,17 @@ class Exchanged:
         self, momenta: Sequence[FourVector], p: Parameters, subset: str | None = None
     ) -> tuple[Scalar, ...]:
         first, legs = momenta[:2], momenta[2:]
-        each = [self.elements([*first, *(legs[i] for i in order)], p, subset) for order in self.orders]
+        every = [[*first, *(legs[i] for i in order)] for order in self.orders]
+        each: Sequence[Sequence[Scalar]]
+        if len(self.orders) * getattr(self.elements, "all_operations", 0) > _REPEATED:
+            # by the same code for all orders: compiling it takes most of the time, and all of the memory
+            stacked = jnp.stack([jnp.stack([jnp.stack(leg) for leg in one]) for one in every])
+            squares = jax.vmap(lambda one: jnp.stack(self.elements([tuple(leg) for leg in one], p, subset)))(
+                stacked
+            )
+            each = [list(one) for one in squares]
+        else:
+            each = [self.elements(one, p, subset) for one in every]
         if self.apart:
             return tuple(square for squares in each for square in squares)
         return tuple(sum(squares) / len(squares) for squares in zip(*each, strict=True))

@@ -7,6 +7,7 @@ discriminant, no density. Only the resonances that a process names are mapped.
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -44,6 +45,7 @@ def compute(
     entries: np.ndarray | None = None,
     neutrinos: bool = False,
     plan: Plan | None = None,
+    assignments: bool = False,
 ) -> dict[str, Weight]:
     """The weights of events under a hypothesis: one per value of a scan.
 
@@ -52,7 +54,7 @@ def compute(
     (0, 1, …), which fix their random points, so that an event gets the same weight alone and among others
     (what all of a file looks like, degrees or MeV, is then for the caller to find, see `columns.Ranges`);
     `neutrinos`, whether the weights bring the mean momenta of what escapes; `plan`, how they are
-    integrated, by default `plan_for(alpha)`.
+    integrated, by default `plan_for(alpha)`; `assignments`, whether they bring the shares of assignments.
 
     **Returns** name → `Weight`; a failure is a status of its own event, never an exception.
 
@@ -68,8 +70,13 @@ def compute(
         _all_looked_at(alpha, events)
     if neutrinos and alpha.process.classes.count("invisible") != 2:
         raise UsageError(f"momenta are told of two neutrinos, and {alpha.process.name} has another number")
-    integrate = sums.integrated if alpha.process.assigned else _integrated
-    estimate, reason = integrate(alpha, events, accuracy, entries, neutrinos, plan)
+    if assignments and not (alpha.process.assigned and alpha.process.jets):
+        raise UsageError(f"{alpha.process.name} has no assignments: these are of reactions with jets")
+    of_jets = None
+    if alpha.process.assigned:
+        estimate, reason, of_jets = sums.integrated(alpha, events, accuracy, entries, neutrinos, plan)
+    else:
+        estimate, reason = _integrated(alpha, events, accuracy, entries, neutrinos, plan)
     count, sets, signed = len(reason), alpha.count, negative_densities(alpha)
     rows = np.flatnonzero(reason == Reason.NONE)
     found = []
@@ -86,7 +93,10 @@ def compute(
             weight = estimate.value[:, k]
             known = (weight > 0) & np.isfinite(value[rows])
             momenta[rows[known]] = moments[known] / weight[known, None, None]
-        found.append(Weight(value, error, status, neutrinos=momenta, reason=why, evaluations=evaluations))
+        one = Weight(value, error, status, neutrinos=momenta, reason=why, evaluations=evaluations)
+        if assignments and of_jets is not None:
+            one = replace(one, share=of_jets.share, role=of_jets.role)
+        found.append(one)
     if alpha.polynomial is None:
         return dict(zip(alpha.names, found, strict=True))
     covariance = None
@@ -131,7 +141,7 @@ def _integrated(
     share = np.full(len(rows), 1 / together)
     permuted = Rows(visible, groups, numbers[groups.event], parts, share, minimum)
     correlated = alpha.polynomial is not None
-    return integrated(plan, f, shared, permuted, accuracy, alpha.count, correlated), reason
+    return integrated(plan, f, shared, permuted, accuracy, alpha.count, correlated)[0], reason
 
 
 def _judged(

@@ -50,17 +50,19 @@ def integrated(
     accuracy: Accuracy,
     steering: int,
     correlated: bool,
-) -> Estimate:
-    """The sums over rows of prepared events' integrals; the first `steering` values stop an event."""
+) -> tuple[Estimate, np.ndarray]:
+    """The sums over rows of prepared events' integrals, and the first value of each row, before its share.
+
+    The first `steering` values stop an event.
+    """
     groups = rows.groups
     if plan.two_sided:
         assert isinstance(f, Staged)
         visible = trials.best_side(f, shared, rows.visible, plan.dimensions, groups)
         rows = rows._replace(visible=visible)
     if groups.single or not plan.selects:
-        return _summed(
-            _of_rows(plan, f, shared, rows, accuracy, steering, correlated), rows, accuracy, steering
-        )
+        found = _of_rows(plan, f, shared, rows, accuracy, steering, correlated)
+        return _summed(found, rows, accuracy, steering), found.value[:, 0]
     first = trials.first_look(f, shared, rows.visible, plan.dimensions)
     kept = _kept(first, groups, accuracy, steering)
     size = np.abs(first.mean[:, :steering]).max(axis=1) * _deviation(first)
@@ -79,7 +81,9 @@ def integrated(
     estimate = _of_rows(plan, f, shared, chosen, accuracy, steering, correlated)
     dropped = groups.sum(np.where(kept[:, None], 0.0, first.mean))
     trial = groups.sum(np.full(len(kept), SLOT))
-    return _summed(estimate, chosen, accuracy, steering, dropped, trial)
+    value = first.mean[:, 0].copy()
+    value[where] = estimate.value[:, 0]
+    return _summed(estimate, chosen, accuracy, steering, dropped, trial), value
 
 
 def _kept(first: trials.FirstLook, groups: Groups, accuracy: Accuracy, steering: int) -> np.ndarray:
