@@ -66,12 +66,12 @@ def compute(
         raise UsageError(f"{alpha.process.name} has no neutrinos, whose momenta are asked for")
     if neutrinos and alpha.polynomial is not None:
         raise UsageError(f"{alpha.process.name} has free couplings, and momenta of neutrinos depend on them")
+    if assignments and not (alpha.process.assigned and alpha.process.jets):
+        raise UsageError(f"{alpha.process.name} has no assignments: these are of reactions with jets")
     if entries is None:
         _all_looked_at(alpha, events)
     if neutrinos and alpha.process.classes.count("invisible") != 2:
         raise UsageError(f"momenta are told of two neutrinos, and {alpha.process.name} has another number")
-    if assignments and not (alpha.process.assigned and alpha.process.jets):
-        raise UsageError(f"{alpha.process.name} has no assignments: these are of reactions with jets")
     of_jets = None
     if alpha.process.assigned:
         estimate, reason, of_jets = sums.integrated(alpha, events, accuracy, entries, neutrinos, plan)
