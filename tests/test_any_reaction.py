@@ -170,7 +170,6 @@ def test_provenance_says_reaction_and_model_and_is_read_again():
     [
         ("x=p p > t t~", {}, "makes t: let it decay"),
         ("x=p p > z z, z > ve ve~, z > mu+ mu-", {}, "no plan for its tree of decays"),
-        ("x=p p > l+ l-", {}, "2 final states"),
         ("x=e+ e- > mu+ mu-", {}, r"has the beams \(-11, 11\)"),
         ("x=p p > e+ e-", {"flavours": 5}, "incoming b quarks"),
         ("higgs_4l", {"model": "hvv"}, "model is of a reaction"),
@@ -184,6 +183,14 @@ def test_provenance_says_reaction_and_model_and_is_read_again():
 def test_what_has_no_weight_is_said(process: str, settings: dict[str, Any], message: str):
     with pytest.raises(UsageError, match=message):
         hypothesis(process, **settings)
+
+
+@pytest.mark.parametrize("reaction", ["p p > l+ l-", "u d~ > mu+ vm d d~"])
+def test_sums_have_weights_and_no_cross_sections(reaction: str):
+    """Of final states that events choose, and of light jets: a cross-section of one of them were wrong."""
+    assert hypothesis(f"x={reaction}").process.assigned
+    with pytest.raises(UsageError, match="weights are of, and nothing else yet"):
+        cross_section(f"x={reaction}", CUTS, quiet=True)
 
 
 def test_a_weight_in_a_file_needs_a_name(events, tmp_path: Path):

@@ -110,6 +110,19 @@ class Config(BaseModel):
         '{"lepton_pt": [20, 10], "jet_pt": 30, "met": 20}',
     )
 
+    tags: Literal["hard", "ignore"] | None = Field(
+        None, description="of reactions with jets: ignore the tags jN_B; by default they are hard"
+    )
+    tagging: dict[str, float] | None = Field(
+        None,
+        description="of reactions with jets: the probability of a tag by flavour, "
+        '{"b": 0.77, "c": 0.15, "light": 0.01}',
+    )
+    extra_jets: Literal["leading", "choose"] | None = Field(
+        None,
+        description="of more jets than a reaction has legs, the leading ones, or all that one may choose",
+    )
+
     # How the events reach the training
     loader: Literal["hybridMT", "hybrid", "inbuilt"] = Field(
         "hybridMT",
@@ -172,6 +185,12 @@ class Config(BaseModel):
     run_folder: str | None = Field(
         None, description="metrics, checkpoint, test results; default <save_lowest_loss_model_at>.run"
     )
+
+    @property
+    def of_jets(self) -> dict[str, Any]:
+        """The settings of reactions with jets that are given."""
+        given = {name: getattr(self, name) for name in ("tags", "tagging", "extra_jets")}
+        return {name: value for name, value in given.items() if value is not None}
 
     @field_validator("split")
     @classmethod

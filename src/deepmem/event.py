@@ -179,6 +179,11 @@ class Weight:
     - `evaluations`: int64 `[events]`, how often the integrand was evaluated for an event, over all
       assignments of jets, and 0 where it can't be computed; None where not known. Files do not hold it.
     - `couplings`: the weight as a polynomial in couplings, where asked for: see `Couplings` and `at`.
+    - `share`: float64 `[events, 10]`, where asked for: what the assignments of jets contribute to the weight
+      (the first of a scan), the ten largest in order, NaN where there are fewer; those that only |M|² tells
+      apart are one. Files do not hold it.
+    - `role`: int32 `[events, jets]`, beside it: the outgoing leg, from 0, that each of the event's jets is in
+      the likeliest assignment, −1 where it is none. Files do not hold it.
     """
 
     value: np.ndarray
@@ -189,6 +194,8 @@ class Weight:
     reason: np.ndarray | None = None
     evaluations: np.ndarray | None = None
     couplings: Couplings | None = None
+    share: np.ndarray | None = None
+    role: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         shapes = {np.shape(array) for array in (self.value, self.error, self.status)}
@@ -221,7 +228,7 @@ class Weight:
         for name in (field.name for field in fields(Weight)):
             arrays = [getattr(part, name) for part in parts]
             # what files do not hold, and some do not have, is that of none
-            optional = name in ("reason", "evaluations")
+            optional = name in ("reason", "evaluations", "share", "role")
             lacks = arrays[0] is None or (optional and any(array is None for array in arrays))
             join = Couplings.concatenate if name == "couplings" else np.concatenate
             joined[name] = None if lacks else join(arrays)

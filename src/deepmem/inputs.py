@@ -37,6 +37,8 @@ class Reason(IntEnum):
     NO_POINT = 11
     NEGATIVE_DENSITY = 12
     NO_RESPONSE = 13
+    LACKING_JET = 14
+    TAG = 15
 
     @property
     def meaning(self) -> str:
@@ -57,6 +59,8 @@ _MEANING = {
     Reason.OVERFLOW: "an energy is beyond what a number can hold",
     Reason.NO_POINT: "the integrand is finite nowhere, as for leptons of one direction",
     Reason.NEGATIVE_DENSITY: "the parton density is negative there",
+    Reason.LACKING_JET: "there are fewer jets than the process has legs of them",
+    Reason.TAG: "a jet's tag is neither 0 nor 1",
     Reason.NO_RESPONSE: "a particle is beyond the |η| or the energies for which its response is known",
 }
 

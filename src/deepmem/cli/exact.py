@@ -99,12 +99,10 @@ def processes(
     as_json: options.AsJson = False,
 ) -> None:
     """The menu, or one reaction: final state, what it needs, parameters; subprocesses and diagrams."""
-    if process is not None and ">" in process:
-        from deepmem.physics.processes.of_reaction import named
-        from deepmem.physics.reactions import Theory, read
+    from deepmem.physics.processes import REACTIONS, reaction_of
 
-        found = read(named(process)[1], Theory.named(values.settings(settings)))
-        console.show(found.describe(), as_json, _print_reaction)
+    if process is not None and (">" in process or reaction_of(process)):
+        console.show(_reaction(process, values.settings(settings)), as_json, _print_reaction)
         return
     if settings:
         raise UsageError("--set is of a reaction: a process of the menu has its own model")
@@ -115,6 +113,24 @@ def processes(
     if process is not None:
         entries = {process: entries[find_process(process).name]}
     console.show(entries, as_json, _print_menu)
+    if process is None and not as_json:
+        for name, line in REACTIONS.items():
+            typer.echo(f"{name}   {line.title}\n    reaction    {line.reaction}")
+        typer.echo("\n'deepmem processes NAME' says how one of these is integrated")
+
+
+def _reaction(process: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """What is known of a reaction, and how its weights are integrated, or why there are none."""
+    from deepmem.physics.processes import reaction_of
+    from deepmem.physics.processes.of_reaction import named
+    from deepmem.physics.reactions import Theory, read
+    from deepmem.physics.weights.overview import overview
+
+    found = read(reaction_of(process) or named(process)[1], Theory.named(settings)).describe()
+    try:
+        return found | {"weight": overview(process, **settings)}
+    except UsageError as error:
+        return found | {"no_weight": str(error)}
 
 
 def _print_reaction(found: dict[str, Any]) -> None:
@@ -127,6 +143,21 @@ def _print_reaction(found: dict[str, Any]) -> None:
         typer.echo(f"      {beams} > {out}{alike}: {channel['diagrams']} diagrams, {channel['orders']}")
     known = ", ".join(f"{name}={_default(value)}" for name, value in found["parameters"].items())
     typer.echo(f"    parameters    {known}")
+    if "no_weight" in found:
+        typer.echo(f"    no weight     {found['no_weight']}")
+        return
+    weight = found["weight"]
+    typer.echo(f"    columns       {' '.join(weight['columns'])}")
+    for title, line in zip(("plan", *[""] * 99), weight["plan"].splitlines(), strict=False):
+        typer.echo(f"    {title:<14}{line}")
+    if weight["variables"]:
+        typer.echo(f"    variables     {', '.join(weight['variables'])}")
+    if "assignments" in weight:
+        jets = weight["assignments"]
+        typer.echo(
+            f"    assignments   {jets['all']} of jets to legs, {jets['integrated']} integrated, "
+            f"{jets['tags']} with hard tags"
+        )
 
 
 def _print_menu(menu: dict[str, Any]) -> None:

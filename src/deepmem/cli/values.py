@@ -68,8 +68,8 @@ def cuts(text: str | None) -> dict[str, Any] | None:
 
 
 def settings(texts: Iterable[str] | None) -> dict[str, Any]:
-    """`--set NAME=VALUE`, each: numbers as numbers, `A:B:STEP` as the values of a scan (B included), other
-    words as they are."""
+    """`--set NAME=VALUE`, each: numbers as numbers, `A:B:STEP` as the values of a scan (B included), {…}
+    as JSON, other words as they are."""
     values: dict[str, Any] = {}
     for text in texts or ():
         name, equals, value = text.partition("=")
@@ -79,9 +79,21 @@ def settings(texts: Iterable[str] | None) -> dict[str, Any]:
             raise UsageError(f"--set gives {name} twice")
         if name in _NO_PARAMETERS:
             raise UsageError(f"--set {text}: {name} is no parameter of a process; see the option --{name}")
+        if value.startswith("{"):
+            values[name] = _object(text, value)
+            continue
         free = value == "[:]"  # a coupling in which the weight is a polynomial
         values[name] = value if free else _scan(text, value) if ":" in value else _number(value)
     return values
+
+
+def _object(text: str, value: str) -> dict[str, Any]:
+    try:
+        found = json.loads(value)
+    except ValueError as error:
+        raise UsageError(f'--set {text}: expected a JSON object, such as {{"b": 0.77}}: {error}') from None
+    assert isinstance(found, dict)
+    return found
 
 
 def _number(value: str) -> int | float | str:

@@ -280,6 +280,19 @@ def _first_line(error: BaseException) -> str:
     return text.splitlines()[0].rstrip(" ,:;") if text else type(error).__name__
 
 
+def has_branch(addresses: Sequence[str], tree: str | None, name: str, objects: Objects | None = None) -> bool:
+    """Whether the first of several files has a branch, or what makes a column of objects.
+
+    False where the file cannot be opened at all: whoever reads it says why.
+    """
+    try:
+        path, own = expand(addresses)[0]
+        open_tree(path, own or tree, [name], objects)
+    except UsageError:
+        return False
+    return True
+
+
 class Source:
     """Columns of several files as one run of entries.
 

@@ -35,6 +35,12 @@ def as_table(events: Any, columns: tuple[str, ...]) -> np.ndarray:
     return np.stack(_equal_lengths({name: _one(events, name, names) for name in columns}), axis=1)
 
 
+def has_column(events: Any, name: str) -> bool:
+    """Whether events given in Python have a column of that name; none has one in a plain array."""
+    names = _names(events)
+    return names is not None and name in names
+
+
 def _names(events: Any) -> list[str] | None:
     if isinstance(events, ak.Array):
         return list(events.fields)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ from deepmem.columns import Ranges, check_column_names
 from deepmem.config import Config
 from deepmem.data.files import check_writable, owned
 from deepmem.data.identity import EventHashes
-from deepmem.data.root import Source
-from deepmem.data.table import as_table
+from deepmem.data.root import Source, has_branch
+from deepmem.data.table import as_table, has_column
 from deepmem.data.weights import Weights, write_weights
 from deepmem.errors import DeepMEMError, Interrupted, UsageError
 from deepmem.jobs.events import tell_objects, unit_of
@@ -42,6 +43,7 @@ def compute(
     pdf: str | None = None,
     response: Mapping[str, Any] | None = None,
     neutrinos: bool = False,
+    assignments: bool = False,
     **parameters: Any,
 ) -> Weights:
     """The exact weights of events under one or several hypotheses.
@@ -51,15 +53,19 @@ def compute(
     {"NAME": "p p > …"}; `precision`, relative error at which an event stops; `calls`, evaluations per event
     at most; `seed`; `pdf`, a set's name or the path of a grid; `response`, transfer functions by particle
     class; `neutrinos`, whether weights of processes with neutrinos bring `.neutrinos`, their momenta averaged
-    over the integral; `parameters`, as `deepmem.processes()` lists them: `MZ=91.0`, or `MZ=[90.7, 91.2]` for
-    a scan that shares points; of a reaction also `model`, and couplings that are "[:]", see `Weight.at`.
+    over the integral; `assignments`, whether weights of reactions with jets bring `.share` and `.role`, what
+    assignments contribute and which leg each jet is in the likeliest; `parameters`, as `deepmem.processes()`
+    lists them: `MZ=91.0`, or `MZ=[90.7, 91.2]` for a scan that shares points; of a reaction also `model`,
+    and couplings that are "[:]", see `Weight.at`; of one with jets `tags="ignore"`, `tagging={"b": 0.77,
+    "c": 0.15, "light": 0.01}` (the probabilities of tags), `extra_jets="choose"`. Tags are columns j1_B,
+    j2_B, …, and jets beyond the legs are read, too.
 
     **Returns** `Weights`: per process (and value of a scan) value, absolute error and status of each event.
 
     **Raises** `UsageError` for an unknown name, a missing column, or a grid that is not found.
     """
     alphas = hypotheses(process, parameters, pdf=pdf, response=response)
-    task = Task(alphas, precision, calls, seed, neutrinos)
+    task = Task(alphas, precision, calls, seed, neutrinos, assignments).reading(partial(has_column, events))
     weights = task.compute(events)
     hashes = EventHashes(task.columns)
     hashes.add(as_table(events, task.columns))
@@ -98,11 +104,17 @@ def compute_files(
     reporter = reporter or Reporter()
     settings = Config.load(config or {}, need=(), schema=schema)
     _refuse_nameless(process)
+    parameters = settings.of_jets | parameters
     alphas = hypotheses(process, parameters, pdf=pdf, response=settings.response)
-    task = Task(alphas, precision, calls, seed, neutrinos)
     check_column_names(settings.column_names, known_columns())
-    branches = [settings.column_names.get(column, column) for column in task.columns]
     files, objects = events or settings.input_paths or _no_events(), settings.located
+
+    def there(column: str) -> bool:
+        branch = settings.column_names.get(column, column)
+        return has_branch(files, settings.input_tree, branch, objects)
+
+    task = Task(alphas, precision, calls, seed, neutrinos).reading(there)
+    branches = [settings.column_names.get(column, column) for column in task.columns]
     source = Source(files, settings.input_tree, branches, keep, objects)
     tell_objects(source, reporter)
     source.refuse_as_output(output, config, pdf, *histograms(settings.response))

@@ -3,8 +3,9 @@ provenance and for the keys of what is kept."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 from importlib.metadata import version
 from typing import Any, TypeAlias
 
@@ -13,7 +14,7 @@ import numpy as np
 from deepmem.columns import Column, described
 from deepmem.errors import UsageError
 from deepmem.event import Weight
-from deepmem.physics.processes import THEORY, chosen_process, is_reaction
+from deepmem.physics.processes import THEORY, chosen_process, is_reaction, reaction_of
 from deepmem.physics.weights import engine
 from deepmem.physics.weights.hypothesis import Hypothesis, hypothesis
 from deepmem.physics.weights.partonic import shared_by_events
@@ -42,12 +43,18 @@ def hypotheses(
     if isinstance(process, Mapping):
         process = [f"{name}={reaction}" for name, reaction in process.items()]
     names = [process] if isinstance(process, str) else list(process)
-    chosen = {name: chosen_process(name, _theory(name, settings)) for name in names}
+    chosen = {name: chosen_process(name, _theory(name, settings), summed=True) for name in names}
     called = [process.name for process in chosen.values()]
     if not names or len(set(called)) != len(names):
         raise UsageError(f"name each process once, and one at least; got {', '.join(names) or 'none'}")
     parameters = {
-        name: {*process.menu_entry()["parameters"], "subset", *(THEORY if process.reaction else ())} - {"pdf"}
+        name: {
+            *process.menu_entry()["parameters"],
+            "subset",
+            *(THEORY if process.reaction else ()),
+            *(("tagging",) if process.assigned and process.jets else ()),
+        }
+        - {"pdf"}
         for name, process in chosen.items()
     }
     alphas = []
@@ -66,7 +73,7 @@ def hypotheses(
 
 def _theory(process: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that a reaction is read in."""
-    known = (*THEORY, "flavours") if is_reaction(process) else ()
+    known = (*THEORY, "flavours") if is_reaction(process) or reaction_of(process) else ()
     return {name: settings[name] for name in known if name in settings}
 
 
@@ -84,11 +91,28 @@ class Task:
     calls: int | None = None
     seed: int = 0
     neutrinos: bool = False
+    assignments: bool = False
+    """Whether weights of reactions with jets bring the shares of assignments."""
+    columns_of_events: tuple[str, ...] | None = None
+    """What is read of events, see `reading`."""
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The default columns that some hypotheses want, each once."""
+        if self.columns_of_events is not None:
+            return self.columns_of_events
         return tuple(dict.fromkeys(column for each in self.hypotheses for column in each.columns))
+
+    def reading(self, there: Callable[[str], bool]) -> Task:
+        """The same for events with more columns than they need: tags of jets, and jets beyond the legs.
+
+        **Arguments:** `there`, whether events have a default column.
+
+        **Raises** `UsageError` for `tagging` of events without tags.
+        """
+        known = cache(there)
+        columns = dict.fromkeys(column for each in self.hypotheses for column in each.columns_of(known))
+        return replace(self, columns_of_events=tuple(columns))
 
     @property
     def names(self) -> list[str]:
@@ -129,6 +153,7 @@ class Task:
                 seed=self.seed,
                 entries=entries,
                 neutrinos=self._wants_neutrinos(alpha),
+                assignments=self.assignments,
             )
         return weights
 

@@ -22,7 +22,7 @@ from deepmem.jobs.learned import LearnedWeight
 from deepmem.jobs.outcome import Learned
 from deepmem.jobs.parts import Parts
 from deepmem.jobs.tasks import Task, gev_factors
-from deepmem.physics.processes import known_columns
+from deepmem.physics.processes import known_columns, refuse_assigned
 from deepmem.physics.weights import visible
 from deepmem.physics.weights.hypothesis import Hypothesis
 from deepmem.reporter import Reporter, Step
@@ -46,6 +46,7 @@ class Sample:
         alpha: Hypothesis,
         keep: Sequence[str],
     ):
+        refuse_assigned(alpha.process, "refining")
         self.learned, self.alpha = learned, alpha
         self.unit = learned.surrogate.unit
         refuse_other_unit(settings, self.unit)

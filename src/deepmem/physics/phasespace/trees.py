@@ -204,8 +204,10 @@ def decay_tree(process: Process) -> Tree | None:
     """The tree of a process whose |M|² is generated; None of another one."""
     if process.generated is None:
         return None
-    found = read(process.generated.reaction, process.generated.theory)
-    return tree_of(found.channels[0].members[0].subprocess, found.model, process.classes)
+    elements = process.generated
+    found = read(elements.reaction, elements.theory)
+    number = elements.picks[0][0] if elements.picks else 0
+    return tree_of(found.channels[number].members[0].subprocess, found.model, process.classes)
 
 
 def has_composed_map(process: Process) -> bool:

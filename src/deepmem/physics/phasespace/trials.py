@@ -9,6 +9,7 @@ having chosen after looking.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -94,6 +95,30 @@ def trial(
     return mean, spread
 
 
+class FirstLook(NamedTuple):
+    """Of the integrand of rows on a slot of fixed points."""
+
+    mean: np.ndarray
+    """Of each value `[rows, values]`."""
+    spread: np.ndarray
+    """The mean square of the first value over its squared mean `[rows]`; ∞ where all is 0."""
+
+
+def first_look(f: Integrand, shared: Shared, rows: Visible, dimensions: int) -> FirstLook:
+    """What a slot of fixed points says of each row."""
+    count, per_call = rows.size, slots_per_call()
+    x = np.tile(fixed_points(1, dimensions), (per_call, 1, 1))
+    means, spreads = [], []
+    with double_precision():
+        for first in range(0, count, per_call):
+            here = np.minimum(np.arange(first, first + per_call), count - 1)
+            parts = integrand_values(f, shared, rows.rows(here), x)
+            values = np.nan_to_num(np.concatenate([np.asarray(part) for part in parts], axis=-1))
+            means.append(values.mean(axis=1)[: count - first])
+            spreads.append(_spread(values[..., 0])[: count - first])
+    return FirstLook(np.concatenate(means), np.concatenate(spreads))
+
+
 def _on_points(
     f: Integrand, shared: Shared, events: Visible, points: np.ndarray
 ) -> Iterator[tuple[slice, np.ndarray]]:
@@ -171,7 +196,9 @@ def shared_out(
 def _spread(w: np.ndarray) -> np.ndarray:
     """The mean square over the mean's, ∞ where all is 0."""
     mean = w.mean(axis=1)
-    return np.divide((w**2).mean(axis=1), mean**2, out=np.full(len(w), np.inf), where=mean > 0)
+    # each over the mean first: squares of small weights are too small for a number
+    relative = np.divide(w, mean[:, None], out=np.zeros_like(w), where=mean[:, None] > 0)
+    return np.where(mean > 0, (relative**2).mean(axis=1), np.inf)
 
 
 def _smooth(density: np.ndarray, times: int) -> np.ndarray:

@@ -63,6 +63,9 @@ class Visible(NamedTuple):
     activity: Any = None
     """The scalar sum of p_T in GeV that the response of missing p_T depends on `[events]`."""
     choices: Choices = NO_CHOICES
+    tags: Any = None
+    """P(tags | assignment, flavours) of each order of the legs and each channel of |M|² `[events, orders ·
+    channels]`; None where all are 1."""
     resonant: Any = None
     """What `experts.resonance` prepares, where a narrow resonance is mapped."""
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import pkgutil
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
 from deepmem.errors import UsageError
 from deepmem.physics.errors import unknown_name
-from deepmem.physics.processes.base import Process
+from deepmem.physics.processes.base import MOST_JETS, Process, jet_columns, tag_columns
+from deepmem.physics.processes.menu import REACTIONS
 from deepmem.physics.processes.of_reaction import is_reaction, process_of
 from deepmem.physics.reactions import Theory
 
@@ -31,9 +33,15 @@ def unregister(name: str) -> None:
 
 
 def find_process(name: str) -> Process:
-    """The process of that name; raises `UnknownNameError`, which names the nearest."""
+    """The definite process of that name; raises `UnknownNameError`, which names the nearest, and `UsageError`
+    for one that is a sum."""
+    if name not in _REGISTRY and name in REACTIONS:
+        raise UsageError(
+            f"{name} is a sum of final states, which weights are of, and nothing else yet: take one of them "
+            f"from its reaction, {REACTIONS[name].reaction}"
+        )
     if name not in _REGISTRY:
-        raise unknown_name("process", name, _REGISTRY)
+        raise unknown_name("process", name, [*_REGISTRY, *REACTIONS])
     return _REGISTRY[name]
 
 
@@ -41,21 +49,51 @@ THEORY = ("model", "param_card", "labels")
 """Settings of a reaction: what it is read in. `flavours` is one of them, too, and of the density."""
 
 
-def chosen_process(text: str, settings: dict[str, Any]) -> Process:
+def chosen_process(text: str, settings: dict[str, Any], summed: bool = False) -> Process:
     """The process on the menu of that name, or that of a reaction, "NAME=p p > …".
 
-    **Arguments:** `settings`, of which those of `THEORY` are taken out.
+    **Arguments:** `settings`, of which those of `THEORY` are taken out; `summed`, whether it may have light
+    jets, and several final states.
 
     **Raises** `UnknownNameError` for a name that is not on the menu; `UsageError` for a model of a process of
-    the menu; and as `of_reaction.process_of`.
+    the menu, and for one that is `summed` where it may not be; and as `of_reaction.process_of`.
     """
     given = {name: settings.pop(name) for name in THEORY if name in settings}
+    line = REACTIONS.get(text.strip())
+    if line is not None and text.strip() not in _REGISTRY:
+        text = f"{text.strip()}={line.reaction}"
     if not is_reaction(text):
         for name in given:
             raise UsageError(f"{name} is of a reaction: {text} is a process of the menu, which has its own")
         return find_process(text)
     flavours = {"flavours": settings["flavours"]} if "flavours" in settings else {}
-    return process_of(text, Theory.of(**given, **flavours))
+    process = process_of(text, Theory.of(**given, **flavours))
+    if not summed:
+        refuse_summed(process)
+    return process if line is None or line.scale is None else replace(process, scale=line.scale)
+
+
+def reaction_of(name: str) -> str | None:
+    """The reaction of a process of the menu that is its reaction; None of another one."""
+    line = None if name in _REGISTRY else REACTIONS.get(name)
+    return None if line is None else line.reaction
+
+
+def refuse_summed(process: Process) -> None:
+    """**Raises** `UsageError` for a process with light jets or several final states."""
+    if process.variants or "jet" in process.classes:
+        raise UsageError(
+            f"{process.name} has {'several final states' if process.variants else 'light jets'}, which "
+            "weights are of, and nothing else yet: write particles in place of labels, and no light quarks"
+        )
+
+
+def refuse_assigned(process: Process, what: str) -> None:
+    """**Raises** `UsageError` for a process whose jets are assigned to legs in several ways."""
+    if process.assigned:
+        raise UsageError(
+            f"{what} of {process.name} would leave out final states or assignments of jets: compute weights"
+        )
 
 
 def said_in(entry: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -65,13 +103,15 @@ def said_in(entry: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
 
 
 def all_processes() -> dict[str, Process]:
-    """Every process on the menu, by name."""
+    """Every definite process on the menu, by name: `menu.REACTIONS` has the others."""
     return dict(_REGISTRY)
 
 
 def known_columns() -> tuple[str, ...]:
-    """The default columns of all processes on the menu, each once: what `column_names` may be of."""
-    return tuple(dict.fromkeys(column for process in _REGISTRY.values() for column in process.columns))
+    """The default columns of all processes, each once: what `column_names` may be of."""
+    columns = [column for process in _REGISTRY.values() for column in process.columns]
+    of_jets = [*jet_columns(MOST_JETS), *tag_columns(1, MOST_JETS)]
+    return tuple(dict.fromkeys([*columns, *of_jets]))
 
 
 for _module in pkgutil.iter_modules(__path__):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cache, partial
 from types import CodeType, MappingProxyType
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from deepmem.kinematics import FourVector, Scalar
 from deepmem.physics.errors import InitialStateError
@@ -22,7 +22,8 @@ from deepmem.physics.theory.parameters import PARAMETERS, Parameters
 DEFAULT_DENSITY = "NNPDF23_lo_as_0130_qed"
 DEFAULT_FLAVOURS = 4
 
-ParticleClass: TypeAlias = Literal["lepton", "bjet", "invisible"]
+ParticleClass: TypeAlias = Literal["lepton", "bjet", "jet", "invisible"]
+Flavour: TypeAlias = Literal["b", "c", "light"]
 InitialState: TypeAlias = tuple[int, int]
 MatrixElements: TypeAlias = Callable[[Sequence[FourVector], Parameters, str | None], tuple[Scalar, ...]]
 
@@ -39,6 +40,11 @@ GLUON_CHANNELS: tuple[tuple[InitialState, ...], ...] = (((21, 21),),)
 
 MISSING_COLUMNS = ("MET", "MET_Phi")
 """The default columns of the missing transverse momentum."""
+
+JETS: tuple[ParticleClass, ...] = ("bjet", "jet")
+"""The classes of legs that jets are assigned to."""
+MOST_JETS = 12
+"""Of an event that are read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +95,10 @@ class Process:
     """Of a process that is not on the menu: what its user said."""
     assignments: tuple[int, ...] = (0,)
     """Which of the two ways to assign b jets to quarks are averaged: 0, jet 1 is the b quark; 1, jet 2 is."""
+    variants: tuple[Variant, ...] = ()
+    """Of a sum of final states that events tell apart by their leptons, all of them."""
+    flavours: tuple[tuple[Flavour, ...], ...] = ()
+    """Of a reaction with jets, for each channel: what a tag sees of each leg that a jet is assigned to."""
 
     @property
     def code(self) -> str | None:
@@ -177,8 +187,29 @@ class Process:
         return tuple(kind for kind in self.classes if kind != "invisible")
 
     @property
+    def jets(self) -> tuple[int, ...]:
+        """The places of the legs that jets are assigned to, among those that are seen."""
+        return tuple(i for i, kind in enumerate(self.visible_classes) if kind in JETS)
+
+    @property
+    def leptons(self) -> tuple[int, ...]:
+        """Codes of the outgoing charged leptons."""
+        kinds = zip(self.outgoing, self.classes, strict=True)
+        return tuple(code for code, kind in kinds if kind == "lepton")
+
+    @property
+    def assigned(self) -> bool:
+        """Whether objects of an event are assigned to legs in all ways, see `weights.assignments`."""
+        return bool(self.reaction) and bool(self.jets or self.variants)
+
+    @property
     def choices(self) -> dict[str, tuple[str, ...]]:
         """Settings that are one of a few words, the default first."""
+        assigned = {"tags": ("hard", "ignore"), "extra_jets": ("leading", "choose")}
+        return (assigned if self.assigned and self.jets else {}) | self._choices_of_missing
+
+    @property
+    def _choices_of_missing(self) -> dict[str, tuple[str, ...]]:
         if not self.invisible:
             return {}
         of_jets = {"b_mass": ("mb", "jet")} if "bjet" in self.classes else {}
@@ -233,6 +264,14 @@ class Process:
         }
 
 
+class Variant(NamedTuple):
+    """One of the final states that a weight is a sum of, up to the names of its leptons."""
+
+    process: Process
+    leptons: tuple[tuple[int, ...], ...]
+    """Codes of the charged leptons that it may have, in the order of the legs: each a final state."""
+
+
 @cache
 def _code(function: Callable[..., Any]) -> str | None:
     module = inspect.getmodule(function)
@@ -278,8 +317,13 @@ def lepton_columns(number: int, flavour: bool = False) -> tuple[str, ...]:
     return tuple(f"lep{index}_{suffix}" for index in range(1, number + 1) for suffix in suffixes)
 
 
-def jet_columns(number: int) -> tuple[str, ...]:
-    """The default columns of `number` b jets, each with its own mass."""
+def jet_columns(number: int, first: int = 1) -> tuple[str, ...]:
+    """The default columns of jets up to `number`, each with its own mass."""
     return tuple(
-        f"j{index}_{suffix}" for index in range(1, number + 1) for suffix in ("PT", "Eta", "Phi", "M")
+        f"j{index}_{suffix}" for index in range(first, number + 1) for suffix in ("PT", "Eta", "Phi", "M")
     )
+
+
+def tag_columns(first: int, last: int) -> tuple[str, ...]:
+    """The default columns of jets' tags."""
+    return tuple(f"j{index}_B" for index in range(first, last + 1))

@@ -13,7 +13,7 @@ from typing import Any
 
 from deepmem.kinematics import FourVector, Scalar
 from deepmem.physics.amplitudes.amplitude import Amplitude, amplitude
-from deepmem.physics.amplitudes.channels import of_initial_state
+from deepmem.physics.amplitudes.channels import Channel, of_initial_state
 from deepmem.physics.errors import ReactionError
 from deepmem.physics.precision import require_double
 from deepmem.physics.reactions import Theory, read
@@ -39,6 +39,9 @@ class Generated:
     """Parameters of the model that are 0 and stay so: what vanishes with them is not generated."""
     along_z: bool = False
     """Whether both partons move along ±z, the first one upwards: fewer operations."""
+    picks: tuple[tuple[int, bool], ...] = ()
+    """Of a sum of final states, for each channel in place of its state: the place of its |M|² among the
+    reaction's channels, and whether it has the partons exchanged. What comes twice is evaluated once."""
 
     @property
     def on_axis(self) -> Generated:
@@ -56,10 +59,22 @@ class Generated:
         require_double("a matrix element")
         known = {each.name for each in self.model.parameters if each.name not in self.off}
         given = {name: value for name, value in p.values().items() if name in known}
-        return tuple(
-            each.of_legs(_turned(momenta, self.along_z) if turned else tuple(momenta), given)
-            for each, turned in _amplitudes(self.reaction, self.theory, self.states, self.off, self.along_z)
+
+        def squared(each: Amplitude, turned: bool) -> Scalar:
+            return each.of_legs(_turned(momenta, self.along_z) if turned else tuple(momenta), given)
+
+        if not self.picks:
+            made = _amplitudes(self.reaction, self.theory, self.states, self.off, self.along_z)
+            return tuple(squared(*each) for each in made)
+        different = {pick: squared(*each) for pick, each in self._picked().items()}
+        return tuple(different[pick] for pick in self.picks)
+
+    def _picked(self) -> dict[tuple[int, bool], tuple[Amplitude, bool]]:
+        """The amplitude of each pick, and whether it has the partons exchanged."""
+        made = _channels(
+            self.reaction, self.theory, tuple(sorted({n for n, _ in self.picks})), self.off, self.along_z
         )
+        return {(number, turned): (made[number], turned) for number, turned in sorted(set(self.picks))}
 
     @property
     def model(self) -> Model:
@@ -93,8 +108,18 @@ class Generated:
     @property
     def operations(self) -> int:
         """Of the largest of its amplitudes."""
+        if self.picks:
+            return max(each.program.operations for each, _ in self._picked().values())
         made = _amplitudes(self.reaction, self.theory, self.states, self.off, self.along_z)
         return max(each.program.operations for each, _ in made)
+
+    @property
+    def all_operations(self) -> int:
+        """Of all of its amplitudes together."""
+        if self.picks:
+            return sum(each.program.operations for each, _ in self._picked().values())
+        made = _amplitudes(self.reaction, self.theory, self.states, self.off, self.along_z)
+        return sum(each.program.operations for each, _ in made)
 
     @property
     def resonances(self) -> list[tuple[str, str]]:
@@ -135,9 +160,22 @@ def _amplitudes(
     for state in states:
         ((channel, members),) = of_initial_state(read(reaction, theory).channels, state)
         (member,) = members
-        try:
-            one = amplitude(switched_off(channel.model, off), channel.subprocess, along_z)
-        except ReactionError:  # nothing is left without them
-            one = amplitude(channel.model, channel.subprocess, along_z)
-        found.append((one, member.turned))
+        found.append((_amplitude(channel, off, along_z), member.turned))
     return tuple(found)
+
+
+@lru_cache(maxsize=256)
+def _channels(
+    reaction: str, theory: Theory, numbers: tuple[int, ...], off: tuple[str, ...], along_z: bool
+) -> dict[int, Amplitude]:
+    """The amplitudes of some of a reaction's channels, by their places."""
+    channels = read(reaction, theory).channels
+    return {number: _amplitude(channels[number], off, along_z) for number in numbers}
+
+
+def _amplitude(channel: Channel, off: tuple[str, ...], along_z: bool) -> Amplitude:
+    """Of a channel without some parameters; with them, where nothing is left without."""
+    try:
+        return amplitude(switched_off(channel.model, off), channel.subprocess, along_z)
+    except ReactionError:
+        return amplitude(channel.model, channel.subprocess, along_z)

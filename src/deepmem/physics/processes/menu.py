@@ -11,7 +11,7 @@ propagators; |M|² of off-shell tops from gluons depends on the frame, see `Hypo
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from deepmem.physics.processes import four_leptons, higgs_to_leptons
@@ -155,3 +155,34 @@ HIGGS_WW_2L = Process(
     resonance=("MH", "WH"),
     topology="Higgs boson to W pair",
 )
+
+
+@dataclass(frozen=True)
+class Line:
+    """A process of the menu that is its reaction: all else follows from it."""
+
+    title: str
+    reaction: str
+    scale: str | float | None = None
+    """The factorisation scale Q, a parameter's name or GeV; None: the heaviest particle that is written."""
+
+
+_TOP, _TOP_TO_JETS = "(t > w+ b, w+ > l+ vl)", "(t~ > w- b~, w- > j j)"
+_MW = 80.419  # GeV, as derived
+
+REACTIONS: dict[str, Line] = {
+    "ttbar_1l": Line("pp → tt̄ → (b ℓν)(b jj)", f"p p > t t~, {_TOP}, {_TOP_TO_JETS} ; cc"),
+    "ttbar_0l": Line("pp → tt̄ → (b jj)(b̄ jj)", "p p > t t~, (t > w+ b, w+ > j j), (t~ > w- b~, w- > j j)"),
+    "tth_bb_1l": Line("pp → tt̄H → (b ℓν)(b jj)(bb̄)", f"p p > t t~ h, {_TOP}, {_TOP_TO_JETS}, h > b b~ ; cc"),
+    "ttbb_1l": Line("pp → tt̄bb̄ → (b ℓν)(b jj)bb̄", f"p p > t t~ b b~, {_TOP}, {_TOP_TO_JETS} ; cc"),
+    "ttz_1l": Line("pp → tt̄Z → (b ℓν)(b jj)(ℓ⁺ℓ⁻)", f"p p > t t~ z, {_TOP}, {_TOP_TO_JETS}, z > l+ l- ; cc"),
+    "single_top_s": Line("pp → tb̄ → (b ℓν)b̄, s-channel", f"p p > t b~, {_TOP} ; cc"),
+    "wh_bb": Line("pp → WH → (ℓν)(bb̄)", "p p > w+ h, w+ > l+ vl, h > b b~ ; cc"),
+    "zh_bb": Line("pp → ZH → (ℓ⁺ℓ⁻)(bb̄)", "p p > z h, z > l+ l-, h > b b~"),
+    "zbb": Line("pp → γ*/Z bb̄ → ℓ⁺ℓ⁻bb̄", "p p > l+ l- b b~", scale="MZ"),
+    "wjj": Line("pp → Wjj → ℓνjj", "p p > l+ vl j j ; cc", scale=_MW),
+    "wz_3l": Line(
+        "pp → WZ → (ℓν)(ℓ'⁺ℓ'⁻), other flavour", "p p > e+ ve mu+ mu- ; p p > mu+ vm e+ e- ; cc", scale="MZ"
+    ),
+}
+"""By name; beside the processes above, which are definite."""

@@ -1,28 +1,32 @@
 """A process that a user says: "NAME=p p > …", or the reaction alone, in place of a name of the menu.
 
-Which of its legs are seen follows from their kind: charged leptons and b quarks are, neutrinos are not. How
-its weight is integrated follows from its tree of decays: one of the menu's, or all energies where everything
-is seen.
+Which of its legs are seen follows from their kind: charged leptons and quarks and gluons, as jets, are,
+neutrinos are not. Final states that differ in their leptons are variants of the process, which events tell
+apart; those that differ in flavours of light jets are summed in one |M|².
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from dataclasses import replace
+from functools import cache, lru_cache
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from deepmem.errors import UsageError
-from deepmem.physics.amplitudes.channels import Channel
+from deepmem.physics.amplitudes.channels import Channel, Member
 from deepmem.physics.amplitudes.points import typical_momenta
 from deepmem.physics.processes.base import (
+    JETS,
     MISSING_COLUMNS,
+    Flavour,
     InitialState,
     ParticleClass,
     Process,
+    Variant,
     jet_columns,
     lepton_columns,
 )
@@ -32,12 +36,19 @@ from deepmem.physics.theory.model import Particle
 from deepmem.physics.theory.subprocesses import Branch, Node, Subprocess
 
 _NAMED = re.compile(r"\s*([A-Za-z_]\w*)\s*=(?!=)\s*(.*>.*)", re.DOTALL)
+_KINDS: dict[ParticleClass, tuple[int, ...]] = {
+    "lepton": (11, 13),
+    "invisible": (12, 14, 16),
+    "jet": (1, 2, 3, 4, 21),
+    "bjet": (5,),
+}
 _CLASSES: Mapping[int, ParticleClass] = MappingProxyType(
-    {11: "lepton", 13: "lepton", 5: "bjet", 12: "invisible", 14: "invisible", 16: "invisible"}
+    {code: kind for kind, codes in _KINDS.items() for code in codes}
 )
+_TAGGED: Mapping[int, Flavour] = MappingProxyType({5: "b", 4: "c"})
 _SEEN, _ESCAPING = (
-    MappingProxyType({"lepton": 0.02, "bjet": 0.10}),
-    MappingProxyType({"lepton": 0.05, "bjet": 0.10}),
+    MappingProxyType({"lepton": 0.02, "bjet": 0.10, "jet": 0.10}),
+    MappingProxyType({"lepton": 0.05, "bjet": 0.10, "jet": 0.10}),
 )
 _NARROW = 1e-3
 """Γ/M of a resonance that is narrower than any response."""
@@ -66,56 +77,112 @@ def process_of(text: str, theory: Theory) -> Process:
     """The process of a reaction in a model.
 
     **Raises** as `reactions.read`, and `UsageError` where there is no weight of it: other beams than protons
-    or partons, several final states, a leg that no response is for, or a tree without a plan.
+    or partons, legs of other classes in other final states, a leg that no response is for, or a tree without
+    a plan.
     """
     name, reaction = named(text)
     found = read(reaction, theory)
-    subprocess = _only_final_state(found, name)
-    classes = tuple(_class_of(found, code) for code in subprocess.outgoing)
-    topology = _topology(subprocess, name) if classes.count("invisible") > 1 else ""
-    channels = _by_amplitude(found, name)
-    depends = frozenset().union(*(channel.parameters for channel in found.channels))
+    members = [(n, member) for n, channel in enumerate(found.channels) for member in channel.members]
+    _refuse_beams({member.subprocess.incoming for _, member in members}, name)
+    classes = _classes(found, [member.subprocess for _, member in members], name)
+    single = len({member.subprocess.outgoing for _, member in members}) == 1
+    by_leptons: dict[tuple[int, ...], list[tuple[int, Member]]] = {}
+    for number, member in members:
+        by_leptons.setdefault(_leptons(member.subprocess, classes), []).append((number, member))
+    parts: dict[tuple[Any, ...], tuple[_Channels, Subprocess, list[tuple[int, ...]]]] = {}
+    for leptons, own in by_leptons.items():
+        _refuse_other_trees([member.subprocess for _, member in own], name)
+        channels = _by_amplitude(found, own, classes, name if single else None)
+        part = parts.setdefault(channels.content, (channels, own[0][1].subprocess, []))
+        part[2].append(leptons)
+    _refuse_alike([leptons for _, _, leptons in parts.values()], name)
+    common = _common(found, classes, [*by_leptons], name, reaction)
+    made = [
+        _definite(found, common, channels, subprocess, theory) for channels, subprocess, _ in parts.values()
+    ]
+    if len(by_leptons) == 1:
+        return made[0]
+    variants = zip(made, (tuple(leptons) for _, _, leptons in parts.values()), strict=True)
+    return replace(made[0], variants=tuple(Variant(*each) for each in variants))
+
+
+class _Channels(NamedTuple):
+    """The channels of one final state, or of some that differ in flavours of jets."""
+
+    states: tuple[tuple[InitialState, ...], ...]
+    flavours: tuple[tuple[Flavour, ...], ...]
+    picks: tuple[tuple[int, bool], ...]
+    """See `Generated.picks`; none where the states say it all."""
+
+    @property
+    def content(self) -> tuple[Any, ...]:
+        """What is equal where weights are, but for the names of leptons."""
+        return self.picks, self.flavours, tuple(tuple(sorted(states)) for states in self.states)
+
+
+def _common(
+    found: Read, classes: tuple[ParticleClass, ...], leptons: list[tuple[int, ...]], name: str, reaction: str
+) -> Process:
+    """What all final states of a reaction have in common."""
     counts = {kind: classes.count(kind) for kind in classes}
-    escaping = counts.get("invisible", 0)
-    resonance, wide = _resonances(found, subprocess, classes)
-    if topology == "W pair" and resonance is not None:
-        topology = "Higgs boson to W pair"
+    escaping, charged = counts.get("invisible", 0), counts.get("lepton", 0)
+    signs = {tuple(sorted(code > 0 for code in each)) for each in leptons}
+    jets = sum(counts.get(kind, 0) for kind in JETS)
+    depends = frozenset().union(*(channel.parameters for channel in found.channels))
     responses = _ESCAPING if escaping else _SEEN
     return Process(
         name=name,
         title=str(found.reaction),
         reference="arXiv:1405.0301 (the language of reactions)",
-        outgoing=subprocess.outgoing,
+        outgoing=(),
         classes=classes,
         columns=(
-            *lepton_columns(counts.get("lepton", 0), flavour=counts.get("lepton", 0) > 2),
-            *jet_columns(counts.get("bjet", 0)),
+            *lepton_columns(charged, flavour=charged > 2 or len(signs) < len(leptons)),
+            *jet_columns(jets),
             *(MISSING_COLUMNS if escaping else ()),
         ),
         parameters=tuple(each for each in found.parameters() if each in depends),
-        channels=tuple(channels),
-        matrix_elements=Generated(reaction, tuple(states[0] for states in channels), theory),
-        scale=_heaviest(found, subprocess),
+        channels=(),
+        matrix_elements=Generated(reaction, (), Theory()),
+        scale=0.0,
         # of three numbers of a neutrino, missing pT gives one in two
         dimensions=len(classes) + (2 if escaping == 2 else 0),
         responses=MappingProxyType({kind: r for kind, r in responses.items() if kind in classes}),
+        reaction=reaction,
+    )
+
+
+def _definite(
+    found: Read, common: Process, channels: _Channels, subprocess: Subprocess, theory: Theory
+) -> Process:
+    """The process of final states whose leptons are known."""
+    classes = common.classes
+    topology = _topology(subprocess, common.name) if classes.count("invisible") > 1 else ""
+    resonance, wide = _resonances(found, subprocess, classes)
+    if topology == "W pair" and resonance is not None:
+        topology = "Higgs boson to W pair"
+    states = tuple(states[0] for states in channels.states)
+    return replace(
+        common,
+        outgoing=subprocess.outgoing,
+        channels=channels.states,
+        flavours=channels.flavours,
+        matrix_elements=Generated(common.reaction, states, theory, picks=channels.picks),
+        scale=_heaviest(found, subprocess),
         resonance=resonance,
         wide_resonance=wide,
         topology=topology,
-        reaction=reaction,
         assignments=(0, 1) if topology == "top pair" else (0,),
     )
 
 
-def _only_final_state(found: Read, name: str) -> Subprocess:
-    members = [member.subprocess for channel in found.channels for member in channel.members]
-    states = {member.outgoing for member in members}
-    if len(states) > 1:
-        raise UsageError(
-            f"{name} has {len(states)} final states, and a weight is of one: write particles in place of "
-            "labels, such as e+ for l+"
-        )
-    for codes in {member.incoming for member in members}:
+def _leptons(subprocess: Subprocess, classes: Sequence[str]) -> tuple[int, ...]:
+    kinds = zip(subprocess.outgoing, classes, strict=True)
+    return tuple(code for code, kind in kinds if kind == "lepton")
+
+
+def _refuse_beams(incoming: set[tuple[int, ...]], name: str) -> None:
+    for codes in sorted(incoming):
         if len(codes) != 2 or any(code != 21 and not 1 <= abs(code) <= 5 for code in codes):
             raise UsageError(
                 f"{name} has the beams {codes}: a weight is of two protons, or of partons in them"
@@ -125,40 +192,98 @@ def _only_final_state(found: Read, name: str) -> Subprocess:
                 f"{name} has incoming b quarks, whose mass weights do not know: use flavours=4, or the "
                 "partons u, d, s, c and g by name"
             )
-    return members[0]
+
+
+def _refuse_alike(parts: list[list[tuple[int, ...]]], name: str) -> None:
+    """**Raises** `UsageError` where one event may be of two final states with different |M|²."""
+    kinds = [{tuple(sorted(leptons)) for leptons in part} for part in parts]
+    for i, one in enumerate(kinds):
+        for other in kinds[i + 1 :]:
+            for leptons in one & other:
+                raise UsageError(
+                    f"{name} has final states with equal leptons {leptons} and different |M|², and no weight "
+                    "is the sum of these: write reactions of their own, and add their weights"
+                )
+
+
+def _refuse_other_trees(subprocesses: Sequence[Subprocess], name: str) -> None:
+    """**Raises** `UsageError` where final states of one event have other decays: a map is of one tree."""
+    trees = {_shape(each.products, each.requirements.through): each for each in subprocesses}
+    if len(trees) > 1:
+        one, other = (each.outgoing for each in list(trees.values())[:2])
+        raise UsageError(
+            f"{name} sums final states of equal leptons, such as {one} and {other}, that come of other "
+            "decays, and a map is of one tree of decays: write reactions of their own, and add their weights"
+        )
+
+
+def _shape(nodes: Sequence[Node], through: Any = ()) -> tuple[Any, ...]:
+    """What decays, and into how much; equal for equal trees but for the names of the legs."""
+    inner = ((abs(node.particle), _shape(node.into)) if isinstance(node, Branch) else None for node in nodes)
+    return (*inner, tuple(tuple(map(abs, group)) for group in through))
+
+
+def _classes(found: Read, subprocesses: Sequence[Subprocess], name: str) -> tuple[ParticleClass, ...]:
+    """The classes of the legs, the same in all final states."""
+    kinds = dict.fromkeys(each.outgoing for each in subprocesses)
+    classes = {tuple(_class_of(found, code) for code in outgoing) for outgoing in kinds}
+    if len(classes) > 1:
+        one, other = sorted(classes)[:2]
+        raise UsageError(
+            f"{name} has legs of the classes {' '.join(one)}, and of {' '.join(other)}: final states that "
+            "are summed have legs of the same classes in the same order; write reactions of their own"
+        )
+    return classes.pop()
 
 
 def _class_of(found: Read, code: int) -> ParticleClass:
     if abs(code) not in _CLASSES:
         particle = found.model.by_code[code]
         raise UsageError(
-            f"weights are of charged leptons, neutrinos and b quarks, and {found.reaction} makes "
+            f"weights are of charged leptons, neutrinos and jets, and {found.reaction} makes "
             f"{particle.name if code > 0 else particle.antiname}: let it decay, or ask for |M|² alone"
         )
     return _CLASSES[abs(code)]
 
 
-def _by_amplitude(found: Read, name: str) -> list[tuple[InitialState, ...]]:
-    """Initial states, gathered by equal |M|² of equal momenta."""
-    together: dict[tuple[int, bool], list[InitialState]] = {}
-    written = {member.subprocess.incoming for channel in found.channels for member in channel.members}
-    for number, channel in enumerate(found.channels):
-        for member in channel.members:
-            first, second = member.subprocess.incoming
-            together.setdefault((number, member.turned), []).append((first, second))
-            if (second, first) not in written:  # either proton has either parton
-                together.setdefault((number, not member.turned), []).append((second, first))
-    for number, channel in enumerate(found.channels):
-        if {(number, False), (number, True)} <= together.keys() and _symmetric(found, channel):
-            together[number, False] += together.pop((number, True))
+def _flavours(subprocess: Subprocess, classes: Sequence[str]) -> tuple[Flavour, ...]:
+    """What a tag sees of the legs that jets are assigned to."""
+    kinds = zip(subprocess.outgoing, classes, strict=True)
+    return tuple(_TAGGED.get(abs(code), "light") for code, kind in kinds if kind in JETS)
+
+
+def _by_amplitude(
+    found: Read, members: Sequence[tuple[int, Member]], classes: Sequence[str], single: str | None
+) -> _Channels:
+    """Initial states, gathered by equal |M|² of equal momenta, and by flavours of jets.
+
+    **Arguments:** `single`: of a reaction of one final state, its name.
+    """
+    together: dict[tuple[int, bool, tuple[Flavour, ...]], list[InitialState]] = {}
+    written = {member.subprocess.incoming for _, member in members}
+    for number, member in members:
+        first, second = member.subprocess.incoming
+        flavours = _flavours(member.subprocess, classes)
+        together.setdefault((number, member.turned, flavours), []).append((first, second))
+        if (second, first) not in written:  # either proton has either parton
+            together.setdefault((number, not member.turned, flavours), []).append((second, first))
+    for number, turned, flavours in list(together):
+        both = (number, False, flavours), (number, True, flavours)
+        if not turned and both[1] in together and _symmetric(found, found.channels[number]):
+            together[both[0]] += together.pop(both[1])
     states = [state for each in together.values() for state in each]
-    if len(set(states)) != len(states):
+    if single is not None and len(set(states)) != len(states):
         raise UsageError(
-            f"{name} has one initial state in several terms: write them as reactions of their own"
+            f"{single} has one initial state in several terms: write them as reactions of their own"
         )
-    return [tuple(each) for each in together.values()]
+    return _Channels(
+        tuple(map(tuple, together.values())),
+        tuple(flavours for _, _, flavours in together),
+        tuple((number, turned) for number, turned, _ in together) if single is None else (),
+    )
 
 
+@cache
 def _symmetric(found: Read, channel: Channel) -> bool:
     """Whether |M|² is the same with the partons exchanged, at two typical points and so everywhere."""
     codes = (*channel.subprocess.incoming, *channel.subprocess.outgoing)

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from deepmem.kinematics import FourVector, Scalar
@@ -34,6 +36,8 @@ from deepmem.physics.weights.hypothesis import Hypothesis
 from deepmem.physics.weights.partonic import Partonic
 
 _TYPICAL = 60.0  # GeV, where responses are looked at
+_REPEATED = 10_000
+"""Operations of all orders together from which these share compiled code."""
 
 
 def composition_of(alpha: Hypothesis) -> Composition | ByExpert:
@@ -66,6 +70,8 @@ class Exchanged:
 
     elements: MatrixElements
     orders: tuple[tuple[int, ...], ...]
+    apart: bool = False
+    """Whether each order has channels of its own, in place of the mean: all of the first order come first."""
 
     @property
     def operations(self) -> int:
@@ -81,21 +87,35 @@ class Exchanged:
         self, momenta: Sequence[FourVector], p: Parameters, subset: str | None = None
     ) -> tuple[Scalar, ...]:
         first, legs = momenta[:2], momenta[2:]
-        each = [self.elements([*first, *(legs[i] for i in order)], p, subset) for order in self.orders]
+        every = [[*first, *(legs[i] for i in order)] for order in self.orders]
+        each: Sequence[Sequence[Scalar]]
+        if len(self.orders) * getattr(self.elements, "all_operations", 0) > _REPEATED:
+            # by the same code for all orders: compiling it takes most of the time, and all of the memory
+            stacked = jnp.stack([jnp.stack([jnp.stack(leg) for leg in one]) for one in every])
+            squares = jax.vmap(lambda one: jnp.stack(self.elements([tuple(leg) for leg in one], p, subset)))(
+                stacked
+            )
+            each = [list(one) for one in squares]
+        else:
+            each = [self.elements(one, p, subset) for one in every]
+        if self.apart:
+            return tuple(square for squares in each for square in squares)
         return tuple(sum(squares) / len(squares) for squares in zip(*each, strict=True))
 
 
 @cache
-def exchanged(process: Process, orders: tuple[tuple[int, ...], ...]) -> Process:
-    """The process whose |M|² is averaged over orders of its legs."""
+def exchanged(process: Process, orders: tuple[tuple[int, ...], ...], apart: bool = False) -> Process:
+    """The process whose |M|² is averaged over orders of its legs; `apart`: with channels for each order."""
     if len(orders) == 1:
         return process
-    return replace(process, matrix_elements=Exchanged(process.matrix_elements, orders))
+    channels = process.channels * len(orders) if apart else process.channels
+    elements = Exchanged(process.matrix_elements, orders, apart)
+    return replace(process, matrix_elements=elements, channels=channels)
 
 
-def composed(partonic: Partonic, neutrinos: bool, composition: Composition) -> Staged:
+def composed(partonic: Partonic, neutrinos: bool, composition: Composition, apart: bool = False) -> Staged:
     """The integrand by a composed map."""
-    averaged = replace(partonic, process=exchanged(partonic.process, composition.orders()))
+    averaged = replace(partonic, process=exchanged(partonic.process, composition.orders(), apart))
     return integrand.of_escaping(averaged, steps(composition), neutrinos)
 
 
@@ -106,6 +126,7 @@ def fitted(
     return events.choosing(fit=fits(composition, shared, events)), None
 
 
-def parts_of(composition: Composition) -> tuple[Any, Any]:
-    """The integrand and the trial of a plan."""
-    return partial(composed, composition=composition), partial(fitted, composition=composition)
+def parts_of(composition: Composition, apart: bool = False) -> tuple[Any, Any]:
+    """The integrand and the trial of a plan; `apart`, see `exchanged`."""
+    made = partial(composed, composition=composition, apart=apart)
+    return made, partial(fitted, composition=composition)

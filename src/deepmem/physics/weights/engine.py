@@ -7,24 +7,23 @@ discriminant, no density. Only the resonances that a process names are mapped.
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from deepmem.columns import Ranges
-from deepmem.data.table import as_table
+from deepmem.data.table import as_table, has_column
 from deepmem.errors import DeepMEMWarning, UsageError
 from deepmem.event import Status, Weight, worst
 from deepmem.inputs import Reason
 from deepmem.physics.integrals.accuracy import Accuracy
 from deepmem.physics.integrals.estimate import Estimate
 from deepmem.physics.integrals.groups import Groups
-from deepmem.physics.integrals.integral import Integral
-from deepmem.physics.integrals.integrand import Integrand, Staged
-from deepmem.physics.phasespace import trials
-from deepmem.physics.phasespace.visible import Shared, Visible
-from deepmem.physics.weights import couplings
+from deepmem.physics.weights import couplings, sums
 from deepmem.physics.weights.hypothesis import Hypothesis
+from deepmem.physics.weights.integration import Rows, integrated
 from deepmem.physics.weights.partonic import Partonic, negative_densities, shared_by_events
 from deepmem.physics.weights.plan import Plan, plan_for, rank
 from deepmem.physics.weights.preparation import prepare
@@ -46,6 +45,7 @@ def compute(
     entries: np.ndarray | None = None,
     neutrinos: bool = False,
     plan: Plan | None = None,
+    assignments: bool = False,
 ) -> dict[str, Weight]:
     """The weights of events under a hypothesis: one per value of a scan.
 
@@ -54,7 +54,7 @@ def compute(
     (0, 1, …), which fix their random points, so that an event gets the same weight alone and among others
     (what all of a file looks like, degrees or MeV, is then for the caller to find, see `columns.Ranges`);
     `neutrinos`, whether the weights bring the mean momenta of what escapes; `plan`, how they are
-    integrated, by default `plan_for(alpha)`.
+    integrated, by default `plan_for(alpha)`; `assignments`, whether they bring the shares of assignments.
 
     **Returns** name → `Weight`; a failure is a status of its own event, never an exception.
 
@@ -66,17 +66,19 @@ def compute(
         raise UsageError(f"{alpha.process.name} has no neutrinos, whose momenta are asked for")
     if neutrinos and alpha.polynomial is not None:
         raise UsageError(f"{alpha.process.name} has free couplings, and momenta of neutrinos depend on them")
+    if assignments and not (alpha.process.assigned and alpha.process.jets):
+        raise UsageError(f"{alpha.process.name} has no assignments: these are of reactions with jets")
     if entries is None:
         _all_looked_at(alpha, events)
-    measured, reason = examined(alpha, events)
+    if neutrinos and alpha.process.classes.count("invisible") != 2:
+        raise UsageError(f"momenta are told of two neutrinos, and {alpha.process.name} has another number")
+    of_jets = None
+    if alpha.process.assigned:
+        estimate, reason, of_jets = sums.integrated(alpha, events, accuracy, entries, neutrinos, plan)
+    else:
+        estimate, reason = _integrated(alpha, events, accuracy, entries, neutrinos, plan)
     count, sets, signed = len(reason), alpha.count, negative_densities(alpha)
     rows = np.flatnonzero(reason == Reason.NONE)
-    if len(rows):
-        plan, shared = plan or plan_for(alpha), shared_by_events(alpha)
-        chosen = prepare(alpha, plan, shared, measured.rows(rows))
-        numbers = rows if entries is None else np.asarray(entries)[rows]
-        f = plan.integrand(Partonic.of(alpha), neutrinos)
-        estimate = _integrated(plan, f, shared, chosen, accuracy, numbers, alpha)
     found = []
     for k in range(sets):
         value, error = np.full(count, np.nan), np.full(count, np.nan)
@@ -87,11 +89,14 @@ def compute(
             value[rows], error[rows], status[rows], why[rows] = _judged(estimate, k, sets, precision, signed)
         momenta = np.full((count, 2, 3), np.nan) if neutrinos else None
         if momenta is not None and len(rows):
-            sums = estimate.value[:, (2 + signed) * sets + k :: sets].reshape(-1, 2, 3)
+            moments = estimate.value[:, (2 + signed) * sets + k :: sets].reshape(-1, 2, 3)
             weight = estimate.value[:, k]
             known = (weight > 0) & np.isfinite(value[rows])
-            momenta[rows[known]] = sums[known] / weight[known, None, None]
-        found.append(Weight(value, error, status, neutrinos=momenta, reason=why, evaluations=evaluations))
+            momenta[rows[known]] = moments[known] / weight[known, None, None]
+        one = Weight(value, error, status, neutrinos=momenta, reason=why, evaluations=evaluations)
+        if assignments and of_jets is not None:
+            one = replace(one, share=of_jets.share, role=of_jets.role)
+        found.append(one)
     if alpha.polynomial is None:
         return dict(zip(alpha.names, found, strict=True))
     covariance = None
@@ -103,7 +108,7 @@ def compute(
 
 def _all_looked_at(alpha: Hypothesis, events: Any) -> None:
     """Refuse angles in degrees, and warn of other columns that look strange."""
-    columns = alpha.columns
+    columns = alpha.columns_of(partial(has_column, events))
     ranges = Ranges(columns)
     ranges.add(as_table(events, columns))
     ranges.refuse()
@@ -112,60 +117,31 @@ def _all_looked_at(alpha: Hypothesis, events: Any) -> None:
 
 
 def _integrated(
-    plan: Plan,
-    f: Integrand,
-    shared: Shared,
-    events: Visible,
-    accuracy: Accuracy,
-    indices: np.ndarray,
     alpha: Hypothesis,
-) -> Estimate:
-    """The mean over permutations of prepared events' integrals; the weights, of its values, stop an event."""
-    steering = alpha.count
-    rows, minimum = plan.tried(f, shared, events)
+    events: Any,
+    accuracy: Accuracy,
+    entries: np.ndarray | None,
+    neutrinos: bool,
+    plan: Plan | None,
+) -> tuple[Estimate, np.ndarray]:
+    """The mean over permutations of the integrals of events that can be computed; why others can't."""
+    measured, reason = examined(alpha, events)
+    rows = np.flatnonzero(reason == Reason.NONE)
+    if not len(rows):
+        return Estimate.of_nothing(), reason
+    plan, shared = plan or plan_for(alpha), shared_by_events(alpha)
+    chosen = prepare(alpha, plan, shared, measured.rows(rows))
+    numbers = rows if entries is None else np.asarray(entries)[rows]
+    f = plan.integrand(Partonic.of(alpha), neutrinos)
+    visible, minimum = plan.tried(f, shared, chosen)
     together = len(plan.permutations)
-    groups = Groups.of_size(together, len(indices))
-    if plan.two_sided:
-        assert isinstance(f, Staged)
-        rows = trials.best_side(f, shared, rows, plan.dimensions, groups)
+    groups = Groups.of_size(together, len(rows))
     # a permutation's points are the same alone and beside others
-    parts = np.tile([rank(order) for order in plan.permutations], len(indices))
-    integral = Integral(
-        f,
-        shared,
-        rows,
-        plan.dimensions,
-        indices[groups.event],
-        parts,
-        minimum,
-        steering,
-        correlated=alpha.polynomial is not None,
-        groups=groups,
-    )
-    return _averaged(plan.rule.integrate(integral, accuracy), groups, accuracy, steering)
-
-
-def _averaged(estimate: Estimate, groups: Groups, accuracy: Accuracy, steering: int) -> Estimate:
-    """The mean over assignments.
-
-    Its status is not the worst of theirs: a part that is not precise by itself, or that has no solution, may
-    be of no weight in the mean. It is precise as a whole, and unknown if any part is.
-    """
-    if groups.single:
-        return estimate
-    number = groups.size[:, None]
-    mean = groups.sum(estimate.value) / number
-    combined = np.sqrt(groups.sum(estimate.error**2)) / number
-    covariance = estimate.covariance
-    if covariance is not None:
-        covariance = groups.sum(covariance) / number[..., None] ** 2
-    precise = (combined <= accuracy.precision * np.abs(mean))[:, :steering].all(axis=1)
-    of_mean = np.where(precise, Status.GOOD, Status.PRECISION)
-    possible = groups.max(estimate.status != Status.NO_SOLUTION)
-    of_mean = np.where(possible, of_mean, Status.NO_SOLUTION)
-    unknown = np.where(groups.max(estimate.status == Status.BAD_INPUT), Status.BAD_INPUT, Status.GOOD)
-    status, evaluations = worst(of_mean, unknown), groups.sum(estimate.evaluations)
-    return Estimate(mean, combined, status, evaluations, covariance)
+    parts = np.tile([rank(order) for order in plan.permutations], len(rows))
+    share = np.full(len(rows), 1 / together)
+    permuted = Rows(visible, groups, numbers[groups.event], parts, share, minimum)
+    correlated = alpha.polynomial is not None
+    return integrated(plan, f, shared, permuted, accuracy, alpha.count, correlated)[0], reason
 
 
 def _judged(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,15 @@ from deepmem.event import Monomials, scan_name
 from deepmem.physics.detector.detector import Detector
 from deepmem.physics.errors import ParameterError, unknown_name
 from deepmem.physics.processes import chosen_process, said_in
-from deepmem.physics.processes.base import DEFAULT_DENSITY, DEFAULT_FLAVOURS, MISSING_COLUMNS, Process
+from deepmem.physics.processes.base import (
+    DEFAULT_DENSITY,
+    DEFAULT_FLAVOURS,
+    MISSING_COLUMNS,
+    MOST_JETS,
+    Process,
+    jet_columns,
+    tag_columns,
+)
 from deepmem.physics.theory import lhapdf
 from deepmem.physics.theory.parameters import Parameters
 from deepmem.physics.theory.polynomial import Polynomial
@@ -26,6 +34,7 @@ from deepmem.physics.weights.settings import (
     checked_detector,
     checked_flavours,
     checked_scale,
+    checked_tagging,
     free_couplings,
     monomials_of,
     parameters_of,
@@ -56,6 +65,12 @@ class Hypothesis:
     """Where |M|² is evaluated: total pT = 0, or the `lab`oratory, with incoming partons boosted back."""
     b_mass: str = "mb"
     """The mass of the parton behind a b jet: that of the b quark, or of the `jet`."""
+    tags: str = "hard"
+    """Whether the tags of jets are `hard`, or to `ignore`: of a reaction with jets."""
+    extra_jets: str = "leading"
+    """Of more jets than legs, the `leading` ones alone, or all that one may `choose`."""
+    tagging: tuple[tuple[str, float], ...] = ()
+    """The probability that a jet of a flavour is tagged, by flavour; none: a tag is hard."""
     polynomial: Polynomial | None = None
     """In the couplings that are free; `parameters` then has the points that its coefficients follow from."""
 
@@ -84,6 +99,30 @@ class Hypothesis:
         """The default names of the columns that its weights depend on: not missing pT where it balances."""
         unused = MISSING_COLUMNS if self.met == "balance" else ()
         return tuple(name for name in self.process.columns if name not in unused)
+
+    def columns_of(self, there: Callable[[str], bool]) -> tuple[str, ...]:
+        """`columns`, and those that its weights depend on where events have them: tags, and more jets.
+
+        **Arguments:** `there`, whether events have a column.
+
+        **Raises** `UsageError` for `tagging` of events without tags.
+        """
+        legs = len(self.process.jets)
+        if not (self.process.assigned and legs):
+            return self.columns
+        tagged = self.tags != "ignore" and there(*tag_columns(1, 1))
+        if self.tagging and not tagged:
+            raise UsageError(f"tagging of {self.process.name} needs the tags of jets, columns j1_B, j2_B, …")
+        columns = [*self.columns, *(tag_columns(1, legs) if tagged else ())]
+        for number in range(legs + 1, MOST_JETS + 1):
+            if not there(f"j{number}_PT"):
+                break
+            columns += [*jet_columns(number, number), *(tag_columns(number, number) if tagged else ())]
+        return tuple(columns)
+
+    def of_variant(self, process: Process) -> Hypothesis:
+        """The same of one of its process's variants."""
+        return replace(self, process=process)
 
     @property
     def unit(self) -> str:
@@ -119,6 +158,7 @@ class Hypothesis:
             "flavours": self.flavours,
             "responses": responses,
             **{name: getattr(self, name) for name in self.process.choices},
+            **({"tagging": dict(self.tagging)} if self.tagging else {}),
             **missing,
         }
 
@@ -130,10 +170,12 @@ class Hypothesis:
         response is a function of a user's (a file must not decide which code runs).
         """
         said, theory = said_in(entry)
-        process = chosen_process(said, dict(theory))
+        process = chosen_process(said, dict(theory), summed=True)
         known = ("sqrt_s", *process.parameters)
         settings = theory | {name: value for name, value in entry["parameters"].items() if name in known}
-        settings |= {name: entry[name] for name in ("Q", "flavours", *process.choices) if name in entry}
+        settings |= {
+            name: entry[name] for name in ("Q", "flavours", "tagging", *process.choices) if name in entry
+        }
         settings |= dict.fromkeys(entry.get("polynomial", {}).get("couplings", ()), FREE[0])
         if entry["MH_from_event"]:
             settings["MH"] = "event"
@@ -176,23 +218,27 @@ def hypothesis(
     the name of a set or the path of a grid; `response`,
     transfer functions by particle class as in a configuration (default: Gaussian with `r_lepton`);
     `settings`: theory parameters, `Q` (GeV), `flavours` (4 or 5), `r_lepton`; of a reaction also `model`,
-    `param_card`, `labels`. One theory parameter may be a
+    `param_card`, `labels`, and with jets `tags`, `tagging`, `extra_jets`. One theory parameter may be a
     sequence of values, a scan: all its weights have one Q, the default one if it is not given. `MH="event"`
     takes the Higgs boson's mass from the event and drops its propagator. A coupling of a reaction's model
     that is "polynomial" (or "[:]") stays free: the weight is known for all of its values.
 
     **Raises** `UsageError` for an unknown name (with the nearest known one) or a value that makes no sense.
     """
-    chosen = chosen_process(process, settings)
+    chosen = chosen_process(process, settings, summed=True)
     chosen = at_settings(chosen, settings)
     if subset is not None and subset not in chosen.subsets:
         raise unknown_name("subset", subset, chosen.subsets)
-    check_names(chosen, settings, chosen.choices)
+    of_jets = ("tagging",) if chosen.assigned and chosen.jets else ()
+    check_names(chosen, settings, (*chosen.choices, *of_jets))
+    tagging = checked_tagging(settings.pop("tagging", None))
     flavours = checked_flavours(settings.pop("flavours", DEFAULT_FLAVOURS))
     words = {name: settings.pop(name, allowed[0]) for name, allowed in chosen.choices.items()}
     for name, word in words.items():
         if word not in chosen.choices[name]:
             raise ParameterError(f"{name} must be {' or '.join(chosen.choices[name])}, got {word!r}")
+    if tagging and words["tags"] == "ignore":
+        raise ParameterError("tags=ignore takes no tagging: leave one of the two out")
     detector = checked_detector(chosen, settings, response)
     if detector.missing is not None and words["met"] == "balance":
         raise ParameterError("met=balance takes no response of missing pT: leave one of the two out")
@@ -220,6 +266,7 @@ def hypothesis(
         detector,
         mass_from_event,
         **words,
+        tagging=tagging,
         polynomial=polynomial,
     )
     _refuse_nonsense(alpha)

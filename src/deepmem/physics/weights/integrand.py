@@ -65,11 +65,12 @@ def of_escaping(partonic: Partonic, steps: tuple[Step, ...], neutrinos: bool = F
         # not where a fraction of momentum, as in `Partonic`, were above 1
         energy = jnp.sqrt(total[0] ** 2 - total[1] ** 2 - total[2] ** 2)
         possible = energy + jnp.abs(total[3]) < shared.parameters.sqrt_s[0]
-        return (legs, density), (density > 0) & possible
+        factors = None if event.tags is None else event.tags[None]
+        return (legs, density, factors), (density > 0) & possible
 
-    def complete(shared: Shared, parcel: tuple[Sequence[FourVector], Any]) -> tuple[jax.Array, ...]:
-        legs, density = parcel
-        values, below, *negative = partonic(shared, legs)
+    def complete(shared: Shared, parcel: tuple[Sequence[FourVector], Any, Any]) -> tuple[jax.Array, ...]:
+        legs, density, factors = parcel
+        values, below, *negative = partonic(shared, legs, factors)
         values, *negative = (part * density for part in (values, *negative))
         parts: tuple[jax.Array, ...] = (values, jnp.where(below, values, 0.0), *negative)
         if neutrinos:

@@ -43,12 +43,17 @@ def states(process: Process, flavours: int) -> tuple[tuple[InitialState, ...], .
 
 
 def density_of(alpha: Hypothesis) -> PartonDensity:
-    """The density of the partons that a hypothesis needs, as its file is now.
+    """The density of the partons that a hypothesis needs, of all final states, as its file is now.
 
     **Raises** `UsageError` where there is none, or it lacks one of them.
     """
+    processes = [each.process for each in alpha.process.variants] or [alpha.process]
     partons = {
-        parton for channel in states(alpha.process, alpha.flavours) for state in channel for parton in state
+        parton
+        for process in processes
+        for channel in states(process, alpha.flavours)
+        for state in channel
+        for parton in state
     }
     return lhapdf.current(alpha.density_name).select(*sorted(partons))
 
@@ -129,13 +134,15 @@ class Partonic:
         """Whether |M|² of a state has so many operations that it is compiled in another way."""
         return getattr(self.process.on_axis, "operations", 0) > _LARGE
 
-    def __call__(self, shared: Shared, momenta: Sequence[FourVector]) -> tuple[jax.Array, ...]:
+    def __call__(
+        self, shared: Shared, momenta: Sequence[FourVector], factors: Scalar | None = None
+    ) -> tuple[jax.Array, ...]:
         """Per set of parameters, and whether an x lies below the grid.
 
         With `signed`, then the size of what comes from negative densities.
 
         **Arguments:** `shared`, see `shared_by_events`; `momenta` of the outgoing legs in the laboratory,
-        GeV.
+        GeV; `factors` of the channels' |M|², 1 if not given.
         """
         sqrt_s = shared.parameters.sqrt_s[0]
         s = sqrt_s**2
@@ -158,6 +165,8 @@ class Partonic:
                 factor = (m * p.get(width)) ** 2
             elements = self.process.matrix_elements if self.frame == "lab" else self.process.on_axis
             squared = _traced_once(elements)(legs, p, self.subset)
+            if factors is not None:
+                squared = tuple(factors[i] * each for i, each in enumerate(squared))
             result = factor * over_states(squared, channels, first, second)
             if not self.signed:
                 return (result,)

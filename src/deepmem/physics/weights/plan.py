@@ -88,6 +88,8 @@ class Plan:
     two_sided: bool = False
     """Whether visible legs may come with either side first, which a trial decides."""
     batch: int = _BATCH
+    selects: bool = False
+    """Whether a trial decides which of several rows of an event are integrated, and with how many points."""
 
     def rows(self, events: Visible) -> Visible:
         """One row for each event and each permutation, one after the other."""
@@ -189,7 +191,7 @@ def _some_escape(alpha: Hypothesis, expert: Expert, by_angle: bool | None) -> Pl
 
 def _composed(alpha: Hypothesis, composition: Composition) -> Plan:
     """By the decay tree, with energies and masses fitted to the event."""
-    steps, trial = composed.parts_of(composition)
+    steps, trial = composed.parts_of(composition, apart=bool(alpha.tagging))
     usual = 1 << 10 if composition.neutrino is None else 1 << 11
     minimum = usual if alpha.detector.gaussian else 1 << 13
     return Plan(
@@ -198,6 +200,7 @@ def _composed(alpha: Hypothesis, composition: Composition) -> Plan:
         Lattice(minimum=minimum, calls=1 << 22),
         _permutations(alpha),
         trials=(trial,),
+        selects=True,
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from deepmem.errors import UsageError
 from deepmem.physics.integrals.slots import SLOT
 from deepmem.physics.phasespace import trials
+from deepmem.physics.processes import refuse_assigned
 from deepmem.physics.weights.hypothesis import Hypothesis
 from deepmem.physics.weights.partonic import Partonic, shared_by_events
 from deepmem.physics.weights.plan import plan_for
@@ -31,6 +32,7 @@ class Rough(NamedTuple):
 
 def details_of_rough(alpha: Hypothesis) -> tuple[str, ...]:
     """The names of what `rough` says beside the value."""
+    refuse_assigned(alpha.process, "a rough weight")
     plan = plan_for(alpha)
     kinds = ("share", "variance", "sides") if plan.two_sided else ("share", "variance")
     return tuple(f"{kind} {number}" for number in range(len(plan.permutations)) for kind in kinds)
@@ -53,6 +55,7 @@ def rough(alpha: Hypothesis, events: Any, points: int = 512) -> Rough:
 
     **Raises** `UsageError` as `compute` does, for a scan, or for a number of points that is no multiple.
     """
+    refuse_assigned(alpha.process, "a rough weight")
     if points < SLOT or points % SLOT:
         raise UsageError(f"points must be a multiple of {SLOT}, got {points}")
     if alpha.count != 1:

@@ -54,7 +54,9 @@ def at_settings(process: Process, names: Iterable[str]) -> Process:
     """The process where couplings of a reaction's model that are 0 by default and not set stay so."""
     generated = process.matrix_elements
     if process.reaction and isinstance(generated, Generated):
-        return replace(process, matrix_elements=generated.without_others(names))
+        names = tuple(names)
+        variants = tuple(each._replace(process=at_settings(each.process, names)) for each in process.variants)
+        return replace(process, matrix_elements=generated.without_others(names), variants=variants)
     return process
 
 
@@ -88,6 +90,26 @@ def checked_flavours(flavours: Any) -> int:
     if isinstance(flavours, bool) or flavours not in (4, 5):
         raise ParameterError(f"flavours must be 4 or 5, got {flavours!r}")
     return int(flavours)
+
+
+def checked_tagging(tagging: Any) -> tuple[tuple[str, float], ...]:
+    """The probability that a jet is tagged, by flavour, from {"b": 0.77, "c": 0.15, "light": 0.01}.
+
+    **Raises** `ParameterError` for other flavours, or a number that is no probability.
+    """
+    if tagging is None:
+        return ()
+    wanted = ("b", "c", "light")
+    if not isinstance(tagging, Mapping) or tagging.keys() != set(wanted):
+        raise ParameterError(
+            "tagging must be the probability that a jet of each flavour is tagged, such as "
+            f"{{'b': 0.77, 'c': 0.15, 'light': 0.01}}, got {tagging!r}"
+        )
+    for flavour in wanted:
+        value = tagging[flavour]
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+            raise ParameterError(f"tagging of {flavour} must be a probability between 0 and 1, got {value!r}")
+    return tuple((flavour, float(tagging[flavour])) for flavour in wanted)
 
 
 def checked_detector(

@@ -13,6 +13,7 @@ from deepmem.data.table import as_table
 from deepmem.inputs import Reason
 from deepmem.kinematics import from_pt_eta_phi_mass
 from deepmem.physics.precision import double_precision
+from deepmem.physics.processes import refuse_summed
 from deepmem.physics.processes.base import MISSING_COLUMNS
 from deepmem.physics.weights.hypothesis import Hypothesis
 
@@ -55,12 +56,12 @@ def examined(alpha: Hypothesis, events: Any) -> tuple[Measured, np.ndarray]:
     or with a value that makes no sense, can't be computed: its weight has status 3, and the reason is an
     `inputs.Reason`, int32 `[events]`. The first jet is the b quark's.
 
-    **Raises** `UsageError` where a column is missing.
+    **Raises** `UsageError` where a column is missing, and for several final states or light jets.
     """
     process = alpha.process
+    refuse_summed(process)
     table = as_table(events, alpha.columns)
     at = {name: table[:, i] for i, name in enumerate(alpha.columns)}
-    balanced = alpha.met == "balance"
     bad = inputs.implausible(at)
     legs, bad[Reason.LACKING] = _legs(alpha, at, len(table))
     with np.errstate(over="ignore", invalid="ignore"):
@@ -69,11 +70,22 @@ def examined(alpha: Hypothesis, events: Any) -> tuple[Measured, np.ndarray]:
     covered = alpha.detector.covers(process.visible_classes, legs.eta, energy)
     bad[Reason.NO_RESPONSE] = ~np.all(covered, axis=1)
     found, reason = Measured(energy, legs.eta, legs.phi, legs.mass), inputs.first(bad, len(table))
-    if not process.invisible:
-        return found, reason
-    size, phi = (np.zeros(len(table)) if balanced else at[name] for name in MISSING_COLUMNS)
+    return with_missing(alpha, at, found, legs.pt, np.arange(len(table))), reason
+
+
+def with_missing(
+    alpha: Hypothesis, at: Mapping[str, np.ndarray], found: Measured, pt: np.ndarray, rows: np.ndarray
+) -> Measured:
+    """The same with missing p_T, where particles escape.
+
+    **Arguments:** `at`, columns `[events]`; `pt` of the legs in GeV `[rows, legs]`; `rows`, their events.
+    """
+    if not alpha.process.invisible:
+        return found
+    balanced = alpha.met == "balance"
+    size, phi = (np.zeros(len(rows)) if balanced else at[name][rows] for name in MISSING_COLUMNS)
     missing = np.stack([size * np.cos(phi), size * np.sin(phi)], axis=1)
-    return found._replace(missing=missing, activity=legs.pt.sum(axis=1)), reason
+    return found._replace(missing=missing, activity=pt.sum(axis=1))
 
 
 def measured(alpha: Hypothesis, events: Any) -> tuple[np.ndarray, np.ndarray | None]:
@@ -82,6 +94,7 @@ def measured(alpha: Hypothesis, events: Any) -> tuple[np.ndarray, np.ndarray | N
     **Arguments:** `events` as for `compute`. **Returns** `[events, legs, 4]`, NaN where an event can't be
     computed, and the missing (p_x, p_y) `[events, 2]`; None where nothing escapes.
     """
+    refuse_summed(alpha.process)
     table = as_table(events, alpha.process.columns)
     at = {name: table[:, i] for i, name in enumerate(alpha.process.columns)}
     legs, _ = _legs(alpha, at, len(table))

@@ -1,0 +1,328 @@
+"""What an event's weight is the sum of: a row for each final state and each assignment of objects to legs.
+
+    W = (1/N) Σ_a Σ_f P(tags | a, f) W_{a,f}
+
+Leptons choose the final states f by charge and flavour. Jets are assigned to legs in all ways a that tags
+allow. They are taken in the order of falling p_T, whatever the file's, so that no weight depends on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from itertools import permutations
+from math import factorial, prod
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from deepmem import inputs
+from deepmem.data.table import as_table, has_column
+from deepmem.inputs import Reason
+from deepmem.physics.phasespace.planner import Composition
+from deepmem.physics.phasespace.trees import decay_tree, has_composed_map
+from deepmem.physics.processes.base import Process
+from deepmem.physics.weights.assignments import (
+    Group,
+    assignments,
+    best_tagged,
+    multiplicity,
+    number,
+    orders_of,
+    tag_factors,
+)
+from deepmem.physics.weights.composed import composition_of
+from deepmem.physics.weights.hypothesis import Hypothesis
+from deepmem.physics.weights.visible import Measured, with_missing
+
+_SCALAR = 1
+_MORE = 2
+"""Jets beyond the legs among which legs are chosen."""
+_SUFFIXES = ("PT", "Eta", "Phi", "M")
+
+
+class Contributions(NamedTuple):
+    """The rows of one final state, those of an event one after the other."""
+
+    alpha: Hypothesis
+    """Of this final state."""
+    event: np.ndarray
+    """The place of each row's event among all."""
+    part: np.ndarray
+    """What tells the rows of an event apart, whatever other rows there are."""
+    measured: Measured
+    """`[rows, legs]`."""
+    share: np.ndarray
+    """What a row's integral is multiplied by `[rows]`, one number for all rows of an event."""
+    jets: np.ndarray
+    """The jet that each leg has `[rows, jet legs]`, by its place among an event's columns from 0."""
+    tags: np.ndarray | None
+    """P(tags | assignment, flavours) of each order and channel `[rows, orders · channels]`; None: 1."""
+
+
+class _Jets(NamedTuple):
+    """The jets of events that are considered, `[events, jets]`, in their order."""
+
+    values: np.ndarray
+    """p_T, η, φ, mass `[events, jets, 4]`."""
+    tags: np.ndarray | None
+    place: np.ndarray
+    """Among the columns."""
+    there: np.ndarray
+    """How many `[events]`."""
+
+
+class Symmetry(NamedTuple):
+    """Legs that assignments need not tell apart, by their places among the legs that jets are assigned to."""
+
+    exchanged: tuple[Group, ...]
+    """|M|² is averaged over their orders at each point."""
+    even: tuple[Group, ...]
+    """|M|² is the same in all of their orders."""
+
+
+def symmetry_of(alpha: Hypothesis) -> Symmetry:
+    """Of a hypothesis of one final state."""
+    process = alpha.process
+    tree = decay_tree(process)
+    if tree is None or not process.jets:
+        return Symmetry((), ())
+    numbers = [tree.visible[place] for place in process.jets]
+    composition = composition_of(alpha) if has_composed_map(process) else None
+    exchanged: list[Group] = []
+    if isinstance(composition, Composition):
+        exchanged = [tuple(map(numbers.index, group)) for group in composition.exchanges]
+    even = []
+    for each in tree.resonances:
+        legs = [leg.number for leg in each.legs]
+        alike = len({leg.kind for leg in each.legs}) == 1 and set(legs) <= set(numbers)
+        if each.spin == _SCALAR and len(legs) == 2 and alike:
+            even.append(tuple(map(numbers.index, legs)))
+    return Symmetry(tuple(exchanged), tuple(even))
+
+
+def contributions(alpha: Hypothesis, events: Any) -> tuple[list[Contributions], np.ndarray]:
+    """The rows of events, by final state; and why an event has none, an `inputs.Reason` `[events]`.
+
+    **Raises** `UsageError` where a column is missing.
+    """
+    names = alpha.columns_of(partial(has_column, events))
+    table = as_table(events, names)
+    at = {name: table[:, i] for i, name in enumerate(names)}
+    process, count = alpha.process, len(table)
+    lacking = _without_absent(process, at)
+    bad = inputs.implausible(at)
+    bad[Reason.LACKING_JET] = lacking
+    jets = _jets(alpha, at, count)
+    if jets.tags is not None:
+        bad[Reason.TAG] = np.any(~np.isin(jets.tags, (0.0, 1.0)), axis=1)
+    variants = process.variants or ((process, (process.leptons,)),)
+    orders = [_lepton_orders(process, codes, at, count) for _, every in variants for codes in every]
+    bad[Reason.LACKING] = np.all([~fits for fits, _ in orders], axis=0)
+    reason = inputs.first(bad, count)
+    found, at_order = [], iter(orders)
+    for variant, every in variants:
+        own = alpha.of_variant(variant) if process.variants else alpha
+        rows = _rows(own, [next(at_order) for _ in every], at, jets, reason == Reason.NONE)
+        found.append(rows)
+    for each in found:
+        kinds = each.alpha.process.visible_classes
+        covered = alpha.detector.covers(kinds, each.measured.eta, each.measured.energy).all(axis=1)
+        finite = np.isfinite(each.measured.energy).all(axis=1)
+        reason[each.event[~covered]] = Reason.NO_RESPONSE
+        reason[each.event[~finite]] = Reason.OVERFLOW
+    return [_without(each, reason) for each in found], reason
+
+
+def _without(each: Contributions, reason: np.ndarray) -> Contributions:
+    """Without the rows of events that have no weight."""
+    kept = np.flatnonzero(reason[each.event] == Reason.NONE)
+    return Contributions(
+        each.alpha,
+        each.event[kept],
+        each.part[kept],
+        each.measured.rows(kept),
+        each.share[kept],
+        each.jets[kept],
+        None if each.tags is None else each.tags[kept],
+    )
+
+
+def _jet_names(at: Mapping[str, np.ndarray]) -> list[str]:
+    return [name.removesuffix("_PT") for name in at if name.startswith("j") and name.endswith("_PT")]
+
+
+def _without_absent(process: Process, at: dict[str, np.ndarray]) -> np.ndarray:
+    """Which events have fewer jets than legs; jets that are absent get values that nothing is wrong with.
+
+    A jet is absent where its p_T, η and φ are NaN; its p_T stays so.
+    """
+    names = _jet_names(at)
+    if not names:
+        return np.zeros(len(next(iter(at.values()))), dtype=bool)
+    there = []
+    for name in names:
+        absent = np.all([np.isnan(at[f"{name}_{suffix}"]) for suffix in _SUFFIXES[:3]], axis=0)
+        there.append(~absent)
+        for suffix in (*_SUFFIXES, "B"):
+            if f"{name}_{suffix}" in at:
+                usual = 1.0 if suffix == "PT" else 0.0
+                at[f"{name}_{suffix}"] = np.where(absent, usual, at[f"{name}_{suffix}"])
+        at[f"{name}_there"] = ~absent
+    return np.sum(there, axis=0) < len(process.jets)
+
+
+def _jets(alpha: Hypothesis, at: dict[str, np.ndarray], count: int) -> _Jets:
+    """The jets that are considered, in the order of falling p_T: as many as there are legs, or more.
+
+    These are the leading ones, tagged ones first.
+    """
+    names, legs = _jet_names(at), len(alpha.process.jets)
+    there = np.stack([at.pop(f"{name}_there") for name in names], axis=1) if names else np.zeros((count, 0))
+    values = np.stack([np.stack([at[f"{n}_{s}"] for n in names], axis=1) for s in _SUFFIXES], axis=2) \
+        if names else np.zeros((count, 0, 4))  # fmt: skip
+    tags = np.stack([at[f"{n}_B"] for n in names], axis=1) if names and f"{names[0]}_B" in at else None
+    pt, eta, phi = (values[:, :, i] for i in range(3))
+    falling = (phi, eta, -pt, ~there.astype(bool))
+    tagged = np.zeros_like(pt) if tags is None else tags
+    order = np.lexsort((*falling[:3], -tagged, falling[3]), axis=1)
+    most = legs + (_MORE if alpha.extra_jets == "choose" else 0)
+    chosen = order[:, :most]
+    again = np.lexsort([np.take_along_axis(key, chosen, axis=1) for key in falling], axis=1)
+    place = np.take_along_axis(chosen, again, axis=1)
+    return _Jets(
+        np.take_along_axis(values, place[..., None], axis=1),
+        None if tags is None else np.take_along_axis(tags, place, axis=1),
+        place,
+        np.minimum(there.sum(axis=1).astype(int), place.shape[1]),
+    )
+
+
+def _lepton_orders(
+    process: Process, codes: Sequence[int], at: Mapping[str, np.ndarray], count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which events have leptons of these codes; the orders in which they are legs `[events, orders, legs]`.
+
+    Of equal codes all orders, unless the legs are side by side.
+    """
+    names = [f"lep{i}" for i in range(1, len(codes) + 1)]
+    if not names:
+        return np.ones(count, dtype=bool), np.zeros((count, 1, 0), dtype=int)
+    charge = np.stack([at[f"{name}_Charge"] for name in names], axis=1)
+    fits = np.sign(charge)[:, None, :] == -np.sign(np.asarray(codes))[:, None]
+    if "lep1_PDG" in at:
+        kinds = np.abs(np.stack([at[f"{name}_PDG"] for name in names], axis=1))
+        fits &= kinds[:, None, :] == np.abs(np.asarray(codes))[:, None]
+    every = np.array(list(permutations(range(len(codes)))))
+    possible = np.stack([fits[:, range(len(codes)), order].all(axis=1) for order in every], axis=1)
+    alike = 1 if _side_by_side(process) else prod(factorial(codes.count(code)) for code in {*codes})
+    # the first ones that fit: as many for all events that have one
+    first = np.argsort(~possible, axis=1, kind="stable")[:, :alike]
+    return np.asarray(possible.any(axis=1)), every[first]
+
+
+def _side_by_side(process: Process) -> bool:
+    """Whether |M|² is symmetric in equal leptons: all of them come of one node of the tree, or of none."""
+    tree = decay_tree(process)
+    return tree is None or not tree.resonances
+
+
+def _rows(
+    alpha: Hypothesis,
+    orders: Sequence[tuple[np.ndarray, np.ndarray]],
+    at: Mapping[str, np.ndarray],
+    jets: _Jets,
+    good: np.ndarray,
+) -> Contributions:
+    """The rows of one final state whose leptons may be several."""
+    symmetry = symmetry_of(alpha)
+    groups, legs = (*symmetry.exchanged, *symmetry.even), len(alpha.process.jets)
+    b_legs = [
+        i for i, place in enumerate(alpha.process.jets) if alpha.process.visible_classes[place] == "bjet"
+    ]
+    hard = jets.tags is not None and not alpha.tagging and alpha.tags != "ignore"
+    event, part, lepton, leg, share = [], [], [], [], []
+    for e in np.flatnonzero(good & np.any([fits for fits, _ in orders], axis=0)):
+        every, places = assignments(legs, int(jets.there[e]), groups)
+        if hard and b_legs:
+            assert jets.tags is not None
+            kept = best_tagged(every, jets.tags[e, : jets.there[e]], b_legs)
+            every, places = every[kept], places[kept]
+        ways = [(k, order) for k, (fits, found) in enumerate(orders) if fits[e] for order in found[e]]
+        alike = max(found.shape[1] for fits, found in orders if fits[e])
+        for i, (_, order) in enumerate(ways):
+            event.append(np.full(len(every), e))
+            part.append(i * number(legs, int(jets.there[e])) + places)
+            lepton.append(np.tile(order, (len(every), 1)))
+            leg.append(every)
+            share.append(np.full(len(every), multiplicity(groups) / number(legs, int(jets.there[e])) / alike))
+    joined = [
+        np.concatenate(each) if each else np.zeros(shape, dtype=kind)
+        for each, shape, kind in (
+            (event, (0,), int), (part, (0,), int), (lepton, (0, len(alpha.process.leptons)), int),
+            (leg, (0, legs), int), (share, (0,), float),
+        )
+    ]  # fmt: skip
+    rows, parts, leptons, chosen, shares = joined
+    return Contributions(
+        alpha,
+        rows,
+        parts,
+        _measured(alpha, at, jets, rows, leptons, chosen),
+        shares,
+        np.take_along_axis(jets.place[rows], chosen, axis=1),
+        _tags(alpha, jets, rows, chosen, symmetry),
+    )
+
+
+def _tags(
+    alpha: Hypothesis, jets: _Jets, rows: np.ndarray, chosen: np.ndarray, symmetry: Symmetry
+) -> np.ndarray | None:
+    """P(tags | assignment, flavours), `[rows, orders · channels]`."""
+    if not alpha.tagging or jets.tags is None:
+        return None
+    tags = jets.tags[rows].astype(int)
+    there = np.arange(tags.shape[1]) < jets.there[rows][:, None]
+    used = np.zeros_like(there)
+    np.put_along_axis(used, chosen, True, axis=1)
+    beside = there & ~used
+    unused = np.stack([(beside & (tags == value)).sum(axis=1) for value in (1, 0)], axis=1)
+    legs = chosen.shape[1]
+    exchanged, even = (orders_of(groups, legs) for groups in symmetry)
+    of_legs = np.take_along_axis(tags, chosen, axis=1)
+    factors = tag_factors(of_legs, unused, alpha.process.flavours, dict(alpha.tagging), exchanged, even)
+    # orders are averaged over in a row's integral and its share has their number
+    return factors.reshape(len(rows), np.prod(factors.shape[1:], dtype=int)) / (len(exchanged) * len(even))
+
+
+def _measured(
+    alpha: Hypothesis,
+    at: Mapping[str, np.ndarray],
+    jets: _Jets,
+    rows: np.ndarray,
+    leptons: np.ndarray,
+    chosen: np.ndarray,
+) -> Measured:
+    """What was measured, by leg `[rows, legs]`."""
+    process = alpha.process
+    values = np.zeros((len(rows), len(process.visible), 4))
+    mass = np.zeros(values.shape[:2])
+    of_leptons = [
+        np.stack([at[f"lep{i + 1}_{suffix}"][rows] for suffix in _SUFFIXES[:3]], axis=1)
+        for i in range(leptons.shape[1])
+    ]
+    next_lepton, next_jet = iter(range(leptons.shape[1])), iter(range(chosen.shape[1]))
+    here = np.arange(len(rows))
+    for place, kind in enumerate(process.visible_classes):
+        if kind == "lepton":
+            values[:, place, :3] = np.stack(of_leptons, axis=1)[here, leptons[:, next(next_lepton)]]
+            continue
+        values[:, place] = jets.values[rows, chosen[:, next(next_jet)]]
+        values[:, place, 3] = np.abs(values[:, place, 3])  # one below 0 by rounding is that of a massless jet
+        if kind == "bjet":
+            bottom = float(np.ravel(alpha.parameters.MB)[0])
+            mass[:, place] = values[:, place, 3] if alpha.b_mass == "jet" else bottom
+    pt, eta, phi, own = (values[:, :, i] for i in range(4))
+    with np.errstate(over="ignore", invalid="ignore"):
+        energy = np.hypot(pt * np.cosh(eta), own)
+    return with_missing(alpha, at, Measured(energy, eta, phi, mass), pt, rows)

@@ -1,0 +1,174 @@
+"""Rows of events integrated together: contributions to one number each, with effort by what they contribute.
+
+A trial of a few hundred fixed points of each row decides which are dropped, together less than a thousandth
+of the sum, and how many points the others get at first, by their spread. Then they get points in rounds until
+the sum is precise. What was dropped counts as the trial says, and as an error.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from deepmem.event import Status, worst
+from deepmem.physics.integrals.accuracy import Accuracy
+from deepmem.physics.integrals.estimate import Estimate
+from deepmem.physics.integrals.groups import Groups
+from deepmem.physics.integrals.integral import Integral
+from deepmem.physics.integrals.integrand import Integrand, Staged
+from deepmem.physics.integrals.slots import SLOT
+from deepmem.physics.phasespace import trials
+from deepmem.physics.phasespace.visible import Shared, Visible
+from deepmem.physics.weights.plan import Plan
+
+# What is dropped, of a sum at most; and of the precision that is asked for.
+_DROPPED, _OF_PRECISION = 1e-3, 0.1
+
+
+class Rows(NamedTuple):
+    """Contributions to the numbers of events."""
+
+    visible: Visible
+    """With what trials of the plan decide."""
+    groups: Groups
+    numbers: np.ndarray
+    """Of each row's event in its file."""
+    parts: np.ndarray
+    """What tells rows of an event apart."""
+    share: np.ndarray
+    """What the sum over rows is multiplied by, one number for all rows of an event `[events]`."""
+    minimum: np.ndarray | int = 0
+    """Evaluations of each row before it may stop."""
+
+
+def integrated(
+    plan: Plan,
+    f: Integrand,
+    shared: Shared,
+    rows: Rows,
+    accuracy: Accuracy,
+    steering: int,
+    correlated: bool,
+) -> tuple[Estimate, np.ndarray]:
+    """The sums over rows of prepared events' integrals, and the first value of each row, before its share.
+
+    The first `steering` values stop an event.
+    """
+    groups = rows.groups
+    if plan.two_sided:
+        assert isinstance(f, Staged)
+        visible = trials.best_side(f, shared, rows.visible, plan.dimensions, groups)
+        rows = rows._replace(visible=visible)
+    if groups.single or not plan.selects:
+        found = _of_rows(plan, f, shared, rows, accuracy, steering, correlated)
+        return _summed(found, rows, accuracy, steering), found.value[:, 0]
+    first = trials.first_look(f, shared, rows.visible, plan.dimensions)
+    kept = _kept(first, groups, accuracy, steering)
+    size = np.abs(first.mean[:, :steering]).max(axis=1) * _deviation(first)
+    largest = groups.max(np.where(kept, size, 0.0))[groups.event]
+    part = np.divide(size, largest, out=np.ones_like(size), where=largest > 0)
+    minimum = np.maximum(np.broadcast_to(rows.minimum, len(kept)) * part, SLOT).astype(int)
+    where = np.flatnonzero(kept)
+    chosen = Rows(
+        rows.visible.rows(where),
+        Groups(groups.event[where]),
+        rows.numbers[where],
+        rows.parts[where],
+        rows.share,
+        minimum[where],
+    )
+    estimate = _of_rows(plan, f, shared, chosen, accuracy, steering, correlated)
+    dropped = groups.sum(np.where(kept[:, None], 0.0, first.mean))
+    trial = groups.sum(np.full(len(kept), SLOT))
+    value = first.mean[:, 0].copy()
+    value[where] = estimate.value[:, 0]
+    return _summed(estimate, chosen, accuracy, steering, dropped, trial), value
+
+
+def _kept(first: trials.FirstLook, groups: Groups, accuracy: Accuracy, steering: int) -> np.ndarray:
+    """Which rows are integrated: all but the smallest of an event, by what the trial says at most of them.
+
+    An event of which the trial saw nothing keeps all.
+    """
+    most = np.abs(first.mean[:, :steering])
+    most = most * (1 + 2 * _deviation(first) / np.sqrt(SLOT))[:, None]
+    total = np.abs(groups.sum(first.mean[:, :steering]))[groups.event]
+    part = np.divide(most, total, out=np.zeros_like(most), where=total > 0).max(axis=1)
+    order = np.lexsort((part, groups.event))
+    sums = np.cumsum(part[order])
+    before = np.r_[0.0, sums][groups.first]
+    small = np.empty(len(part), dtype=bool)
+    small[order] = sums - before[groups.event] <= min(_DROPPED, _OF_PRECISION * accuracy.precision)
+    return ~small | (groups.max(np.abs(first.mean).max(axis=1)) == 0)[groups.event]
+
+
+def _deviation(first: trials.FirstLook) -> np.ndarray:
+    """The standard deviation of each row's integrand over its mean; 0 where all is 0."""
+    return np.sqrt(np.maximum(np.where(np.isfinite(first.spread), first.spread, 1.0) - 1, 0.0))
+
+
+def _of_rows(
+    plan: Plan,
+    f: Integrand,
+    shared: Shared,
+    rows: Rows,
+    accuracy: Accuracy,
+    steering: int,
+    correlated: bool,
+) -> Estimate:
+    integral = Integral(
+        f,
+        shared,
+        rows.visible,
+        plan.dimensions,
+        rows.numbers,
+        rows.parts,
+        rows.minimum,
+        steering,
+        correlated=correlated,
+        groups=rows.groups,
+    )
+    return plan.rule.integrate(integral, accuracy)
+
+
+def _summed(
+    estimate: Estimate,
+    rows: Rows,
+    accuracy: Accuracy,
+    steering: int,
+    dropped: np.ndarray | None = None,
+    trial: np.ndarray | None = None,
+) -> Estimate:
+    """The sum over rows, times each event's share.
+
+    Its status is not the worst of theirs: a part that is not precise by itself, or that has no solution, may
+    be of no weight in the sum. It is precise as a whole, and unknown if any part is.
+    """
+    groups, share = rows.groups, rows.share[:, None]
+    if groups.single and dropped is None:
+        covariance = estimate.covariance
+        if covariance is not None:
+            covariance = covariance * rows.share[:, None, None] ** 2
+        return estimate._replace(
+            value=estimate.value * share, error=estimate.error * share, covariance=covariance
+        )
+    value, variance = groups.sum(estimate.value), groups.sum(estimate.error**2)
+    covariance = estimate.covariance
+    if covariance is not None:
+        covariance = groups.sum(covariance)
+    evaluations = groups.sum(estimate.evaluations)
+    if dropped is not None and trial is not None:
+        value, variance, evaluations = value + dropped, variance + dropped**2, evaluations + trial
+        if covariance is not None:
+            few = dropped[:, : covariance.shape[1]]
+            covariance = covariance + few[:, :, None] * few[:, None, :]
+    error = np.sqrt(variance)
+    precise = (error <= accuracy.precision * np.abs(value))[:, :steering].all(axis=1)
+    status = np.where(precise, Status.GOOD, Status.PRECISION)
+    possible = groups.max(estimate.status != Status.NO_SOLUTION)
+    status = np.where(possible, status, Status.NO_SOLUTION)
+    unknown = np.where(groups.max(estimate.status == Status.BAD_INPUT), Status.BAD_INPUT, Status.GOOD)
+    if covariance is not None:
+        covariance = covariance * rows.share[:, None, None] ** 2
+    return Estimate(value * share, error * share, worst(status, unknown), evaluations, covariance)

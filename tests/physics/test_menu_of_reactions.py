@@ -1,0 +1,132 @@
+"""The menu's lines that are reactions: the weight of each is the sum of its definite final states."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from deepmem.event import Weight
+from deepmem.physics.processes import REACTIONS, chosen_process
+from deepmem.physics.weights import engine
+from deepmem.physics.weights.hypothesis import Hypothesis, hypothesis
+from deepmem.physics.weights.overview import overview
+from tests.commands import run
+from tests.physics import any_process
+
+RESPONSE = {"lepton": 0.0, "jet": 0.12, "bjet": 0.12}
+TOPS = "(t > w+ b, w+ > mu+ vm), (t~ > w- b~, w- > d u~)"
+# One definite final state of each that μ⁺ (e⁺e⁻, or μ⁺μ⁻) chooses; how many of equal weight there are; Q.
+DEFINITE: dict[str, tuple[str, int, float | None]] = {
+    "ttbar_1l": (f"p p > t t~, {TOPS}", 2, None),
+    "ttbar_0l": ("p p > t t~, (t > w+ b, w+ > u d~), (t~ > w- b~, w- > d u~)", 4, None),
+    "tth_bb_1l": (f"p p > t t~ h, {TOPS}, h > b b~", 2, None),
+    "ttbb_1l": (f"p p > t t~ b b~, {TOPS}", 2, None),
+    "ttz_1l": (f"p p > t t~ z, {TOPS}, z > e+ e-", 2, None),
+    "single_top_s": ("p p > t b~, (t > w+ b, w+ > mu+ vm)", 1, None),
+    "wh_bb": ("p p > w+ h, w+ > mu+ vm, h > b b~", 1, None),
+    "zh_bb": ("p p > z h, z > mu+ mu-, h > b b~", 1, None),
+    "zbb": ("p p > mu+ mu- b b~", 1, 91.188),
+    "wz_3l": ("p p > e+ ve mu+ mu-", 1, 91.188),
+}
+SLOW = {"ttbar_0l", "tth_bb_1l", "ttbb_1l", "ttz_1l", "zbb"}
+
+
+def event_of(alpha: Hypothesis, seed: int = 3) -> dict[str, np.ndarray]:
+    """An event of a definite process as columns; jets of b quarks are tagged."""
+    process = alpha.process
+    measured = any_process.truth(alpha, 1, seed, noise=3.0).measured
+    columns: dict[str, float] = {}
+    leptons = jets = 0
+    for i, (code, kind) in enumerate(zip(process.visible, process.visible_classes, strict=True)):
+        energy, eta, phi, mass = (
+            float(array[0, i]) for array in (measured.energy, measured.eta, measured.phi, measured.mass)
+        )
+        polar = (np.sqrt(energy**2 - mass**2) / np.cosh(eta), eta, phi)
+        if kind == "lepton":
+            leptons += 1
+            name, more = f"lep{leptons}", {"Charge": -np.sign(code), "PDG": code}
+        else:
+            jets += 1
+            name, more = f"j{jets}", {"M": mass, "B": float(kind == "bjet")}
+        own = dict(zip(("PT", "Eta", "Phi"), polar, strict=True)) | more
+        columns |= {f"{name}_{quantity}": float(value) for quantity, value in own.items()}
+    if measured.missing is not None:
+        px, py = measured.missing[0]
+        columns |= {"MET": float(np.hypot(px, py)), "MET_Phi": float(np.arctan2(py, px))}
+    return {name: np.array([value]) for name, value in columns.items()}
+
+
+def weight(alpha: Hypothesis, events: dict[str, np.ndarray], seed: int = 0) -> Weight:
+    (found,) = engine.compute(alpha, events, precision=0.03, seed=seed).values()
+    return found
+
+
+def made(process: str, **settings: Any) -> Hypothesis:
+    kinds = chosen_process(process, dict(settings), summed=True).visible_classes
+    return hypothesis(process, response={k: r for k, r in RESPONSE.items() if k in kinds}, **settings)
+
+
+def test_every_line_is_checked():
+    assert DEFINITE.keys() | {"wjj"} == REACTIONS.keys()
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(each, marks=pytest.mark.long) if each in SLOW else each for each in DEFINITE]
+)
+def test_a_weight_is_the_sum_of_its_final_states(name: str):
+    reaction, number, scale = DEFINITE[name]
+    # jets and what a sum and its term have in common are as in the definite process
+    definite = made(f"x={reaction}", **({} if scale is None else {"Q": scale}))
+    summed = made(name)
+    assert summed.scale == definite.scale
+    events = event_of(definite)
+    one, other = weight(summed, events), weight(definite, events, seed=1)
+    assert (one.status[0], other.status[0]) == (0, 0)
+    error = float(np.hypot(one.error[0], number * other.error[0]))
+    assert error < 0.1 * one.value[0]
+    assert one.value[0] == pytest.approx(number * other.value[0], abs=4 * error)
+
+
+@pytest.mark.long
+def test_jets_are_quarks_and_gluons():
+    """W(jj) = W(gg) + W(qg) + W(qq), with all quarks q."""
+    labels = {"q": "u d s c u~ d~ s~ c~"}
+    summed = made("wjj")
+    events = event_of(made("x=u d~ > mu+ vm g g"))
+    whole = weight(summed, events)
+    parts = [
+        weight(made(f"x=p p > mu+ vm {jets}", labels=labels, Q=summed.scale), events, seed=1)
+        for jets in ("g g", "q g", "q q")
+    ]
+    value = sum(each.value[0] for each in parts)
+    error = float(np.sqrt(whole.error[0] ** 2 + sum(each.error[0] ** 2 for each in parts)))
+    assert whole.status[0] == 0
+    assert error < 0.1 * value
+    assert whole.value[0] == pytest.approx(value, abs=4 * error)
+
+
+@pytest.mark.parametrize(
+    ("process", "dimensions", "assignments", "line"),
+    [
+        ("ttbar_1l", 6, (24, 12, 2), "s(t) gives E(b), after it"),
+        ("tth_bb_1l", 8, (720, 180, 12), "s(h) gives E(b~)"),
+        ("ttbb_1l", 8, (720, 180, 12), "exchanged in |M|²: b, b~"),
+        ("wh_bb", 4, (2, 1, 1), "s(w+) gives the rapidity of ve, p_T by missing p_T"),
+        ("x=u d~ > mu+ vm d d~", 4, (2, 1, 1), "exchanged in |M|²: d, d~"),
+    ],
+)
+def test_plans_are_said(process: str, dimensions: int, assignments: tuple[int, int, int], line: str):
+    found = overview(process)
+    assert found["dimensions"] == len(found["variables"]) == dimensions
+    assert tuple(found["assignments"].values()) == assignments
+    assert line in found["plan"].splitlines()
+
+
+def test_processes_prints_the_plan():
+    said = run("processes", "p p > t t~, (t > w+ b, w+ > l+ vl), (t~ > w- b~, w- > j j) ; cc").out
+    assert "s(t~) gives E(b~)" in said
+    assert "24 of jets to legs, 12 integrated, 2 with hard tags" in said
+    assert "ttbar_1l" in run("processes").out
+    assert "let it decay" in run("processes", "p p > t t~").out
