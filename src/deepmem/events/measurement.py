@@ -25,7 +25,8 @@ def detector_for(process: Process, recipe: Recipe, response: Mapping[str, Any] |
     """The process's own responses, but for those given; missing pT is measured of every process."""
     noise = {} if recipe.missing_pt is None else {"met": {"c": recipe.missing_pt}}
     classes = sorted(set(process.visible_classes))
-    return detector_of({**process.responses, **noise, **(response or {})}, classes, missing=True)
+    found = detector_of({**process.responses, **noise, **(response or {})}, classes, missing=True)
+    return found.used_by("recoil" if found.recoil is not None and process.has_jets else "event")
 
 
 def measure(
@@ -56,17 +57,16 @@ def missing_momentum(
     **Arguments:** momenta `[events, legs, 4]` in GeV, `u` `[events, 2]` in (0, 1).
     """
     neutrinos = of_kind(codes, NEUTRINOS)
-    if neutrinos:
-        missing = true[:, neutrinos, 1:3].sum(axis=1)
-    elif detector.missing is not None:
-        # leptons that are measured too high leave pT missing on the other side
-        missing = (true - measured)[..., 1:3].sum(axis=1)
-    if detector.missing is None:
-        return missing if neutrinos else None
+    if not neutrinos and detector.transverse is None:
+        return None
+    # where no neutrino escapes, leptons that are measured too high leave pT missing on the other side
+    missing = true[:, neutrinos, 1:3].sum(axis=1) if neutrinos else (true - measured)[..., 1:3].sum(axis=1)
     seen = measured[:, of_kind(codes, CHARGED_LEPTONS + JETS)]
     activity = np.hypot(seen[..., 1], seen[..., 2]).sum(axis=1)
+    sums = missing, true[..., 1:3].sum(axis=1), seen[..., 1:3].sum(axis=1), u
+    escaped, total, of_seen, numbers = ((each[:, 0], each[:, 1]) for each in sums)
     with double_precision():
-        drawn = detector.missing.draw((missing[:, 0], missing[:, 1]), (u[:, 0], u[:, 1]), activity)
+        drawn = detector.draw_missing(escaped, total, of_seen, activity, numbers)
         return np.stack([np.asarray(component) for component in drawn], axis=1)
 
 
