@@ -200,7 +200,7 @@ def _composed(alpha: Hypothesis, composition: Composition) -> Plan:
     return Plan(
         composition.dimensions,
         steps,
-        Lattice(minimum=minimum, calls=1 << 22) if composition.dimensions else Single(),
+        Lattice(minimum=minimum, calls=1 << 22, triples=True) if composition.dimensions else Single(),
         _permutations(alpha),
         trials=(trial,),
     )
