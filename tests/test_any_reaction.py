@@ -13,7 +13,7 @@ from conftest import write_tree
 
 import deepmem
 from deepmem import UsageError
-from deepmem.data.weights import read_weights
+from deepmem.data.weights import read_provenance, read_weights
 from deepmem.jobs import exact, farm
 from deepmem.physics.processes import chosen_process, find_process
 from deepmem.physics.weights.hypothesis import Hypothesis, hypothesis
@@ -241,3 +241,30 @@ def test_a_w_and_a_higgs_boson_to_b_quarks():
     negative = lepton | {"lep1_Charge": -1.0}
     bad = negative | {key: value for key, value in event.items() if key.startswith("j")}
     assert deepmem.compute({k: np.array([v]) for k, v in bad.items()}, reaction)["wh"].status[0] == 3
+
+
+def test_a_recoil_of_a_configuration_is_used(tmp_path: Path):
+    """By the command, with its prior set beside it; `config --check` knows its keys; refused without one."""
+    reaction, recoil = "zh=p p > z h, z > mu+ mu-, h > b b~", {"c": 12.0, "b": 0.3}
+    event = {
+        "lep1_PT": 62.0, "lep1_Eta": 0.3, "lep1_Phi": 1.1, "lep1_Charge": 1.0,
+        "lep2_PT": 45.0, "lep2_Eta": 0.9, "lep2_Phi": -0.5, "lep2_Charge": -1.0,
+        "j1_PT": 83.0, "j1_Eta": 0.2, "j1_Phi": 2.9, "j1_M": 8.0,
+        "j2_PT": 55.0, "j2_Eta": -0.9, "j2_Phi": -2.2, "j2_M": 7.0, "MET": 11.0, "MET_Phi": -0.9,
+    }  # fmt: skip
+    path = write_tree(tmp_path / "events.root", {name: np.array([value]) for name, value in event.items()})
+    settings = tmp_path / "settings.json"
+    settings.write_text(json.dumps({"response": {"lepton": 0.02, "bjet": 0.12, "recoil": recoil}}))
+    assert run("config", "--check", settings).status == 0
+    words = ("compute", path, "--process", reaction, "--output", tmp_path / "w.root")
+    done = run(*words, "--inputfile", settings, "--set", "K0=25", "--set", "met=recoil")
+    assert done.status == 0, done.said
+    (said,) = read_provenance(tmp_path / "w.root")["hypotheses"]
+    assert said["responses"]["recoil"] == recoil | {"K0": 25.0}
+    assert (said["met"], said["unit"]) == ("recoil", "GeV^-6")
+    assert read_weights(tmp_path / "w.root").value[0] > 0
+    refused = run(*words[:-1], tmp_path / "v.root", "--set", "met=recoil")
+    assert refused.status == 2
+    assert "met=recoil needs the response of the recoil" in refused.said
+    settings.write_text(json.dumps({"response": {"recoil": {"K1": 3}}}))
+    assert "response.recoil.K1: unknown key" in run("config", "--check", settings).said

@@ -84,7 +84,7 @@ def hypothesis(
 ) -> Hypothesis:
     """A hypothesis without the checks of a user's."""
     chosen = process(reaction, scale)
-    seen = detector(dict(responses), tuple(dict.fromkeys(chosen.visible_classes)), True)
+    seen = detector(dict(responses), tuple(dict.fromkeys(chosen.visible_classes)), True).used_by(met)
     p = Parameters()._replace(**parameters)
     return Hypothesis(chosen, p, (), scale, DEFAULT_DENSITY, 4, None, seen, False, met)
 
@@ -209,7 +209,7 @@ def _drawn(shared: Shared, event: Visible, u: jax.Array, _: None, composition: C
     seen = Seen(shared, event, tuple(tree.legs[i].kind for i in tree.visible))
     momenta, density = seen.draw_all(u)
     legs = dict(zip(tree.visible, momenta, strict=True))
-    missing, total = shared.detector.missing, add(*momenta)
+    missing, total = shared.detector.transverse, add(*momenta)
     if composition.neutrino is None:
         if composition.missing == "recoil":
             density = density * missing.density(tuple(event.missing), (total[1], total[2]), event.activity)

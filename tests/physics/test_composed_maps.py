@@ -21,8 +21,9 @@ from deepmem.physics.weights.partonic import shared_by_events
 from deepmem.physics.weights.preparation import prepare
 
 JETS = {"lepton": 0.0, "bjet": 0.12, "jet": 0.12}
-MEASURED = JETS | {"lepton": 0.05, "met": {"c": 15.0}}
-SMEARED = JETS | {"met": {"c": 15.0}}
+_NOISE = {"met": {"c": 15.0}, "recoil": {"c": 15.0}}
+MEASURED = JETS | {"lepton": 0.05} | _NOISE
+SMEARED = JETS | _NOISE
 _TAIL = {"core": {"a": 0.14}, "tail": {"a": 0.25, "bias": -0.1}}
 TAILED = {"lepton": 0.05, "bjet": {"kind": "double_gaussian", "fraction": 0.2, "reach": 4.0} | _TAIL}
 POINTS = 64
@@ -160,7 +161,7 @@ def test_density_is_that_of_the_momenta(name):
         np.testing.assert_allclose(total, 0, atol=1e-9)
     if found.missing in ("response", "recoil"):
         source = total if found.missing == "recoil" else of_neutrino[0]
-        noise = alpha.detector.missing.density(tuple(aim), tuple(source), event.activity)
+        noise = alpha.detector.transverse.density(tuple(aim), tuple(source), event.activity)
         expected = expected * np.asarray(noise)
     there = density > 0
     assert there.mean() > 0.4
@@ -206,7 +207,7 @@ AGAINST_BRUTE_FORCE: dict[str, tuple[str, dict[str, Any], str, int]] = {
 def test_weights_are_those_of_all_energies_drawn(name):
     """Wide resonances, just narrow enough to be mapped: two maps that have nothing in common but |M|²."""
     reaction, entries, met, count = AGAINST_BRUTE_FORCE[name]
-    entries = responses(entries | ({"met": {"c": 15.0}} if met == "recoil" else {}), reaction)
+    entries = responses(entries | (_NOISE if met == "recoil" else {}), reaction)
     alpha = any_process.hypothesis(any_process.REACTIONS[reaction], entries, met, **WIDE)
     truth = any_process.truth(alpha, count, seed=5)
     measured = truth.recoil if met == "recoil" else truth.measured

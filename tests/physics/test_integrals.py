@@ -17,7 +17,7 @@ from deepmem.physics.integrals.groups import Groups
 from deepmem.physics.integrals.importance import IDENTITY, composed, mapped
 from deepmem.physics.integrals.integral import Integral
 from deepmem.physics.integrals.lattice import Lattice
-from deepmem.physics.integrals.points import GENERATING_VECTOR
+from deepmem.physics.integrals.points import GENERATING_VECTOR, TRIPLES_VECTOR
 from deepmem.physics.integrals.quadrature import Quadrature, product_rule
 from deepmem.physics.integrals.single import Single
 
@@ -277,6 +277,22 @@ def test_generating_vector_is_a_good_one():
         for second in range(first):
             p2 = np.mean((1 + bernoulli[:, first]) * (1 + bernoulli[:, second])) - 1
             assert p2 < 5e-3, (first, second)
+
+
+@pytest.mark.parametrize("places", [(0, 1, 2), (2, 3, 4), (0, 3, 4)])
+def test_lattice_for_triples_has_no_short_relations(places):
+    """An integrand of h·x, on a plane of the lattice for h = (4, −1, −3): to 1e-3 at all numbers of points."""
+    x = np.random.default_rng(5).random((64, 1, 3))
+
+    def spread(vector: np.ndarray, points: int) -> float:
+        z = vector[list(places)]
+        u = 1 - np.abs(2 * ((np.outer(np.arange(points), z) / points + x) % 1) - 1)
+        values = np.exp(-(((u[..., 0] + 0.7 * u[..., 1] - u[..., 2] - 0.3) / 0.25) ** 2)).mean(axis=1)
+        return float(values.std() / values.mean())
+
+    assert spread(TRIPLES_VECTOR, 1 << 12) < 2e-3
+    if places == (2, 3, 4):
+        assert spread(GENERATING_VECTOR, 1 << 12) > 1e-2
 
 
 def test_maps_are_changes_of_variables():

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from deepmem.events.recipes import Recipe
-from deepmem.physics.detector.detector import Detector, MissingMomentum
+from deepmem.physics.detector.detector import Detector
 from deepmem.physics.detector.entries import detector as detector_of
 from deepmem.physics.precision import double_precision
 from deepmem.physics.processes.base import Process
@@ -25,7 +25,8 @@ def detector_for(process: Process, recipe: Recipe, response: Mapping[str, Any] |
     """The process's own responses, but for those given; missing pT is measured of every process."""
     noise = {} if recipe.missing_pt is None else {"met": {"c": recipe.missing_pt}}
     classes = sorted(set(process.visible_classes))
-    return detector_of({**process.responses, **noise, **(response or {})}, classes, missing=True)
+    found = detector_of({**process.responses, **noise, **(response or {})}, classes, missing=True)
+    return found.used_by("recoil" if found.recoil is not None and process.has_jets else "event")
 
 
 def measure(
@@ -56,23 +57,22 @@ def missing_momentum(
     **Arguments:** momenta `[events, legs, 4]` in GeV, `u` `[events, 2]` in (0, 1).
     """
     neutrinos = of_kind(codes, NEUTRINOS)
-    if neutrinos:
-        missing = true[:, neutrinos, 1:3].sum(axis=1)
-    elif detector.missing is not None:
-        # leptons that are measured too high leave pT missing on the other side
-        missing = (true - measured)[..., 1:3].sum(axis=1)
-    if detector.missing is None:
-        return missing if neutrinos else None
+    if not neutrinos and detector.transverse is None:
+        return None
+    # where no neutrino escapes, leptons that are measured too high leave pT missing on the other side
+    missing = true[:, neutrinos, 1:3].sum(axis=1) if neutrinos else (true - measured)[..., 1:3].sum(axis=1)
     seen = measured[:, of_kind(codes, CHARGED_LEPTONS + JETS)]
     activity = np.hypot(seen[..., 1], seen[..., 2]).sum(axis=1)
-    rows = np.stack([*missing.T, *u.T, activity])
-    return _in_chunks(partial(_draw_missing, detector.missing), rows).T
+    total = true[..., 1:3].sum(axis=1)
+    rows = np.stack([*missing.T, *total.T, *seen[..., 1:3].sum(axis=1).T, *u.T, activity])
+    return _in_chunks(partial(_draw_missing, detector), rows).T
 
 
 @jax.jit
-def _draw_missing(response: MissingMomentum, rows: jax.Array) -> jax.Array:
-    x, y, first, second, activity = rows
-    return jnp.stack(response.draw((x, y), (first, second), activity))
+def _draw_missing(detector: Detector, rows: jax.Array) -> jax.Array:
+    *pairs, activity = rows
+    escaped, total, seen, numbers = ((pairs[i], pairs[i + 1]) for i in range(0, 8, 2))
+    return jnp.stack(detector.draw_missing(escaped, total, seen, activity, numbers))
 
 
 def _measured_energy(detector: Detector, kind: str, p: np.ndarray, u: np.ndarray, mass: float) -> np.ndarray:

@@ -67,8 +67,10 @@ def _within(path: str, name: str, cuts: Mapping[str, Any]) -> np.ndarray:
         ):
             raise UsageError(f"{file['path']} is not there as it was")
     said, theory = said_in(entry)
+    if entry.get("met") == "recoil":  # which measures missing pT, whatever escapes
+        theory |= {"met": "recoil", "response": {"recoil": entry["responses"]["recoil"]}}
     alpha = hypothesis(said, **theory)
-    columns, names = alpha.process.columns, about.get("column_names", {})
+    columns, names = alpha.measured_columns, about.get("column_names", {})
     factors = gev_factors(columns, about.get("unit", "GeV"))
     inputs = [file["path"] for file in about["inputs"]]
     objects = Objects.from_dict(about["objects"]) if "objects" in about else None
@@ -171,6 +173,7 @@ def cross_section_arguments(
         raise UsageError(f"{name} was computed with MH=event, which has no σ")
     if response is not None:
         said, theory = said_in(entry)
+        theory |= {"met": entry["met"]} if "met" in entry else {}
         configured = hypothesis(said, **theory, pdf=entry["pdf"], response=response).to_dict()
         if any(configured.get(key) != entry.get(key) for key in ("responses", "missing")):
             raise UsageError(

@@ -1,4 +1,4 @@
-"""What a detector measures: a response for each class of particles, by |η|, and that of missing pT."""
+"""What a detector measures: a response for each class of particles, by |η|, of missing pT and the recoil."""
 
 from __future__ import annotations
 
@@ -139,20 +139,69 @@ class MissingMomentum(eqx.Module):
         return (rec[0] + sigma * ndtri(u[0]), rec[1] + sigma * ndtri(u[1])), jnp.ones_like(sigma)
 
 
+class Recoil(MissingMomentum):
+    """The response of the recoil K, minus the p_T of all legs together, and what is known of K beforehand.
+
+    K_meas, minus the p_T of all that was measured, missing p_T included, is K with the noise of
+    `MissingMomentum`. The prior is (1 + K²/K₀²)⁻² with `K0` in GeV; it is 1 for an infinite one.
+    """
+
+    K0: Values = np.inf
+
+    def to_dict(self) -> dict[str, float]:
+        """The entry of a configuration that makes this response."""
+        return super().to_dict() | ({} if np.isinf(self.K0) else {"K0": float(self.K0)})
+
+    def prior(self, total: tuple[Values, Values]) -> Array:
+        """Of the p_T (p_x, p_y) of all legs in GeV, 1 at 0."""
+        return 1 / (1 + (total[0] ** 2 + total[1] ** 2) / self.K0**2) ** 2
+
+
 class Detector(eqx.Module):
-    """What is seen of an event: each class of particles with its response, and missing pT with its own.
+    """What is seen of an event: each class of particles with its response, missing pT and recoil with theirs.
 
     One detector serves weights, cross-sections and events. `missing` is None where missing pT is measured
-    perfectly, or not used. Make it with `entries.detector`, of which `to_dict` is the inverse.
+    perfectly, or not used; `recoil` where the recoil is not used. Make it with `entries.detector`, of which
+    `to_dict` is the inverse.
     """
 
     by_class: dict[str, ByEta]
     missing: MissingMomentum | None = None
+    recoil: Recoil | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The key `response` of a configuration that makes this detector, all its numbers in it."""
         entries: dict[str, Any] = {name: response.to_dict() for name, response in self.by_class.items()}
-        return entries if self.missing is None else entries | {"met": self.missing.to_dict()}
+        entries |= {} if self.missing is None else {"met": self.missing.to_dict()}
+        return entries | ({} if self.recoil is None else {"recoil": self.recoil.to_dict()})
+
+    def used_by(self, met: str) -> Detector:
+        """Without that of the responses of missing pT and recoil which a choice of `met` has no use for."""
+        return Detector(self.by_class, *((None, self.recoil) if met == "recoil" else (self.missing, None)))
+
+    @property
+    def transverse(self) -> MissingMomentum | None:
+        """The response of a measured p_T: of the recoil where it is used, else of what is missing."""
+        return self.missing if self.recoil is None else self.recoil
+
+    def draw_missing(
+        self,
+        escaped: tuple[Values, Values],
+        total: tuple[Values, Values],
+        seen: tuple[Values, Values],
+        activity: Values,
+        u: tuple[Values, Values],
+    ) -> tuple[Values, Values]:
+        """The measured missing (p_x, p_y) in GeV: −Σ measured − K_meas where the recoil is used.
+
+        **Arguments:** true p_T of what `escaped`, and of all legs, `total` = −K; the measured one of all
+        that is `seen`; `activity` as for `MissingMomentum`; `u`, two uniform numbers in (0, 1).
+        """
+        if self.recoil is not None:
+            # minus K_meas
+            drawn = self.recoil.draw(total, u, activity)
+            return drawn[0] - seen[0], drawn[1] - seen[1]
+        return escaped if self.missing is None else self.missing.draw(escaped, u, activity)
 
     def dimensions(self, classes: Iterable[str]) -> int:
         """Energies to integrate over, of particles of these classes: one measured perfectly has none."""

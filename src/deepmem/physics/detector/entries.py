@@ -12,7 +12,7 @@ import numpy as np
 from deepmem.errors import nearest
 from deepmem.physics.detector.binned import Binned
 from deepmem.physics.detector.custom import custom
-from deepmem.physics.detector.detector import ByEta, Detector, MissingMomentum
+from deepmem.physics.detector.detector import ByEta, Detector, MissingMomentum, Recoil
 from deepmem.physics.detector.gaussians import CrystalBall, DoubleGaussian, Gaussian, Resolution
 from deepmem.physics.detector.response import Delta, Response, TransferError
 
@@ -193,32 +193,58 @@ def response(entry: Any, where: str = "response") -> ByEta:
     return ByEta(np.array(bounds[:-1]), tuple(responses), bounds[-1])
 
 
-def detector(configuration: Mapping[str, Any], classes: Sequence[str], missing: bool) -> Detector:
+def detector(
+    configuration: Mapping[str, Any], classes: Sequence[str], missing: bool, recoil: bool | None = None
+) -> Detector:
     """The detector of a configuration's key `response`: the inverse of `Detector.to_dict`.
 
     **Arguments:** `configuration`, the response of each of `classes`, see `response`; where `missing`
-    momentum is measured it may have one, too, under `met`, see `missing_momentum`.
+    momentum is measured it may have one, too, under `met`, see `missing_momentum`; and where the `recoil` may
+    be (by default where missing momentum is) that, under `recoil`, see `recoil_response`.
 
     **Raises** `TransferError` for an unknown class, and where an entry is wrong.
     """
     entries = dict(configuration)
     noise = entries.pop("met", None) if missing else None
+    of_recoil = entries.pop("recoil", None) if (missing if recoil is None else recoil) else None
     _known_keys(entries, set(classes), "response")
     by_class = {name: response(entry, f"response.{name}") for name, entry in entries.items()}
-    return Detector(by_class, None if noise is None else missing_momentum(noise))
+    return Detector(
+        by_class,
+        None if noise is None else missing_momentum(noise),
+        None if of_recoil is None else recoil_response(of_recoil),
+    )
 
 
-def missing_momentum(entry: Mapping[str, Any], where: str = "response.met") -> MissingMomentum:
+def missing_momentum(entry: Any, where: str = "response.met") -> MissingMomentum:
     """The response of missing pT from {"b": …, "c": …}: σ² = c² + b² H; a number is c."""
+    return MissingMomentum(*_transverse_noise(entry, where, {"b", "c"}))
+
+
+def recoil_response(entry: Any, where: str = "response.recoil") -> Recoil:
+    """The response of the recoil: as `missing_momentum`, and {"K0": …} for its prior, in GeV."""
+    b, c = _transverse_noise(entry, where, {"b", "c", "K0"})
+    if not isinstance(entry, Mapping) or "K0" not in entry:
+        return Recoil(b, c)
+    median = _number(entry, "K0", where)
+    if median <= 0:
+        raise TransferError(
+            f"{where}.K0: the prior (1 + K²/K0²)⁻² needs K0 > 0 in GeV, got {median}; a flat one has none"
+        )
+    return Recoil(b, c, median)
+
+
+def _transverse_noise(entry: Any, where: str, known: set[str]) -> tuple[float, float]:
+    """b and c of σ² = c² + b² H."""
     if isinstance(entry, int | float) and not isinstance(entry, bool):
         entry = {"c": entry}
     if not isinstance(entry, Mapping):
         raise TransferError(f"{where}: expected a number of GeV, or {{'b': …, 'c': …}}, got {entry!r}")
-    _known_keys(entry, {"b", "c"}, where)
+    _known_keys(entry, known, where)
     b, c = (_number(entry, name, where, 0.0) for name in "bc")
     if b < 0 or c <= 0:
         raise TransferError(f"{where}: needs b ≥ 0 (√GeV) and c > 0 (GeV), got {b} and {c}")
-    return MissingMomentum(b, c)
+    return b, c
 
 
 def _number(entry: Mapping[str, Any], key: str, where: str, default: float | None = None) -> float:

@@ -27,6 +27,7 @@ from deepmem.physics.integrals.integral import Integral
 from deepmem.physics.integrals.points import (
     GENERATING_VECTOR,
     LATTICE_POINTS,
+    TRIPLES_VECTOR,
     lattice_points,
     radical_inverse,
     random_shifts,
@@ -53,7 +54,9 @@ class Lattice:
       the shifts. With 1, coverage of discontinuous integrands and of unmapped resonances is a per cent short;
     - `minimum`: evaluations before an event may stop, if the integral does not say;
     - `calls`: evaluations per event at most, if the accuracy does not say;
-    - `adapt`: learn an importance map where it is worth it.
+    - `adapt`: learn an importance map where it is worth it;
+    - `triples`: a lattice for integrands that couple three coordinates closely, as an energy and p_T do. The
+      usual one is the better one where they come in pairs.
 
     **Raises** `UsageError` for a number of shifts that is none of these.
     """
@@ -63,6 +66,7 @@ class Lattice:
     minimum: int = 1 << 12
     calls: int = 1 << 19
     adapt: bool = True
+    triples: bool = False
 
     def __post_init__(self) -> None:
         if self.shifts not in (4, 8, 16, 32, 64):
@@ -108,7 +112,7 @@ class _Window:
         minimum = rule.minimum if integral.minimum is None else integral.minimum
         self._first_blocks = _first_blocks(np.broadcast_to(minimum, count), self._calls)
         self._block_points = SLOT // rule.shifts
-        self._z = GENERATING_VECTOR[:dimensions]
+        self._z = (TRIPLES_VECTOR if rule.triples else GENERATING_VECTOR)[:dimensions]
         self._grid = np.tile(IDENTITY, (count, dimensions, 1, 1))
         self._blocks = np.zeros(count, dtype=np.int64)  # of the present map
         self._stage = np.zeros(count, dtype=np.int64)  # maps adopted so far

@@ -67,18 +67,21 @@ def missing_pt(
     u: jax.Array,
     balance: list[FourVector] | None = None,
 ) -> tuple[Scalar, Scalar]:
-    """Missing p_T: what balances these partons, or as measured, within its response if it has one.
+    """Missing p_T: as measured, within its response if it has one; or what, with these partons, makes the
+    p_T of all legs, which is 0, or where the recoil is used as measured, within its response.
 
-    Its response takes the last two numbers of u.
+    The response takes the last two numbers of u.
     """
-    if balance is not None:
-        total = add(*balance)
-        return -total[1], -total[2]
-    missing = event.missing[0], event.missing[1]
-    if shared.detector.missing is not None:
+    measured = event.missing[0], event.missing[1]
+    if shared.detector.transverse is not None:
         # its quantiles are flat: T d²p = d²u
-        missing, _ = shared.detector.missing.flatten((u[-2], u[-1]), missing, event.activity)
-    return missing
+        measured, _ = shared.detector.transverse.flatten((u[-2], u[-1]), measured, event.activity)
+    if balance is None:
+        return measured
+    total = add(*balance)
+    if shared.detector.recoil is None:
+        return -total[1], -total[2]
+    return measured[0] - total[1], measured[1] - total[2]
 
 
 def w_and_top(p: Parameters) -> tuple[BreitWigner, BreitWigner]:

@@ -211,9 +211,19 @@ class Process:
     @property
     def _choices_of_missing(self) -> dict[str, tuple[str, ...]]:
         if not self.invisible:
-            return {}
+            return {"met": ("event", "recoil")} if self.has_jets else {}
         of_jets = {"b_mass": ("mb", "jet")} if "bjet" in self.classes else {}
-        return {"met": ("event", "balance"), "frame": ("pt0", "lab"), **of_jets}
+        return {"met": ("event", "balance", "recoil"), "frame": ("pt0", "lab"), **of_jets}
+
+    @property
+    def has_jets(self) -> bool:
+        """Whether something is seen that is no lepton."""
+        return bool({*self.classes} - {"lepton", "invisible"})
+
+    @property
+    def knows_recoil(self) -> bool:
+        """Whether its weights may use the recoil of the event."""
+        return "recoil" in self.choices.get("met", ())
 
     @property
     def resonances(self) -> list[tuple[str, str]]:
@@ -251,6 +261,7 @@ class Process:
             settings["flavours"] = DEFAULT_FLAVOURS
         settings |= {f"r_{particle}": r for particle, r in self.responses.items()}
         settings |= {name: words[0] for name, words in self.choices.items()}
+        settings |= {"K0": None} if self.knows_recoil else {}
         return {
             "title": self.title,
             "reaction": None if generated is None else generated.reaction,

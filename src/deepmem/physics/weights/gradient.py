@@ -28,7 +28,8 @@ def weight_function(alpha: Hypothesis, points: np.ndarray, weights: np.ndarray) 
     **Arguments:** `points` `[points, dimensions]`, `weights` `[points]`, for instance of
     `integrals.quadrature.product_rule`.
 
-    **Raises** `UsageError` for a process with neutrinos: where solutions appear, points have no derivative.
+    **Raises** `UsageError` for a process with neutrinos or jets: where solutions appear, points have no
+    derivative.
     """
     if alpha.process.invisible:
         raise UsageError(
@@ -36,7 +37,10 @@ def weight_function(alpha: Hypothesis, points: np.ndarray, weights: np.ndarray) 
         )
     shared, partonic = shared_by_events(alpha), Partonic.plain(alpha)
     f = plan_for(alpha).integrand(Partonic.of(alpha), False)
-    assert not isinstance(f, Staged)
+    if isinstance(f, Staged) or alpha.met == "recoil":
+        raise UsageError(
+            f"{alpha.process.name} has jets: derivatives of its weights are not available, scan instead"
+        )
 
     def w(p: Parameters, event: Measured) -> jax.Array:
         require_double("a weight function")

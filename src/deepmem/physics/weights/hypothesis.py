@@ -35,6 +35,7 @@ from deepmem.physics.weights.settings import (
     checked_flavours,
     checked_scale,
     checked_tagging,
+    checked_words,
     free_couplings,
     monomials_of,
     parameters_of,
@@ -60,7 +61,7 @@ class Hypothesis:
     detector: Detector
     mass_from_event: bool
     met: str = "event"
-    """Missing pT from the event, or the `balance` of the visible partons."""
+    """Missing pT from the `event`, or the `balance` of the visible partons; or the event's `recoil`."""
     frame: str = "pt0"
     """Where |M|² is evaluated: total pT = 0, or the `lab`oratory, with incoming partons boosted back."""
     b_mass: str = "mb"
@@ -98,7 +99,14 @@ class Hypothesis:
     def columns(self) -> tuple[str, ...]:
         """The default names of the columns that its weights depend on: not missing pT where it balances."""
         unused = MISSING_COLUMNS if self.met == "balance" else ()
-        return tuple(name for name in self.process.columns if name not in unused)
+        return tuple(name for name in self.measured_columns if name not in unused)
+
+    @property
+    def measured_columns(self) -> tuple[str, ...]:
+        """The default names of the columns of all that is measured, for cuts: those of the process, and of
+        missing pT where the recoil is used."""
+        more = MISSING_COLUMNS if self.met == "recoil" else ()
+        return tuple(dict.fromkeys((*self.process.columns, *more)))
 
     def columns_of(self, there: Callable[[str], bool]) -> tuple[str, ...]:
         """`columns`, and those that its weights depend on where events have them: tags, and more jets.
@@ -126,11 +134,13 @@ class Hypothesis:
 
     @property
     def unit(self) -> str:
-        """GeV^(−n), n the measured energies, and the two components of missing pT where neutrinos escape.
+        """GeV^(−n), n the measured energies, and the two components of missing pT where neutrinos escape or
+        the recoil is used.
 
         With `MH=event` the propagator's GeV⁻⁴ is taken out.
         """
-        power = len(self.process.visible) + 2 * self.process.invisible - 4 * self.mass_from_event
+        transverse = self.process.invisible or self.met == "recoil"
+        power = len(self.process.visible) + 2 * transverse - 4 * self.mass_from_event
         return f"GeV^{-power}"
 
     def to_dict(self) -> dict[str, Any]:
@@ -217,8 +227,9 @@ def hypothesis(
     **Arguments:** `process`, a name of the menu, or a reaction "NAME=p p > …"; `pdf`,
     the name of a set or the path of a grid; `response`,
     transfer functions by particle class as in a configuration (default: Gaussian with `r_lepton`);
-    `settings`: theory parameters, `Q` (GeV), `flavours` (4 or 5), `r_lepton`; of a reaction also `model`,
-    `param_card`, `labels`, and with jets `tags`, `tagging`, `extra_jets`. One theory parameter may be a
+    `settings`: theory parameters, `Q` (GeV), `flavours` (4 or 5), `r_lepton`, `met`, `K0` (GeV, of the
+    recoil's response); of a reaction also `model`, `param_card`, `labels`, and with jets `tags`, `tagging`,
+    `extra_jets`. One theory parameter may be a
     sequence of values, a scan: all its weights have one Q, the default one if it is not given. `MH="event"`
     takes the Higgs boson's mass from the event and drops its propagator. A coupling of a reaction's model
     that is "polynomial" (or "[:]") stays free: the weight is known for all of its values.
@@ -230,18 +241,15 @@ def hypothesis(
     if subset is not None and subset not in chosen.subsets:
         raise unknown_name("subset", subset, chosen.subsets)
     of_jets = ("tagging",) if chosen.assigned and chosen.jets else ()
-    check_names(chosen, settings, (*chosen.choices, *of_jets))
+    of_recoil = ("K0",) if chosen.knows_recoil else ()
+    check_names(chosen, settings, (*chosen.choices, *of_jets, *of_recoil))
     tagging = checked_tagging(settings.pop("tagging", None))
     flavours = checked_flavours(settings.pop("flavours", DEFAULT_FLAVOURS))
-    words = {name: settings.pop(name, allowed[0]) for name, allowed in chosen.choices.items()}
-    for name, word in words.items():
-        if word not in chosen.choices[name]:
-            raise ParameterError(f"{name} must be {' or '.join(chosen.choices[name])}, got {word!r}")
+    detector = checked_detector(chosen, settings, response)
+    words = checked_words(chosen, settings, detector)
     if tagging and words["tags"] == "ignore":
         raise ParameterError("tags=ignore takes no tagging: leave one of the two out")
-    detector = checked_detector(chosen, settings, response)
-    if detector.missing is not None and words["met"] == "balance":
-        raise ParameterError("met=balance takes no response of missing pT: leave one of the two out")
+    detector = detector.used_by(words.get("met", "event"))
     scale = settings.pop("Q", None)
     mass_from_event = settings.get("MH") == "event"
     if mass_from_event:

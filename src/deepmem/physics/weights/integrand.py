@@ -41,6 +41,10 @@ def of_seen(partonic: Partonic, energies_at: Map) -> Integrand:
             momenta.append((energy, energy * x, energy * y, energy * z))
             # |p|² sinθ d|p|/(2E(2π)³) of a massless particle is E sinθ dE/(2(2π)³)
             density = density * energy * sine / (2 * (2 * jnp.pi) ** 3)
+        if (recoil := shared.detector.recoil) is not None:
+            _, px, py, _ = add(*momenta)
+            aim = event.missing[0], event.missing[1]
+            density = density * recoil.density(aim, (px, py), event.activity) * recoil.prior((px, py))
         values, below, *negative = partonic(shared, momenta)
         values, *negative = (jnp.where(density > 0, part * density, 0.0) for part in (values, *negative))
         return values, jnp.where(below, values, 0.0), *negative
@@ -65,6 +69,8 @@ def of_escaping(partonic: Partonic, steps: tuple[Step, ...], neutrinos: bool = F
         # not where a fraction of momentum, as in `Partonic`, were above 1
         energy = jnp.sqrt(total[0] ** 2 - total[1] ** 2 - total[2] ** 2)
         possible = energy + jnp.abs(total[3]) < shared.parameters.sqrt_s[0]
+        if (recoil := shared.detector.recoil) is not None:
+            density = density * recoil.prior((total[1], total[2]))
         factors = None if event.tags is None else event.tags[None]
         return (legs, density, factors), (density > 0) & possible
 

@@ -16,10 +16,11 @@ is what normalises W/σ_vis, for every hypothesis with one and the same ρ. `Dis
 follow W itself wherever the selection keeps measured |Σp_T| away from the disc's edge; a `Spectrum` makes
 events that look like data.
 
-Where neutrinos escape, x has the missing pT: the sum of theirs, after its response if there is one. Jets are
-b quarks whose energies respond; direction and mass stay. They carry no charge, so an event is one of their
-two orders: over jets by falling pT, ∫ W dx is half of what is above, over both orders all of it, W being the
-average over assignments.
+Where neutrinos escape, x has the missing pT: the sum of theirs, after its response if there is one. With a
+response of the recoil it is −Σ measured p_T − K_meas: `Detector.draw_missing`. Jets are b quarks whose
+energies respond; direction and mass stay. They carry no charge, so an event is one of their two orders: over
+jets by falling pT, ∫ W dx is half of what is above, over both orders all of it, W being the average over
+assignments.
 
 σ_vis counts an event only where each true energy lies in its response's support of the measured one: no
 weight is integrated beyond, so the equation above holds exactly.
@@ -191,9 +192,11 @@ def cross_section(
       leptons, 0 for two (4 in σ_vis), and lower in σ_vis where the selection is.
     - `top_window`: both tops have true masses within so many widths of MT (their far tails depend on the
       gauge).
-    - `recoil`: median of the total p_T in GeV, a `Spectrum`, or a `Disc`.
+    - `spectrum`: median of the total p_T in GeV, a `Spectrum`, or a `Disc`; by default the one of the prior
+      K0 of the recoil's response, or 20 GeV. Its earlier name is `recoil`.
     - `response`: per particle class as in the configuration, e.g. {"lepton": 0.05}; `r_lepton` likewise;
-      without an entry `met`, missing pT is measured perfectly.
+      without an entry `met`, missing pT is measured perfectly. `met`, as for weights: with the recoil
+      missing pT is −Σ measured − K_meas.
     - `pdf`, `Q`, `flavours`, `subset`, and the theory parameters of the process, e.g. `MZ=91.0`; of a
       reaction also `model`, `param_card`, `labels`, and couplings that are "[:]": `at` has both for all of
       their values then.
@@ -451,7 +454,7 @@ def draw_events(
         if kept >= events:
             break
     true, measured, weight, missing = (np.concatenate(parts)[:events] for parts in zip(*found, strict=True))
-    columns = columns_of(measured, model.process.outgoing, missing if model.process.invisible else None)
+    columns = columns_of(measured, model.process.outgoing, missing if model.measures_missing else None)
     return Events(process, columns, true, measured, weight, visible.value, visible.error, visible.passed)
 
 

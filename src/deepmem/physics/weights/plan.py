@@ -122,7 +122,7 @@ def plan_for(alpha: Hypothesis, by_angle: bool | None = None) -> Plan:
         composition = composed.composition_of(alpha)
         if isinstance(composition, ByExpert):
             topology = composition.name
-        elif composition.dimensions:
+        else:
             return _composed(alpha, composition)
     if not process.invisible:
         return _all_seen(alpha)
@@ -167,7 +167,12 @@ def _some_escape(alpha: Hypothesis, expert: Expert, by_angle: bool | None) -> Pl
     if by_angle is None:
         free = alpha.met == "event" and smeared == len(seen)
         by_angle = bool(expert.by_angle) and free and _wide(alpha)
-    steps = expert.by_balance if alpha.met == "balance" else expert.by_energies
+    steps = {"balance": expert.by_balance, "recoil": expert.by_recoil}.get(alpha.met, expert.by_energies)
+    if not steps:
+        raise UsageError(
+            f"the map of {alpha.process.name} does not know the recoil: use met=event or met=balance, or "
+            "give its expert the steps by_recoil"
+        )
     rule = Lattice(minimum=1 << 11 if by_angle else 1 << 13, calls=1 << 22)
     choices = Choices(broad=expert.broad)
     chosen: list[Trial] = []
@@ -179,7 +184,7 @@ def _some_escape(alpha: Hypothesis, expert: Expert, by_angle: bool | None) -> Pl
         chosen.append(partial(_table_of, pair=expert.guided))
         rule = replace(rule, **_TABULATED)
     return Plan(
-        smeared + expert.hidden + (0 if detector.missing is None else 2),
+        smeared + expert.hidden + (0 if detector.transverse is None else 2),
         partial(_escaping, steps=expert.by_angle if by_angle else steps),
         rule,
         _permutations(alpha),
@@ -197,7 +202,7 @@ def _composed(alpha: Hypothesis, composition: Composition) -> Plan:
     return Plan(
         composition.dimensions,
         steps,
-        Lattice(minimum=minimum, calls=1 << 22),
+        Lattice(minimum=minimum, calls=1 << 22, triples=True) if composition.dimensions else Single(),
         _permutations(alpha),
         trials=(trial,),
         selects=True,

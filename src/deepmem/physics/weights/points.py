@@ -85,15 +85,20 @@ def compiled(
             measured.append(leg)
         seen = [leg for leg, name in zip(measured, process.classes, strict=True) if name != "invisible"]
         escaped = [leg for leg, name in legs if name == "invisible"]
-        missing = sum(leg[1] for leg in escaped), sum(leg[2] for leg in escaped)
-        if detector.missing is not None:
-            activity = sum(jnp.hypot(leg[1], leg[2]) for leg in seen)
-            missing = detector.missing.draw(missing, (noise[-2], noise[-1]), activity)
+        activity = sum(jnp.hypot(leg[1], leg[2]) for leg in seen)
+        missing = detector.draw_missing(
+            _transverse(escaped), kick, _transverse(seen), activity, (noise[-2], noise[-1])
+        )
         out = point.legs[2:]
         pair = jnp.asarray([2 * dot(out[i], out[j]) for i, j in pairs] + [jnp.inf]).min()
         return Points(sigma, shares, share, true, tuple(measured), point.s, pair, reached, missing)
 
     return jax.jit(jax.vmap(one, in_axes=(1, 0, 1, None, None, None, None, None)))
+
+
+def _transverse(legs: Sequence[FourVector]) -> tuple[Scalar, Scalar]:
+    """The sum of their p_T."""
+    return sum(leg[1] for leg in legs), sum(leg[2] for leg in legs)
 
 
 def _recoiling(

@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from deepmem.physics.detector import detector
 from deepmem.physics.errors import ParameterError
 
 
@@ -43,19 +44,43 @@ class Disc:
 
 
 Recoil: TypeAlias = float | Spectrum | Disc
-USUAL_RECOIL = Spectrum()
+USUAL_SPECTRUM = Spectrum()
 
 
-def checked_recoil(recoil: Recoil) -> Spectrum | Disc:
-    if isinstance(recoil, Spectrum | Disc):
-        size = recoil.median if isinstance(recoil, Spectrum) else recoil.maximum
-        made = recoil
+def checked_spectrum(
+    spectrum: Recoil | None, earlier: Recoil | None, response: detector.Recoil | None
+) -> Spectrum | Disc:
+    """The spectrum of total p_T: as given, or that of the prior of the recoil's response, or the usual one.
+
+    **Arguments:** `earlier`, what the argument was called before, `recoil`; `response` of the recoil.
+
+    **Raises** `ParameterError` for one that makes no sense, two of them, or one that is not the prior's.
+    """
+    if spectrum is not None and earlier is not None:
+        raise ParameterError("spectrum and recoil are one argument under two names: leave recoil out")
+    given = earlier if spectrum is None else spectrum
+    made = USUAL_SPECTRUM if given is None else _of(given)
+    if response is None or np.isinf(response.K0):
+        return made
+    prior = Spectrum(float(response.K0))
+    if given is not None and made != prior:
+        raise ParameterError(
+            f"weights have the prior K0 = {prior.median:g} GeV of the recoil, and σ_vis and events the same "
+            f"spectrum, not {made}: leave spectrum or K0 out"
+        )
+    return prior
+
+
+def _of(given: Recoil) -> Spectrum | Disc:
+    if isinstance(given, Spectrum | Disc):
+        size = given.median if isinstance(given, Spectrum) else given.maximum
+        made = given
     else:
         try:
-            size = float(recoil)
+            size = float(given)
         except (TypeError, ValueError):
-            raise ParameterError(f"recoil must be a momentum in GeV, got {recoil!r}") from None
+            raise ParameterError(f"the recoil must be a momentum in GeV, got {given!r}") from None
         made = Spectrum(size)
     if not (np.isfinite(size) and size >= 0):
-        raise ParameterError(f"recoil must be a momentum in GeV, not negative, got {size}")
+        raise ParameterError(f"the recoil must be a momentum in GeV, not negative, got {size}")
     return made

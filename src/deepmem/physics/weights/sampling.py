@@ -29,7 +29,7 @@ from deepmem.physics.theory.parameters import PARAMETERS, Parameters
 from deepmem.physics.weights.adaptation import Grid, Pilot
 from deepmem.physics.weights.partonic import states
 from deepmem.physics.weights.points import compiled
-from deepmem.physics.weights.recoil import USUAL_RECOIL, Recoil, checked_recoil
+from deepmem.physics.weights.recoil import Recoil, checked_spectrum
 from deepmem.physics.weights.settings import (
     at_settings,
     check_names,
@@ -37,6 +37,7 @@ from deepmem.physics.weights.settings import (
     checked_detector,
     checked_flavours,
     checked_scale,
+    checked_words,
     free_couplings,
     parameters_of,
     warn_of_expansions,
@@ -91,7 +92,7 @@ class Drawn(NamedTuple):
     reached: np.ndarray
     """Whether each true energy lies in its response's support of the measured one."""
     missing: np.ndarray | None
-    """`[points, 2]`: the measured missing (p_x, p_y); None where nothing escapes."""
+    """`[points, 2]`: the measured missing (p_x, p_y); None where nothing escapes and no recoil is used."""
     cube: tuple[np.ndarray, np.ndarray, np.ndarray]
     """The two numbers that chose √ŝ, and 1/density of both."""
 
@@ -99,7 +100,8 @@ class Drawn(NamedTuple):
 class LeadingOrder:
     """A process with its parameters, density, responses and recoil: draws weighted points.
 
-    **Arguments:** see `cross_section`; `settings`: `pdf`, `Q`, `flavours`, `subset`, and theory parameters.
+    **Arguments:** see `cross_section`; `settings`: `pdf`, `Q`, `flavours`, `subset`, `met`, `K0`, and theory
+    parameters; `recoil`, an earlier name of `spectrum`.
     """
 
     def __init__(
@@ -109,7 +111,8 @@ class LeadingOrder:
         mass: Sequence[float] | None = None,
         pair_mass: float | None = None,
         top_window: float | None = None,
-        recoil: Recoil = USUAL_RECOIL,
+        spectrum: Recoil | None = None,
+        recoil: Recoil | None = None,
         response: Mapping[str, Any] | None = None,
         **settings: Any,
     ) -> None:
@@ -120,12 +123,15 @@ class LeadingOrder:
             raise unknown_name(f"subset of {process}", subset, self.process.subsets)
         self.selection = Selection.of(selection)
         self.selection.refuse_without_effect(self.process.outgoing)
-        self.recoil = checked_recoil(recoil)
         self.polynomial = free_couplings(self.process, settings)
         free = () if self.polynomial is None else self.polynomial.names
         self._couplings = np.zeros((1, 0)) if self.polynomial is None else self.polynomial.points
+        detector = checked_detector(self.process, settings, response)
+        given = self.process.choices.keys() & {"met"} & settings.keys()
+        words = checked_words(self.process, {name: settings.pop(name) for name in given}, detector)
+        self.detector = detector.used_by(words.get("met", "event"))
+        self.spectrum = checked_spectrum(spectrum, recoil, self.detector.recoil)
         self.parameters = self._checked({name: v for name, v in settings.items() if name not in free})
-        self.detector = checked_detector(self.process, settings, response)
         self.states = states(self.process, checked_flavours(flavours))
         self.density = _density(pdf, self.states, checked_scale(self.process, self.parameters, scale))
         self._given = mass is not None, pair_mass is not None
@@ -220,6 +226,11 @@ class LeadingOrder:
         return Region(low, high, pair, self.top_window)
 
     @property
+    def measures_missing(self) -> bool:
+        """Whether events have a missing pT."""
+        return bool(self.process.invisible) or self.detector.recoil is not None
+
+    @property
     def selects(self) -> bool:
         """Whether there is a cut at all."""
         return self.selection != Selection()
@@ -308,10 +319,10 @@ class LeadingOrder:
             jacobian = np.ones(BATCH)
             if grid is not None:
                 u[0], u[1], jacobian = grid.draw(u[0], u[1])
-            size = self.recoil.draw(rng.random(BATCH))
+            size = self.spectrum.draw(rng.random(BATCH))
             angle = 2 * np.pi * rng.random(BATCH)
             # ndtri(0) is −∞, and random() may return 0
-            more = 0 if self.detector.missing is None else 2
+            more = 0 if self.detector.transverse is None else 2
             noise = np.maximum(rng.random((legs + more, BATCH)), 2.0**-54)
             with double_precision():
                 kick = size * np.cos(angle), size * np.sin(angle)
@@ -329,7 +340,7 @@ class LeadingOrder:
                 np.sqrt(found.s),
                 np.sqrt(found.pair),
                 found.reached,
-                np.stack(found.missing, axis=-1) if self.process.invisible else None,
+                np.stack(found.missing, axis=-1) if self.measures_missing else None,
                 (u[0], u[1], jacobian),
             )
 
@@ -341,7 +352,7 @@ def reach(detector: Detector, selection: Selection, sqrt_s: float) -> tuple[floa
     return detector.reach(np.geomspace(least, sqrt_s / 2, 64))
 
 
-_ARGUMENTS = ("pdf", "subset", "mass", "pair_mass", "top_window", "recoil", "response")
+_ARGUMENTS = ("pdf", "subset", "mass", "pair_mass", "top_window", "spectrum", "recoil", "response")
 
 
 def _checked_pair(mass: Any) -> float:

@@ -117,11 +117,11 @@ def checked_detector(
 ) -> Detector:
     """The detector that sees a process: each class as configured, by `r_<class>`, or by default.
 
-    **Arguments:** `settings`, of which each `r_<class>` is taken out; `response`, a configuration's key,
-    with `met` for processes with neutrinos.
+    **Arguments:** `settings`, of which each `r_<class>` and `K0` are taken out; `response`, a configuration's
+    key, with `met` for processes with neutrinos and `recoil` for those with jets, too.
 
-    **Raises** `ParameterError` for a class that is given twice, or a resolution beyond `LARGEST_R`;
-    `TransferError` where an entry is wrong.
+    **Raises** `ParameterError` for a class that is given twice, a resolution beyond `LARGEST_R`, or a prior
+    of a recoil without a response; `TransferError` where an entry is wrong.
     """
     entries = dict(response or {})
     for kind, default in process.responses.items():
@@ -133,7 +133,48 @@ def checked_detector(
                 f"r_{kind} must be a relative resolution between 0 and {LARGEST_R:g}, got {r!r}"
             )
         entries.setdefault(kind, default if r is None else r)
-    return detector(entries, tuple(dict.fromkeys(process.visible_classes)), process.invisible)
+    if process.knows_recoil and (median := settings.pop("K0", None)) is not None:
+        entries["recoil"] = _with_prior(entries.get("recoil"), median)
+    classes = tuple(dict.fromkeys(process.visible_classes))
+    return detector(entries, classes, process.invisible, process.knows_recoil)
+
+
+def _with_prior(entry: Any, median: Any) -> Mapping[str, Any]:
+    """A recoil's entry of a response with the prior that was set beside it."""
+    if entry is None:
+        raise ParameterError(f"K0 is a prior of the recoil, which has no response here: {_EXAMPLE}")
+    said = dict(entry) if isinstance(entry, Mapping) else {"c": entry}
+    if said.get("K0", median) != median:
+        raise ParameterError(
+            f"K0 is set to {median!r}, and to {said['K0']!r} in the response of the recoil: leave one out"
+        )
+    return said | {"K0": median}
+
+
+_EXAMPLE = 'configure one, such as "response": {"recoil": {"c": 15, "b": 0.5}} (σ² = c² + b² H)'
+
+
+def checked_words(process: Process, settings: dict[str, Any], seen: Detector) -> dict[str, str]:
+    """The settings that are one of a few words, of which `settings` are taken out; by default the first one.
+
+    Where a response of the recoil is configured and there are jets, `met` is `recoil` by default.
+
+    **Raises** `ParameterError` for another word, and for missing p_T without the response that it takes, or
+    with one that it does not.
+    """
+    usual = {name: allowed[0] for name, allowed in process.choices.items()}
+    if seen.recoil is not None and process.has_jets:
+        usual["met"] = "recoil"
+    words = {name: settings.pop(name, word) for name, word in usual.items()}
+    for name, word in words.items():
+        if word not in (allowed := process.choices[name]):
+            raise ParameterError(f"{name} must be {' or '.join(allowed)}, got {word!r}")
+    met = words.get("met")
+    if met == "recoil" and seen.recoil is None:
+        raise ParameterError(f"met=recoil needs the response of the recoil: {_EXAMPLE}")
+    if met == "balance" and seen.missing is not None:
+        raise ParameterError("met=balance takes no response of missing pT: leave one of the two out")
+    return words
 
 
 def checked_scale(process: Process, parameters: Parameters, Q: Any = None) -> float:

@@ -28,7 +28,7 @@ class Measured(NamedTuple):
     mass: np.ndarray
     """Of the parton: 0 for a lepton; a jet's own serves to get its energy from its pT."""
     missing: np.ndarray | None = None
-    """Missing (p_x, p_y) in GeV `[events, 2]`, where particles escape."""
+    """Missing (p_x, p_y) in GeV `[events, 2]`, where particles escape; −K_meas where the recoil is used."""
     activity: np.ndarray | None = None
     """The scalar sum of pT in GeV that its response may depend on `[events]`."""
 
@@ -76,15 +76,16 @@ def examined(alpha: Hypothesis, events: Any) -> tuple[Measured, np.ndarray]:
 def with_missing(
     alpha: Hypothesis, at: Mapping[str, np.ndarray], found: Measured, pt: np.ndarray, rows: np.ndarray
 ) -> Measured:
-    """The same with missing p_T, where particles escape.
+    """The same with missing p_T, where particles escape; with −K_meas in its place where the recoil is used.
 
     **Arguments:** `at`, columns `[events]`; `pt` of the legs in GeV `[rows, legs]`; `rows`, their events.
     """
-    if not alpha.process.invisible:
+    if not alpha.process.invisible and alpha.met != "recoil":
         return found
     balanced = alpha.met == "balance"
-    size, phi = (np.zeros(len(rows)) if balanced else at[name][rows] for name in MISSING_COLUMNS)
-    missing = np.stack([size * np.cos(phi), size * np.sin(phi)], axis=1)
+    missing = _transverse(*(np.zeros(len(rows)) if balanced else at[name][rows] for name in MISSING_COLUMNS))
+    if alpha.met == "recoil":
+        missing = missing + _transverse(pt, found.phi).sum(axis=1)
     return found._replace(missing=missing, activity=pt.sum(axis=1))
 
 
@@ -92,20 +93,24 @@ def measured(alpha: Hypothesis, events: Any) -> tuple[np.ndarray, np.ndarray | N
     """What was measured of the visible legs, in the process's order, for cuts: (E, px, py, pz) in GeV.
 
     **Arguments:** `events` as for `compute`. **Returns** `[events, legs, 4]`, NaN where an event can't be
-    computed, and the missing (p_x, p_y) `[events, 2]`; None where nothing escapes.
+    computed, and the missing (p_x, p_y) `[events, 2]`; None where nothing escapes and no recoil is used.
     """
     refuse_summed(alpha.process)
-    table = as_table(events, alpha.process.columns)
-    at = {name: table[:, i] for i, name in enumerate(alpha.process.columns)}
+    table = as_table(events, alpha.measured_columns)
+    at = {name: table[:, i] for i, name in enumerate(alpha.measured_columns)}
     legs, _ = _legs(alpha, at, len(table))
     with double_precision(), np.errstate(over="ignore", invalid="ignore"):
         parts = from_pt_eta_phi_mass(legs.pt, legs.eta, legs.phi, legs.own_mass)
     momenta = np.stack([np.asarray(part) for part in parts], axis=-1)
     momenta[examined(alpha, events)[1] != Reason.NONE] = np.nan
-    if not alpha.process.invisible:
+    if not set(MISSING_COLUMNS) <= at.keys():
         return momenta, None
-    size, phi = (at[name] for name in MISSING_COLUMNS)
-    return momenta, np.stack([size * np.cos(phi), size * np.sin(phi)], axis=-1)
+    return momenta, _transverse(*(at[name] for name in MISSING_COLUMNS))
+
+
+def _transverse(size: np.ndarray, phi: np.ndarray) -> np.ndarray:
+    """(p_x, p_y) `[..., 2]`."""
+    return np.stack([size * np.cos(phi), size * np.sin(phi)], axis=-1)
 
 
 class _Legs(NamedTuple):

@@ -193,7 +193,7 @@ class Pulls:
         pulls = [self._of(number, momenta[number][0]) for number in numbers]
         if composition.missing == "recoil" and composition.neutrino is None:
             event, total = chain.event, add(*momenta.values())
-            sigma = self.shared.detector.missing.sigma(event.activity)  # type: ignore[union-attr]
+            sigma = self.shared.detector.transverse.sigma(event.activity)  # type: ignore[union-attr]
             pulls += [(total[i + 1] - event.missing[i]) / sigma for i in (0, 1)]
         if not pulls:
             return jnp.zeros(0), jnp.asarray(True)

@@ -52,7 +52,7 @@ def none(
     density = before.density
     if composition.missing == "recoil":
         total = add(*before.momenta.values())
-        missing = shared.detector.missing
+        missing = shared.detector.transverse
         assert missing is not None
         # of −K_meas, which is to be the p_T of all legs
         density = density * missing.density(
@@ -82,7 +82,7 @@ def one_mass(
     momenta, density = dict(before.momenta), before.density
     lepton, (kx, ky) = momenta[neutrino.lepton], _centre(event, momenta, composition)
     if composition.missing in ("response", "recoil"):
-        sigma = shared.detector.missing.sigma(event.activity)  # type: ignore[union-attr]
+        sigma = shared.detector.transverse.sigma(event.activity)  # type: ignore[union-attr]
         first = len(composition.drawn)
         kx, ky = kx + sigma * ndtri(u[first]), ky + sigma * ndtri(u[first + 1])
     pt, size = jnp.sqrt(lepton[1] ** 2 + lepton[2] ** 2), jnp.sqrt(kx**2 + ky**2)
@@ -127,7 +127,7 @@ def two_masses(
     others = add(*(momenta[number] for number in neutrino.others))
     path = solutions.ellipse(momenta[neutrino.lepton], others, before.s[0], before.s[1])
     centre = _centre(event, momenta, composition)
-    sigma = _WIDER * shared.detector.missing.sigma(event.activity)  # type: ignore[union-attr]
+    sigma = _WIDER * shared.detector.transverse.sigma(event.activity)  # type: ignore[union-attr]
     axes = []
     for i in (0, 1):
         of_axis = (path.centre[i + 1] - centre[i], path.cosine[i + 1], path.sine[i + 1])
@@ -153,7 +153,7 @@ def on_ellipse(
     assert neutrino is not None
     phi, density = _draw_angle(heights, u[len(composition.drawn)])
     momentum = path.at(jnp.cos(phi), jnp.sin(phi))
-    missing = shared.detector.missing
+    missing = shared.detector.transverse
     assert missing is not None
     likelihood = missing.density(centre, (momentum[1], momentum[2]), event.activity)
     weight = visibles.density * likelihood / (8 * path.root_gram * _CUBE * density)

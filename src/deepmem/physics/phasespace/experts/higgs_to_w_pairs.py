@@ -178,10 +178,12 @@ def _apart(p: FourVector, q: FourVector) -> tuple[Scalar, Scalar, Scalar, Scalar
     return cosh / (pt * qt), sinh / (pt * qt), pt, qt
 
 
+_BALANCED = (partial(pair, balance=True), neutrinos, mixture)
 HIGGS_TO_W_PAIR = Expert(
     4,
     _BROAD,
     (pair, neutrinos, mixture),
-    (partial(pair, balance=True), neutrinos, mixture),
+    _BALANCED,
+    _BALANCED,
     shares=CHANNELS,
 )

@@ -292,4 +292,5 @@ def by_angle(even_share: float = _EVEN_SHARE, precision: Any = np.float32) -> tu
     return first_side, of_nodes, cells, of_angle, second_side
 
 
-TOP_PAIR = Expert(4, _BROAD, (by_energies,), (partial(by_energies, balance=True),), by_angle=by_angle())
+_BALANCED = (partial(by_energies, balance=True),)
+TOP_PAIR = Expert(4, _BROAD, (by_energies,), _BALANCED, _BALANCED, by_angle=by_angle())

@@ -112,4 +112,4 @@ def steps(balance: bool = False, out_of_reach: float = _OUT_OF_REACH) -> tuple[S
     return partial(sides, balance=balance, out_of_reach=out_of_reach), momenta
 
 
-W_PAIR = Expert(4, _BROAD, steps(), steps(balance=True), guided=_TABLE)
+W_PAIR = Expert(4, _BROAD, steps(), steps(balance=True), steps(balance=True), guided=_TABLE)
