@@ -39,12 +39,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from deepmem.errors import DeepMEMError, DeepMEMWarning, UsageError
-from deepmem.event import Couplings
-from deepmem.physics.weights.couplings import of_coefficients
+from deepmem.physics.weights.cross_sections import NEAR, CrossSection, FreeMeans, Mean
 from deepmem.physics.weights.event_columns import columns_of
 from deepmem.physics.weights.recoil import Disc, Recoil, Spectrum
 from deepmem.physics.weights.sampling import BATCH, Drawn, LeadingOrder, default_masses
-from deepmem.physics.weights.settings import monomials_of
 from deepmem.selection import Selection
 
 __all__ = [
@@ -62,104 +60,6 @@ __all__ = [
 ]
 
 LARGEST_NUMBER_OF_POINTS = 20_000_000
-FEW = 100
-"""Fewer points than this make an estimate whose error is a rough one."""
-LARGEST_UNCOVERED = 2e-3
-"""What part of σ_vis may be uncovered before `CrossSection.remarks` says so."""
-_NEAR = 1.25
-
-
-@dataclass(frozen=True)
-class CrossSection:
-    """σ and σ_vis of a process, in pb, each with one standard deviation.
-
-    - `value`: σ within the true masses `mass` (GeV), no cuts.
-    - `visible`: σ_vis within the selection, with recoil, boost weight and responses. Without a selection
-      it is the average boost weight times σ.
-    - `efficiency`: `visible/value`; above 1 where the selection has masses that σ has not.
-    - `sampled`: the true masses that σ_vis comes from: all that may be measured in the selection; or a given
-      `mass`, widened by what the responses can move into the selection's mass window.
-    - `pair_mass`: the least true mass of a pair of equal flavour and opposite charge, in σ;
-      `sampled_pair_mass`, in σ_vis, lower where responses can move lighter pairs into the selection.
-    - `top_window`: both true tops are within so many widths of MT, in both; infinite without a window.
-    - `points`: how many were drawn; `passed`: how many of them made σ_vis.
-    - `beyond`: what true masses outside `sampled` would add to σ_vis, as a part of it.
-    - `light`: the part of σ_vis with a pair less than a quarter heavier than `sampled_pair_mass`, where the
-      selection does not exclude lighter ones; about what an octave below would add is three times that.
-    """
-
-    process: str
-    value: float
-    error: float
-    visible: float
-    visible_error: float
-    mass: tuple[float, float]
-    sampled: tuple[float, float]
-    pair_mass: float
-    top_window: float
-    points: int
-    passed: int
-    sampled_pair_mass: float
-    beyond: float
-    light: float
-    couplings: Couplings | None = None
-    """σ and σ_vis, two rows, as polynomials in couplings that are free."""
-
-    def at(self, **couplings: float) -> CrossSection:
-        """Both at other values of the couplings, those that are not named at their defaults.
-
-        **Raises** `UsageError` where none is free, or for a name that is none of them.
-        """
-        if self.couplings is None:
-            raise UsageError("no coupling of this cross-section is free: compute it with NAME=[:]")
-        (value, visible), (error, visible_error) = self.couplings.at(couplings)
-        return replace(
-            self, value=value, error=error, visible=visible, visible_error=visible_error, couplings=None
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        """The same as JSON, with what follows."""
-        said = {name: value for name, value in vars(self).items() if name != "couplings"}
-        said |= {"efficiency": self.efficiency, "uncovered": self.uncovered, "remarks": self.remarks()}
-        if (found := self.couplings) is not None:
-            said["polynomial"] = found.monomials.to_dict() | {
-                name: {"coefficients": row.tolist(), "covariance": triangle.tolist()}
-                for name, row, triangle in zip(
-                    ("value", "visible"), found.coefficients, found.covariance, strict=True
-                )
-            }
-        return said
-
-    @property
-    def efficiency(self) -> float:
-        return self.visible / self.value if self.value > 0 else float("nan")
-
-    @property
-    def uncovered(self) -> float:
-        """How far σ_vis is from all that the selection lets in, as a part of it: a rough estimate."""
-        return self.beyond + self.light
-
-    def remarks(self) -> list[str]:
-        """What to know before σ_vis is used, a sentence each, with what to do; none where all is well."""
-        said = []
-        low, high = self.sampled
-        if self.passed < FEW:
-            said.append(
-                f"Only {self.passed} of {self.points:,} points passed the selection: errors are rough."
-            )
-        if self.beyond > LARGEST_UNCOVERED:
-            said.append(
-                f"True masses outside {low:g} to {high:g} GeV would add {100 * self.beyond:.2g} % to σ_vis: "
-                "leave the range of true masses (mass) to the selection, or cut on the measured mass."
-            )
-        if self.light > LARGEST_UNCOVERED:
-            least = self.sampled_pair_mass
-            said.append(
-                f"{100 * self.light:.2g} % of σ_vis has a pair of leptons with a true mass from {least:g} to "
-                f"{_NEAR * least:.3g} GeV, and lighter pairs are left out though the selection lets them in: "
-                "cut on the measured pair_mass or mass, or set another least true mass (pair_mass)."
-            )
-        return said
 
 
 def cross_section(
@@ -213,14 +113,14 @@ def cross_section(
     region, sampled = model.both_regions(), model.region(visible=True)
     grid = model.pilot(rng, region, sigma=True)
     sigma, visible, light, excluded = Mean(), Mean(), 0.0, model.pairs_excluded(sampled)
-    free = FreeMeans(model)
+    free = FreeMeans(model.process, model.polynomial)
     for batch in model.batches(rng, region, grid):
         whole = batch.sigma * model.in_sigma(batch)
         sigma.add(whole)
         seen = batch.weight * model.passes(batch)
         visible.add(seen)
         free.add(batch.shares, whole, seen)
-        light += 0.0 if excluded else float(seen[batch.pair < _NEAR * sampled.pair].sum())
+        light += 0.0 if excluded else float(seen[batch.pair < NEAR * sampled.pair].sum())
         if _enough(process, model, sigma, visible, _Goal(precision, tolerance, points, most)):
             break
     result = CrossSection(
@@ -312,69 +212,6 @@ def _generator(seed: int) -> np.random.Generator:
     if seed < 0:
         raise UsageError(f"the seed must be 0 or more, got {seed}")
     return np.random.default_rng(seed)
-
-
-class Mean:
-    """The mean of an integrand over points, and its error.
-
-    The largest single contribution is part of the error, in quadrature: what has not been seen yet may be as
-    large. So the error of an estimate from one point that passed is above the estimate itself.
-    """
-
-    def __init__(self) -> None:
-        self.total = self._squares = self._largest = 0.0
-        self.points = self.passed = 0
-
-    def add(self, values: np.ndarray) -> None:
-        self.total += float(values.sum())
-        self._squares += float((values**2).sum())
-        self._largest = max(self._largest, float(values.max()))
-        self.points += len(values)
-        self.passed += int((values > 0).sum())
-
-    @property
-    def value(self) -> float:
-        return self.total / self.points
-
-    @property
-    def error(self) -> float:
-        variance = max(self._squares / self.points - self.value**2, 0.0) / (self.points - 1)
-        return float(np.hypot(np.sqrt(variance), self._largest / self.points))
-
-
-class FreeMeans:
-    """The means of σ and σ_vis at each point of couplings that are free, with their covariance."""
-
-    def __init__(self, model: LeadingOrder) -> None:
-        self._process, self._polynomial = model.process, model.polynomial
-        count = 1 if self._polynomial is None else len(self._polynomial.points)
-        self._points = 0
-        self._total, self._largest = np.zeros((2, count)), np.zeros((2, count))
-        self._products = np.zeros((2, count, count))
-
-    def add(self, shares: np.ndarray, *values: np.ndarray) -> None:
-        """**Arguments:** `shares` of each value at the couplings' points `[points, couplings]`."""
-        if self._polynomial is None:
-            return
-        self._points += len(shares)
-        for row, each in enumerate(values):
-            at = shares * each[:, None]
-            self._total[row] += at.sum(axis=0)
-            self._products[row] += at.T @ at
-            self._largest[row] = np.maximum(self._largest[row], at.max(axis=0))
-
-    def couplings(self) -> Couplings | None:
-        """Both as polynomials; None where no coupling is free. Errors are those of `Mean`."""
-        if self._polynomial is None:
-            return None
-        mean, largest = self._total / self._points, self._largest / self._points
-        covariance = self._products / self._points - mean[:, :, None] * mean[:, None, :]
-        covariance = covariance / (self._points - 1) + largest[:, :, None] * largest[:, None, :]
-        return Couplings(
-            monomials_of(self._process, self._polynomial),
-            self._polynomial.coefficients(mean),
-            of_coefficients(self._polynomial, covariance),
-        )
 
 
 @dataclass(frozen=True)
