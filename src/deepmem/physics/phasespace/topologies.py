@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise, product
 from typing import NamedTuple, TypeAlias
 
 from deepmem.physics.amplitudes.plan import Recipes, levels, plan
@@ -62,6 +62,7 @@ class Topology:
 
 _Propagator: TypeAlias = tuple[int, bool, Line]
 """Bits of outgoing legs; whether it is exchanged in t, these legs being on the second parton's side."""
+_Bits: TypeAlias = tuple[int, ...]
 _Family: TypeAlias = frozenset[_Propagator]
 
 
@@ -104,11 +105,13 @@ def _order(family: _Family) -> list[_Propagator]:
     return sorted(family)
 
 
-def _places(subprocess: Subprocess) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
+def _places(subprocess: Subprocess) -> Iterator[tuple[_Bits, _Bits]]:
     """For the production and each decay, by its place, the bits of legs of each of its products."""
     number = 0
 
-    def below(nodes: Sequence[int | Branch], place: tuple[int, ...]) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
+    def below(
+        nodes: Sequence[int | Branch], place: tuple[int, ...]
+    ) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
         nonlocal number
         products = []
         for position, node in enumerate(nodes):
@@ -182,7 +185,7 @@ def _topology(family: _Family, everything: int, written: frozenset[int], asked: 
         return Topology(whole, everything in written or whole in asked, node.children, ())
     # from the first parton: what is not yet on the second one's side
     ends = [everything, *(legs for legs, _ in across), 0]
-    blobs = tuple(_nested(one & ~other, lines, written) for one, other in zip(ends, ends[1:], strict=False))
+    blobs = tuple(_nested(one & ~other, lines, written) for one, other in pairwise(ends))
     return Topology(whole, False, blobs, tuple(line for _, line in across))
 
 
@@ -203,3 +206,35 @@ def _nested(legs: int, lines: Mapping[int, Line], written: frozenset[int]) -> No
         first, second, *others = children
         children = [Node(first.legs | second.legs, None, (first, second)), *others]
     return Node(legs, lines.get(legs), tuple(children), legs in written)
+
+
+class Radiating(NamedTuple):
+    """A resonance of the text, and the same particle before it radiated something."""
+
+    before: int
+    """Bits of outgoing legs."""
+    after: int
+    line: Line
+
+
+def radiating(topologies: Sequence[Topology]) -> tuple[Radiating, ...]:
+    """All such pairs in the diagrams of some topologies."""
+    found: dict[Radiating, None] = {}
+
+    def look(node: Node) -> None:
+        for inner in _within(node):
+            if inner.written and not node.written and node.line == inner.line and node.line is not None:
+                found[Radiating(node.legs, inner.legs, node.line)] = None
+        for child in node.children:
+            look(child)
+
+    for topology in topologies:
+        for blob in topology.blobs:
+            look(blob)
+    return tuple(found)
+
+
+def _within(node: Node) -> Iterator[Node]:
+    for child in node.children:
+        yield child
+        yield from _within(child)

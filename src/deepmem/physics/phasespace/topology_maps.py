@@ -24,7 +24,7 @@ import numpy as np
 from deepmem.kinematics import FourVector
 from deepmem.physics.phasespace.bodies import from_rest_frame, kallen
 from deepmem.physics.phasespace.shapes import Exchanged, Falling, Limit, Open, Pole, Resonant, Shape
-from deepmem.physics.phasespace.topologies import Line, Node, Topology
+from deepmem.physics.phasespace.topologies import Line, Node, Radiating, Topology
 
 _TYPICAL = 100.0
 """A mass where nothing else says one, GeV."""
@@ -56,7 +56,9 @@ class Bounds(NamedTuple):
         """The least invariant mass of some legs."""
         legs = self.legs_of(bits)
         square = float((self.masses[legs] ** 2).sum())
-        least = sum(max(self.pairs[i, j], 2 * self.masses[i] * self.masses[j]) for i in legs for j in legs if i < j)
+        least = sum(
+            max(self.pairs[i, j], 2 * self.masses[i] * self.masses[j]) for i in legs for j in legs if i < j
+        )
         return float(np.sqrt(square + least))
 
 
@@ -109,7 +111,7 @@ class TopologyMap:
 
     @property
     def divergent(self) -> int | None:
-        """Bits of legs near whose least mass, or p_T, a propagator without a width is infinite; None: none."""
+        """Bits of legs at whose least mass, or p_T, a propagator without a width is infinite; or None."""
         for body in (self.whole, *inner(self.whole.children)):
             shape = body.shape
             if isinstance(shape, Falling) and shape.offset > 0:
@@ -269,7 +271,9 @@ class _Draws:
             return
         size = np.sqrt(momentum[1] ** 2 + momentum[2] ** 2 + momentum[3] ** 2)
         safe = np.maximum(size, 1e-300)
-        axis = tuple(np.where(size > 0, p / safe, e) for p, e in zip(momentum[1:], (0.0, 0.0, 1.0), strict=True))
+        axis = tuple(
+            np.where(size > 0, p / safe, e) for p, e in zip(momentum[1:], (0.0, 0.0, 1.0), strict=True)
+        )
         self.two_body(body, momentum, self.masses[body.legs], axis, found)  # type: ignore[arg-type]
 
 
@@ -316,7 +320,7 @@ def _apart(
 
 
 def maps_of(topologies: Sequence[Topology], bounds: Bounds, values: Parameters) -> list[TopologyMap]:
-    """The maps of some topologies: several of one where a resonance or what it decays into is off its pole."""
+    """The maps of some topologies: several where a resonance, or what it decays into, is off its pole."""
     return [each for topology in topologies for each in _maps(topology, bounds, values)]
 
 
@@ -366,9 +370,7 @@ def _bodies(node: Node, bounds: Bounds, number: _Number) -> list[Body]:
     return found
 
 
-def _resonances(
-    line: Line | None, written: bool, part: _Part, bounds: Bounds, number: _Number
-) -> list[Body]:
+def _resonances(line: Line | None, written: bool, part: _Part, bounds: Bounds, number: _Number) -> list[Body]:
     """The bodies of one propagator: on its pole, and where its children are heavier, off it, too."""
     legs, children, least, nominal = part
     whole = legs == (1 << len(bounds.masses)) - 1
@@ -409,6 +411,16 @@ def shares(maps: Sequence[TopologyMap], number: int, drawn: Drawn) -> np.ndarray
     sizes = [_size(each, known) for each in maps]
     total = sum(sizes)
     return np.where(total > 0, sizes[number] / np.where(total > 0, total, 1.0), 0.0)
+
+
+def nearest_their_poles(pairs: Sequence[Radiating], drawn: Drawn, values: Parameters) -> np.ndarray:
+    """Where each resonance of the text is nearer to its pole than the same particle before it radiated."""
+    known, number = _Invariants(drawn), _number(values)
+    near = np.full(len(drawn.s), True)
+    for before, after, line in pairs:
+        mass = number(line.mass)
+        near &= abs(known.mass(after) - mass) < abs(known.mass(before) - mass)
+    return near
 
 
 class _Invariants:

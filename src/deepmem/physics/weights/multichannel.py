@@ -53,11 +53,17 @@ class Multichannel:
     """
 
     def __init__(
-        self, dimensions: Sequence[Sequence[int]], integrand: Integrand, integrals: int, rng: np.random.Generator
+        self,
+        dimensions: Sequence[Sequence[int]],
+        integrand: Integrand,
+        integrals: int,
+        rng: np.random.Generator,
     ) -> None:
         self._integrand, self._integrals, self._rng = integrand, integrals, rng
         self.channels = [
-            Channel(part, number, Adaptive(d)) for part, maps in enumerate(dimensions) for number, d in enumerate(maps)
+            Channel(part, number, Adaptive(d))
+            for part, maps in enumerate(dimensions)
+            for number, d in enumerate(maps)
         ]
         self._maps = {part: tuple(range(len(maps))) for part, maps in enumerate(dimensions)}
 
@@ -120,7 +126,8 @@ class Multichannel:
     def _prune(self) -> None:
         totals = self.totals
         shares = [
-            max((m.value / t if t > 0 else 0.0) for m, t in zip(c.means, totals, strict=True)) for c in self.channels
+            max((m.value / t if t > 0 else 0.0) for m, t in zip(c.means, totals, strict=True))
+            for c in self.channels
         ]
         kept = []
         for part, maps in self._maps.items():
@@ -156,4 +163,6 @@ class Multichannel:
                 mean.add(each)
             if learn:
                 scale = [t if t > 0 else 1.0 for t in totals or [1.0] * len(values)]
-                channel.adaptive.add(cube, np.sqrt(sum((each / s) ** 2 for each, s in zip(values, scale, strict=True))))
+                channel.adaptive.add(
+                    cube, np.sqrt(sum((each / s) ** 2 for each, s in zip(values, scale, strict=True)))
+                )

@@ -1,6 +1,6 @@
 """What cuts on partons say of phase space before a point is drawn: least p_T of legs, least masses of pairs.
 
-    2 p_i·p_j ≥ 2 p_T,i p_T,j (cosh Δη − cos Δφ) ≥ 2 p_T,i p_T,j (1 − cos ΔR).
+2 p_i·p_j ≥ 2 p_T,i p_T,j (cosh Δη − cos Δφ) ≥ 2 p_T,i p_T,j (1 − cos ΔR).
 """
 
 from __future__ import annotations

@@ -5,6 +5,10 @@
 A `Part` has the subprocesses of one |M|², its first parton along +z. Both protons are alike, so that what has
 it along −z is the same σ, and an event turned over. Incoming b quarks have MB = 0 unless it is set, in |M|²
 and of every leg; `ymb` then keeps its default.
+
+A window of N widths is |m − M| < NΓ of every resonance of the text; and what decays is the particle that is
+nearest to its pole: where t* → t g is on it, and t is not, the top has radiated in its decay, which is no
+"t > w+ b". MadEvent's σ has these events left out, too.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ from deepmem.errors import UsageError
 from deepmem.physics.amplitudes.amplitude import Amplitude, amplitude
 from deepmem.physics.amplitudes.channels import Channel
 from deepmem.physics.errors import ParameterError, PlanError
-from deepmem.physics.phasespace.topologies import topologies
+from deepmem.physics.phasespace.topologies import Radiating, radiating, topologies
 from deepmem.physics.phasespace.topology_maps import Bounds, TopologyMap, maps_of
 from deepmem.physics.phasespace.trees import Tree, tree_of
 from deepmem.physics.processes import find_process
@@ -60,6 +64,8 @@ class Part:
     maps: tuple[TopologyMap, ...]
     beams: tuple[float, float]
     """Masses of the partons."""
+    radiating: tuple[Radiating, ...]
+    """Resonances of the text that may be off their poles where the same particle is on it before."""
 
     @cached_property
     def finals(self) -> tuple[tuple[tuple[int, ...], tuple[Contribution, ...]], ...]:
@@ -90,9 +96,9 @@ def _kinds(codes: Sequence[int]) -> tuple[Any, ...]:
 class Reaction:
     """A reaction with its parameters, ready to be integrated over all that cuts on partons leave.
 
-    **Arguments:** `text`, "NAME=p p > …" or a name of the menu; `cuts` on partons, or None; `window` in widths
-    of every resonance of the text; `settings`: `model`, `param_card`, `labels`, `flavours`, `Q`, `sqrt_s` and
-    the model's parameters.
+    **Arguments:** `text`, "NAME=p p > …" or a name of the menu; `cuts` on partons, or None; `window` in
+    widths of every resonance of the text; `settings`: `model`, `param_card`, `labels`, `flavours`, `Q`,
+    `sqrt_s` and the model's parameters.
 
     **Raises** `UsageError` and its kinds for what is no reaction, has other beams than two partons, or no
     finite σ within the cuts.
@@ -117,9 +123,13 @@ class Reaction:
         self.model = model
         self.parameters = complex_parameters(model, self.values)
         self.scale = _positive("Q", self._scale(found, scale) if asked is None else self._number(asked))
-        self.tree: Tree = tree_of(members[0], found.model)
         self.cuts = cuts
         self.parts = tuple(self._part(found, channel) for channel in found.channels)
+
+    @cached_property
+    def tree(self) -> Tree:
+        """Its tree of decays. **Raises** `ReactionError` for a leg that nothing measures."""
+        return tree_of(self.members[0], self.model)
 
     def _scale(self, found: Read, scale: str | float | None) -> float:
         """The mass of the heaviest particle that is written, else that of the Z, at its value."""
@@ -159,7 +169,7 @@ class Reaction:
         contributions = tuple(Contribution(*key, times) for key, times in counts.items())
         beams = self.mass(subprocess.incoming[0]), self.mass(subprocess.incoming[1])
         one = amplitude(self.model, subprocess, along_z=True)
-        bare = Part(one, contributions, (), beams)
+        bare = Part(one, contributions, (), beams, ())
         bounds = self._bounds(beams, [codes for codes, _ in bare.finals])
         shapes = topologies(self.model, subprocess)
         maps = maps_of(shapes, bounds, self.parameters)
@@ -170,12 +180,15 @@ class Reaction:
                     "on the partons, e.g. --parton with jet_pt, photon_pt, jet_jet_delta_r, pair_mass, or "
                     "bjet_pt"
                 )
-        return replace(bare, maps=tuple(maps))
+        windowed = np.isfinite(self.window)
+        return replace(bare, maps=tuple(maps), radiating=radiating(shapes) if windowed else ())
 
     def _named(self, bits: int, subprocess: Subprocess) -> str:
         names = {code: name for name, code in self.model.codes.items()}
         legs = [names[code] for k, code in enumerate(subprocess.outgoing) if bits >> k & 1]
-        return f"the mass of {' '.join(legs)} is small" if len(legs) > 1 else f"{legs[0]} is soft or collinear"
+        if len(legs) == 1:
+            return f"{legs[0]} is soft or collinear"
+        return f"the mass of {' '.join(legs)} is small"
 
     def _bounds(self, beams: tuple[float, float], finals: Sequence[tuple[int, ...]]) -> Bounds:
         """What all final states of a part have in common."""
@@ -205,7 +218,8 @@ def _read(text: str, settings: dict[str, Any]) -> tuple[str, Read, str | float |
 def _check_beams(name: str, member: Subprocess) -> None:
     if len(member.incoming) != 2 or any(code != 21 and not 1 <= abs(code) <= _B for code in member.incoming):
         raise UsageError(
-            f"{name} has the beams {member.incoming}: a cross-section is of two protons, or of partons in them"
+            f"{name} has the beams {member.incoming}: a cross-section is of two protons, or of partons in "
+            "them"
         )
 
 
@@ -217,7 +231,8 @@ def _numbers(
     free = [name for name, value in settings.items() if isinstance(value, str)]
     if free:
         raise ParameterError(
-            f"{free[0]} = {settings[free[0]]!r}: a cross-section at parton level is of one value of each parameter"
+            f"{free[0]} = {settings[free[0]]!r}: a cross-section at parton level is of one value of each "
+            "parameter"
         )
     values = checked(model, settings)
     names = {parameter.name for parameter in model.parameters}

@@ -6,6 +6,7 @@ stands in the weight, see `phasespace.topology_maps`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -14,11 +15,11 @@ import numpy as np
 
 from deepmem.kinematics import FourVector
 from deepmem.physics.phasespace.bodies import kallen
-from deepmem.physics.phasespace.topology_maps import Drawn, shares
+from deepmem.physics.phasespace.topology_maps import Drawn, nearest_their_poles, shares
 from deepmem.physics.precision import double_precision
 from deepmem.physics.theory.densities import DensityAtScale
 from deepmem.physics.theory.parameters import GEV_2_TO_PB
-from deepmem.physics.weights.parton_level import Part, Reaction
+from deepmem.physics.weights.parton_level import Contribution, Part, Reaction
 
 _BLOCK = 4096
 """Points for which densities are read by one program."""
@@ -49,7 +50,10 @@ class PartPoints:
         which each point is shared."""
         part = self.part
         drawn = part.maps[number].draw(u)
-        rows = np.flatnonzero(drawn.measure > 0)
+        inside = drawn.measure > 0
+        if part.radiating:
+            inside &= nearest_their_poles(part.radiating, drawn, self.reaction.parameters)
+        rows = np.flatnonzero(inside)
         drawn = _at(drawn, rows)
         momenta = _laboratory(drawn)
         passed = self._passed(momenta)
@@ -58,15 +62,7 @@ class PartPoints:
         share = shares([part.maps[k] for k in maps], maps.index(number), drawn)
         root = np.sqrt(drawn.s) / self.reaction.root
         first, second = (_xf(self.density, root * np.exp(sign * drawn.rapidity)) for sign in (1, -1))
-        light = np.stack(
-            [
-                sum(
-                    each.times * first[:, self.number[each.partons[0]]] * second[:, self.number[each.partons[1]]]
-                    for each in members
-                )
-                for _, members in part.finals
-            ]
-        )
+        light = np.stack([self._luminosity(members, first, second) for _, members in part.finals])
         light = light * passed * (drawn.measure * share)
         full = np.flatnonzero((light != 0).any(axis=0))
         square = np.zeros(len(rows))
@@ -75,6 +71,13 @@ class PartPoints:
         # dx1 dx2 f f = dŝ dY (x1 f)(x2 f)/ŝ
         sigma = GEV_2_TO_PB * light * square / (drawn.s * flux)
         return Points(rows, momenta, np.where(np.isfinite(sigma), sigma, 0.0), (first, second))
+
+    def _luminosity(
+        self, members: Sequence[Contribution], first: np.ndarray, second: np.ndarray
+    ) -> np.ndarray:
+        """Σ f f of some contributions `[points]`."""
+        at = [(each.times, *(self.number[parton] for parton in each.partons)) for each in members]
+        return sum((times * first[:, a] * second[:, b] for times, a, b in at), np.zeros(len(first)))
 
     def _passed(self, momenta: np.ndarray) -> np.ndarray:
         """Which points are within cuts on partons, for each final state."""
