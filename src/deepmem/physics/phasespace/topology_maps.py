@@ -378,7 +378,7 @@ def _resonances(line: Line | None, written: bool, part: _Part, bounds: Bounds, n
     if width == 0 or mass == 0:
         shape: Shape
         if whole:
-            shape = Falling(nominal**2, 0.0 if least > 0 else _TYPICAL**2)
+            shape = Falling(nominal**2, 0.0 if nominal > 0 else _TYPICAL**2)
         elif line is None:
             shape = Open(max(nominal, _TYPICAL) ** 2)
         else:

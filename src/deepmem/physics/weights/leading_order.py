@@ -39,6 +39,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from deepmem.errors import DeepMEMError, DeepMEMWarning, UsageError
+from deepmem.physics.phasespace.free import is_drawn
+from deepmem.physics.processes import chosen_process
+from deepmem.physics.processes.of_reaction import is_reaction
+from deepmem.physics.weights.any_reaction import cross_section_of
 from deepmem.physics.weights.cross_sections import NEAR, CrossSection, FreeMeans, Mean
 from deepmem.physics.weights.event_columns import columns_of
 from deepmem.physics.weights.recoil import Disc, Recoil, Spectrum
@@ -72,6 +76,8 @@ def cross_section(
     most: int = LARGEST_NUMBER_OF_POINTS,
     tolerance: float | None = None,
     quiet: bool = False,
+    parton: bool = False,
+    window: float | None = None,
     **hypothesis: Any,
 ) -> CrossSection:
     """σ = ∫ dx1 dx2 dΦ Σ f f |M|²/2ŝ, and σ_vis within cuts on measured quantities.
@@ -91,6 +97,9 @@ def cross_section(
       leptons, 0 for two (4 in σ_vis), and lower in σ_vis where the selection is.
     - `top_window`: both tops have true masses within so many widths of MT (their far tails depend on the
       gauge).
+    - `parton`: cuts are on partons, without recoil and response, and both results are σ within them.
+    - `window`: |m − M| is below so many widths of every resonance that a reaction's text lets decay.
+    - `parton_selection`: further cuts on partons, of σ and σ_vis, where σ is infinite without.
     - `recoil`: median of the total p_T in GeV, a `Spectrum`, or a `Disc`.
     - `response`: per particle class as in the configuration, e.g. {"lepton": 0.05}; `r_lepton` likewise;
       without an entry `met`, missing pT is measured perfectly.
@@ -109,6 +118,19 @@ def cross_section(
         raise UsageError(f"precision must be a relative error above 0, got {precision!r}{kind}")
     if points is not None and points < 1:
         raise UsageError(f"the number of points must be 1 or more, got {points}")
+    if parton or window is not None or not has_sampler(process, hypothesis):
+        return cross_section_of(
+            process,
+            selection,
+            precision,
+            _generator(seed),
+            points=points,
+            most=most,
+            tolerance=tolerance,
+            parton=parton,
+            window=window,
+            **hypothesis,
+        )
     model, rng = LeadingOrder(process, selection, **hypothesis), _generator(seed)
     region, sampled = model.both_regions(), model.region(visible=True)
     grid = model.pilot(rng, region, sigma=True)
@@ -206,6 +228,17 @@ def _beyond(model: LeadingOrder, seed: int) -> float:
         inside += float(seen[within].sum())
         outside += float(seen[~within].sum())
     return outside / inside if inside > 0 else float("inf")
+
+
+def has_sampler(process: str, settings: Mapping[str, Any]) -> bool:
+    """Whether points of a process are drawn by a map that is made for its final state.
+
+    It has to be a process in all else, too: what is refused there, such as a label, any reaction may have.
+    """
+    try:
+        return is_drawn(chosen_process(process, dict(settings)))
+    except UsageError:
+        return not is_reaction(process)
 
 
 def _generator(seed: int) -> np.random.Generator:
