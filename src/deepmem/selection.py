@@ -37,7 +37,7 @@ class Selection:
       leptons).
     - `total_pt`: window of |Σ p_T| of all leptons, GeV.
     - `jet_pt`, `jet_eta`: the same of jets as of leptons.
-    - `jet_delta_r`: least ΔR between a jet and any other jet or lepton; `jet_jet_delta_r`, between jets alone.
+    - `jet_delta_r`: least ΔR between a jet and any other jet or lepton; `jet_jet_delta_r`: of jets alone.
     - `bjet_pt`, `bjet_eta`, `bjet_delta_r`: the same of b jets alone, ΔR between two of them.
     - `photon_pt`, `photon_eta`: the same of photons as of leptons.
     - `met`: window of the missing pT, GeV.

@@ -222,6 +222,9 @@ def cross_section(
     top_window: Annotated[
         float | None, typer.Option(help="Both tops within so many widths of MT.", metavar="N")
     ] = None,
+    parton: Annotated[
+        bool, typer.Option("--parton", help="Cut on partons, without recoil and response.")
+    ] = False,
     settings: options.Settings = None,
     pdf: options.Pdf = None,
     seed: Annotated[int, typer.Option(help="Of the points.")] = 1,
@@ -242,7 +245,7 @@ def cross_section(
     }
     extra = values.settings(settings) | {name: each for name, each in choices.items() if each is not None}
     cuts = config.selection if selection is None else values.cuts(selection)
-    sigma = integrate(process, cuts, precision, seed, quiet=True, **extra)
+    sigma = integrate(process, cuts, precision, seed, quiet=True, parton=parton, **extra)
     if as_json:
         console.print_json(sigma.to_dict())
     else:
@@ -250,6 +253,10 @@ def cross_section(
 
 
 def _print_cross_section(sigma: CrossSection, top_window: float | None) -> None:
+    if sigma.partons:
+        within = "" if sigma.window == float("inf") else f", resonances within {sigma.window:g} widths"
+        typer.echo(f"σ      {sigma.value:.6g} ± {sigma.error:.2g} pb   (cuts on partons{within})")
+        return
     typer.echo(
         f"σ      {sigma.value:.6g} ± {sigma.error:.2g} pb   "
         f"(true masses {sigma.mass[0]:g} to {sigma.mass[1]:g} GeV"
