@@ -33,7 +33,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,11 +42,13 @@ from deepmem.errors import DeepMEMError, DeepMEMWarning, UsageError
 from deepmem.physics.phasespace.free import is_drawn
 from deepmem.physics.processes import chosen_process
 from deepmem.physics.processes.of_reaction import is_reaction
+from deepmem.physics.weights.any_events import events_of
 from deepmem.physics.weights.any_reaction import cross_section_of
 from deepmem.physics.weights.cross_sections import NEAR, CrossSection, FreeMeans, Mean
 from deepmem.physics.weights.event_columns import columns_of
 from deepmem.physics.weights.recoil import Disc, Recoil, Spectrum
 from deepmem.physics.weights.sampling import BATCH, Drawn, LeadingOrder, default_masses
+from deepmem.physics.weights.unweighted import Events, ceiling
 from deepmem.selection import Selection
 
 __all__ = [
@@ -247,32 +249,7 @@ def _generator(seed: int) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-@dataclass(frozen=True)
-class Events:
-    """Leading-order events that passed a selection.
-
-    - `columns`: measured quantities, under the default names of branches.
-    - `true`: `[events, legs, 4]`, momenta before the response in the process's order of legs, GeV.
-    - `measured`: the same after it; neutrinos as they are.
-    - `weight`: 1, but for the rare event whose probability was above the largest foreseen one.
-    - `visible`, `visible_error`: σ_vis in pb, from the points that were drawn, of which `passed` made it.
-    """
-
-    process: str
-    columns: dict[str, np.ndarray]
-    true: np.ndarray
-    measured: np.ndarray
-    weight: np.ndarray
-    visible: float
-    visible_error: float
-    passed: int
-
-    def __len__(self) -> int:
-        return len(self.weight)
-
-
 _PILOT_BATCHES = 4
-_OVERWEIGHT = 1e-3
 
 
 def draw_events(
@@ -282,13 +259,16 @@ def draw_events(
     selection: Selection | Mapping[str, Any] | None = None,
     *,
     most: int = LARGEST_NUMBER_OF_POINTS,
+    window: float | None = None,
     **hypothesis: Any,
 ) -> Events:
     """Unweighted events with density dσ (E'/E) ρ(K) P(x|y) within the selection.
 
     A point is kept with probability w/w_max; w_max is such that weights above it make 1e-3 of σ_vis, and
     those events keep w/w_max as their weight: averages over events are to be weighted. Two leptons, and
-    jets, come by falling pT; four leptons as ℓ⁻ ℓ⁺ ℓ'⁻ ℓ'⁺, electrons before muons.
+    jets, come by falling pT; four leptons as ℓ⁻ ℓ⁺ ℓ'⁻ ℓ'⁺, electrons before muons. Of a reaction
+    without a map of its own all come by falling pT, leptons with their PDG codes and jets with their true
+    tags, jN_B.
 
     **Arguments:** `events`, how many; `most`, points until one has to pass; the rest as for `cross_section`.
 
@@ -296,26 +276,28 @@ def draw_events(
     """
     if events < 1:
         raise UsageError(f"the number of events must be 1 or more, got {events}")
+    if window is not None or not has_sampler(process, hypothesis):
+        return events_of(process, events, _generator(seed), selection, most=most, window=window, **hypothesis)
     model, rng = LeadingOrder(process, selection, **hypothesis), _generator(seed)
     if model.polynomial is not None:
         raise UsageError(f"events are of one value of {model.polynomial.names[0]}: give it a number")
     stream = _selected(model, rng)
 
     pilot = np.concatenate([next(stream)[1] for _ in range(_PILOT_BATCHES)])
-    ceiling = _ceiling(pilot)
+    top = ceiling(pilot)
     found: list[tuple[np.ndarray, ...]] = []
     visible, kept = Mean(), 0
     visible.add(pilot)
     for batch, weight in stream:
         visible.add(weight)
-        ceiling = ceiling or _ceiling(weight)
-        if ceiling == 0 and visible.points >= most:
+        top = top or ceiling(weight)
+        if top == 0 and visible.points >= most:
             raise DeepMEMError(
                 f"{process}: none of {visible.points} points passed the selection {model.selection}"
             )
-        keep = np.flatnonzero(rng.random(len(weight)) * ceiling < weight)
+        keep = np.flatnonzero(rng.random(len(weight)) * top < weight)
         missing = np.zeros((len(keep), 2)) if batch.missing is None else batch.missing[keep]
-        over = np.maximum(weight[keep] / (ceiling or 1.0), 1.0)
+        over = np.maximum(weight[keep] / (top or 1.0), 1.0)
         found.append((batch.true[keep], batch.measured[keep], over, missing))
         kept += len(keep)
         if kept >= events:
@@ -329,11 +311,3 @@ def _selected(model: LeadingOrder, rng: np.random.Generator) -> Iterator[tuple[D
     region = model.region(visible=True)
     for batch in model.batches(rng, region, model.pilot(rng, region, sigma=False)):
         yield batch, batch.weight * model.passes(batch)
-
-
-def _ceiling(weights: np.ndarray) -> float:
-    """The w_max above which weights exceed it by 1e-3 of the total; 0 where all are 0."""
-    falling = np.sort(weights)[::-1]
-    excess = np.cumsum(falling) - falling * np.arange(1, len(falling) + 1)
-    below = np.searchsorted(excess, _OVERWEIGHT * falling.sum(), side="right")
-    return float(falling[max(below - 1, 0)])

@@ -100,11 +100,11 @@ class Multichannel:
 
     def prepare(self) -> None:
         """Learn the maps, and leave those out that have too little; its points are not counted."""
-        self._start()
+        self.restart()
         for channel in self.channels:
             self._add(channel, _FIRST, learn=True)
             channel.adaptive.learn()
-        self._start()
+        self.restart()
         for channel in self.channels:
             self._add(channel, _FIRST // 2, learn=True)
             channel.adaptive.learn()
@@ -112,14 +112,15 @@ class Multichannel:
         for _ in range(_ROUNDS):
             numbers = self.allocated(_LEARNING, _FIRST // 4)
             totals = self.totals
-            self._start()
+            self.restart()
             for channel, number in zip(self.channels, numbers, strict=True):
                 self._add(channel, number, learn=True, totals=totals)
                 channel.adaptive.learn()
         self._last = self.allocated(_LEARNING)
-        self._start()
+        self.restart()
 
-    def _start(self) -> None:
+    def restart(self) -> None:
+        """Forget what the integrals are, and keep what was learned."""
         for channel in self.channels:
             channel.means = [Mean() for _ in range(self._integrals)]
 

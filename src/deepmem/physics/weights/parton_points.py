@@ -72,6 +72,25 @@ class PartPoints:
         sigma = GEV_2_TO_PB * light * square / (drawn.s * flux)
         return Points(rows, momenta, np.where(np.isfinite(sigma), sigma, 0.0), (first, second))
 
+    def codes(
+        self, points: Points, values: np.ndarray, rows: np.ndarray, rng: np.random.Generator
+    ) -> np.ndarray:
+        """PDG codes of the outgoing legs `[rows, legs]`: each point is one of the contributions.
+
+        **Arguments:** `values` of each final state `[finals, points]`.
+        """
+        first, second = (densities[rows] for densities in points.densities)
+        parts, outgoing = [], []
+        for (_, members), value in zip(self.part.finals, values[:, rows], strict=True):
+            whole = self._luminosity(members, first, second)
+            for each in members:
+                share = self._luminosity([each], first, second)
+                parts.append(value * np.divide(share, whole, out=np.zeros_like(whole), where=whole > 0))
+                outgoing.append(each.outgoing)
+        upto = np.cumsum(parts, axis=0)
+        chosen = (rng.random(len(rows)) * upto[-1] >= upto).sum(axis=0)
+        return np.array(outgoing)[np.minimum(chosen, len(outgoing) - 1)]
+
     def _luminosity(
         self, members: Sequence[Contribution], first: np.ndarray, second: np.ndarray
     ) -> np.ndarray:
