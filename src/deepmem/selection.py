@@ -39,7 +39,8 @@ class Selection:
     - `jet_pt`, `jet_eta`: the same of jets as of leptons.
     - `jet_delta_r`: least ΔR between a jet and any other jet or lepton; `jet_jet_delta_r`: of jets alone.
     - `bjet_pt`, `bjet_eta`, `bjet_delta_r`: the same of b jets alone, ΔR between two of them.
-    - `photon_pt`, `photon_eta`: the same of photons as of leptons.
+    - `photon_pt`, `photon_eta`: the same of photons as of leptons; `photon_delta_r`: least ΔR between a
+      photon and any other photon, jet or lepton.
     - `met`: window of the missing pT, GeV.
     - `recoil_pt`: window of |Σ p_T| of all that was measured, jets and missing pT included, GeV.
 
@@ -63,6 +64,7 @@ class Selection:
     bjet_delta_r: float = 0.0
     photon_pt: tuple[float, ...] = ()
     photon_eta: float = np.inf
+    photon_delta_r: float = 0.0
     met: Window = (0.0, np.inf)
     recoil_pt: Window = (0.0, np.inf)
 
@@ -135,6 +137,8 @@ class Selection:
             kept &= _inside(masses, self.pair_mass).all(axis=0)
             kept &= self._z_pairs(masses, pairs, len(kinds))
         kept &= _hard_and_central(momenta[:, photons], self.photon_pt, self.photon_eta)
+        if self.photon_delta_r > 0:
+            kept &= _apart(momenta[:, photons + seen + jets], len(photons), self.photon_delta_r)
         return kept & self._jets(momenta, codes) & self._missing(momenta, codes, missing)
 
     def refuse_without_effect(self, codes: Sequence[int]) -> None:
@@ -204,7 +208,7 @@ class Selection:
 _THRESHOLDS = ("lepton_pt", "jet_pt", "bjet_pt", "photon_pt")
 _OF_JETS = ("jet_pt", "jet_eta", "jet_delta_r", "jet_jet_delta_r")
 _OF_B_JETS = ("bjet_pt", "bjet_eta", "bjet_delta_r")
-_OF_PHOTONS = ("photon_pt", "photon_eta")
+_OF_PHOTONS = ("photon_pt", "photon_eta", "photon_delta_r")
 Z_MASS = 91.188
 """Where pairs are told apart by their nearness to the Z, GeV; not a parameter of any hypothesis."""
 

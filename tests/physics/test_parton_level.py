@@ -13,7 +13,8 @@ import deepmem
 from deepmem.errors import UsageError
 from deepmem.physics.integrals.adaptive import Adaptive
 from deepmem.physics.phasespace.topologies import topologies
-from deepmem.physics.phasespace.topology_maps import Bounds, TopologyMap, maps_of, shares
+from deepmem.physics.phasespace.topology_maps import Bounds, TopologyMap, maps_of
+from deepmem.physics.phasespace.topology_shares import shares
 from deepmem.physics.reactions import Theory, read
 from deepmem.physics.theory.expressions import complex_parameters
 

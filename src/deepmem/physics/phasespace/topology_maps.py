@@ -23,8 +23,8 @@ import numpy as np
 
 from deepmem.kinematics import FourVector
 from deepmem.physics.phasespace.bodies import from_rest_frame, kallen
-from deepmem.physics.phasespace.shapes import Exchanged, Falling, Limit, Open, Pole, Resonant, Shape
-from deepmem.physics.phasespace.topologies import Line, Node, Radiating, Topology
+from deepmem.physics.phasespace.shapes import Exchanged, Falling, Open, Pole, Resonant, Shape
+from deepmem.physics.phasespace.topologies import Line, Node, Topology
 
 _TYPICAL = 100.0
 """A mass where nothing else says one, GeV."""
@@ -177,7 +177,7 @@ class TopologyMap:
             cosine, t = draws.exchange(line, mass, t, second, own, other)
             one, remainder = _apart(rest, mass, axis, cosine, next(draws.numbers), own, other)
             draws.below(blob, one, found)
-            q = tuple(a - b for a, b in zip(q, one, strict=True))  # type: ignore[assignment]
+            q = tuple(a - b for a, b in zip(q, one, strict=True))
             rest, mass = remainder, other
         draws.below(blobs[-1], rest, found)
 
@@ -274,7 +274,7 @@ class _Draws:
         axis = tuple(
             np.where(size > 0, p / safe, e) for p, e in zip(momentum[1:], (0.0, 0.0, 1.0), strict=True)
         )
-        self.two_body(body, momentum, self.masses[body.legs], axis, found)  # type: ignore[arg-type]
+        self.two_body(body, momentum, self.masses[body.legs], (x, y, z), found)
 
 
 def _axis(q: FourVector, rest: FourVector, mass: np.ndarray) -> _Axis:
@@ -325,7 +325,7 @@ def maps_of(topologies: Sequence[Topology], bounds: Bounds, values: Parameters) 
 
 
 def _maps(topology: Topology, bounds: Bounds, values: Parameters) -> list[TopologyMap]:
-    number = _number(values)
+    number = number_of(values)
     blobs = [_bodies(node, bounds, number) for node in topology.blobs]
     found = []
     for chosen in product(*blobs):
@@ -353,7 +353,8 @@ class _Part(NamedTuple):
 _Number: TypeAlias = Callable[[str], float]
 
 
-def _number(values: Parameters) -> _Number:
+def number_of(values: Parameters) -> _Number:
+    """The values of a model's masses and widths by name, real and positive; "ZERO" is 0."""
     return lambda name: 0.0 if name == "ZERO" else abs(complex(values[name]).real)
 
 
@@ -399,105 +400,6 @@ def _exchanged(line: Line, bounds: Bounds, number: _Number) -> Exchanged:
         return Exchanged(mass**2, line.spin == 3, False)
     cuts = bounds.pt[(bounds.pt > 0) & (bounds.masses == 0)]
     return Exchanged(float(cuts.min()) ** 2 / 2 if len(cuts) else 1.0, False, True)
-
-
-# --- which map a point belongs to
-# -----------------------------------------------------------------------------------------------------------
-
-
-def shares(maps: Sequence[TopologyMap], number: int, drawn: Drawn) -> np.ndarray:
-    """a_k = g_k/Σ_j g_j of the map k = `number` at points that any of them may have drawn."""
-    known = _Invariants(drawn)
-    sizes = [_size(each, known) for each in maps]
-    total = sum(sizes)
-    return np.where(total > 0, sizes[number] / np.where(total > 0, total, 1.0), 0.0)
-
-
-def nearest_their_poles(pairs: Sequence[Radiating], drawn: Drawn, values: Parameters) -> np.ndarray:
-    """Where each resonance of the text is nearer to its pole than the same particle before it radiated."""
-    known, number = _Invariants(drawn), _number(values)
-    near = np.full(len(drawn.s), True)
-    for before, after, line in pairs:
-        mass = number(line.mass)
-        near &= abs(known.mass(after) - mass) < abs(known.mass(before) - mass)
-    return near
-
-
-class _Invariants:
-    """Squared masses of some legs, and the shapes' sizes there, each once."""
-
-    def __init__(self, drawn: Drawn) -> None:
-        self.drawn = drawn
-        self.zero = np.zeros_like(drawn.s)
-        self._sums: dict[int, FourVector] = {}
-        self._sizes: dict[tuple[int, Shape], np.ndarray] = {}
-        self._of_bodies: dict[Body, np.ndarray] = {}
-
-    def total(self, bits: int) -> FourVector:
-        if bits not in self._sums:
-            lowest = bits & -bits
-            leg = self.drawn.legs[lowest.bit_length() - 1]
-            self._sums[bits] = (
-                leg
-                if bits == lowest
-                else tuple(a + b for a, b in zip(self.total(bits ^ lowest), leg, strict=True))  # type: ignore[assignment]
-            )
-        return self._sums[bits]
-
-    def square(self, bits: int) -> np.ndarray:
-        e, x, y, z = self.total(bits)
-        return e**2 - x**2 - y**2 - z**2
-
-    def mass(self, bits: int) -> np.ndarray:
-        return np.sqrt(np.maximum(self.square(bits), 0.0))
-
-    def size(self, body: Body) -> np.ndarray:
-        """The product of the shapes of a body that anything may be above of, and of what it decays into."""
-        if body not in self._of_bodies:
-            self._of_bodies[body] = self._limited(body, None)
-        return self._of_bodies[body]
-
-    def _limited(self, body: Body, available: np.ndarray | None) -> np.ndarray:
-        """The same below an available mass, as `_Draws.mass` draws it."""
-        if body.shape is None:
-            return np.ones_like(self.zero)
-        size, left = 1.0, self.mass(body.legs) if body.first else available
-        high: Limit = np.inf if available is None else available**2
-        together = self.zero
-        least = sum(child.least for child in body.children)
-        for child in body.children:
-            least -= child.least
-            mass = self.mass(child.legs)
-            # what has none of this but its own is computed once
-            size = size * (self.size(child) if left is None else self._limited(child, left - least))
-            left = None if left is None else left - mass
-            together = together + mass
-        low = body.least**2 if body.first else together**2
-        return size * body.shape.size(self.square(body.legs), low, np.minimum(high, body.most**2))
-
-    def exchanged(self, bits: int, shape: Exchanged, beams: tuple[float, float]) -> np.ndarray:
-        """The size of −t of what is between the first parton and these legs, made dimensionless."""
-        if (-bits, shape) not in self._sizes:
-            first, second = (m**2 for m in beams)
-            root = np.sqrt(self.drawn.s)
-            momentum = np.sqrt(np.maximum(kallen(self.drawn.s, first, second), 0.0)) / (2 * root)
-            e, _, _, z = self.total(bits)
-            t = first + self.square(bits) - 2 * (np.sqrt(first + momentum**2) * e - momentum * z)
-            self._sizes[-bits, shape] = shape.size(-t)
-        return self._sizes[-bits, shape]
-
-
-def _size(each: TopologyMap, known: _Invariants) -> np.ndarray:
-    """g of a map: the product of its shapes, for an angle that of the sphere."""
-    size = known.size(each.whole)
-    left, before = each.whole.legs, 0
-    s = known.drawn.s
-    for k, line in enumerate(each.exchanged):
-        mass = s if k == 0 else known.square(left) / s
-        left &= ~each.whole.children[k].legs
-        before |= each.whole.children[k].legs
-        size = size * known.exchanged(before, line, each.bounds.beams) * mass
-    return size
 
 
 def inner(bodies: Sequence[Body]) -> list[Body]:

@@ -120,7 +120,12 @@ def cross_section(
         raise UsageError(f"precision must be a relative error above 0, got {precision!r}{kind}")
     if points is not None and points < 1:
         raise UsageError(f"the number of points must be 1 or more, got {points}")
-    if parton or window is not None or not has_sampler(process, hypothesis):
+    if (
+        parton
+        or window is not None
+        or "parton_selection" in hypothesis
+        or not has_sampler(process, hypothesis)
+    ):
         return cross_section_of(
             process,
             selection,
@@ -162,7 +167,7 @@ def cross_section(
         float(sampled.pair),
         _beyond(model, seed),
         light / visible.total,
-        free.couplings(),
+        couplings=free.couplings(),
     )
     if result.couplings is not None:
         result = replace(result.at(), couplings=result.couplings)
@@ -276,7 +281,7 @@ def draw_events(
     """
     if events < 1:
         raise UsageError(f"the number of events must be 1 or more, got {events}")
-    if window is not None or not has_sampler(process, hypothesis):
+    if window is not None or "parton_selection" in hypothesis or not has_sampler(process, hypothesis):
         return events_of(process, events, _generator(seed), selection, most=most, window=window, **hypothesis)
     model, rng = LeadingOrder(process, selection, **hypothesis), _generator(seed)
     if model.polynomial is not None:

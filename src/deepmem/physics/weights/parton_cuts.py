@@ -48,6 +48,7 @@ def least_pairs(
     if cuts is None:
         return found
     leptons, jets, b_jets = (of_kind(codes, kinds) for kinds in (CHARGED_LEPTONS, JETS, B_JETS))
+    photons = set(of_kind(codes, PHOTONS))
     for i, j in combinations(range(len(codes)), 2):
         apart = 0.0
         if i in leptons and j in leptons:
@@ -58,6 +59,8 @@ def least_pairs(
                 apart = max(apart, cuts.bjet_delta_r)
         elif (i in jets and j in leptons) or (i in leptons and j in jets):
             apart = cuts.jet_delta_r
+        if {i, j} & photons and {i, j} <= {*leptons, *jets, *photons}:
+            apart = cuts.photon_delta_r
         found[i, j] = 2 * pt[i] * pt[j] * (1 - np.cos(min(apart, np.pi)))
     heavy = [(pair, cuts.pair_mass[0]) for pair in opposite_pairs(codes)]
     if len(leptons) == 2:

@@ -177,8 +177,8 @@ class Reaction:
             if (leg := each.divergent) is not None:
                 raise PlanError(
                     f"the cross-section of {self.name} is infinite where {self._named(leg, subprocess)}: cut "
-                    "on the partons, e.g. --parton with jet_pt, photon_pt, jet_jet_delta_r, pair_mass, or "
-                    "bjet_pt"
+                    "on the partons (parton=True, or parton_selection beside cuts on what is measured) by "
+                    "jet_pt, photon_pt, lepton_pt, jet_jet_delta_r or pair_mass"
                 )
         windowed = np.isfinite(self.window)
         return replace(bare, maps=tuple(maps), radiating=radiating(shapes) if windowed else ())

@@ -1,7 +1,7 @@
 """Weighted points of one part of a reaction: from uniform numbers to partons in the laboratory and dσ.
 
 |M|² is computed where cuts and densities leave something, and for one map at a time: its share of the point
-stands in the weight, see `phasespace.topology_maps`.
+stands in the weight, see `phasespace.topology_shares`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import numpy as np
 
 from deepmem.kinematics import FourVector
 from deepmem.physics.phasespace.bodies import kallen
-from deepmem.physics.phasespace.topology_maps import Drawn, nearest_their_poles, shares
+from deepmem.physics.phasespace.topology_maps import Drawn
+from deepmem.physics.phasespace.topology_shares import nearest_their_poles, shares
 from deepmem.physics.precision import double_precision
 from deepmem.physics.theory.densities import DensityAtScale
 from deepmem.physics.theory.parameters import GEV_2_TO_PB
@@ -108,7 +109,7 @@ class PartPoints:
 
 def _at(drawn: Drawn, rows: np.ndarray) -> Drawn:
     legs = tuple(tuple(each[rows] for each in leg) for leg in drawn.legs)
-    return Drawn(legs, drawn.s[rows], drawn.rapidity[rows], drawn.measure[rows])  # type: ignore[arg-type]
+    return Drawn(legs, drawn.s[rows], drawn.rapidity[rows], drawn.measure[rows])
 
 
 def _laboratory(drawn: Drawn) -> np.ndarray:

@@ -83,7 +83,7 @@ class View:
     def see(self, momenta: np.ndarray, rng: np.random.Generator) -> Seen:
         """**Arguments:** `momenta` `[points, legs, 4]` of outgoing legs, the total p_T being 0, GeV."""
         count, legs = momenta.shape[:2]
-        size, angle = self._recoil.draw(rng.random(count)), 2 * np.pi * rng.random(count)
+        size, angle = self._recoil.draw(rng.random((count,))), 2 * np.pi * rng.random((count,))
         true, boost = recoiling(momenta, (size * np.cos(angle), size * np.sin(angle)))
         measured, possible = true.copy(), np.full(count, True)
         # ndtri(0) is −∞, and random() may return 0
@@ -148,7 +148,7 @@ def recoiling(momenta: np.ndarray, kick: tuple[np.ndarray, np.ndarray]) -> tuple
     boosted = np.sqrt(energy**2 + kick[0] ** 2 + kick[1] ** 2)
     across: FourVector = (boosted, kick[0], kick[1], np.zeros_like(energy))
     moved = [
-        np.stack(from_rest_frame(tuple(momenta[:, leg].T), across, energy), axis=-1)  # type: ignore[arg-type]
+        np.stack(from_rest_frame(tuple(momenta[:, leg].T), across, energy), axis=-1)
         for leg in range(momenta.shape[1])
     ]
     return np.stack(moved, axis=1), energy / boosted
