@@ -271,7 +271,7 @@ class _Draws:
             return
         size = np.sqrt(momentum[1] ** 2 + momentum[2] ** 2 + momentum[3] ** 2)
         safe = np.maximum(size, 1e-300)
-        axis = tuple(
+        x, y, z = (
             np.where(size > 0, p / safe, e) for p, e in zip(momentum[1:], (0.0, 0.0, 1.0), strict=True)
         )
         self.two_body(body, momentum, self.masses[body.legs], (x, y, z), found)
