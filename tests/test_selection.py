@@ -124,3 +124,37 @@ def test_events_with_nan_or_without_energy_are_not_kept():
 def test_a_wrong_cut_is_named(cuts, said):
     with pytest.raises(UsageError, match=said.replace("(", r"\(")):
         Selection.of(cuts)
+
+
+B_AND_LIGHT = (5, -5, 21, 22)
+
+
+@pytest.mark.parametrize(
+    ("cuts", "kept"),
+    [
+        ({"bjet_pt": 30}, True),
+        ({"bjet_pt": 41}, False),
+        ({"bjet_pt": [50, 30]}, True),
+        ({"bjet_eta": 0.5}, True),
+        ({"bjet_delta_r": 3.1}, True),
+        ({"bjet_delta_r": 3.2}, False),
+        ({"jet_pt": 30}, False),
+        ({"jet_jet_delta_r": 1.0}, True),
+        ({"jet_jet_delta_r": 1.6}, False),
+        ({"photon_pt": 19}, True),
+        ({"photon_pt": 21}, False),
+        ({"photon_eta": 0.5}, True),
+        ({"photon_delta_r": 1.5}, True),
+        ({"photon_delta_r": 1.6}, False),
+    ],
+)
+def test_cuts_on_b_jets_and_photons(cuts, kept):
+    """b quarks of 60 and 40 GeV back to back, a gluon of 20 and a photon of 20 GeV between them."""
+    momenta = np.array([[[60, 60, 0, 0], [40, -40, 0, 0], [20, 0, 20, 0], [20, 0, -20, 0]]], dtype=float)
+    assert Selection.of(cuts).passes(momenta, B_AND_LIGHT).tolist() == [kept]
+
+
+@pytest.mark.parametrize("cut", ["bjet_pt", "bjet_eta", "bjet_delta_r", "photon_pt", "photon_eta"])
+def test_cuts_on_what_is_not_there(cut):
+    with pytest.raises(UsageError, match=cut):
+        Selection.of({cut: 1.0}).refuse_without_effect((21, 11))

@@ -20,6 +20,8 @@ Window = tuple[float, float]
 CHARGED_LEPTONS = (11, 13, 15)
 NEUTRINOS = (12, 14, 16)
 JETS = (1, 2, 3, 4, 5, 21)
+B_JETS = (5,)
+PHOTONS = (22,)
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,10 @@ class Selection:
       leptons).
     - `total_pt`: window of |Σ p_T| of all leptons, GeV.
     - `jet_pt`, `jet_eta`: the same of jets as of leptons.
-    - `jet_delta_r`: least ΔR between a jet and any other jet or lepton.
+    - `jet_delta_r`: least ΔR between a jet and any other jet or lepton; `jet_jet_delta_r`: of jets alone.
+    - `bjet_pt`, `bjet_eta`, `bjet_delta_r`: the same of b jets alone, ΔR between two of them.
+    - `photon_pt`, `photon_eta`: the same of photons as of leptons; `photon_delta_r`: least ΔR between a
+      photon and any other photon, jet or lepton.
     - `met`: window of the missing pT, GeV.
     - `recoil_pt`: window of |Σ p_T| of all that was measured, jets and missing pT included, GeV.
 
@@ -53,6 +58,13 @@ class Selection:
     jet_pt: tuple[float, ...] = ()
     jet_eta: float = np.inf
     jet_delta_r: float = 0.0
+    jet_jet_delta_r: float = 0.0
+    bjet_pt: tuple[float, ...] = ()
+    bjet_eta: float = np.inf
+    bjet_delta_r: float = 0.0
+    photon_pt: tuple[float, ...] = ()
+    photon_eta: float = np.inf
+    photon_delta_r: float = 0.0
     met: Window = (0.0, np.inf)
     recoil_pt: Window = (0.0, np.inf)
 
@@ -71,9 +83,9 @@ class Selection:
                     f"{where}.{key}: unknown cut{nearest(str(key), known)}; known: {', '.join(known)}"
                 )
             path = f"{where}.{key}"
-            if key in ("lepton_eta", "delta_r", "jet_eta", "jet_delta_r"):
+            if key.endswith(("_eta", "delta_r")):
                 values[key] = _numbers(value, path, 1)[0]
-            elif key in ("lepton_pt", "jet_pt"):
+            elif key in _THRESHOLDS:
                 values[key] = _numbers(value, path)
                 if any(second > first for first, second in pairwise(values[key])):
                     raise UsageError(
@@ -111,7 +123,8 @@ class Selection:
         kinds = [codes[i] for i in seen]
         total = p.sum(axis=1)
 
-        visible = momenta[:, seen + jets]
+        photons = of_kind(codes, PHOTONS)
+        visible = momenta[:, seen + jets + photons]
         kept = np.isfinite(visible).all(axis=(1, 2)) & (visible[..., 0] > 0).all(axis=1)
         kept &= _hard_and_central(p, self.lepton_pt, self.lepton_eta)
         if self.delta_r > 0:
@@ -123,45 +136,49 @@ class Selection:
             masses = np.stack([mass(p[:, i] + p[:, j]) for i, j in pairs])
             kept &= _inside(masses, self.pair_mass).all(axis=0)
             kept &= self._z_pairs(masses, pairs, len(kinds))
-        return kept & self._jets(momenta, seen, jets) & self._missing(momenta, codes, missing)
+        kept &= _hard_and_central(momenta[:, photons], self.photon_pt, self.photon_eta)
+        if self.photon_delta_r > 0:
+            kept &= _apart(momenta[:, photons + seen + jets], len(photons), self.photon_delta_r)
+        return kept & self._jets(momenta, codes) & self._missing(momenta, codes, missing)
 
     def refuse_without_effect(self, codes: Sequence[int]) -> None:
         """**Raises** `UsageError` for a cut that a final state of these PDG codes can't be subject to."""
-        leptons, jets = (len(of_kind(codes, kinds)) for kinds in (CHARGED_LEPTONS, JETS))
+        leptons, jets, b_jets, photons = (
+            len(of_kind(codes, kinds)) for kinds in (CHARGED_LEPTONS, JETS, B_JETS, PHOTONS)
+        )
         pairs = opposite_pairs([codes[i] for i in of_kind(codes, CHARGED_LEPTONS)])
-        for name, there, why in (
-            (
-                "pair_mass",
-                pairs,
-                "no two leptons have one flavour and opposite charges; mass is that of all leptons",
-            ),
-            (
-                "z1_mass",
-                pairs,
-                "no two leptons have one flavour and opposite charges; mass is that of all leptons",
-            ),
-            ("z2_mass", leptons == 4, "there is no second pair of leptons"),
-            ("jet_pt", jets, "there are no jets in this final state"),
-            ("jet_eta", jets, "there are no jets in this final state"),
-            ("jet_delta_r", jets, "there are no jets in this final state"),
-            ("met", of_kind(codes, NEUTRINOS), "there is no missing pT in this final state"),
+        no_pair = "no two leptons have one flavour and opposite charges; mass is that of all leptons"
+        for names, there, why in (
+            (("pair_mass", "z1_mass"), pairs, no_pair),
+            (("z2_mass",), leptons == 4, "there is no second pair of leptons"),
+            (_OF_JETS, jets, "there are no jets in this final state"),
+            (_OF_B_JETS, b_jets, "there are no b jets in this final state"),
+            (_OF_PHOTONS, photons, "there are no photons in this final state"),
+            (("met",), of_kind(codes, NEUTRINOS), "there is no missing pT in this final state"),
         ):
-            if not there and getattr(self, name) != getattr(Selection, name):
-                raise UsageError(f"selection.{name}: {why}")
-        for name, number in (("lepton_pt", leptons), ("jet_pt", jets)):
+            for name in names:
+                if not there and getattr(self, name) != getattr(Selection, name):
+                    raise UsageError(f"selection.{name}: {why}")
+        for name, number in zip(_THRESHOLDS, (leptons, jets, b_jets, photons), strict=True):
             if len(thresholds := getattr(self, name)) > number:
                 raise UsageError(
                     f"selection.{name}: there are {number} of these, and {len(thresholds)} thresholds"
                 )
 
-    def _jets(self, momenta: np.ndarray, leptons: list[int], jets: list[int]) -> np.ndarray:
-        names = ("jet_pt", "jet_eta", "jet_delta_r")
-        asked = [name for name in names if getattr(self, name) != getattr(Selection, name)]
+    def _jets(self, momenta: np.ndarray, codes: Sequence[int]) -> np.ndarray:
+        leptons, jets, b_jets = (of_kind(codes, kinds) for kinds in (CHARGED_LEPTONS, JETS, B_JETS))
+        asked = [name for name in _OF_JETS if getattr(self, name) != getattr(Selection, name)]
         if not jets and asked:
             raise UsageError(f"selection.{asked[0]}: there are no jets in this final state")
         kept = _hard_and_central(momenta[:, jets], self.jet_pt, self.jet_eta)
-        if self.jet_delta_r > 0:
-            kept &= _apart(momenta[:, jets + leptons], len(jets), self.jet_delta_r)
+        kept &= _hard_and_central(momenta[:, b_jets], self.bjet_pt, self.bjet_eta)
+        for legs, first, least in (
+            (jets + leptons, len(jets), self.jet_delta_r),
+            (jets, len(jets), self.jet_jet_delta_r),
+            (b_jets, len(b_jets), self.bjet_delta_r),
+        ):
+            if least > 0:
+                kept &= _apart(momenta[:, legs], first, least)
         return kept
 
     def _missing(self, momenta: np.ndarray, codes: Sequence[int], missing: np.ndarray | None) -> np.ndarray:
@@ -172,7 +189,7 @@ class Selection:
             if not neutrinos and self.met != Selection.met:
                 raise UsageError("selection.met: there is no missing pT in this final state")
             missing = momenta[:, neutrinos, 1:3].sum(axis=1)
-        seen = of_kind(codes, CHARGED_LEPTONS + JETS)
+        seen = of_kind(codes, CHARGED_LEPTONS + JETS + PHOTONS)
         total = momenta[:, seen, 1:3].sum(axis=1) + missing
         kept = _inside(np.hypot(missing[:, 0], missing[:, 1]), self.met)
         return kept & _inside(np.hypot(total[:, 0], total[:, 1]), self.recoil_pt)
@@ -188,6 +205,10 @@ class Selection:
         return kept & _inside(masses[np.array(other)[nearest_z], events], self.z2_mass)
 
 
+_THRESHOLDS = ("lepton_pt", "jet_pt", "bjet_pt", "photon_pt")
+_OF_JETS = ("jet_pt", "jet_eta", "jet_delta_r", "jet_jet_delta_r")
+_OF_B_JETS = ("bjet_pt", "bjet_eta", "bjet_delta_r")
+_OF_PHOTONS = ("photon_pt", "photon_eta", "photon_delta_r")
 Z_MASS = 91.188
 """Where pairs are told apart by their nearness to the Z, GeV; not a parameter of any hypothesis."""
 

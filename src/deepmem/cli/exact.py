@@ -184,7 +184,7 @@ def _default(value: float | str) -> str:
 
 
 def generate(
-    process: options.MenuName,
+    process: options.AnyProcess,
     *,
     events: Annotated[int, typer.Option(help="How many events to keep.", metavar="N")],
     output: Annotated[str, typer.Option(help="The file to write.", metavar="OUT.root")],
@@ -194,15 +194,47 @@ def generate(
     dressed: Annotated[
         bool, typer.Option("--dressed", help="Add photons within ΔR < 0.1 to leptons.")
     ] = False,
+    parton: Annotated[
+        bool, typer.Option("--parton", help="Leading order with recoil, of any reaction, without Pythia.")
+    ] = False,
+    parton_selection: options.PartonSelection = None,
     settings: options.Settings = None,
     debug: options.Debug = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Make events with Pythia 8 (extra 'generate') and the response of the transfer functions."""
     from deepmem.config import Config
-    from deepmem.events.pythia import generate as make
 
     config = Config.load(inputfile or {}, need=())
+    cuts = config.selection if selection is None else values.cuts(selection)
+    if parton:
+        if dressed:
+            raise UsageError("--dressed adds photons of showers, and leading-order events have none")
+        from deepmem.events.partons import generate_partons
+
+        beside = {} if parton_selection is None else {"parton_selection": values.cuts(parton_selection)}
+        drawn = generate_partons(
+            process,
+            events,
+            seed,
+            output,
+            selection=cuts,
+            response=config.response,
+            **beside,
+            **values.settings(settings),
+        )
+        result = {
+            "events": drawn.events,
+            "cross_section_pb": drawn.cross_section,
+            "error_pb": drawn.error,
+            "output": output,
+        }
+        console.show(result, as_json, _print_partons)
+        return
+    if parton_selection is not None:
+        raise UsageError("--parton-selection is of leading-order events: add --parton")
+    from deepmem.events.pythia import generate as make
+
     done = 0
     with console.Console().progress("generating", events) as step:
 
@@ -216,7 +248,7 @@ def generate(
             events,
             seed,
             output,
-            selection=config.selection if selection is None else values.cuts(selection),
+            selection=cuts,
             response=config.response,
             dressed=dressed,
             progress=progress,
@@ -230,6 +262,11 @@ def generate(
         "output": output,
     }
     console.show(result, as_json, _print_sample)
+
+
+def _print_partons(result: dict[str, Any]) -> None:
+    typer.echo(f"{result['events']:,} events → {result['output']} (tree 'events')")
+    typer.echo(f"σ_vis  {result['cross_section_pb']:.6g} ± {result['error_pb']:.2g} pb")
 
 
 def _print_sample(result: dict[str, Any]) -> None:
@@ -253,6 +290,10 @@ def cross_section(
     top_window: Annotated[
         float | None, typer.Option(help="Both tops within so many widths of MT.", metavar="N")
     ] = None,
+    parton: Annotated[
+        bool, typer.Option("--parton", help="Cut on partons, without recoil and response.")
+    ] = False,
+    parton_selection: options.PartonSelection = None,
     settings: options.Settings = None,
     pdf: options.Pdf = None,
     seed: Annotated[int, typer.Option(help="Of the points.")] = 1,
@@ -270,10 +311,11 @@ def cross_section(
         "response": config.response,
         "mass": None if mass is None else values.window(mass),
         "top_window": top_window,
+        "parton_selection": None if parton_selection is None else values.cuts(parton_selection),
     }
     extra = values.settings(settings) | {name: each for name, each in choices.items() if each is not None}
     cuts = config.selection if selection is None else values.cuts(selection)
-    sigma = integrate(process, cuts, precision, seed, quiet=True, **extra)
+    sigma = integrate(process, cuts, precision, seed, quiet=True, parton=parton, **extra)
     if as_json:
         console.print_json(sigma.to_dict())
     else:
@@ -281,6 +323,10 @@ def cross_section(
 
 
 def _print_cross_section(sigma: CrossSection, top_window: float | None) -> None:
+    if sigma.partons:
+        within = "" if sigma.window == float("inf") else f", resonances within {sigma.window:g} widths"
+        typer.echo(f"σ      {sigma.value:.6g} ± {sigma.error:.2g} pb   (cuts on partons{within})")
+        return
     typer.echo(
         f"σ      {sigma.value:.6g} ± {sigma.error:.2g} pb   "
         f"(true masses {sigma.mass[0]:g} to {sigma.mass[1]:g} GeV"

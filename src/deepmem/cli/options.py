@@ -75,6 +75,12 @@ Pdf = Annotated[str | None, typer.Option(help="Parton density: an LHAPDF set's n
 Selection = Annotated[
     str | None, typer.Option("--selection", help="Cuts on measured particles, as JSON.", metavar="JSON")
 ]
+PartonSelection = Annotated[
+    str | None,
+    typer.Option(
+        "--parton-selection", help="Cuts on partons beside it, where σ is infinite without.", metavar="JSON"
+    ),
+]
 
 # Precision
 Calls = Annotated[int | None, typer.Option(help="Evaluations per event at most.")]

@@ -83,17 +83,29 @@ _Map: TypeAlias = Callable[[Scalar, Process, Parameters, Region], tuple[Scalar, 
 """(u, process, parameters, region) ↦ ŝ, outgoing legs, dŝ dΦ_n per unit of the cube; u[2] is left for Y."""
 
 
-def _map_of(process: Process) -> _Map:
-    kinds = tuple(
+def is_drawn(process: Process) -> bool:
+    """Whether there is a map for the final state of a process."""
+    return _maps(process).keys() >= {_kinds(process)}
+
+
+def _kinds(process: Process) -> tuple[object, ...]:
+    return tuple(
         "lepton" if abs(code) in CHARGED_LEPTONS else "neutrino" if abs(code) in NEUTRINOS else code
         for code in process.outgoing
     )
-    maps: dict[tuple[object, ...], _Map] = {
+
+
+def _maps(process: Process) -> dict[tuple[object, ...], _Map]:
+    return {
         ("lepton",) * 2: _whole_first(_two_leptons),
         ("lepton",) * 4: _whole_first(_four_leptons),
         ("lepton", "neutrino") * 2: _w_pair if process.resonance is None else _whole_first(_resonant_w_pair),
         ("lepton", "neutrino", 5, "lepton", "neutrino", -5): _top_pair,
     }
+
+
+def _map_of(process: Process) -> _Map:
+    kinds, maps = _kinds(process), _maps(process)
     if kinds not in maps:
         raise UsageError(
             f"{process.name}: leading-order events can be drawn for two or four charged leptons, for two W "

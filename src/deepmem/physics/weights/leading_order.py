@@ -34,18 +34,22 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from deepmem.errors import DeepMEMError, DeepMEMWarning, UsageError
-from deepmem.event import Couplings
-from deepmem.physics.weights.couplings import of_coefficients
+from deepmem.physics.phasespace.free import is_drawn
+from deepmem.physics.processes import chosen_process
+from deepmem.physics.processes.of_reaction import is_reaction
+from deepmem.physics.weights.any_events import events_of
+from deepmem.physics.weights.any_reaction import cross_section_of
+from deepmem.physics.weights.cross_sections import NEAR, CrossSection, FreeMeans, Mean
 from deepmem.physics.weights.event_columns import columns_of
 from deepmem.physics.weights.recoil import Disc, Recoil, Spectrum
 from deepmem.physics.weights.sampling import BATCH, Drawn, LeadingOrder, default_masses
-from deepmem.physics.weights.settings import monomials_of
+from deepmem.physics.weights.unweighted import Events, ceiling
 from deepmem.selection import Selection
 
 __all__ = [
@@ -63,104 +67,6 @@ __all__ = [
 ]
 
 LARGEST_NUMBER_OF_POINTS = 20_000_000
-FEW = 100
-"""Fewer points than this make an estimate whose error is a rough one."""
-LARGEST_UNCOVERED = 2e-3
-"""What part of σ_vis may be uncovered before `CrossSection.remarks` says so."""
-_NEAR = 1.25
-
-
-@dataclass(frozen=True)
-class CrossSection:
-    """σ and σ_vis of a process, in pb, each with one standard deviation.
-
-    - `value`: σ within the true masses `mass` (GeV), no cuts.
-    - `visible`: σ_vis within the selection, with recoil, boost weight and responses. Without a selection
-      it is the average boost weight times σ.
-    - `efficiency`: `visible/value`; above 1 where the selection has masses that σ has not.
-    - `sampled`: the true masses that σ_vis comes from: all that may be measured in the selection; or a given
-      `mass`, widened by what the responses can move into the selection's mass window.
-    - `pair_mass`: the least true mass of a pair of equal flavour and opposite charge, in σ;
-      `sampled_pair_mass`, in σ_vis, lower where responses can move lighter pairs into the selection.
-    - `top_window`: both true tops are within so many widths of MT, in both; infinite without a window.
-    - `points`: how many were drawn; `passed`: how many of them made σ_vis.
-    - `beyond`: what true masses outside `sampled` would add to σ_vis, as a part of it.
-    - `light`: the part of σ_vis with a pair less than a quarter heavier than `sampled_pair_mass`, where the
-      selection does not exclude lighter ones; about what an octave below would add is three times that.
-    """
-
-    process: str
-    value: float
-    error: float
-    visible: float
-    visible_error: float
-    mass: tuple[float, float]
-    sampled: tuple[float, float]
-    pair_mass: float
-    top_window: float
-    points: int
-    passed: int
-    sampled_pair_mass: float
-    beyond: float
-    light: float
-    couplings: Couplings | None = None
-    """σ and σ_vis, two rows, as polynomials in couplings that are free."""
-
-    def at(self, **couplings: float) -> CrossSection:
-        """Both at other values of the couplings, those that are not named at their defaults.
-
-        **Raises** `UsageError` where none is free, or for a name that is none of them.
-        """
-        if self.couplings is None:
-            raise UsageError("no coupling of this cross-section is free: compute it with NAME=[:]")
-        (value, visible), (error, visible_error) = self.couplings.at(couplings)
-        return replace(
-            self, value=value, error=error, visible=visible, visible_error=visible_error, couplings=None
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        """The same as JSON, with what follows."""
-        said = {name: value for name, value in vars(self).items() if name != "couplings"}
-        said |= {"efficiency": self.efficiency, "uncovered": self.uncovered, "remarks": self.remarks()}
-        if (found := self.couplings) is not None:
-            said["polynomial"] = found.monomials.to_dict() | {
-                name: {"coefficients": row.tolist(), "covariance": triangle.tolist()}
-                for name, row, triangle in zip(
-                    ("value", "visible"), found.coefficients, found.covariance, strict=True
-                )
-            }
-        return said
-
-    @property
-    def efficiency(self) -> float:
-        return self.visible / self.value if self.value > 0 else float("nan")
-
-    @property
-    def uncovered(self) -> float:
-        """How far σ_vis is from all that the selection lets in, as a part of it: a rough estimate."""
-        return self.beyond + self.light
-
-    def remarks(self) -> list[str]:
-        """What to know before σ_vis is used, a sentence each, with what to do; none where all is well."""
-        said = []
-        low, high = self.sampled
-        if self.passed < FEW:
-            said.append(
-                f"Only {self.passed} of {self.points:,} points passed the selection: errors are rough."
-            )
-        if self.beyond > LARGEST_UNCOVERED:
-            said.append(
-                f"True masses outside {low:g} to {high:g} GeV would add {100 * self.beyond:.2g} % to σ_vis: "
-                "leave the range of true masses (mass) to the selection, or cut on the measured mass."
-            )
-        if self.light > LARGEST_UNCOVERED:
-            least = self.sampled_pair_mass
-            said.append(
-                f"{100 * self.light:.2g} % of σ_vis has a pair of leptons with a true mass from {least:g} to "
-                f"{_NEAR * least:.3g} GeV, and lighter pairs are left out though the selection lets them in: "
-                "cut on the measured pair_mass or mass, or set another least true mass (pair_mass)."
-            )
-        return said
 
 
 def cross_section(
@@ -173,6 +79,8 @@ def cross_section(
     most: int = LARGEST_NUMBER_OF_POINTS,
     tolerance: float | None = None,
     quiet: bool = False,
+    parton: bool = False,
+    window: float | None = None,
     **hypothesis: Any,
 ) -> CrossSection:
     """σ = ∫ dx1 dx2 dΦ Σ f f |M|²/2ŝ, and σ_vis within cuts on measured quantities.
@@ -192,6 +100,9 @@ def cross_section(
       leptons, 0 for two (4 in σ_vis), and lower in σ_vis where the selection is.
     - `top_window`: both tops have true masses within so many widths of MT (their far tails depend on the
       gauge).
+    - `parton`: cuts are on partons, without recoil and response, and both results are σ within them.
+    - `window`: |m − M| is below so many widths of every resonance that a reaction's text lets decay.
+    - `parton_selection`: further cuts on partons, of σ and σ_vis, where σ is infinite without.
     - `spectrum`: median of the total p_T in GeV, a `Spectrum`, or a `Disc`; by default the one of the prior
       K0 of the recoil's response, or 20 GeV. Its earlier name is `recoil`.
     - `response`: per particle class as in the configuration, e.g. {"lepton": 0.05}; `r_lepton` likewise;
@@ -212,18 +123,36 @@ def cross_section(
         raise UsageError(f"precision must be a relative error above 0, got {precision!r}{kind}")
     if points is not None and points < 1:
         raise UsageError(f"the number of points must be 1 or more, got {points}")
+    if (
+        parton
+        or window is not None
+        or "parton_selection" in hypothesis
+        or not has_sampler(process, hypothesis)
+    ):
+        return cross_section_of(
+            process,
+            selection,
+            precision,
+            _generator(seed),
+            points=points,
+            most=most,
+            tolerance=tolerance,
+            parton=parton,
+            window=window,
+            **hypothesis,
+        )
     model, rng = LeadingOrder(process, selection, **hypothesis), _generator(seed)
     region, sampled = model.both_regions(), model.region(visible=True)
     grid = model.pilot(rng, region, sigma=True)
     sigma, visible, light, excluded = Mean(), Mean(), 0.0, model.pairs_excluded(sampled)
-    free = FreeMeans(model)
+    free = FreeMeans(model.process, model.polynomial)
     for batch in model.batches(rng, region, grid):
         whole = batch.sigma * model.in_sigma(batch)
         sigma.add(whole)
         seen = batch.weight * model.passes(batch)
         visible.add(seen)
         free.add(batch.shares, whole, seen)
-        light += 0.0 if excluded else float(seen[batch.pair < _NEAR * sampled.pair].sum())
+        light += 0.0 if excluded else float(seen[batch.pair < NEAR * sampled.pair].sum())
         if _enough(process, model, sigma, visible, _Goal(precision, tolerance, points, most)):
             break
     result = CrossSection(
@@ -241,7 +170,7 @@ def cross_section(
         float(sampled.pair),
         _beyond(model, seed),
         light / visible.total,
-        free.couplings(),
+        couplings=free.couplings(),
     )
     if result.couplings is not None:
         result = replace(result.at(), couplings=result.couplings)
@@ -311,101 +240,24 @@ def _beyond(model: LeadingOrder, seed: int) -> float:
     return outside / inside if inside > 0 else float("inf")
 
 
+def has_sampler(process: str, settings: Mapping[str, Any]) -> bool:
+    """Whether points of a process are drawn by a map that is made for its final state.
+
+    It has to be a process in all else, too: what is refused there, such as a label, any reaction may have.
+    """
+    try:
+        return is_drawn(chosen_process(process, dict(settings)))
+    except UsageError:
+        return not is_reaction(process)
+
+
 def _generator(seed: int) -> np.random.Generator:
     if seed < 0:
         raise UsageError(f"the seed must be 0 or more, got {seed}")
     return np.random.default_rng(seed)
 
 
-class Mean:
-    """The mean of an integrand over points, and its error.
-
-    The largest single contribution is part of the error, in quadrature: what has not been seen yet may be as
-    large. So the error of an estimate from one point that passed is above the estimate itself.
-    """
-
-    def __init__(self) -> None:
-        self.total = self._squares = self._largest = 0.0
-        self.points = self.passed = 0
-
-    def add(self, values: np.ndarray) -> None:
-        self.total += float(values.sum())
-        self._squares += float((values**2).sum())
-        self._largest = max(self._largest, float(values.max()))
-        self.points += len(values)
-        self.passed += int((values > 0).sum())
-
-    @property
-    def value(self) -> float:
-        return self.total / self.points
-
-    @property
-    def error(self) -> float:
-        variance = max(self._squares / self.points - self.value**2, 0.0) / (self.points - 1)
-        return float(np.hypot(np.sqrt(variance), self._largest / self.points))
-
-
-class FreeMeans:
-    """The means of σ and σ_vis at each point of couplings that are free, with their covariance."""
-
-    def __init__(self, model: LeadingOrder) -> None:
-        self._process, self._polynomial = model.process, model.polynomial
-        count = 1 if self._polynomial is None else len(self._polynomial.points)
-        self._points = 0
-        self._total, self._largest = np.zeros((2, count)), np.zeros((2, count))
-        self._products = np.zeros((2, count, count))
-
-    def add(self, shares: np.ndarray, *values: np.ndarray) -> None:
-        """**Arguments:** `shares` of each value at the couplings' points `[points, couplings]`."""
-        if self._polynomial is None:
-            return
-        self._points += len(shares)
-        for row, each in enumerate(values):
-            at = shares * each[:, None]
-            self._total[row] += at.sum(axis=0)
-            self._products[row] += at.T @ at
-            self._largest[row] = np.maximum(self._largest[row], at.max(axis=0))
-
-    def couplings(self) -> Couplings | None:
-        """Both as polynomials; None where no coupling is free. Errors are those of `Mean`."""
-        if self._polynomial is None:
-            return None
-        mean, largest = self._total / self._points, self._largest / self._points
-        covariance = self._products / self._points - mean[:, :, None] * mean[:, None, :]
-        covariance = covariance / (self._points - 1) + largest[:, :, None] * largest[:, None, :]
-        return Couplings(
-            monomials_of(self._process, self._polynomial),
-            self._polynomial.coefficients(mean),
-            of_coefficients(self._polynomial, covariance),
-        )
-
-
-@dataclass(frozen=True)
-class Events:
-    """Leading-order events that passed a selection.
-
-    - `columns`: measured quantities, under the default names of branches.
-    - `true`: `[events, legs, 4]`, momenta before the response in the process's order of legs, GeV.
-    - `measured`: the same after it; neutrinos as they are.
-    - `weight`: 1, but for the rare event whose probability was above the largest foreseen one.
-    - `visible`, `visible_error`: σ_vis in pb, from the points that were drawn, of which `passed` made it.
-    """
-
-    process: str
-    columns: dict[str, np.ndarray]
-    true: np.ndarray
-    measured: np.ndarray
-    weight: np.ndarray
-    visible: float
-    visible_error: float
-    passed: int
-
-    def __len__(self) -> int:
-        return len(self.weight)
-
-
 _PILOT_BATCHES = 4
-_OVERWEIGHT = 1e-3
 
 
 def draw_events(
@@ -415,13 +267,16 @@ def draw_events(
     selection: Selection | Mapping[str, Any] | None = None,
     *,
     most: int = LARGEST_NUMBER_OF_POINTS,
+    window: float | None = None,
     **hypothesis: Any,
 ) -> Events:
     """Unweighted events with density dσ (E'/E) ρ(K) P(x|y) within the selection.
 
     A point is kept with probability w/w_max; w_max is such that weights above it make 1e-3 of σ_vis, and
     those events keep w/w_max as their weight: averages over events are to be weighted. Two leptons, and
-    jets, come by falling pT; four leptons as ℓ⁻ ℓ⁺ ℓ'⁻ ℓ'⁺, electrons before muons.
+    jets, come by falling pT; four leptons as ℓ⁻ ℓ⁺ ℓ'⁻ ℓ'⁺, electrons before muons. Of a reaction
+    without a map of its own all come by falling pT, leptons with their PDG codes and jets with their true
+    tags, jN_B.
 
     **Arguments:** `events`, how many; `most`, points until one has to pass; the rest as for `cross_section`.
 
@@ -429,26 +284,28 @@ def draw_events(
     """
     if events < 1:
         raise UsageError(f"the number of events must be 1 or more, got {events}")
+    if window is not None or "parton_selection" in hypothesis or not has_sampler(process, hypothesis):
+        return events_of(process, events, _generator(seed), selection, most=most, window=window, **hypothesis)
     model, rng = LeadingOrder(process, selection, **hypothesis), _generator(seed)
     if model.polynomial is not None:
         raise UsageError(f"events are of one value of {model.polynomial.names[0]}: give it a number")
     stream = _selected(model, rng)
 
     pilot = np.concatenate([next(stream)[1] for _ in range(_PILOT_BATCHES)])
-    ceiling = _ceiling(pilot)
+    top = ceiling(pilot)
     found: list[tuple[np.ndarray, ...]] = []
     visible, kept = Mean(), 0
     visible.add(pilot)
     for batch, weight in stream:
         visible.add(weight)
-        ceiling = ceiling or _ceiling(weight)
-        if ceiling == 0 and visible.points >= most:
+        top = top or ceiling(weight)
+        if top == 0 and visible.points >= most:
             raise DeepMEMError(
                 f"{process}: none of {visible.points} points passed the selection {model.selection}"
             )
-        keep = np.flatnonzero(rng.random(len(weight)) * ceiling < weight)
+        keep = np.flatnonzero(rng.random(len(weight)) * top < weight)
         missing = np.zeros((len(keep), 2)) if batch.missing is None else batch.missing[keep]
-        over = np.maximum(weight[keep] / (ceiling or 1.0), 1.0)
+        over = np.maximum(weight[keep] / (top or 1.0), 1.0)
         found.append((batch.true[keep], batch.measured[keep], over, missing))
         kept += len(keep)
         if kept >= events:
@@ -462,11 +319,3 @@ def _selected(model: LeadingOrder, rng: np.random.Generator) -> Iterator[tuple[D
     region = model.region(visible=True)
     for batch in model.batches(rng, region, model.pilot(rng, region, sigma=False)):
         yield batch, batch.weight * model.passes(batch)
-
-
-def _ceiling(weights: np.ndarray) -> float:
-    """The w_max above which weights exceed it by 1e-3 of the total; 0 where all are 0."""
-    falling = np.sort(weights)[::-1]
-    excess = np.cumsum(falling) - falling * np.arange(1, len(falling) + 1)
-    below = np.searchsorted(excess, _OVERWEIGHT * falling.sum(), side="right")
-    return float(falling[max(below - 1, 0)])

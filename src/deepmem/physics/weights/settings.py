@@ -134,15 +134,15 @@ def checked_detector(
             )
         entries.setdefault(kind, default if r is None else r)
     if process.knows_recoil and (median := settings.pop("K0", None)) is not None:
-        entries["recoil"] = _with_prior(entries.get("recoil"), median)
+        entries["recoil"] = with_prior(entries.get("recoil"), median)
     classes = tuple(dict.fromkeys(process.visible_classes))
     return detector(entries, classes, process.invisible, process.knows_recoil)
 
 
-def _with_prior(entry: Any, median: Any) -> Mapping[str, Any]:
+def with_prior(entry: Any, median: Any) -> Mapping[str, Any]:
     """A recoil's entry of a response with the prior that was set beside it."""
     if entry is None:
-        raise ParameterError(f"K0 is a prior of the recoil, which has no response here: {_EXAMPLE}")
+        raise ParameterError(f"K0 is a prior of the recoil, which has no response here: {RECOIL_EXAMPLE}")
     said = dict(entry) if isinstance(entry, Mapping) else {"c": entry}
     if said.get("K0", median) != median:
         raise ParameterError(
@@ -151,7 +151,7 @@ def _with_prior(entry: Any, median: Any) -> Mapping[str, Any]:
     return said | {"K0": median}
 
 
-_EXAMPLE = 'configure one, such as "response": {"recoil": {"c": 15, "b": 0.5}} (σ² = c² + b² H)'
+RECOIL_EXAMPLE = 'configure one, such as "response": {"recoil": {"c": 15, "b": 0.5}} (σ² = c² + b² H)'
 
 
 def checked_words(process: Process, settings: dict[str, Any], seen: Detector) -> dict[str, str]:
@@ -171,7 +171,7 @@ def checked_words(process: Process, settings: dict[str, Any], seen: Detector) ->
             raise ParameterError(f"{name} must be {' or '.join(allowed)}, got {word!r}")
     met = words.get("met")
     if met == "recoil" and seen.recoil is None:
-        raise ParameterError(f"met=recoil needs the response of the recoil: {_EXAMPLE}")
+        raise ParameterError(f"met=recoil needs the response of the recoil: {RECOIL_EXAMPLE}")
     if met == "balance" and seen.missing is not None:
         raise ParameterError("met=balance takes no response of missing pT: leave one of the two out")
     return words

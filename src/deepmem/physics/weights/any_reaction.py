@@ -1,0 +1,183 @@
+"""σ, σ_vis and events of any reaction, from its diagrams: no process is known by name.
+
+With `parton` cuts are on partons, without recoil and response, and σ is what passes them. Else σ is all of
+it, and σ_vis what passes cuts on measured quantities; where σ is infinite, `parton_selection` has cuts on
+partons for both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from deepmem.errors import DeepMEMError, UsageError
+from deepmem.physics.precision import double_precision
+from deepmem.physics.processes.base import DEFAULT_DENSITY
+from deepmem.physics.theory.densities import DensityAtScale
+from deepmem.physics.theory.lhapdf import load
+from deepmem.physics.weights.cross_sections import CrossSection
+from deepmem.physics.weights.multichannel import Channel, Multichannel
+from deepmem.physics.weights.parton_level import Reaction
+from deepmem.physics.weights.parton_points import PartPoints, Points
+from deepmem.physics.weights.parton_response import Seen, View
+from deepmem.physics.weights.recoil import Recoil
+from deepmem.physics.weights.settings import with_prior
+from deepmem.selection import Selection
+
+_OF_THE_MENU = ("mass", "pair_mass", "top_window", "subset")
+_FEWEST = 65536
+"""Points in the integrals, at least: errors are estimated from the points themselves."""
+
+
+class Sampler:
+    """A reaction as it is integrated: maps, densities, cuts and what is seen.
+
+    **Arguments:** as of `leading_order.cross_section`.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        selection: Selection | Mapping[str, Any] | None,
+        rng: np.random.Generator,
+        *,
+        parton: bool = False,
+        parton_selection: Selection | Mapping[str, Any] | None = None,
+        spectrum: Recoil | None = None,
+        recoil: Recoil | None = None,
+        met: str | None = None,
+        K0: float | None = None,
+        response: Mapping[str, Any] | None = None,
+        **settings: Any,
+    ) -> None:
+        for name in _OF_THE_MENU:
+            if settings.pop(name, None) is not None:
+                raise UsageError(
+                    f"{name} is for processes of the menu and of their shapes: {text} is integrated over all "
+                    "masses, or within window, the widths of its resonances, and the selection"
+                )
+        self.cuts = Selection.of(selection)
+        if parton and parton_selection is not None:
+            raise UsageError("parton has the selection on partons: parton_selection is for cuts beside it")
+        on_partons = self.cuts if parton else Selection.of(parton_selection)
+        resolution = {name[2:]: settings.pop(name) for name in tuple(settings) if name.startswith("r_")}
+        if both := resolution.keys() & (response or {}).keys():
+            raise UsageError(f"r_{min(both)} and a response for {min(both)} are both given: leave one out")
+        pdf = settings.pop("pdf", DEFAULT_DENSITY)
+        self.reaction = Reaction(text, None if on_partons == Selection() else on_partons, **settings)
+        if on_partons != Selection():
+            for part in self.reaction.parts:
+                for codes, _ in part.finals:
+                    on_partons.refuse_without_effect(codes)
+        entries = {**(response or {}), **resolution}
+        if K0 is not None:
+            entries["recoil"] = with_prior(entries.get("recoil"), K0)
+        spectra = spectrum, recoil
+        self.view = None if parton else View(self.reaction, self.cuts, spectra, entries, met)
+        self.rng = rng
+        density = _density(pdf, self.reaction)
+        self.parts = [PartPoints(self.reaction, part, density) for part in self.reaction.parts]
+
+    def integrals(self, visible_alone: bool = False) -> Multichannel:
+        """σ and σ_vis; or one of both where the other is not asked for."""
+        one = self.view is None or visible_alone
+
+        def integrand(part: int, number: int, u: np.ndarray, maps: tuple[int, ...]) -> np.ndarray:
+            points = self.parts[part].points(number, u, maps)
+            values = np.zeros((1 if one else 2, u.shape[1]))
+            if not one or self.view is None:
+                values[0, points.rows] = points.sigma.sum(axis=0)
+            if self.view is not None:
+                values[-1, points.rows] = self.visible(part, points)[0].sum(axis=0)
+            return values
+
+        dimensions = [[each.dimensions for each in part.part.maps] for part in self.parts]
+        return Multichannel(dimensions, integrand, 1 if one else 2, self.rng)
+
+    def visible(self, part: int, points: Points) -> tuple[np.ndarray, Seen]:
+        """dσ (E'/E) of what passes `[finals, points]`, and what is seen."""
+        if self.view is None:
+            raise UsageError("nothing is seen of partons")
+        seen = self.view.see(points.momenta, self.rng)
+        finals = [codes for codes, _ in self.parts[part].part.finals]
+        return points.sigma * seen.boost * self.view.passed(seen, finals), seen
+
+    def points(self, channel: Channel, u: np.ndarray, maps: tuple[int, ...]) -> Points:
+        """The points of one map."""
+        return self.parts[channel.part].points(channel.number, u, maps)
+
+
+def _density(pdf: Any, reaction: Reaction) -> DensityAtScale:
+    partons = {parton for part in reaction.parts for each in part.contributions for parton in each.partons}
+    density = load(pdf).select(*sorted(partons))
+    with double_precision():
+        return density.at_scale(jnp.asarray(reaction.scale))
+
+
+def cross_section_of(
+    text: str,
+    selection: Selection | Mapping[str, Any] | None,
+    precision: float,
+    rng: np.random.Generator,
+    *,
+    points: int | None,
+    most: int,
+    tolerance: float | None,
+    **settings: Any,
+) -> CrossSection:
+    """σ and σ_vis of a reaction, in pb: see `leading_order.cross_section`."""
+    sampler = Sampler(text, selection, rng, **settings)
+    reaction, many = sampler.reaction, sampler.integrals()
+    many.prepare()
+    while True:
+        wanted = _FEWEST if points is None else points - many.points
+        if points is None and many.points:
+            worst = _worst(many)
+            wanted = int(many.points * min(1.1 * (worst / precision) ** 2 - 1, 3.0)) + _FEWEST // 4
+        many.round(wanted)
+        asked = many.points >= (most if points is None else points)
+        if asked and many.passed == 0:
+            raise DeepMEMError(
+                f"{reaction.name}: none of {many.points} points passed the selection {sampler.cuts}, so "
+                "σ_vis is unknown: draw more points, or widen the selection"
+            )
+        if points is not None and asked:
+            break
+        worst = _worst(many)
+        if points is None and (
+            (many.points >= _FEWEST and worst <= precision) or (asked and worst <= (tolerance or precision))
+        ):
+            break
+        if asked:
+            raise DeepMEMError(
+                f"{reaction.name}: after {many.points} points σ and σ_vis are known to {worst:.1e}: ask for "
+                f"less precision than {precision:g}, or a wider selection"
+            )
+    totals, errors = many.totals, many.errors
+    return CrossSection(
+        reaction.name,
+        totals[0],
+        errors[0],
+        totals[-1],
+        errors[-1],
+        mass=(0.0, reaction.root),
+        sampled=(0.0, reaction.root),
+        pair_mass=0.0,
+        top_window=float("inf"),
+        points=many.points,
+        passed=many.passed,
+        sampled_pair_mass=0.0,
+        beyond=0.0,
+        light=0.0,
+        window=reaction.window,
+        partons=sampler.view is None,
+    )
+
+
+def _worst(many: Multichannel) -> float:
+    """The largest relative error."""
+    both = zip(many.errors, many.totals, strict=True)
+    return max(error / total if total > 0 else float("inf") for error, total in both)

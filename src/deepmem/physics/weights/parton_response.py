@@ -1,0 +1,173 @@
+"""What a detector sees of partons: recoil, responses, and cuts on what was measured.
+
+    σ_vis = ∫ d²K ρ(K) ∫ dσ (E'/E) P(x ∈ R | y),
+
+as `leading_order` says, for any final state whose legs have classes of the detector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from deepmem.kinematics import FourVector
+from deepmem.physics.detector.detector import Detector
+from deepmem.physics.detector.entries import detector as detector_of
+from deepmem.physics.errors import ParameterError, PlanError
+from deepmem.physics.phasespace.bodies import from_rest_frame
+from deepmem.physics.phasespace.trees import INVISIBLE
+from deepmem.physics.precision import double_precision
+from deepmem.physics.weights.parton_level import Reaction
+from deepmem.physics.weights.recoil import Recoil, checked_spectrum
+from deepmem.physics.weights.settings import RECOIL_EXAMPLE
+from deepmem.selection import Selection
+
+_MET = ("event", "balance", "recoil")
+_BLOCK = 4096
+"""Points whose energies are drawn by one program."""
+_USUAL = {"lepton": 0.02, "bjet": 0.10, "jet": 0.10, "photon": 0.02}
+_BESIDE_NEUTRINOS = {"lepton": 0.05}
+
+
+class Seen(NamedTuple):
+    """Points after recoil and response."""
+
+    true: np.ndarray
+    """`[points, legs, 4]`: outgoing momenta in the laboratory, with the recoil, GeV."""
+    measured: np.ndarray
+    """The same after the responses; neutrinos as they are."""
+    missing: np.ndarray | None
+    """`[points, 2]`: the measured missing (p_x, p_y); None where nothing escapes and no recoil is used."""
+    boost: np.ndarray
+    """E'/E."""
+    possible: np.ndarray
+    """Whether every true energy lies in its response's support of the measured one."""
+
+
+class View:
+    """How a reaction is seen.
+
+    **Arguments:** `spectra`, what was given as `spectrum` and under its earlier name; `response`, the key of
+    a configuration; `met`, as for weights (None: its default).
+
+    **Raises** `PlanError` for a leg that no response is of; `TransferError` where an entry is wrong;
+    `ParameterError` for a recoil that is used and has no response.
+    """
+
+    def __init__(
+        self,
+        reaction: Reaction,
+        selection: Selection,
+        spectra: tuple[Recoil | None, Recoil | None],
+        response: Mapping[str, Any] | None,
+        met: str | None = None,
+    ) -> None:
+        self.kinds = tuple(leg.kind for leg in reaction.tree.legs)
+        self.escapes = INVISIBLE in self.kinds
+        usual = _USUAL | (_BESIDE_NEUTRINOS if self.escapes else {})
+        for kind in self.kinds:
+            if kind not in (*usual, INVISIBLE):
+                raise PlanError(
+                    f"{reaction.name} makes a leg of the class {kind}, whose response is not known: ask for "
+                    "its cross-section with cuts on partons (--parton)"
+                )
+        classes = tuple(dict.fromkeys(kind for kind in self.kinds if kind != INVISIBLE))
+        entries = {kind: usual[kind] for kind in classes} | dict(response or {})
+        has_jets = bool({*self.kinds} - {"lepton", INVISIBLE})
+        detector = detector_of(entries, classes, self.escapes, self.escapes or has_jets)
+        if met is None:
+            met = "recoil" if detector.recoil is not None and has_jets else "event"
+        if met not in _MET:
+            raise ParameterError(f"met must be {' or '.join(_MET)}, got {met!r}")
+        if met == "recoil" and detector.recoil is None:
+            raise ParameterError(f"met=recoil needs the response of the recoil: {RECOIL_EXAMPLE}")
+        self.detector = detector.used_by(met)
+        self.selection = selection
+        self._spectrum = checked_spectrum(*spectra, self.detector.recoil)
+        for part in reaction.parts:
+            for codes, _ in part.finals:
+                selection.refuse_without_effect(codes)
+        self._masses = [reaction.mass(leg.particle) for leg in reaction.tree.legs]
+
+    def see(self, momenta: np.ndarray, rng: np.random.Generator) -> Seen:
+        """**Arguments:** `momenta` `[points, legs, 4]` of outgoing legs, the total p_T being 0, GeV."""
+        count, legs = momenta.shape[:2]
+        size, angle = self._spectrum.draw(rng.random((count,))), 2 * np.pi * rng.random((count,))
+        true, boost = recoiling(momenta, (size * np.cos(angle), size * np.sin(angle)))
+        measured, possible = true.copy(), np.full(count, True)
+        # ndtri(0) is −∞, and random() may return 0
+        noise = np.maximum(rng.random((legs + 2, count)), 2.0**-54)
+        for leg, kind in enumerate(self.kinds):
+            if kind != INVISIBLE:
+                measured[:, leg], reached = self._measured(kind, true[:, leg], noise[leg], self._masses[leg])
+                possible &= reached
+        missing = self._missing(true, measured, noise[-2:])
+        return Seen(true, measured, missing, boost, possible)
+
+    def _missing(self, true: np.ndarray, measured: np.ndarray, noise: np.ndarray) -> np.ndarray | None:
+        """The measured missing (p_x, p_y) `[points, 2]`; None where nothing escapes and no recoil is used."""
+        if not self.escapes and self.detector.recoil is None:
+            return None
+        hidden = [leg for leg, kind in enumerate(self.kinds) if kind == INVISIBLE]
+        seen = [leg for leg, kind in enumerate(self.kinds) if kind != INVISIBLE]
+        activity = np.hypot(measured[:, seen, 1], measured[:, seen, 2]).sum(axis=1)
+        escaped, total, of_seen = (
+            each[..., 1:3].sum(axis=1).T for each in (true[:, hidden], true, measured[:, seen])
+        )
+        with double_precision():
+            drawn = self.detector.draw_missing(escaped, total, of_seen, activity, tuple(noise))
+        return np.stack([np.asarray(each) for each in drawn], axis=-1)
+
+    def passed(self, seen: Seen, finals: Sequence[tuple[int, ...]]) -> np.ndarray:
+        """Which points are in the selection, for each final state `[finals, points]`."""
+        return np.stack(
+            [seen.possible & self.selection.passes(seen.measured, codes, seen.missing) for codes in finals]
+        )
+
+    def _measured(
+        self, kind: str, p: np.ndarray, u: np.ndarray, mass: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The measured momentum, another energy with the same direction and mass; and whether the true one is
+        in its support."""
+        length = np.sqrt((p[:, 1:] ** 2).sum(axis=1))
+        with np.errstate(divide="ignore"):
+            eta = np.arcsinh(p[:, 3] / np.hypot(p[:, 1], p[:, 2]))
+        blocks = -(-len(p) // _BLOCK)
+        padded = np.ones((3, blocks * _BLOCK))
+        padded[2] = 0.5
+        padded[:, : len(p)] = eta, np.hypot(length, mass), u
+        parts = [np.zeros((2, 0))]
+        with double_precision():
+            for block in padded.reshape(3, blocks, _BLOCK).swapaxes(0, 1):
+                parts.append(np.stack(_drawn(self.detector, kind, *map(jnp.asarray, block), mass)))
+        energy, reached = np.concatenate(parts, axis=1)[:, : len(p)]
+        stretch = np.sqrt(np.maximum(energy**2 - mass**2, 0.0)) / length
+        return np.column_stack([energy, p[:, 1:] * stretch[:, None]]), (reached > 0) & (stretch > 0)
+
+
+@partial(jax.jit, static_argnums=1)
+def _drawn(
+    detector: Detector, kind: str, eta: jax.Array, energy: jax.Array, u: jax.Array, mass: float
+) -> tuple[jax.Array, jax.Array]:
+    return jax.vmap(lambda a, b, c: detector.draw(kind, a, b, c, mass))(eta, energy, u)
+
+
+def recoiling(momenta: np.ndarray, kick: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Legs boosted across the beam until their total p_T is K, with p_z as it was; and E'/E.
+
+    γ = E/E', γβ = K/E'. **Arguments:** `momenta` `[points, legs, 4]` with a total p_T of 0.
+    """
+    total = momenta.sum(axis=1)
+    energy = total[:, 0]
+    boosted = np.sqrt(energy**2 + kick[0] ** 2 + kick[1] ** 2)
+    across: FourVector = (boosted, kick[0], kick[1], np.zeros_like(energy))
+    moved = [
+        np.stack(from_rest_frame(tuple(momenta[:, leg].T), across, energy), axis=-1)
+        for leg in range(momenta.shape[1])
+    ]
+    return np.stack(moved, axis=1), energy / boosted

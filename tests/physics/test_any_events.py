@@ -1,0 +1,147 @@
+"""Leading-order events of any reaction: distributions against σ in bins, legs, columns, files, refusals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import uproot
+from scipy.stats import chi2, ks_2samp
+
+import deepmem
+from deepmem.errors import UsageError
+from deepmem.events.partons import generate_partons
+from deepmem.physics.weights.any_reaction import Sampler
+from deepmem.physics.weights.leading_order import Events, draw_events
+from deepmem.selection import Selection, mass
+
+TEXT = "wh=p p > w+ h, w+ > l+ vl, h > b b~ ; cc"
+CUTS = {"lepton_pt": 25, "lepton_eta": 2.5, "jet_pt": 25, "jet_eta": 2.5}
+
+
+@pytest.fixture(scope="module")
+def events() -> Events:
+    return draw_events(TEXT, 6000, 3, CUTS)
+
+
+def test_the_number_of_events_is_that_of_sigma_vis_in_bins(events: Events) -> None:
+    """χ² of events in bins of the lepton's pT, each against its own σ_vis."""
+    edges = [25.0, 40.0, 60.0, 90.0, 13000.0]
+    parts, errors = [], []
+    for low in edges[:-1]:
+        found = deepmem.cross_section(TEXT, CUTS | {"lepton_pt": low}, points=120_000, seed=int(low))
+        parts.append(found.visible)
+        errors.append(found.visible_error)
+    above, of_above = np.array(parts), np.array(errors)
+    weight = events.weight / events.weight.sum()
+    drawn = np.array([weight[events.columns["lep1_PT"] > low].sum() for low in edges[1:-1]])
+    expected = above[1:] / above[0]
+    error = expected * np.hypot(of_above[1:] / above[1:], of_above[0] / above[0])
+    counted = np.sqrt(drawn * (1 - drawn) / len(events))
+    pulls = (drawn - expected) / np.hypot(error, counted)
+    assert (pulls**2).sum() < chi2.ppf(1 - 1e-4, len(pulls))
+    assert events.visible == pytest.approx(above[0], abs=4 * np.hypot(of_above[0], events.visible_error))
+
+
+def test_events_follow_weighted_points(events: Events) -> None:
+    """Kolmogorov–Smirnov between events and points that are reweighted by a draw of their own."""
+    rng = np.random.default_rng(9)
+    sampler = Sampler(TEXT, CUTS, rng)
+    many = sampler.integrals(visible_alone=True)
+    many.prepare()
+    values, weights = [], []
+    for channel in many.channels:
+        size = 60_000
+        cube = channel.adaptive.draw(rng.random((channel.adaptive.dimensions, size)))
+        points = sampler.points(channel, cube.u, many.maps_of(channel.part))
+        visible, seen = sampler.visible(channel.part, points)
+        weights.append(visible.sum(axis=0) * cube.jacobian[points.rows] / size)
+        pt = np.hypot(seen.measured[..., 1], seen.measured[..., 2])
+        missing = np.hypot(*seen.missing.T)
+        # legs: l, nu, b, b~; a jet counts by the larger pT
+        values.append(np.stack([pt[:, 0], missing, pt[:, 2:].max(axis=1)]))
+    weight = np.concatenate(weights)
+    # densities are interpolated: they may be below 0 where they are next to nothing
+    assert -weight[weight < 0].sum() < 1e-6 * weight.sum()
+    weight = np.maximum(weight, 0.0)
+    chosen = rng.choice(len(weight), 6000, p=weight / weight.sum())
+    for other, name in zip(
+        np.concatenate(values, axis=1)[:, chosen], ("lep1_PT", "MET", "j1_PT"), strict=True
+    ):
+        assert ks_2samp(events.columns[name], other).pvalue > 1e-4
+
+
+def test_legs_are_those_of_the_subprocesses(events: Events) -> None:
+    assert events.codes is not None
+    leptons = events.codes[:, 0]
+    assert set(np.unique(leptons)) == {-13, -11, 11, 13}
+    np.testing.assert_array_equal(abs(events.codes[:, 1]), abs(leptons) + 1)
+    np.testing.assert_array_equal(np.sort(events.codes[:, 2:], axis=1), [[-5, 5]] * len(events))
+    np.testing.assert_array_equal(events.columns["lep1_Charge"], np.where(leptons > 0, -1, 1))
+    # W+ is made of more partons than W-
+    assert 0.5 < (leptons < 0).mean() < 0.75
+    assert (abs(events.codes[:, 0]) == 11).mean() == pytest.approx(0.5, abs=0.03)
+    # either proton is as good
+    rapidity = events.true.sum(axis=1)[:, 3]
+    assert (rapidity > 0).mean() == pytest.approx(0.5, abs=0.03)
+
+
+def test_events_are_selected_and_resonant(events: Events) -> None:
+    for sign in (1, -1):
+        rows = np.sign(events.codes[:, 0]) == sign
+        codes = (sign * 11, -sign * 12, 5, -5)
+        assert Selection.of(CUTS).passes(events.measured[rows], codes).all()
+    assert np.median(mass(events.true[:, 2] + events.true[:, 3])) == pytest.approx(125.0, abs=0.05)
+    assert np.median(mass(events.true[:, 0] + events.true[:, 1])) == pytest.approx(80.4, abs=0.3)
+    ratio = events.measured[:, 2, 0] / events.true[:, 2, 0]
+    assert ratio.std() == pytest.approx(0.10, abs=0.02)
+    total = events.true.sum(axis=1)
+    assert np.median(np.hypot(total[:, 1], total[:, 2])) == pytest.approx(20.0, abs=1.5)
+    assert ((events.weight >= 1) & (events.weight < 20)).all()
+
+
+def test_the_same_seed_gives_the_same_events() -> None:
+    one, other = (draw_events(TEXT, 50, 4, CUTS) for _ in range(2))
+    np.testing.assert_array_equal(one.measured, other.measured)
+    assert not np.array_equal(one.measured, draw_events(TEXT, 50, 5, CUTS).measured)
+
+
+def test_columns_of_every_class_in_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "events.root"
+    text = "p p > w+ j a, w+ > mu+ vm"
+    cuts = {"lepton_pt": 20, "jet_pt": 30, "photon_pt": 25, "jet_eta": 2.5, "photon_eta": 2.5}
+    beside = {"jet_pt": 15, "photon_pt": 15, "photon_delta_r": 0.3}
+    made = generate_partons(text, 60, 2, path, selection=cuts, parton_selection=beside)
+    assert made.events == 60
+    with uproot.open(path) as file:
+        columns = file["events"].arrays(library="np")
+    for name in (
+        "lep1_PT",
+        "lep1_PDG",
+        "j1_M",
+        "j1_B",
+        "pho1_Eta",
+        "MET",
+        "weight",
+        "true_leg1_PT",
+        "leg2_PDG",
+    ):
+        assert len(columns[name]) == 60
+    assert (columns["j1_PT"] > 30).all()
+    assert (columns["pho1_PT"] > 25).all()
+    assert (columns["j1_B"] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("text", "settings", "said"),
+    [
+        ("p p > w+ j, w+ > mu+ vm", {}, "parton_selection"),
+        ("p p > t t~", {}, "let it decay"),
+        ("p p > ta+ ta- b b~", {"parton_selection": {"pair_mass": 20}}, "class tau"),
+        (TEXT, {"response": {"photon": 0.1}}, "photon"),
+    ],
+)
+def test_what_has_no_events_is_said(text: str, settings: dict[str, object], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        draw_events(text, 10, 1, **settings)
