@@ -32,7 +32,7 @@ with install_import_hook(["deepmem.surrogate.network", "deepmem.surrogate.traini
 
 jax.config.update("jax_numpy_dtype_promotion", "standard")
 # Tracing makes many objects that live on: to look through them as often as by default takes a tenth of the time.
-gc.set_threshold(200_000, 20, 100)
+gc.set_threshold(200_000, 10, 10)
 
 REFERENCE = Path(__file__).parent / "reference"
 EVENTS = REFERENCE / "drell_yan" / "events_60k.root"
