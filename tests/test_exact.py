@@ -21,6 +21,7 @@ from deepmem import UsageError
 from deepmem.data.weights import read_provenance, read_weights, weight_names
 from deepmem.errors import Interrupted
 from deepmem.jobs import exact, farm
+from deepmem.jobs.parts import Pace, Parts
 from deepmem.jobs.tasks import Task, hypotheses
 from deepmem.physics.weights.leading_order import draw_events
 from deepmem.reporter import Reporter, Step
@@ -121,16 +122,18 @@ def test_killed_and_called_again_gives_the_same_bits(
     assert not killed.exists()
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "parts are there from an earlier call" in done.stderr
+    assert "events are there from an earlier call" in done.stderr
     exact.compute_files([str(path)], whole, ["drell_yan"], entries=(0, 18000))
     _same(read_weights(killed, "drell_yan"), read_weights(whole, "drell_yan"))
 
 
 def test_other_arguments_begin_anew(events: dict[str, np.ndarray], tmp_path: Path) -> None:
     path = str(write_tree(tmp_path / "events.root", events))
-    for part in (100, 150):  # nor are parts of another size taken for these
+    for seed in (1, 2):
         with pytest.raises(Interrupted):
-            exact.compute_files([path], tmp_path / "w.root", ["drell_yan"], part=part, reporter=_Telling(1))
+            exact.compute_files(
+                [path], tmp_path / "w.root", ["drell_yan"], part=100, seed=seed, reporter=_Telling(1)
+            )
     telling = _Telling()
     exact.compute_files([path], tmp_path / "w.root", ["drell_yan"], part=100, reporter=telling, MZ=91.0)
     assert not any("continuing" in text for text in telling.messages)
@@ -155,8 +158,8 @@ def test_an_interruption_says_what_is_kept(events: dict[str, np.ndarray], tmp_pa
             assert [part.stat().st_mtime_ns for part in parts] == times
 
     unchanged = Unchanged()
-    exact.compute_files([path], out, ["drell_yan"], part=100, reporter=unchanged)
-    assert unchanged.messages == ["continuing: 2 of 3 parts are there from an earlier call"]
+    exact.compute_files([path], out, ["drell_yan"], part=70, reporter=unchanged)  # whatever was kept at once
+    assert unchanged.messages == ["continuing: 200 of 300 events are there from an earlier call"]
     _same(read_weights(out), deepmem.compute(events)["drell_yan"])
 
 
@@ -174,15 +177,51 @@ def test_the_command_says_what_is_kept(events: dict[str, np.ndarray], tmp_path: 
     process.send_signal(signal.SIGINT)
     told = process.communicate()[1].splitlines()[-1]
     assert process.returncode == 130
-    kept = 4096 * len(list((tmp_path / ".w.root.parts").glob("*.npz")))
+    bounds = [path.name.split(".")[1].split("-") for path in (tmp_path / ".w.root.parts").glob("*.npz")]
+    kept = sum(int(end) - int(begin) for begin, end in bounds)
     assert told == f"deepmem: interrupted; {kept:,} of 300,000 events are kept, the same command continues"
 
 
-def test_slow_processes_are_kept_in_small_parts() -> None:
+def test_slow_processes_begin_with_small_parts() -> None:
     """Where there are neutrinos, in any of the hypotheses."""
-    sizes = {name: Task(hypotheses(name, {})).part for name in ("drell_yan", "zz_4l", "ww_2l", "ttbar_2l")}
-    assert sizes == {"drell_yan": 4096, "zz_4l": 4096, "ww_2l": 256, "ttbar_2l": 256}
-    assert Task(hypotheses(["drell_yan", "ww_2l"], {})).part == 256
+    sizes = {
+        name: Task(hypotheses(name, {})).pace(None).size
+        for name in ("drell_yan", "zz_4l", "ww_2l", "ttbar_2l")
+    }
+    assert sizes == {"drell_yan": 256, "zz_4l": 256, "ww_2l": 8, "ttbar_2l": 8}
+    assert Task(hypotheses(["drell_yan", "ww_2l"], {})).pace(None).size == 8
+
+
+@pytest.mark.parametrize("per_event", [1e-4, 0.01, 0.3, 3.0, 40.0])
+def test_parts_are_seconds_of_work(per_event: float) -> None:
+    """Whatever an event takes: no part but the first one, which compiles, is more than half a minute."""
+    pace, took = Pace(8), []
+    for i in range(40):
+        seconds = pace.size * per_event * (1.5 if i % 3 else 0.7) + (60 if i == 0 else 0)
+        took.append((pace.size, seconds))
+        pace.took(pace.size, seconds)
+    sizes, seconds = zip(*took[1:], strict=True)
+    assert max(seconds) <= max(30, 1.5 * per_event)
+    assert np.mean(seconds) > 4 or min(sizes[10:]) == 8192
+
+
+def test_a_gap_between_parts_is_filled(tmp_path: Path) -> None:
+    def compute(begin: int, end: int) -> dict[str, deepmem.Weight]:
+        done.append((begin, end))
+        numbers = np.arange(float(begin), end)
+        return {"w": deepmem.Weight(numbers, numbers, np.zeros(end - begin, dtype=np.int32))}
+
+    done: list[tuple[int, int]] = []
+    parts = Parts(tmp_path / "w.root", {}, Pace(4, fixed=True))
+    for begin, end in ((0, 3), (9, 12)):
+        parts.save((begin, end), compute(begin, end))
+    steps: list[int] = []
+    found = list(parts.fill(0, 14, compute, lambda events, note="": steps.append(events)))
+    assert done[2:] == [(3, 7), (7, 9), (12, 14)]
+    assert sum(steps) == 14
+    np.testing.assert_array_equal(
+        np.concatenate([parts.load(part, ["w"])["w"].value for part in found]), np.arange(14)
+    )
 
 
 def test_no_weight_depends_on_the_parts(tmp_path: Path) -> None:

@@ -179,6 +179,7 @@ class Weight:
     - `evaluations`: int64 `[events]`, how often the integrand was evaluated for an event, over all
       assignments of jets, and 0 where it can't be computed; None where not known. Files do not hold it.
     - `couplings`: the weight as a polynomial in couplings, where asked for: see `Couplings` and `at`.
+    - `covariance`: float64 `[events]`, of the weight of a variation, with the nominal one; None of others.
     """
 
     value: np.ndarray
@@ -189,6 +190,7 @@ class Weight:
     reason: np.ndarray | None = None
     evaluations: np.ndarray | None = None
     couplings: Couplings | None = None
+    covariance: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         shapes = {np.shape(array) for array in (self.value, self.error, self.status)}
@@ -214,6 +216,20 @@ class Weight:
         value, error = self.couplings.at(couplings)
         return Weight(value, error, self.status, reason=self.reason)
 
+    def ratio_to(self, nominal: Weight) -> tuple[np.ndarray, np.ndarray]:
+        """The ratio of a variation's weight to the nominal one, and its error `[events]`; NaN where unknown.
+
+        **Raises** `UsageError` where this is no variation's weight.
+        """
+        if self.covariance is None:
+            raise UsageError("this weight has no covariance with another one: it is of no variation")
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = self.value / nominal.value
+            square = (self.error / self.value) ** 2 + (nominal.error / nominal.value) ** 2
+            square -= 2 * self.covariance / (self.value * nominal.value)
+            # rounding can leave a variance of nothing below 0
+            return ratio, np.abs(ratio) * np.sqrt(np.maximum(square, 0.0))
+
     @staticmethod
     def concatenate(parts: Sequence[Weight]) -> Weight:
         """The same kind of weight of several runs of events, one after the other."""
@@ -226,6 +242,11 @@ class Weight:
             join = Couplings.concatenate if name == "couplings" else np.concatenate
             joined[name] = None if lacks else join(arrays)
         return Weight(**joined)
+
+
+def variation_name(weight: str, variation: str) -> str:
+    """What a weight is called of events that a variation measures otherwise: `drell_yan__jesUp`."""
+    return f"{weight}__{variation}"
 
 
 def scan_name(process: str, parameter: str, value: float) -> str:

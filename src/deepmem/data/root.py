@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -21,9 +21,9 @@ import numpy as np
 import uproot
 
 from deepmem.columns import split_index
-from deepmem.data.collections import Collections
+from deepmem.data.collections import Collections, evaluated
 from deepmem.data.files import refuse_input_as_output, sha256
-from deepmem.data.objects import Objects, Reading
+from deepmem.data.objects import Objects, Reading, replacements
 from deepmem.data.schemas import looks_like
 from deepmem.errors import DeepMEMError, UsageError, nearest
 
@@ -74,6 +74,8 @@ class TreeFile:
     """Of a local file when it was opened: what changes when it is written."""
     reading: Reading | None = None
     """What the columns are made from, where they are no branches."""
+    instead: Mapping[str, tuple[str, dict[str, str]]] = field(default_factory=dict)
+    """What a variation reads in place of branches, see `objects.replacements`."""
 
     @property
     def uuid(self) -> str:
@@ -131,6 +133,14 @@ class TreeFile:
         return self._flat(self._array(branch, start, stop), name, index, start)
 
     def _array(self, branch: str, start: int, stop: int) -> ak.Array:
+        """A branch, or what a variation has in its place."""
+        if branch not in self.instead:
+            return self._read(branch, start, stop)
+        text, named = self.instead[branch]
+        arrays = {name: self._read(path, start, stop) for name, path in named.items()}
+        return arrays[""] if "" in arrays else evaluated(self.address, text, arrays)
+
+    def _read(self, branch: str, start: int, stop: int) -> ak.Array:
         try:
             return self.tree[branch].array(entry_start=start, entry_stop=stop, library="ak")
         except Exception as error:  # uproot raises as many kinds as there are ways to damage a file
@@ -143,7 +153,7 @@ class TreeFile:
     def is_single(self) -> bool:
         """Whether all columns are in single precision."""
         found = (str(self.tree[self.locate(name)[0]].typename) for name in self.columns)
-        return self.reading is None and all(map(_is_single, found))
+        return self.reading is None and not self.instead and all(map(_is_single, found))
 
     def is_integer(self, name: str) -> bool:
         """Whether the branch of a column holds integers, alone or in a list."""
@@ -177,13 +187,18 @@ class TreeFile:
 
 
 def open_tree(
-    path: str, tree: str | None, columns: Sequence[str], objects: Objects | None = None
+    path: str,
+    tree: str | None,
+    columns: Sequence[str],
+    objects: Objects | None = None,
+    variation: Mapping[str, str] | None = None,
 ) -> TreeFile:
     """Open a tree and see that it has the columns.
 
     **Arguments:** `path`, a file or any address that uproot opens; `tree`, its name with folders and cycle,
     or None for the file's only tree; `columns`, names of branches, `NAME[i]` for an element; `objects`, where
-    the objects are that columns with default names are made from.
+    the objects are that columns with default names are made from; `variation`, what is read in place of
+    branches: branches of the same tree, or expressions over them.
 
     **Raises** `UsageError` where the file, the tree or a column is not there or not of a kind that can be
     read.
@@ -220,6 +235,9 @@ def open_tree(
             f"{path}: the tree {tree!r} cannot be read (a truncated or damaged file?): {_first_line(error)}"
         ) from error
     found = TreeFile(path, opened, tuple(columns), stamp)
+    found.instead = replacements(found.address, variation or {}, known)
+    for name in [each for _, named in found.instead.values() for each in named.values()]:
+        _check_column(found, name, known)
     if objects is None:
         for name in columns:
             _check_column(found, name, known)
@@ -293,11 +311,14 @@ class Source:
         columns: Sequence[str],
         keep: Sequence[str] = (),
         objects: Objects | None = None,
+        variation: Mapping[str, str] | None = None,
     ):
         self.columns = tuple(columns)
         self._keep = tuple(keep)
         self._objects = objects
-        self.files = [open_tree(path, own or tree, columns, objects) for path, own in expand(addresses)]
+        self.files = [
+            open_tree(path, own or tree, columns, objects, variation) for path, own in expand(addresses)
+        ]
         for file in self.files:
             known = list(file.tree.keys(recursive=True))
             for name in self._keep:

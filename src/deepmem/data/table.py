@@ -20,7 +20,7 @@ def as_table(events: Any, columns: tuple[str, ...]) -> np.ndarray:
 
     **Raises** `UsageError` where a column is missing, is not one number per event, or lengths differ.
     """
-    names = _names(events)
+    names = names_of(events)
     if names is None:
         try:
             table = _numbers(events)
@@ -35,7 +35,8 @@ def as_table(events: Any, columns: tuple[str, ...]) -> np.ndarray:
     return np.stack(_equal_lengths({name: _one(events, name, names) for name in columns}), axis=1)
 
 
-def _names(events: Any) -> list[str] | None:
+def names_of(events: Any) -> list[str] | None:
+    """The fields of events; None of a plain array."""
     if isinstance(events, ak.Array):
         return list(events.fields)
     if isinstance(events, np.ndarray):

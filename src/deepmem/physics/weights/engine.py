@@ -7,6 +7,8 @@ discriminant, no density. Only the resonances that a process names are mapped.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,20 +16,16 @@ import numpy as np
 from deepmem.columns import Ranges
 from deepmem.data.table import as_table
 from deepmem.errors import DeepMEMWarning, UsageError
-from deepmem.event import Status, Weight, worst
+from deepmem.event import Status, Weight, variation_name, worst
 from deepmem.inputs import Reason
 from deepmem.physics.integrals.accuracy import Accuracy
 from deepmem.physics.integrals.estimate import Estimate
-from deepmem.physics.integrals.groups import Groups
-from deepmem.physics.integrals.integral import Integral
-from deepmem.physics.integrals.integrand import Integrand, Staged
-from deepmem.physics.phasespace import trials
-from deepmem.physics.phasespace.visible import Shared, Visible
 from deepmem.physics.weights import couplings
 from deepmem.physics.weights.hypothesis import Hypothesis
-from deepmem.physics.weights.partonic import Partonic, negative_densities, shared_by_events
-from deepmem.physics.weights.plan import Plan, plan_for, rank
-from deepmem.physics.weights.preparation import prepare
+from deepmem.physics.weights.integration import Integration
+from deepmem.physics.weights.partonic import negative_densities
+from deepmem.physics.weights.plan import Plan
+from deepmem.physics.weights.variations import Nominal
 from deepmem.physics.weights.visible import examined
 
 # The share of a weight that may come from below the density grid before the weight is called unknown.
@@ -46,6 +44,7 @@ def compute(
     entries: np.ndarray | None = None,
     neutrinos: bool = False,
     plan: Plan | None = None,
+    variations: Mapping[str, Any] | None = None,
 ) -> dict[str, Weight]:
     """The weights of events under a hypothesis: one per value of a scan.
 
@@ -54,29 +53,76 @@ def compute(
     (0, 1, …), which fix their random points, so that an event gets the same weight alone and among others
     (what all of a file looks like, degrees or MeV, is then for the caller to find, see `columns.Ranges`);
     `neutrinos`, whether the weights bring the mean momenta of what escapes; `plan`, how they are
-    integrated, by default `plan_for(alpha)`.
+    integrated, by default `plan_for(alpha)`; `variations`, the same events measured otherwise, by name: their
+    weights, NAME__VARIATION, have the points of the others.
 
     **Returns** name → `Weight`; a failure is a status of its own event, never an exception.
 
     **Raises** `UsageError` for missing columns, angles in degrees, a grid that is not found, or a precision
-    that is not positive.
+    that is not positive; for variations of a weight with free couplings.
     """
-    accuracy = Accuracy(precision, calls, seed)
+    work = Integration(alpha, Accuracy(precision, calls, seed), neutrinos, plan)
+    _refuse(alpha, neutrinos, bool(variations))
+    if entries is None:
+        _all_looked_at(alpha, events)
+    measured, reason = examined(alpha, events)
+    rows = np.flatnonzero(reason == Reason.NONE)
+    numbers = np.arange(len(reason)) if entries is None else np.asarray(entries)
+    nominal = Nominal.of(work, measured, rows, numbers, bool(variations))
+    found = _weights(work, nominal.estimate, rows, reason)
+    if alpha.polynomial is not None:
+        covariance = None
+        if len(rows) and nominal.estimate.covariance is not None:
+            covariance = np.full((len(reason), alpha.count, alpha.count), np.nan)
+            covariance[rows] = nominal.estimate.covariance
+        return {alpha.names[0]: couplings.of_points(alpha, found, covariance, precision)}
+    weights = dict(zip(alpha.names, found, strict=True))
+    for name, varied in (variations or {}).items():
+        measured, reason = examined(alpha, varied)
+        if len(reason) != len(numbers):
+            raise UsageError(f"the variation {name} has {len(reason)} events, and there are {len(numbers)}")
+        rows = np.flatnonzero(reason == Reason.NONE)
+        estimate, covariance = nominal.varied(work, measured, rows)
+        found = _weights(work, estimate, rows, reason)
+        for k, (called, weight) in enumerate(zip(alpha.names, found, strict=True)):
+            of_both = np.full(len(numbers), np.nan)
+            of_both[rows] = covariance[:, k]
+            varied_weight = _beside(weights[called], replace(weight, covariance=of_both), precision)
+            weights[variation_name(called, name)] = varied_weight
+    return weights
+
+
+def _beside(nominal: Weight, varied: Weight, precision: float) -> Weight:
+    """A variation's weight, which is precise where the nominal one is good and their ratio is precise."""
+    assert varied.covariance is not None and varied.reason is not None
+    known = np.isfinite(varied.value + nominal.value)
+    varied = replace(varied, covariance=np.where(known, varied.covariance, np.nan))
+    ratio, error = varied.ratio_to(nominal)
+    missed = (varied.status == Status.PRECISION) & (varied.error > precision * np.abs(varied.value))
+    good = missed & (nominal.status == Status.GOOD) & (error <= precision * np.abs(ratio))
+    good &= varied.reason == Reason.NONE
+    return replace(varied, status=np.where(good, Status.GOOD, varied.status).astype(np.int32))
+
+
+def _refuse(alpha: Hypothesis, neutrinos: bool, variations: bool) -> None:
+    """**Raises** `UsageError` for what a weight of this hypothesis does not have."""
     if neutrinos and not alpha.process.invisible:
         raise UsageError(f"{alpha.process.name} has no neutrinos, whose momenta are asked for")
     if neutrinos and alpha.polynomial is not None:
         raise UsageError(f"{alpha.process.name} has free couplings, and momenta of neutrinos depend on them")
-    if entries is None:
-        _all_looked_at(alpha, events)
-    measured, reason = examined(alpha, events)
-    count, sets, signed = len(reason), alpha.count, negative_densities(alpha)
-    rows = np.flatnonzero(reason == Reason.NONE)
-    if len(rows):
-        plan, shared = plan or plan_for(alpha), shared_by_events(alpha)
-        chosen = prepare(alpha, plan, shared, measured.rows(rows))
-        numbers = rows if entries is None else np.asarray(entries)[rows]
-        f = plan.integrand(Partonic.of(alpha), neutrinos)
-        estimate = _integrated(plan, f, shared, chosen, accuracy, numbers, alpha)
+    if variations and alpha.polynomial is not None:
+        raise UsageError(
+            f"{alpha.process.name} has free couplings, and there are variations: one of both at a time (give "
+            "the couplings values)"
+        )
+
+
+def _weights(work: Integration, estimate: Estimate, rows: np.ndarray, reason: np.ndarray) -> list[Weight]:
+    """The weights of all events, one for each value of a scan.
+
+    **Arguments:** `estimate` of the events that can be computed, which are `rows`; `reason` `[events]`.
+    """
+    count, sets, signed = len(reason), work.alpha.count, negative_densities(work.alpha)
     found = []
     for k in range(sets):
         value, error = np.full(count, np.nan), np.full(count, np.nan)
@@ -84,21 +130,17 @@ def compute(
         evaluations = np.zeros(count, dtype=np.int64)
         if len(rows):
             evaluations[rows] = estimate.evaluations
-            value[rows], error[rows], status[rows], why[rows] = _judged(estimate, k, sets, precision, signed)
-        momenta = np.full((count, 2, 3), np.nan) if neutrinos else None
+            value[rows], error[rows], status[rows], why[rows] = _judged(
+                estimate, k, sets, work.accuracy.precision, signed
+            )
+        momenta = np.full((count, 2, 3), np.nan) if work.neutrinos else None
         if momenta is not None and len(rows):
             sums = estimate.value[:, (2 + signed) * sets + k :: sets].reshape(-1, 2, 3)
             weight = estimate.value[:, k]
             known = (weight > 0) & np.isfinite(value[rows])
             momenta[rows[known]] = sums[known] / weight[known, None, None]
         found.append(Weight(value, error, status, neutrinos=momenta, reason=why, evaluations=evaluations))
-    if alpha.polynomial is None:
-        return dict(zip(alpha.names, found, strict=True))
-    covariance = None
-    if len(rows) and estimate.covariance is not None:
-        covariance = np.full((count, sets, sets), np.nan)
-        covariance[rows] = estimate.covariance
-    return {alpha.names[0]: couplings.of_points(alpha, found, covariance, precision)}
+    return found
 
 
 def _all_looked_at(alpha: Hypothesis, events: Any) -> None:
@@ -109,63 +151,6 @@ def _all_looked_at(alpha: Hypothesis, events: Any) -> None:
     ranges.refuse()
     for text in ranges.problems():
         warnings.warn(text, DeepMEMWarning, stacklevel=3)
-
-
-def _integrated(
-    plan: Plan,
-    f: Integrand,
-    shared: Shared,
-    events: Visible,
-    accuracy: Accuracy,
-    indices: np.ndarray,
-    alpha: Hypothesis,
-) -> Estimate:
-    """The mean over permutations of prepared events' integrals; the weights, of its values, stop an event."""
-    steering = alpha.count
-    rows, minimum = plan.tried(f, shared, events)
-    together = len(plan.permutations)
-    groups = Groups.of_size(together, len(indices))
-    if plan.two_sided:
-        assert isinstance(f, Staged)
-        rows = trials.best_side(f, shared, rows, plan.dimensions, groups)
-    # a permutation's points are the same alone and beside others
-    parts = np.tile([rank(order) for order in plan.permutations], len(indices))
-    integral = Integral(
-        f,
-        shared,
-        rows,
-        plan.dimensions,
-        indices[groups.event],
-        parts,
-        minimum,
-        steering,
-        correlated=alpha.polynomial is not None,
-        groups=groups,
-    )
-    return _averaged(plan.rule.integrate(integral, accuracy), groups, accuracy, steering)
-
-
-def _averaged(estimate: Estimate, groups: Groups, accuracy: Accuracy, steering: int) -> Estimate:
-    """The mean over assignments.
-
-    Its status is not the worst of theirs: a part that is not precise by itself, or that has no solution, may
-    be of no weight in the mean. It is precise as a whole, and unknown if any part is.
-    """
-    if groups.single:
-        return estimate
-    number = groups.size[:, None]
-    mean = groups.sum(estimate.value) / number
-    combined = np.sqrt(groups.sum(estimate.error**2)) / number
-    covariance = estimate.covariance
-    if covariance is not None:
-        covariance = groups.sum(covariance) / number[..., None] ** 2
-    precise = (combined <= accuracy.precision * np.abs(mean))[:, :steering].all(axis=1)
-    of_mean = np.where(precise, Status.GOOD, Status.PRECISION)
-    possible = groups.max(estimate.status != Status.NO_SOLUTION)
-    of_mean = np.where(possible, of_mean, Status.NO_SOLUTION)
-    unknown = np.where(groups.max(estimate.status == Status.BAD_INPUT), Status.BAD_INPUT, Status.GOOD)
-    status, evaluations = worst(of_mean, unknown), groups.sum(estimate.evaluations)
-    return Estimate(mean, combined, status, evaluations, covariance)
 
 
 def _judged(
