@@ -141,6 +141,7 @@ def test_weights_in_a_coffea_processor(tmp_path: Path) -> None:
     path = tmp_path / "nano.root"
     with uproot.recreate(path) as file:
         met = {f"MET_{name}": np.asarray(COLLECTIONS["MET"][name]) for name in ("pt", "phi")}
+        met |= {name: np.arange(EVENTS) for name in ("run", "luminosityBlock", "event")}
         file["Events"] = {name: COLLECTIONS[name] for name in ("Electron", "Muon", "Jet")} | met
 
     class Weights(processor.ProcessorABC):
