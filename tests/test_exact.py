@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import awkward as ak
 import numpy as np
 import pytest
 import uproot
@@ -422,3 +423,57 @@ def test_merging_a_file_that_is_not_root(tmp_path: Path) -> None:
     (tmp_path / "junk.root").write_text("junk")
     with pytest.raises(UsageError, match="cannot be opened as a ROOT file"):
         farm.merge([str(tmp_path / "junk.root")], tmp_path / "m.root")
+
+
+def test_empty_files_give_empty_outputs(
+    events: dict[str, np.ndarray], trained: tuple[dict[str, Any], Path], tmp_path: Path
+) -> None:
+    empty = write_tree(tmp_path / "empty.root", {name: values[:0] for name, values in events.items()})
+    written = exact.compute_files([str(empty)], tmp_path / "w.root", ["drell_yan"], keep=["lep1_PT"])
+    assert written.events == 0
+    assert len(read_weights(tmp_path / "w.root", "drell_yan")) == 0
+    farm.merge([str(tmp_path / "w.root")], tmp_path / "merged.root")
+    assert weight_names(tmp_path / "merged.root") == ["drell_yan"]
+    full = write_tree(tmp_path / "full.root", {name: values[:5] for name, values in events.items()})
+    exact.compute_files([str(empty), str(full)], tmp_path / "both.root", ["drell_yan"])
+    assert len(read_weights(tmp_path / "both.root", "drell_yan")) == 5
+    of_model = write_tree(tmp_path / "model.root", {name: np.zeros(0) for name in COLUMNS})
+    model = trained[0]["save_lowest_loss_model_at"]
+    assert deepmem.predict([str(of_model)], tmp_path / "p.root", model=model)["events"] == 0
+    assert len(read_weights(tmp_path / "p.root", "weight_DY")) == 0
+
+
+def test_what_is_kept_is_checked_before_the_work(events: dict[str, np.ndarray], tmp_path: Path) -> None:
+    path = tmp_path / "events.root"
+    lists = {"one": [[i + 2**40] for i in range(300)], "some": [[i] * (i % 2) for i in range(300)]}
+    with uproot.recreate(path) as file:
+        file["events"] = {name: values[:300] for name, values in events.items()} | {
+            name: ak.values_astype(ak.Array(values), np.int64) for name, values in lists.items()
+        }
+    few = {"entries": (0, 3), "reporter": _Telling(0)}  # which stops any work
+    for keep, says in (("some", "could lose digits"), ("drell_yan_error", "no branch 'drell_yan_error'")):
+        with pytest.raises(UsageError, match=says):
+            exact.compute_files([str(path)], tmp_path / "w.root", ["drell_yan"], keep=[keep], **few)
+    exact.compute_files([str(path)], tmp_path / "w.root", ["drell_yan"], keep=["one"], entries=(0, 3))
+    with uproot.open(f"{tmp_path / 'w.root'}:deepmem") as tree:
+        kept = tree["one"].array(library="np")
+    assert kept.dtype == np.int64
+    assert kept.tolist() == [2**40, 2**40 + 1, 2**40 + 2]
+
+
+def test_reasons_are_counted_and_written(events: dict[str, np.ndarray], tmp_path: Path) -> None:
+    few = {name: values[:6].copy() for name, values in events.items()}
+    for name in LEPTONS[:4]:
+        few[name][1] = np.nan
+    few["lep1_Charge"][2] = few["lep2_Charge"][2]
+    path = str(write_tree(tmp_path / "events.root", few))
+    exact.compute_files([path], tmp_path / "w.root", ["drell_yan"], reasons=True)
+    about = read_provenance(tmp_path / "w.root")
+    reasons = about["counts"]["drell_yan"]["reasons"]
+    assert reasons == {
+        "there are fewer leptons than the process has": 1,
+        "the charges of the leptons are not those of the process": 1,
+    }
+    found = read_weights(tmp_path / "w.root", "drell_yan").reason
+    assert found is not None
+    assert [about["reasons"][str(each)] in reasons for each in found] == [0, 1, 1, 0, 0, 0]

@@ -132,6 +132,9 @@ class Config(BaseModel):
     features: Literal["physics", "plain"] = Field(
         "physics", description="physics: invariants of the recognised columns; plain: the columns as they are"
     )
+    padded: tuple[str, ...] = Field(
+        (), description="objects without a charge that an event may lack, such as j3: learned with a mask"
+    )
     guide: dict[str, Any] | None = Field(
         None,
         description="learn the ratio to a cheap weight, for processes with neutrinos: "

@@ -14,7 +14,7 @@ import numpy as np
 import uproot
 
 from deepmem.data.files import whole_file
-from deepmem.data.root import expand, open_tree
+from deepmem.data.trees import expand, open_tree
 from deepmem.errors import DeepMEMError, UsageError, nearest
 from deepmem.event import Couplings, Monomials, Status, Weight
 
@@ -66,14 +66,8 @@ class WeightWriter:
     """Appends weights to an open weight file; get one from `write_weights`."""
 
     def __init__(self, file: Any, names: Sequence[str], kept: Mapping[str, np.dtype], further: Further):
-        kinds: dict[str, Any] = {}
         self._further = further
-        for name in names:
-            kinds |= further.branches(name)
-        clash = sorted(set(kinds) & set(kept))
-        if clash:
-            raise UsageError(f"--keep names {', '.join(clash)}, which the weights themselves are called")
-        self._tree = file.mktree(TREE, kinds | dict(kept))
+        self._tree = file.mktree(TREE, all_branches(names, kept, further))
 
     def append(self, weights: dict[str, Weight], kept: dict[str, np.ndarray] | None = None) -> None:
         """Write the next entries, one `Weight` per name, all of one length."""
@@ -94,6 +88,17 @@ class WeightWriter:
             if weight.reason is not None and name in self._further.reasons:
                 arrays[f"{name}_reason"] = weight.reason
         self._tree.extend(arrays)
+
+
+def all_branches(names: Sequence[str], kept: Mapping[str, np.dtype], further: Further) -> dict[str, Any]:
+    """The branches of a weight file, with their types.
+
+    **Raises** `UsageError` where a branch to keep is called as one of the weights'.
+    """
+    kinds = {branch: kind for name in names for branch, kind in further.branches(name).items()}
+    if clash := sorted(set(kinds) & set(kept)):
+        raise UsageError(f"--keep names {', '.join(clash)}, which the weights themselves are called")
+    return kinds | dict(kept)
 
 
 def neutrino_branches(name: str) -> list[str]:

@@ -20,7 +20,7 @@ from deepmem.data.identity import EventHashes
 from deepmem.data.memory import InMemory
 from deepmem.data.root import Source
 from deepmem.data.table import as_table
-from deepmem.data.weights import Further, Weights, write_weights
+from deepmem.data.weights import Further, Weights, all_branches, write_weights
 from deepmem.errors import DeepMEMError, Interrupted, UsageError
 from deepmem.event import Weight
 from deepmem.inputs import Reason
@@ -129,11 +129,13 @@ def compute_files(
     check_column_names(settings.column_names, known_columns())
     branches = [settings.column_names.get(column, column) for column in task.columns]
     files, objects = events or settings.input_paths or _no_events(), settings.located
-    source = Source(files, settings.input_tree, branches, keep, objects)
+    source = Source(files, settings.input_tree, branches, keep, objects, may_be_empty=True)
+    further = task.further(reasons)
+    all_branches(task.names, source.kept_types, further)  # what is wrong with --keep, before the work
     tell_objects(source, reporter)
     source.refuse_as_output(output, config, pdf, *histograms(settings.response))
     varied = {
-        name: Source(files, settings.input_tree, branches, (), objects, fields)
+        name: Source(files, settings.input_tree, branches, (), objects, fields, may_be_empty=True)
         for name, fields in settings.variations.items()
     }
     run = _run(source, entries, task, settings, varied)
@@ -156,7 +158,7 @@ def compute_files(
             _compute_parts(task, run, parts, description, reporter)
         except KeyboardInterrupt:
             raise Interrupted(_interruption(run, parts)) from None
-        written = _write(task, run, parts, output, about, reasons)
+        written = _write(task, run, parts, output, about, further)
         source.refuse_changes()
         parts.remove()
         if others := parts.others():
@@ -193,7 +195,8 @@ def _run(
     varied: Mapping[str, Source],
 ) -> _Run:
     start, stop = entries or (0, source.num_entries)
-    if not 0 <= start < stop <= source.num_entries:
+    empty = start == stop == source.num_entries == 0
+    if not (0 <= start < stop <= source.num_entries or empty):
         raise UsageError(
             f"--entries {start}:{stop}: expected a part of the {source.num_entries} entries there are"
         )
@@ -253,15 +256,9 @@ def _interruption(run: _Run, parts: Parts) -> str:
 
 
 def _write(
-    task: Task, run: _Run, parts: Parts, output: str | Path, about: dict[str, Any], reasons: bool
+    task: Task, run: _Run, parts: Parts, output: str | Path, about: dict[str, Any], further: Further
 ) -> Written:
     tally, kept = Tally(task.names), run.source.kept_types
-    further = Further(
-        neutrinos=task.names_with_neutrinos,
-        terms=task.terms,
-        covariance=task.names_of_variations,
-        reasons=task.names if reasons else (),
-    )
     about = about | {"reasons": {int(reason): reason.meaning for reason in Reason}}
     with write_weights(output, task.names, about, kept, further) as writer:
         for part in parts.within(run.start, run.stop):

@@ -9,7 +9,8 @@ from typing import Any
 
 from deepmem.data.identity import joined
 from deepmem.data.provenance import differences
-from deepmem.data.root import Source, expand
+from deepmem.data.root import Source
+from deepmem.data.trees import expand
 from deepmem.data.weights import (
     TREE,
     branch_names,
@@ -72,7 +73,7 @@ def merge(parts: Sequence[str], output: str | Path) -> Merged:
     own = {branch for name in names for branch in further.branches(name)}
     kept = [branch for branch in branch_names(first.path) if branch not in own]
     # in the order of their entries, so that the parts are one run
-    source = Source([piece.path for piece in pieces], TREE, (), kept)
+    source = Source([piece.path for piece in pieces], TREE, (), kept, may_be_empty=True)
     source.refuse_as_output(output)
     about = first.about | {"entries": [0, total], "events": joined([piece.identity for piece in pieces])}
     if all(piece.counts for piece in pieces):

@@ -15,11 +15,11 @@ from deepmem.data.files import check_writable
 from deepmem.data.identity import EventHashes
 from deepmem.data.loaders import ahead
 from deepmem.data.root import Source
-from deepmem.data.weights import write_weights
+from deepmem.data.weights import Further, all_branches, write_weights
 from deepmem.errors import UsageError
 from deepmem.event import variation_name
 from deepmem.jobs.devices import on_device
-from deepmem.jobs.events import refuse_other_unit, tell_objects
+from deepmem.jobs.events import objects_for, refuse_other_unit, tell_objects
 from deepmem.jobs.models import model_of
 from deepmem.jobs.tallies import Tally, Written
 from deepmem.jobs.tasks import gev_factors
@@ -70,14 +70,16 @@ def predict(
         raise UsageError("no events: name at least one ROOT file")
     with on_device(device):
         surrogate = model_of(config) if isinstance(config, Config) else Surrogate.load(str(model))
-        refuse_other_unit(located, surrogate.unit)
-        source = Source(events, tree, surrogate.columns, keep, located.located)
+        objects = objects_for(located, surrogate.about)
+        refuse_other_unit(objects, surrogate.unit)
+        source = Source(events, tree, surrogate.columns, keep, objects, may_be_empty=True)
         varied = {
-            name: Source(events, tree, surrogate.columns, (), located.located, fields)
+            name: Source(events, tree, surrogate.columns, (), objects, fields, may_be_empty=True)
             for name, fields in located.variations.items()
         }
         tell_objects(source, reporter)
         source.refuse_as_output(output, model, original)
+        all_branches(surrogate.weights, source.kept_types, Further())
         check_writable(output)
         reader = _Reader(source, varied, chunk_entries)
         prediction = _write(surrogate, reader, output, at, reporter)

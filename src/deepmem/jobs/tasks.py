@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from deepmem.columns import Column, described
+from deepmem.data.weights import Further
 from deepmem.errors import UsageError
 from deepmem.event import Weight, variation_name
 from deepmem.jobs.parts import Pace
@@ -117,6 +118,15 @@ class Task:
     def terms(self) -> dict[str, int]:
         """The weights that are polynomials in couplings, and how many terms they have."""
         return {each.names[0]: each.count for each in self.hypotheses if each.polynomial is not None}
+
+    def further(self, reasons: bool) -> Further:
+        """What a file of these weights has beside values, errors and statuses."""
+        return Further(
+            neutrinos=self.names_with_neutrinos,
+            terms=self.terms,
+            covariance=self.names_of_variations,
+            reasons=self.names if reasons else (),
+        )
 
     @property
     def batch(self) -> int:

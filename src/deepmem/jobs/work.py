@@ -16,7 +16,7 @@ from deepmem.data.root import Source
 from deepmem.data.weights import Further, write_weights
 from deepmem.errors import UsageError
 from deepmem.event import Weight
-from deepmem.jobs.events import refuse_other_unit
+from deepmem.jobs.events import objects_for, refuse_other_unit
 from deepmem.jobs.learned import LearnedWeight
 from deepmem.jobs.outcome import Learned
 from deepmem.jobs.parts import Parts
@@ -47,8 +47,8 @@ class Sample:
     ):
         self.learned, self.alpha = learned, alpha
         self.unit = learned.surrogate.unit
-        refuse_other_unit(settings, self.unit)
-        objects = settings.located
+        objects = objects_for(settings, learned.surrogate.about)
+        refuse_other_unit(objects, self.unit)
         if objects is None and "unit" in settings.model_fields_set and settings.unit != self.unit:
             raise UsageError(
                 f"the model was trained on {self.unit}, and the configuration says {settings.unit}: the "

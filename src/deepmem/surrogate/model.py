@@ -60,6 +60,7 @@ class Surrogate:
     - `about`: process, versions, counts of the training, for people and provenance
     - `guide`: settings of the cheap weight whose correction was learned, see `surrogate.guide`
     - `said`: what some columns hold, where their names do not say it: column → object and quantity
+    - `padded`: objects that an event may lack
     """
 
     columns: tuple[str, ...]
@@ -78,6 +79,7 @@ class Surrogate:
     about: dict[str, Any] = field(default_factory=dict)
     guide: dict[str, Any] | None = None
     said: dict[str, tuple[str, str]] = field(default_factory=dict)
+    padded: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         size = f"{self.members} {self.network!r} networks, {self.depth} layers of {self.width}"
@@ -85,7 +87,7 @@ class Surrogate:
 
     @cached_property
     def feature_map(self) -> FeatureMap:
-        return FeatureMap(self.described, self.kind)
+        return FeatureMap(self.described, self.kind, self.padded)
 
     @cached_property
     def described(self) -> tuple[Column, ...]:
@@ -285,7 +287,8 @@ class Surrogate:
         if self.reference is not None:
             arrays |= _arrays("reference", self.reference)
         own = {key: getattr(self, key) for key in _HEADER}
-        more = {"said": {name: list(each) for name, each in self.said.items()}} if self.said else {}
+        more: dict[str, Any] = {"padded": list(self.padded)} if self.padded else {}
+        more |= {"said": {name: list(each) for name, each in self.said.items()}} if self.said else {}
         return arrays, {"format": FORMAT, **own, **more, "guide": self.guide, "about": self.about}
 
     def save(self, path: str | Path) -> None:
@@ -320,6 +323,7 @@ class Surrogate:
                 about["members"], 0,
             )  # fmt: skip
             more: dict[str, Any] = {"guide": header.get("guide")}
+            more["padded"] = tuple(header.get("padded", ()))
             more["said"] = {name: tuple(each) for name, each in header.get("said", {}).items()}
             if more["guide"] is not None and "pdf_sha256" not in more["guide"]:
                 raise UsageError(
