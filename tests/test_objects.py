@@ -27,6 +27,7 @@ from deepmem.data.trees import expand
 from deepmem.data.weights import read_provenance, read_weights
 from deepmem.jobs.visible import select
 from deepmem.surrogate.features import FeatureMap
+from deepmem.surrogate.model import Surrogate
 
 CASES = REFERENCE / "cases"
 LEPTONS = [f"lep{i}_{name}" for i in (1, 2) for name in ("PT", "Eta", "Phi", "Charge", "PDG")]
@@ -485,6 +486,10 @@ def test_learning_reads_objects_some_of_which_are_absent(tmp_path: Path) -> None
     np.testing.assert_array_equal(found["old"].value, found["new"].value)
     np.testing.assert_array_equal(found["old"].status == 3, ~there)
     assert np.isnan(table[there]).any()
+    model = Surrogate.load(tmp_path / "m.model")
+    with uproot.open(f"{old}:Events") as tree:
+        events = {name: tree[name].array() for name in list(tree.keys())}
+    np.testing.assert_array_equal(model(events, schema="nanoaod")["w"].value, found["old"].value)
     no_padding = FeatureMap(columns[:-2]).names
     assert [name for name in FeatureMap(columns[:-2], padded=["j2"]).names if name not in no_padding] == [
         "has j2"
@@ -570,7 +575,7 @@ def test_the_page_on_formats_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         done = run(*words)
         assert done.status == 0, (words, done.said)
         written += [words[words.index("--output") + 1]] if "--output" in words else []
-    assert len(written) == 5
+    assert len(written) == 6
     for path in written:
         status = read_weights(path, "drell_yan").status
         assert len(status) == EVENTS

@@ -25,8 +25,10 @@ from safetensors.numpy import save_file
 from scipy.interpolate import CubicSpline, interp1d
 
 from deepmem.columns import Column, Quantity, described, no_angle
+from deepmem.config import Config
 from deepmem.data.files import whole_file
 from deepmem.data.identity import EventHashes
+from deepmem.data.memory import InMemory
 from deepmem.data.table import as_table
 from deepmem.data.weights import Weights
 from deepmem.errors import UsageError
@@ -104,19 +106,35 @@ class Surrogate:
         """Of everything that the network sees."""
         return self.feature_map.names + (() if self._guide is None else self._guide.names)
 
-    def __call__(self, events: Any, **at: float) -> Weights:
+    def __call__(
+        self,
+        events: Any,
+        *,
+        schema: str | None = None,
+        objects: Mapping[str, Any] | None = None,
+        **at: float,
+    ) -> Weights:
         """The weights of events, in their order.
 
         **Arguments:** `events`, a dict of arrays, a structured array, an awkward record array with the
-        model's columns, or an array `[events, columns]`, in the model's unit; `at`, `MZ=91.1`, a value of the
+        model's columns, or an array `[events, columns]`, in the model's unit; or, with `schema` or `objects`
+        as in a configuration, collections (NanoEvents, awkward records); `at`, `MZ=91.1`, a value of the
         parameter in which the model's weights are a scan: see `at`.
 
         **Returns** `Weights`, with calibrated errors; status 3 (and NaN) where an input is missing or not
         finite, 4 where the event is unlike those learned from (`deepmem.surrogate.outside`).
 
-        **Raises** `UsageError` where a column is missing.
+        **Raises** `UsageError` where a column is missing, and for collections where the model's unit is MeV.
         """
-        table, hashes = as_table(events, self.columns), EventHashes(self.columns)
+        given = {"schema": schema, "objects": objects}
+        settings = Config.load({key: each for key, each in given.items() if each is not None}, need=())
+        if settings.located is None:
+            table = as_table(events, self.columns)
+        elif self.unit == "GeV":
+            table = InMemory(events).table(self.columns, settings.located, {})
+        else:
+            raise UsageError(f"columns made from objects are in GeV, and the model's are in {self.unit}")
+        hashes = EventHashes(self.columns)
         hashes.add(table)
         weights = self.predict(table)
         about = self.provenance("predict") | {"events": hashes.to_dict()}
