@@ -144,6 +144,8 @@ def _check(
     sample = Sample(events, configuration, learned, alpha, settings.keep)
     sample.source.refuse_as_output(output, model, config, settings.pdf, *histograms(configuration.response))
     tell_objects(sample.source, reporter)
+    if configuration.variations:
+        reporter.warning("'variations' are for compute and predict: refine writes the nominal weights alone")
     task.load_densities()
     check_writable(output)
     column_names = dict(configuration.column_names)
