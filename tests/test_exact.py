@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import awkward as ak
 import numpy as np
 import pytest
 import uproot
@@ -21,6 +22,7 @@ from deepmem import UsageError
 from deepmem.data.weights import read_provenance, read_weights, weight_names
 from deepmem.errors import Interrupted
 from deepmem.jobs import exact, farm
+from deepmem.jobs.parts import Pace, Parts
 from deepmem.jobs.tasks import Task, hypotheses
 from deepmem.physics.weights.leading_order import draw_events
 from deepmem.reporter import Reporter, Step
@@ -120,16 +122,18 @@ def test_killed_and_called_again_gives_the_same_bits(
     assert not killed.exists()
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "parts are there from an earlier call" in done.stderr
+    assert "events are there from an earlier call" in done.stderr
     exact.compute_files([str(path)], whole, ["drell_yan"], entries=(0, 10000))
     _same(read_weights(killed, "drell_yan"), read_weights(whole, "drell_yan"))
 
 
 def test_other_arguments_begin_anew(events: dict[str, np.ndarray], tmp_path: Path) -> None:
     path = str(write_tree(tmp_path / "events.root", events))
-    for part in (100, 150):  # nor are parts of another size taken for these
+    for seed in (1, 2):
         with pytest.raises(Interrupted):
-            exact.compute_files([path], tmp_path / "w.root", ["drell_yan"], part=part, reporter=_Telling(1))
+            exact.compute_files(
+                [path], tmp_path / "w.root", ["drell_yan"], part=100, seed=seed, reporter=_Telling(1)
+            )
     telling = _Telling()
     exact.compute_files([path], tmp_path / "w.root", ["drell_yan"], part=100, reporter=telling, MZ=91.0)
     assert not any("continuing" in text for text in telling.messages)
@@ -154,8 +158,8 @@ def test_an_interruption_says_what_is_kept(events: dict[str, np.ndarray], tmp_pa
             assert [part.stat().st_mtime_ns for part in parts] == times
 
     unchanged = Unchanged()
-    exact.compute_files([path], out, ["drell_yan"], part=100, reporter=unchanged)
-    assert unchanged.messages == ["continuing: 2 of 3 parts are there from an earlier call"]
+    exact.compute_files([path], out, ["drell_yan"], part=70, reporter=unchanged)  # whatever was kept at once
+    assert unchanged.messages == ["continuing: 200 of 300 events are there from an earlier call"]
     _same(read_weights(out), deepmem.compute(events)["drell_yan"])
 
 
@@ -173,15 +177,51 @@ def test_the_command_says_what_is_kept(events: dict[str, np.ndarray], tmp_path: 
     process.send_signal(signal.SIGINT)
     told = process.communicate()[1].splitlines()[-1]
     assert process.returncode == 130
-    kept = 4096 * len(list((tmp_path / ".w.root.parts").glob("*.npz")))
+    bounds = [path.name.split(".")[1].split("-") for path in (tmp_path / ".w.root.parts").glob("*.npz")]
+    kept = sum(int(end) - int(begin) for begin, end in bounds)
     assert told == f"deepmem: interrupted; {kept:,} of 300,000 events are kept, the same command continues"
 
 
-def test_slow_processes_are_kept_in_small_parts() -> None:
+def test_slow_processes_begin_with_small_parts() -> None:
     """Where there are neutrinos, in any of the hypotheses."""
-    sizes = {name: Task(hypotheses(name, {})).part for name in ("drell_yan", "zz_4l", "ww_2l", "ttbar_2l")}
-    assert sizes == {"drell_yan": 4096, "zz_4l": 4096, "ww_2l": 256, "ttbar_2l": 256}
-    assert Task(hypotheses(["drell_yan", "ww_2l"], {})).part == 256
+    sizes = {
+        name: Task(hypotheses(name, {})).pace(None).size
+        for name in ("drell_yan", "zz_4l", "ww_2l", "ttbar_2l")
+    }
+    assert sizes == {"drell_yan": 256, "zz_4l": 256, "ww_2l": 8, "ttbar_2l": 8}
+    assert Task(hypotheses(["drell_yan", "ww_2l"], {})).pace(None).size == 8
+
+
+@pytest.mark.parametrize("per_event", [1e-4, 0.01, 0.3, 3.0, 40.0])
+def test_parts_are_seconds_of_work(per_event: float) -> None:
+    """Whatever an event takes: no part but the first one, which compiles, is more than half a minute."""
+    pace, took = Pace(8), []
+    for i in range(40):
+        seconds = pace.size * per_event * (1.5 if i % 3 else 0.7) + (60 if i == 0 else 0)
+        took.append((pace.size, seconds))
+        pace.took(pace.size, seconds)
+    sizes, seconds = zip(*took[1:], strict=True)
+    assert max(seconds) <= max(30, 1.5 * per_event)
+    assert np.mean(seconds) > 4 or min(sizes[10:]) == 8192
+
+
+def test_a_gap_between_parts_is_filled(tmp_path: Path) -> None:
+    def compute(begin: int, end: int) -> dict[str, deepmem.Weight]:
+        done.append((begin, end))
+        numbers = np.arange(float(begin), end)
+        return {"w": deepmem.Weight(numbers, numbers, np.zeros(end - begin, dtype=np.int32))}
+
+    done: list[tuple[int, int]] = []
+    parts = Parts(tmp_path / "w.root", {}, Pace(4, fixed=True))
+    for begin, end in ((0, 3), (9, 12)):
+        parts.save((begin, end), compute(begin, end))
+    steps: list[int] = []
+    found = list(parts.fill(0, 14, compute, lambda events, note="": steps.append(events)))
+    assert done[2:] == [(3, 7), (7, 9), (12, 14)]
+    assert sum(steps) == 14
+    np.testing.assert_array_equal(
+        np.concatenate([parts.load(part, ["w"])["w"].value for part in found]), np.arange(14)
+    )
 
 
 def test_no_weight_depends_on_the_parts(tmp_path: Path) -> None:
@@ -382,3 +422,57 @@ def test_merging_a_file_that_is_not_root(tmp_path: Path) -> None:
     (tmp_path / "junk.root").write_text("junk")
     with pytest.raises(UsageError, match="cannot be opened as a ROOT file"):
         farm.merge([str(tmp_path / "junk.root")], tmp_path / "m.root")
+
+
+def test_empty_files_give_empty_outputs(
+    events: dict[str, np.ndarray], trained: tuple[dict[str, Any], Path], tmp_path: Path
+) -> None:
+    empty = write_tree(tmp_path / "empty.root", {name: values[:0] for name, values in events.items()})
+    written = exact.compute_files([str(empty)], tmp_path / "w.root", ["drell_yan"], keep=["lep1_PT"])
+    assert written.events == 0
+    assert len(read_weights(tmp_path / "w.root", "drell_yan")) == 0
+    farm.merge([str(tmp_path / "w.root")], tmp_path / "merged.root")
+    assert weight_names(tmp_path / "merged.root") == ["drell_yan"]
+    full = write_tree(tmp_path / "full.root", {name: values[:5] for name, values in events.items()})
+    exact.compute_files([str(empty), str(full)], tmp_path / "both.root", ["drell_yan"])
+    assert len(read_weights(tmp_path / "both.root", "drell_yan")) == 5
+    of_model = write_tree(tmp_path / "model.root", {name: np.zeros(0) for name in COLUMNS})
+    model = trained[0]["save_lowest_loss_model_at"]
+    assert deepmem.predict([str(of_model)], tmp_path / "p.root", model=model)["events"] == 0
+    assert len(read_weights(tmp_path / "p.root", "weight_DY")) == 0
+
+
+def test_what_is_kept_is_checked_before_the_work(events: dict[str, np.ndarray], tmp_path: Path) -> None:
+    path = tmp_path / "events.root"
+    lists = {"one": [[i + 2**40] for i in range(300)], "some": [[i] * (i % 2) for i in range(300)]}
+    with uproot.recreate(path) as file:
+        file["events"] = {name: values[:300] for name, values in events.items()} | {
+            name: ak.values_astype(ak.Array(values), np.int64) for name, values in lists.items()
+        }
+    few = {"entries": (0, 3), "reporter": _Telling(0)}  # which stops any work
+    for keep, says in (("some", "could lose digits"), ("drell_yan_error", "no branch 'drell_yan_error'")):
+        with pytest.raises(UsageError, match=says):
+            exact.compute_files([str(path)], tmp_path / "w.root", ["drell_yan"], keep=[keep], **few)
+    exact.compute_files([str(path)], tmp_path / "w.root", ["drell_yan"], keep=["one"], entries=(0, 3))
+    with uproot.open(f"{tmp_path / 'w.root'}:deepmem") as tree:
+        kept = tree["one"].array(library="np")
+    assert kept.dtype == np.int64
+    assert kept.tolist() == [2**40, 2**40 + 1, 2**40 + 2]
+
+
+def test_reasons_are_counted_and_written(events: dict[str, np.ndarray], tmp_path: Path) -> None:
+    few = {name: values[:6].copy() for name, values in events.items()}
+    for name in LEPTONS[:4]:
+        few[name][1] = np.nan
+    few["lep1_Charge"][2] = few["lep2_Charge"][2]
+    path = str(write_tree(tmp_path / "events.root", few))
+    exact.compute_files([path], tmp_path / "w.root", ["drell_yan"], reasons=True)
+    about = read_provenance(tmp_path / "w.root")
+    reasons = about["counts"]["drell_yan"]["reasons"]
+    assert reasons == {
+        "there are fewer leptons than the process has": 1,
+        "the charges of the leptons are not those of the process": 1,
+    }
+    found = read_weights(tmp_path / "w.root", "drell_yan").reason
+    assert found is not None
+    assert [about["reasons"][str(each)] in reasons for each in found] == [0, 1, 1, 0, 0, 0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import uproot
 
 from deepmem.errors import DeepMEMError, UsageError
-from deepmem.events.pythia import generate
+from deepmem.events.pythia import _with_own_data, generate
 from deepmem.events.recipes import RECIPES
 from deepmem.physics.processes import all_processes, find_process
 
@@ -66,6 +67,13 @@ def momenta(columns, leptons, prefix="lep"):
 
 def mass(p):
     return np.sqrt(np.maximum(p[0] ** 2 - (p[1:] ** 2).sum(axis=0), 0))
+
+
+def test_pythia_has_the_data_it_came_with(monkeypatch):
+    """PYTHIA8DATA of another release, as other programs' set-ups leave it, is not taken for them."""
+    monkeypatch.setenv("PYTHIA8DATA", "/nonexistent")
+    assert _with_own_data(pytest.importorskip("pythia8mc")).readString("Print:quiet = on")
+    assert os.environ["PYTHIA8DATA"] == "/nonexistent"
 
 
 def test_columns_and_types(drell_yan, higgs):

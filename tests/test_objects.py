@@ -9,20 +9,25 @@ from pathlib import Path
 from typing import Any
 
 import awkward as ak
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import uproot
 from commands import run
-from conftest import COLUMNS, REFERENCE, write_configuration, write_tree
+from conftest import COLUMNS, REFERENCE, write_tree
 from test_readme import commands
 
 from deepmem import UsageError
 from deepmem.config import Config
 from deepmem.data.expressions import Expression
 from deepmem.data.objects import Names, Objects
-from deepmem.data.root import Source, expand
+from deepmem.data.root import Source
+from deepmem.data.trees import expand
 from deepmem.data.weights import read_provenance, read_weights
 from deepmem.jobs.visible import select
+from deepmem.surrogate.features import FeatureMap
+from deepmem.surrogate.model import Surrogate
 
 CASES = REFERENCE / "cases"
 LEPTONS = [f"lep{i}_{name}" for i in (1, 2) for name in ("PT", "Eta", "Phi", "Charge", "PDG")]
@@ -446,11 +451,79 @@ def test_what_objects_are_identifies_weights(tmp_path: Path) -> None:
     assert said[0] != said[1] != said[2] != said[0]
 
 
-def test_learning_reads_flat_columns(tmp_path: Path, small: Path) -> None:
-    config = write_configuration(tmp_path, small, schema="nanoaod")
-    done = run("train", "--inputfile", config)
-    assert done.status == 2
-    assert "learn from flat columns" in done.said
+def test_learning_reads_objects_some_of_which_are_absent(tmp_path: Path) -> None:
+    """And predicts another version of the format; a jet that is absent is no bad input."""
+    old = nanoaod(tmp_path / "old.root", "btagDeepFlavB", "MET")
+    columns = [*LEPTONS, *(f"j{i}_{q}" for i in (1, 2) for q in ("PT", "Eta", "Phi", "M")), "MET", "MET_Phi"]
+    table = expected(columns, 0.2783)
+    there = np.isfinite(table[:, : len(LEPTONS)]).all(axis=1)
+    weights = np.where(there, np.exp(-np.nan_to_num(table[:, 0]) / 50), np.nan)
+    write_tree(tmp_path / "weights.root", {"w": weights}, "weights")
+    quantities = ["PT", "Eta", "Phi", "Charge", "PDG"]
+    config = {
+        "schema": "nanoaod", "input_paths": [str(old)], "output_paths": [str(tmp_path / "weights.root")],
+        "prefixes": [["lep1_", "lep2_"], ["j1_", "j2_"], ["MET"]],
+        "suffixes": [quantities, ["PT", "Eta", "Phi", "M"], ["", "_Phi"]], "padded": ["j1", "j2"],
+        "weights": ["w"], "epochs": 2, "width": 8, "depth": 1, "members": 1, "split": [8, 0, 2],
+        "save_lowest_loss_model_at": str(tmp_path / "m.model"), "run_folder": str(tmp_path / "run"),
+    }  # fmt: skip
+    (tmp_path / "input.json").write_text(json.dumps(config))
+    done = run("train", "--inputfile", tmp_path / "input.json")
+    assert done.status == 0, done.said
+    assert "leptons: charge Electron_charge" in done.said
+    new = nanoaod(tmp_path / "new.root", "btagUParTAK4B", "PuppiMET")
+    objects = {"jets": {"above": 0.2783}}
+    (tmp_path / "new.json").write_text(json.dumps(config | {"objects": objects}))
+    calls = {
+        "old": [old, "--model", tmp_path / "m.model"],
+        "new": [new, "--inputfile", tmp_path / "new.json"],
+    }
+    found = {}
+    for name, words in calls.items():
+        done = run("predict", *words, "--output", tmp_path / f"w_{name}.root")
+        assert done.status == 0, done.said
+        found[name] = read_weights(tmp_path / f"w_{name}.root", "w")
+    np.testing.assert_array_equal(found["old"].value, found["new"].value)
+    np.testing.assert_array_equal(found["old"].status == 3, ~there)
+    assert np.isnan(table[there]).any()
+    model = Surrogate.load(tmp_path / "m.model")
+    with uproot.open(f"{old}:Events") as tree:
+        events = {name: tree[name].array() for name in list(tree.keys())}
+    np.testing.assert_array_equal(model(events, schema="nanoaod")["w"].value, found["old"].value)
+    no_padding = FeatureMap(columns[:-2]).names
+    assert [name for name in FeatureMap(columns[:-2], padded=["j2"]).names if name not in no_padding] == [
+        "has j2"
+    ]
+
+
+def test_what_is_absent_adds_nothing() -> None:
+    """Totals are those of the objects that are there; all else of an absent one is 0, and only of it."""
+    columns = [f"{name}_{q}" for name in ("lep1", "lep2", "j1") for q in ("PT", "Eta", "Phi")]
+    rows = np.array([[40, 0.5, 0.1, 30, -0.3, 2.0, 50, 1.0, -2.0]])
+    absent = np.where(np.arange(9) < 6, rows, np.nan)
+    partly = np.where(np.arange(9) < 7, rows, np.nan)
+    padded, two = FeatureMap(columns, padded=["j1"]), FeatureMap(columns[:6])
+    with jax.enable_x64(True):
+        all_there, some, damaged, pair = (
+            dict(zip(of.names, np.asarray(of(jnp.asarray(values)))[0], strict=True))
+            for of, values in ((padded, rows), (padded, absent), (padded, partly), (two, rows[:, :6]))
+        )
+        whole = dict(
+            zip(FeatureMap(columns).names, np.asarray(FeatureMap(columns)(jnp.asarray(rows)))[0], strict=True)
+        )
+    assert {name: v for name, v in all_there.items() if name != "has j1"} == whole
+    assert all_there["has j1"] == 1
+    for name, value in some.items():
+        if "j1" in name.split():
+            assert value == 0
+        elif name in pair:
+            np.testing.assert_allclose(value, pair[name], rtol=1e-12)
+    assert np.isnan(damaged["log pT j1"] * damaged["eta j1"])
+    for names, padding in ((columns, ["lep2"]), (columns, ["j2"]), ([*columns, "j1_Charge"], ["j1"])):
+        with pytest.raises(UsageError, match="cannot be padded"):
+            FeatureMap(names, padded=padding)
+    with pytest.raises(UsageError, match="cannot be padded"):
+        FeatureMap(columns, "plain", padded=["j1"])
 
 
 def test_config_check_says_what_is_taken_from_where(tmp_path: Path) -> None:
@@ -502,7 +575,7 @@ def test_the_page_on_formats_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         done = run(*words)
         assert done.status == 0, (words, done.said)
         written += [words[words.index("--output") + 1]] if "--output" in words else []
-    assert len(written) == 5
+    assert len(written) == 6
     for path in written:
         status = read_weights(path, "drell_yan").status
         assert len(status) == EVENTS

@@ -16,7 +16,8 @@ from conftest import COLUMNS, EVENTS, RNTUPLE, write_tree
 
 from deepmem import UsageError, Weight, Weights
 from deepmem.data.files import whole_file
-from deepmem.data.root import Source, expand
+from deepmem.data.root import Source
+from deepmem.data.trees import expand
 from deepmem.data.weights import read_provenance, read_weights, write_weights
 
 
@@ -159,8 +160,13 @@ def test_kept_integers_are_exact_or_refused(tmp_path: Path) -> None:
     with uproot.recreate(tmp_path / "j.root") as file:
         file.mktree("events", {"n": "var * int64"})
         file["events"].extend({"n": ak.Array([[2**60 + 1], [5]])})
+        file.mktree("lacking", {"n": "var * int64"})
+        file["lacking"].extend({"n": ak.Array([[2**60 + 1], []])})
+    listed = Source([f"{tmp_path / 'j.root'}:events"], None, [], ["n[0]"])
+    assert listed.read_kept(0, 2)["n[0]"].tolist() == [2**60 + 1, 5]
+    assert listed.kept_types["n[0]"] == np.int64
     with pytest.raises(UsageError, match="could lose digits"):
-        _ = Source([str(tmp_path / "j.root")], None, [], ["n[0]"]).kept_types
+        _ = Source([f"{tmp_path / 'j.root'}:lacking"], None, [], ["n[0]"]).kept_types
 
 
 def test_a_weight_called_like_an_element_is_read_back(tmp_path: Path) -> None:

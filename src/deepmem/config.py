@@ -7,6 +7,7 @@ and have defaults. An unknown key is an error that names the nearest known one.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -98,6 +99,11 @@ class Config(BaseModel):
         description='the same by hand, or what changes: {"jets": {"prefix": "Jet_", "tag": "btagDeepFlavB", '
         '"above": 0.3, "cuts": {"pt": 25, "eta": 2.4}, "overlap": {"leptons": 0.4}}}',
     )
+    variations: dict[str, dict[str, str]] = Field(
+        {},
+        description="further weights NAME__VARIATION of the same events, with other branches or expressions "
+        'in place of some: {"jesUp": {"Jet_pt": "Jet_pt_jesUp", "MET_pt": "MET_T1_pt_jesUp"}}',
+    )
     column_names: dict[str, str] = Field(
         {}, description='what a default column is called in the files: {"lep1_PT": "Lepton1_pt"}'
     )
@@ -138,6 +144,9 @@ class Config(BaseModel):
     # The network and its training
     features: Literal["physics", "plain"] = Field(
         "physics", description="physics: invariants of the recognised columns; plain: the columns as they are"
+    )
+    padded: tuple[str, ...] = Field(
+        (), description="objects without a charge that an event may lack, such as j3: learned with a mask"
     )
     guide: dict[str, Any] | None = Field(
         None,
@@ -200,6 +209,16 @@ class Config(BaseModel):
         if split[0] == 0:
             raise ValueError("has no training part: the first of its three numbers must be above 0")
         return split
+
+    @field_validator("variations")
+    @classmethod
+    def _names_of_variations(cls, variations: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+        for name, fields in variations.items():
+            if not re.fullmatch(r"[A-Za-z]\w*", name) or "__" in name:
+                raise ValueError(f"a variation needs a name such as jesUp, without '__', not {name!r}")
+            if not fields:
+                raise ValueError(f"{name} changes nothing: give it fields, such as Jet_pt")
+        return variations
 
     @field_validator("save_testing_histogram_at")
     @classmethod

@@ -184,6 +184,7 @@ class Weight:
       apart are one. Files do not hold it.
     - `role`: int32 `[events, jets]`, beside it: the outgoing leg, from 0, that each of the event's jets is in
       the likeliest assignment, −1 where it is none. Files do not hold it.
+    - `covariance`: float64 `[events]`, of the weight of a variation, with the nominal one; None of others.
     """
 
     value: np.ndarray
@@ -196,6 +197,7 @@ class Weight:
     couplings: Couplings | None = None
     share: np.ndarray | None = None
     role: np.ndarray | None = None
+    covariance: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         shapes = {np.shape(array) for array in (self.value, self.error, self.status)}
@@ -221,6 +223,20 @@ class Weight:
         value, error = self.couplings.at(couplings)
         return Weight(value, error, self.status, reason=self.reason)
 
+    def ratio_to(self, nominal: Weight) -> tuple[np.ndarray, np.ndarray]:
+        """The ratio of a variation's weight to the nominal one, and its error `[events]`; NaN where unknown.
+
+        **Raises** `UsageError` where this is no variation's weight.
+        """
+        if self.covariance is None:
+            raise UsageError("this weight has no covariance with another one: it is of no variation")
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = self.value / nominal.value
+            square = (self.error / self.value) ** 2 + (nominal.error / nominal.value) ** 2
+            square -= 2 * self.covariance / (self.value * nominal.value)
+            # rounding can leave a variance of nothing below 0
+            return ratio, np.abs(ratio) * np.sqrt(np.maximum(square, 0.0))
+
     @staticmethod
     def concatenate(parts: Sequence[Weight]) -> Weight:
         """The same kind of weight of several runs of events, one after the other."""
@@ -233,6 +249,11 @@ class Weight:
             join = Couplings.concatenate if name == "couplings" else np.concatenate
             joined[name] = None if lacks else join(arrays)
         return Weight(**joined)
+
+
+def variation_name(weight: str, variation: str) -> str:
+    """What a weight is called of events that a variation measures otherwise: `drell_yan__jesUp`."""
+    return f"{weight}__{variation}"
 
 
 def scan_name(process: str, parameter: str, value: float) -> str:

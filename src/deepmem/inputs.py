@@ -6,6 +6,7 @@ degrees, or of a charge of 0. What a whole column looks like, degrees or MeV, is
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from enum import IntEnum
 
@@ -24,6 +25,9 @@ class Reason(IntEnum):
     """Why an event has no weight, or one that is not good: the first that applies."""
 
     NONE = 0
+    NO_LEPTON = 16
+    NO_JET = 17
+    NO_MISSING_PT = 18
     NOT_FINITE = 1
     PT = 2
     ETA = 3
@@ -32,6 +36,7 @@ class Reason(IntEnum):
     JET_MASS = 6
     CHARGE = 7
     CONTRADICTION = 8
+    SIGNS = 19
     LACKING = 9
     OVERFLOW = 10
     NO_POINT = 11
@@ -47,6 +52,9 @@ class Reason(IntEnum):
 
 _MEANING = {
     Reason.NONE: "nothing is wrong with the event",
+    Reason.NO_LEPTON: "there are fewer leptons than the process has",
+    Reason.NO_JET: "there are fewer jets than the process has",
+    Reason.NO_MISSING_PT: "there is no missing pT",
     Reason.NOT_FINITE: "a value is missing, NaN or infinite",
     Reason.PT: "a pT is not positive",
     Reason.ETA: f"an |η| is {LARGEST_ETA:g} or more",
@@ -55,6 +63,7 @@ _MEANING = {
     Reason.JET_MASS: "the mass of a jet is negative, or larger than its momentum",
     Reason.CHARGE: "a charge is neither +1 nor −1",
     Reason.CONTRADICTION: "a charge contradicts the PDG code",
+    Reason.SIGNS: "the charges of the leptons are not those of the process",
     Reason.LACKING: "a lepton of the charge or flavour of the process is lacking",
     Reason.OVERFLOW: "an energy is beyond what a number can hold",
     Reason.NO_POINT: "the integrand is finite nowhere, as for leptons of one direction",
@@ -63,6 +72,14 @@ _MEANING = {
     Reason.TAG: "a jet's tag is neither 0 nor 1",
     Reason.NO_RESPONSE: "a particle is beyond the |η| or the energies for which its response is known",
 }
+
+
+# What is lacking where all that a column holds of an object is NaN.
+_ABSENT = (
+    (re.compile(r"lep\d+"), Reason.NO_LEPTON),
+    (re.compile(r"j\d+"), Reason.NO_JET),
+    (re.compile(r"MET"), Reason.NO_MISSING_PT),
+)
 
 
 def first(reasons: Mapping[Reason, np.ndarray], count: int) -> np.ndarray:
@@ -87,6 +104,12 @@ def implausible(columns: Mapping[str, np.ndarray]) -> dict[Reason, np.ndarray]:
     bad |= {reason: np.zeros(count, dtype=bool) for reason in Reason if reason is not Reason.NONE}
     for values in columns.values():
         bad[Reason.NOT_FINITE] |= ~np.isfinite(values)
+    for owner in {owner for owner, *_ in used}:
+        reason = next((reason for pattern, reason in _ABSENT if pattern.fullmatch(owner)), None)
+        if reason is not None:
+            bad[reason] |= np.all(
+                [np.isnan(values) for held_by, _, values in used if held_by == owner], axis=0
+            )
     for owner, quantity, values in used:
         match quantity:
             case Quantity.PT if (owner, Quantity.ETA) in of:
@@ -126,6 +149,6 @@ def count_reasons(reasons: np.ndarray | None) -> dict[str, int]:
     """How many events have which reason, by its meaning, the most frequent first."""
     if reasons is None:
         return {}
-    numbers = np.bincount(reasons, minlength=len(Reason))
+    numbers = np.bincount(reasons, minlength=max(Reason) + 1)
     found = [reason for reason in Reason if reason and numbers[reason]]
     return {r.meaning: int(numbers[r]) for r in sorted(found, key=lambda r: -numbers[r])}

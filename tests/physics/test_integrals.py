@@ -346,3 +346,47 @@ def test_no_events(rule, dimensions):
 @pytest.mark.parametrize("value", [Lattice(32, 1.0, 1 << 10), Quadrature(), Single(), Accuracy(0.1, seed=2)])
 def test_rules_and_accuracy_are_values(value):
     assert {value: 1}[replace(value)] == 1
+
+
+@pytest.mark.parametrize("name", ["lorentzians", "discontinuous"])
+def test_a_lattice_that_is_followed_knows_ratios(name):
+    """The same integrand has the same values; of one that is nearly the same, the ratio's error holds."""
+    problem = HARD[name]
+    events = problem.draw(np.random.default_rng(8), 200)
+    near = events | {"c": events["c"] * 1.002}
+    accuracy = Accuracy(0.01, 1 << 18, seed=3)
+    first = Lattice().integrate(
+        Integral(problem.integrand, None, events, problem.dimensions, remembered=True), accuracy
+    )
+    follow = {"dimensions": problem.dimensions, "remembered": True, "follows": first.course}
+    again = Lattice().integrate(Integral(problem.integrand, None, events, **follow), accuracy)
+    np.testing.assert_allclose(again.value, first.value, rtol=1e-12)
+    np.testing.assert_allclose(again.error, first.error, rtol=1e-6)
+    varied = Lattice().integrate(Integral(problem.integrand, None, near, **follow), accuracy)
+    error, ratio = _ratio(first, varied)
+    pull = (ratio / (problem.truth(near) / problem.truth(events)) - 1) / error
+    assert np.median(error) < 0.6 * np.median(first.error / first.value)
+    at_least(np.abs(pull) < 1, 0.6827)
+    at_least(np.abs(pull) < 1.96, 0.95)
+
+
+def test_a_quadrature_that_is_followed_knows_ratios():
+    problem = SMOOTH["lorentzians 2"]
+    events = problem.draw(np.random.default_rng(9), 200)
+    near = events | {"c": events["c"] * 1.01}
+    accuracy = Accuracy(1e-3)
+    first = Quadrature().integrate(Integral(problem.integrand, None, events, 2, remembered=True), accuracy)
+    follow = Integral(problem.integrand, None, near, 2, remembered=True, follows=first.course)
+    varied = Quadrature().integrate(follow, accuracy)
+    np.testing.assert_array_equal(varied.course.levels, first.course.levels)
+    error, ratio = _ratio(first, varied)
+    true_error = np.abs(ratio / (problem.truth(near) / problem.truth(events)) - 1)
+    assert np.mean(true_error <= error + 1e-12) >= 0.95
+    assert np.median(error) < 0.5 * np.median(first.error / first.value)
+
+
+def _ratio(first, varied):
+    """The relative error of a ratio, by the covariance, and the ratio."""
+    (i, di), (j, dj) = ((each.value[:, 0], each.error[:, 0]) for each in (first, varied))
+    square = (di / i) ** 2 + (dj / j) ** 2 - 2 * first.course.covariance(varied.course)[:, 0] / (i * j)
+    return np.sqrt(np.maximum(square, 0)), j / i

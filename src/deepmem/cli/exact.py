@@ -37,6 +37,9 @@ def compute(
         bool,
         typer.Option("--neutrinos", help="Write the neutrinos' momenta too, averaged over the integral."),
     ] = False,
+    reasons: Annotated[
+        bool, typer.Option("--reasons", help="Write NAME_reason too: why a status is what it is.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Of the integration points.")] = 0,
     threads: options.Threads = None,
     debug: options.Debug = False,
@@ -58,6 +61,7 @@ def compute(
         keep=values.names(keep),
         schema=schema,
         neutrinos=neutrinos,
+        reasons=reasons,
         reporter=console.Console(),
         **values.settings(settings),
     ).to_dict()

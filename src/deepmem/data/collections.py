@@ -293,6 +293,22 @@ def _flat(arrays: Mapping[str, Any], key: str) -> tuple[np.ndarray | None, np.nd
     return None, single
 
 
+def evaluated(where: str, text: str, arrays: Mapping[str, ak.Array]) -> ak.Array:
+    """An expression over fields, list by list where some are lists of one length.
+
+    **Raises** `UsageError` where the lists of an event have different lengths.
+    """
+    flat = {name: _flat({"": array}, "") for name, array in arrays.items()}
+    counts = next((own for own, _ in flat.values() if own is not None), None)
+    values = {}
+    for name, (own, content) in flat.items():
+        if own is not None and counts is not None and not np.array_equal(own, counts):
+            raise UsageError(f"{where}: the fields of {text!r} have different lengths")
+        values[name] = content if own is not None or counts is None else np.repeat(content, counts)
+    found = Expression(text)({name: each.astype(np.float64) for name, each in values.items()})
+    return ak.Array(found) if counts is None else ak.unflatten(ak.Array(found), counts)
+
+
 def _numbers(array: ak.Array) -> np.ndarray:
     values: Any = ak.to_numpy(array, allow_missing=True)
     if isinstance(values, np.ma.MaskedArray):

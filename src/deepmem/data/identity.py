@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from deepmem.data.files import sha256
-from deepmem.data.root import Source, TreeFile, expand
+from deepmem.data.root import Source
+from deepmem.data.trees import TreeFile, expand
 from deepmem.data.weights import read_provenance
 from deepmem.errors import DeepMEMError, UsageError
 

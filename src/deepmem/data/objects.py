@@ -298,6 +298,28 @@ class Names:
         return f"; the file has {', '.join(short[:12])}{', …' * (len(short) > 12)}"
 
 
+def replacements(
+    where: str, variation: Mapping[str, str], branches: Iterable[str]
+) -> dict[str, tuple[str, dict[str, str]]]:
+    """What a variation reads in place of branches: branch → text, and the branches that it names.
+
+    A text is a branch, or an expression over branches. **Raises** `UsageError` where one is not there.
+    """
+    names = Names(branches)
+
+    def there(name: str) -> str:
+        if (path := names.find(name)) is None:
+            raise UsageError(f"{where}: 'variations' names {name!r}, which is no branch{names.near(name)}")
+        return path
+
+    found = {}
+    for branch, text in variation.items():
+        whole = names.find(text)
+        known = {"": whole} if whole is not None else {name: there(name) for name in Expression(text).names}
+        found[there(branch)] = text, {name: str(path) for name, path in known.items()}
+    return found
+
+
 def _located(where: str, kind: Kind, entry: Entry, names: Names, quantities: set[str]) -> Located:
     """A collection's fields in a file. **Raises** `UsageError` where one is not there."""
     fields: dict[str, Found] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from deepmem.event import scan_name
+from deepmem.event import scan_name, variation_name
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
@@ -53,6 +53,12 @@ def described(about: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         for value in values:
             at = entry | {"parameters": entry["parameters"] | {parameter: value}}
             found[scan_name(entry["process"], parameter, value)] = at
+    for variation in about.get("variations") or ():
+        found |= {
+            variation_name(name, variation): entry | {"variation": variation}
+            for name, entry in found.items()
+            if "variation" not in entry
+        }
     return found
 
 

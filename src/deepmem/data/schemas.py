@@ -53,7 +53,8 @@ SCHEMAS = {
             "photons": _nano("Photon"),
             "taus": _nano("Tau"),
         },
-        # medium working points of 2024, 2022 and 2018; missing pT of the kind that the jets are of
+        # Medium working points of 2024, 2022 before EE, and 2018 (ultra-legacy): btv-wiki.docs.cern.ch, pages
+        # ScaleFactors/Run3Summer24, Run3Summer22, UL2018. Missing pT is of the kind that the jets are of.
         versions=(
             Version(
                 "Jet_btagUParTAK4B",

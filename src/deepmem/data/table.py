@@ -20,7 +20,7 @@ def as_table(events: Any, columns: tuple[str, ...]) -> np.ndarray:
 
     **Raises** `UsageError` where a column is missing, is not one number per event, or lengths differ.
     """
-    names = _names(events)
+    names = names_of(events)
     if names is None:
         try:
             table = _numbers(events)
@@ -37,11 +37,12 @@ def as_table(events: Any, columns: tuple[str, ...]) -> np.ndarray:
 
 def has_column(events: Any, name: str) -> bool:
     """Whether events given in Python have a column of that name; none has one in a plain array."""
-    names = _names(events)
+    names = names_of(events)
     return names is not None and name in names
 
 
-def _names(events: Any) -> list[str] | None:
+def names_of(events: Any) -> list[str] | None:
+    """The fields of events; None of a plain array."""
     if isinstance(events, ak.Array):
         return list(events.fields)
     if isinstance(events, np.ndarray):

@@ -7,47 +7,67 @@ import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 import uproot
 
 from deepmem.data.files import whole_file
-from deepmem.data.root import expand, open_tree
+from deepmem.data.trees import expand, open_tree
 from deepmem.errors import DeepMEMError, UsageError, nearest
 from deepmem.event import Couplings, Monomials, Status, Weight
 
 TREE = "deepmem"
+_BESIDE = {
+    "_error": "the error", "_status": "the status", "_source": "the source", "_reason": "the reason",
+    "_cov": "the covariance",
+}  # fmt: skip
+
+
+class Further(NamedTuple):
+    """Branches beside values, errors and statuses, and the weights that have them.
+
+    - `source`: whether all have NAME_source;
+    - `neutrinos`: NAME_nu_px …;
+    - `terms`: NAME_c0, …, NAME_cov of polynomials in couplings, and how many terms these have;
+    - `covariance`: NAME_cov, of variations with the nominal weight;
+    - `reasons`: NAME_reason.
+    """
+
+    source: bool = False
+    neutrinos: Sequence[str] = ()
+    terms: Mapping[str, int] = MappingProxyType({})
+    covariance: Sequence[str] = ()
+    reasons: Sequence[str] = ()
+
+    def branches(self, name: str) -> dict[str, Any]:
+        """The branches of a weight, with their types."""
+        kinds: dict[str, Any] = {name: "f8", f"{name}_error": "f8", f"{name}_status": "i4"}
+        if self.source:
+            kinds[f"{name}_source"] = "i4"
+        if name in self.reasons:
+            kinds[f"{name}_reason"] = "i4"
+        if name in self.neutrinos:
+            kinds |= dict.fromkeys(neutrino_branches(name), "f8")
+        if name in self.covariance:
+            kinds[f"{name}_cov"] = "f8"
+        if (terms := self.terms.get(name)) is not None:
+            *coefficients, covariance = coupling_branches(name, terms)
+            kinds |= dict.fromkeys(coefficients, "f8")
+            kinds[covariance] = np.dtype(("f8", (terms * (terms + 1) // 2,)))
+        return kinds
+
+
+_NOTHING_MORE = Further()
 
 
 class WeightWriter:
     """Appends weights to an open weight file; get one from `write_weights`."""
 
-    def __init__(
-        self,
-        file: Any,
-        names: Sequence[str],
-        with_source: bool,
-        kept: dict[str, np.dtype],
-        with_neutrinos: Sequence[str] = (),
-        with_couplings: Mapping[str, int] | None = None,
-    ):
-        kinds: dict[str, Any] = {}
-        self._terms = dict(with_couplings or {})
-        for name in names:
-            kinds |= {name: "f8", f"{name}_error": "f8", f"{name}_status": "i4"}
-            if with_source:
-                kinds[f"{name}_source"] = "i4"
-            if name in with_neutrinos:
-                kinds |= dict.fromkeys(neutrino_branches(name), "f8")
-            if (terms := self._terms.get(name)) is not None:
-                *coefficients, covariance = coupling_branches(name, terms)
-                kinds |= dict.fromkeys(coefficients, "f8")
-                kinds[covariance] = np.dtype(("f8", (terms * (terms + 1) // 2,)))
-        clash = sorted(set(kinds) & set(kept))
-        if clash:
-            raise UsageError(f"--keep names {', '.join(clash)}, which the weights themselves are called")
-        self._tree = file.mktree(TREE, kinds | kept)
+    def __init__(self, file: Any, names: Sequence[str], kept: Mapping[str, np.dtype], further: Further):
+        self._further = further
+        self._tree = file.mktree(TREE, all_branches(names, kept, further))
 
     def append(self, weights: dict[str, Weight], kept: dict[str, np.ndarray] | None = None) -> None:
         """Write the next entries, one `Weight` per name, all of one length."""
@@ -59,11 +79,26 @@ class WeightWriter:
             if weight.neutrinos is not None:
                 columns = weight.neutrinos.reshape(len(weight), -1).T
                 arrays |= dict(zip(neutrino_branches(name), columns, strict=True))
-            if weight.couplings is not None and name in self._terms:
+            if weight.couplings is not None and name in self._further.terms:
                 found = weight.couplings
                 values = [*found.coefficients.T, found.covariance]
-                arrays |= dict(zip(coupling_branches(name, self._terms[name]), values, strict=True))
+                arrays |= dict(zip(coupling_branches(name, self._further.terms[name]), values, strict=True))
+            if weight.covariance is not None and name in self._further.covariance:
+                arrays[f"{name}_cov"] = weight.covariance
+            if weight.reason is not None and name in self._further.reasons:
+                arrays[f"{name}_reason"] = weight.reason
         self._tree.extend(arrays)
+
+
+def all_branches(names: Sequence[str], kept: Mapping[str, np.dtype], further: Further) -> dict[str, Any]:
+    """The branches of a weight file, with their types.
+
+    **Raises** `UsageError` where a branch to keep is called as one of the weights'.
+    """
+    kinds = {branch: kind for name in names for branch, kind in further.branches(name).items()}
+    if clash := sorted(set(kinds) & set(kept)):
+        raise UsageError(f"--keep names {', '.join(clash)}, which the weights themselves are called")
+    return kinds | dict(kept)
 
 
 def neutrino_branches(name: str) -> list[str]:
@@ -81,22 +116,19 @@ def write_weights(
     path: str | Path,
     names: Sequence[str],
     provenance: dict[str, Any],
-    with_source: bool = False,
     kept: dict[str, np.dtype] | None = None,
-    with_neutrinos: Sequence[str] = (),
-    with_couplings: Mapping[str, int] | None = None,
+    further: Further = _NOTHING_MORE,
 ) -> Iterator[WeightWriter]:
     """A weight file, complete under its name when the block ends and absent when it fails.
 
     **Arguments:** `names` of the weights; `provenance`, written as JSON beside the tree when the block ends;
-    `kept`, further branches; `with_neutrinos`, the weights that bring momenta of neutrinos;
-    `with_couplings`, those that are polynomials in couplings, and how many terms they have.
+    `kept`, branches of the events; `further`, what weights bring beside value, error and status.
 
     **Raises** `UsageError` where the file cannot be written.
     """
     # Level 1: weights are nearly random bits, a higher one costs time and saves nothing.
     with whole_file(path) as temporary, uproot.recreate(temporary, compression=uproot.ZSTD(1)) as file:
-        yield WeightWriter(file, names, with_source, kept or {}, with_neutrinos, with_couplings)
+        yield WeightWriter(file, names, kept or {}, further)
         file["provenance"] = json.dumps(provenance, ensure_ascii=True)
 
 
@@ -115,20 +147,26 @@ def read_weights(path: str | Path, name: str | None = None, tree: str | None = N
         name = names[0]
     refuse_other_than_weight([name], branches)
     error = next((e for e in (f"{name}_error", f"{name}_err") if e in branches), None)
-    wanted = [name] + [b for b in (error, f"{name}_status", f"{name}_source") if b in branches]
+    couplings = _read_couplings(located, name) if f"{name}_cov" in branches else None
+    more = (
+        f"{name}_{each}" for each in ("status", "source", "reason", *(["cov"] if couplings is None else []))
+    )
+    wanted = [name, *([error] if error else []), *(each for each in more if each in branches)]
     table = open_tree(located, own or tree, wanted).read(0, file.num_entries).astype(np.float64)
     column = dict(zip(wanted, table.T, strict=True))
     value = column[name]
     status = column.get(f"{name}_status")
     if status is not None:
         _refuse_other_than_status(status, f"{file.address}: the branch {name}_status")
-    source = column.get(f"{name}_source")
+    source, reason = (column.get(f"{name}_{each}") for each in ("source", "reason"))
     return Weight(
         value,
         column[error] if error else np.full_like(value, np.nan),
         np.where(np.isfinite(value), 0, 3).astype(np.int32) if status is None else status.astype(np.int32),
         None if source is None else source.astype(np.int32),
-        couplings=_read_couplings(located, name) if f"{name}_cov" in branches else None,
+        reason=None if reason is None else reason.astype(np.int32),
+        couplings=couplings,
+        covariance=column.get(f"{name}_cov"),
     )
 
 
@@ -161,7 +199,7 @@ def _refuse_other_than_status(status: np.ndarray, where: str) -> None:
 def refuse_other_than_weight(names: Sequence[str], branches: Collection[str]) -> None:
     """**Raises** `UsageError` where a name is that of an error, a status or a source beside its weight."""
     for name in names:
-        for suffix, what in (("_error", "the error"), ("_status", "the status"), ("_source", "the source")):
+        for suffix, what in _BESIDE.items():
             weight = name.removesuffix(suffix)
             if weight != name and weight in branches and f"{weight}_status" in branches:
                 raise UsageError(f"the branch {name!r} is {what} of the weight {weight!r}, not a weight")
@@ -187,10 +225,16 @@ def read_provenance(path: str | Path) -> dict[str, Any]:
         return json.loads(str(file["provenance"]))
 
 
-def terms_of(weights: Mapping[str, Weight]) -> dict[str, int]:
-    """How many terms each weight has that is a polynomial in couplings."""
-    found = {name: weight.couplings for name, weight in weights.items()}
-    return {name: each.coefficients.shape[1] for name, each in found.items() if each is not None}
+def further_of(weights: Mapping[str, Weight], reasons: bool = False) -> Further:
+    """What weights have beside values, errors and statuses; `reasons`, whether these are written, too."""
+    terms = {name: each.couplings.coefficients.shape[1] for name, each in weights.items() if each.couplings}
+    return Further(
+        all(weight.source is not None for weight in weights.values()),
+        [name for name, weight in weights.items() if weight.neutrinos is not None],
+        terms,
+        [name for name, weight in weights.items() if weight.covariance is not None],
+        [name for name, weight in weights.items() if reasons and weight.reason is not None],
+    )
 
 
 class Weights(Mapping[str, Weight]):
@@ -218,14 +262,5 @@ class Weights(Mapping[str, Weight]):
 
     def to_root(self, path: str | Path) -> None:
         """Write a weight file, whole or not at all. **Raises** `UsageError` where that is not possible."""
-        with_source = all(weight.source is not None for weight in self.values())
-        with_neutrinos = [name for name, weight in self.items() if weight.neutrinos is not None]
-        with write_weights(
-            path,
-            list(self),
-            self.provenance,
-            with_source,
-            with_neutrinos=with_neutrinos,
-            with_couplings=terms_of(self._weights),
-        ) as writer:
+        with write_weights(path, list(self), self.provenance, further=further_of(self._weights)) as writer:
             writer.append(self._weights)

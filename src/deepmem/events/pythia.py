@@ -34,6 +34,7 @@ that comes from the same W.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -226,7 +227,7 @@ def _pythia(settings: list[str], process: Process) -> tuple[Any, Any]:
         raise UsageError(
             "generating events needs Pythia 8, which is not installed: pip install 'deepmem[generate]'"
         ) from error
-    pythia = pythia8mc.Pythia("", False)
+    pythia = _with_own_data(pythia8mc)
     for line in settings:
         if not pythia.readString(line):
             raise DeepMEMError(f"Pythia {version('pythia8mc')} does not know the setting {line!r}")
@@ -249,6 +250,16 @@ def _pythia(settings: list[str], process: Process) -> tuple[Any, Any]:
     return pythia, hook
 
 
+def _with_own_data(pythia8mc: Any) -> Any:
+    """Pythia with the data it came with: where PYTHIA8DATA is, they may be those of another release."""
+    elsewhere = os.environ.pop("PYTHIA8DATA", None)
+    try:
+        return pythia8mc.Pythia("", False)
+    finally:
+        if elsewhere is not None:
+            os.environ["PYTHIA8DATA"] = elsewhere
+
+
 def _normalisation(settings: list[str], p: Parameters) -> float:
     """What Pythia's σ is to be multiplied with, so that it does not depend on the width of a Higgs boson.
 
@@ -259,7 +270,7 @@ def _normalisation(settings: list[str], p: Parameters) -> float:
         return 1.0
     import pythia8mc
 
-    pythia = pythia8mc.Pythia("", False)
+    pythia = _with_own_data(pythia8mc)
     for line in settings:
         if line != forced and not line.startswith("25:mWidth"):
             pythia.readString(line)

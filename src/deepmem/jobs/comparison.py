@@ -12,7 +12,7 @@ import numpy as np
 from deepmem.data.files import make_folder, write_json
 from deepmem.data.identity import refuse_other_events
 from deepmem.data.provenance import differences
-from deepmem.data.root import expand
+from deepmem.data.trees import expand
 from deepmem.data.weights import read_weights
 from deepmem.errors import UsageError
 from deepmem.evaluation import metrics

@@ -11,7 +11,8 @@ import numpy as np
 
 from deepmem.data.identity import hashes_of, row_hashes
 from deepmem.data.loaders import Paired, Rows
-from deepmem.data.root import Source, TreeFile
+from deepmem.data.root import Source
+from deepmem.data.trees import TreeFile
 from deepmem.errors import UsageError
 
 _REMEMBERED = 1_000_000  # rows that are looked at for others like them

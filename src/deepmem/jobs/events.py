@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from deepmem.config import Config
+from deepmem.data.objects import Objects
 from deepmem.data.root import Source
 from deepmem.errors import UsageError
 from deepmem.reporter import Reporter
@@ -26,17 +28,28 @@ def tell_objects(source: Source, reporter: Reporter) -> None:
                 reporter.message(f"{kind}: {found}{' (in MeV)' if how['unit'] == 'MeV' else ''}")
 
 
+def objects_for(settings: Config, model: Mapping[str, Any]) -> Objects | None:
+    """Where the events have their objects: as the configuration says, else as what a model learned from did.
+
+    **Arguments:** `model`, what it says of itself.
+    """
+    if settings.model_fields_set & {"event_schema", "objects"} or "objects" not in model:
+        return settings.located
+    return Objects.from_dict(model["objects"])
+
+
 def refuse_objects(settings: Config) -> None:
-    """**Raises** `UsageError` where something is to be learned from objects."""
+    """**Raises** `UsageError` where what was computed of objects is to be learned in addition."""
     if settings.located is not None:
         raise UsageError(
-            "'schema' and 'objects' are for compute, predict and refine: learn from flat columns (lep1_PT, …)"
+            "--learn adds flat columns (lep1_PT, …) to those learned from, which 'schema' or 'objects' makes "
+            "from objects: train on the refined weights instead"
         )
 
 
-def refuse_other_unit(settings: Config, unit: str) -> None:
+def refuse_other_unit(objects: Objects | None, unit: str) -> None:
     """**Raises** `UsageError` where a model of columns in `unit` is to read objects, which are in GeV."""
-    if settings.located is not None and unit != "GeV":
+    if objects is not None and unit != "GeV":
         raise UsageError(f"columns made from objects are in GeV, and the model was trained on {unit}")
 
 

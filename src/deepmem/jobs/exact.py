@@ -6,7 +6,7 @@ neither parts, nor farms, nor interruptions change a weight."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,10 +18,13 @@ from deepmem.columns import Ranges, check_column_names
 from deepmem.config import Config
 from deepmem.data.files import check_writable, owned
 from deepmem.data.identity import EventHashes
+from deepmem.data.memory import InMemory
 from deepmem.data.root import Source, has_branch
 from deepmem.data.table import as_table, has_column
-from deepmem.data.weights import Weights, write_weights
+from deepmem.data.weights import Further, Weights, all_branches, write_weights
 from deepmem.errors import DeepMEMError, Interrupted, UsageError
+from deepmem.event import Weight
+from deepmem.inputs import Reason
 from deepmem.jobs.events import tell_objects, unit_of
 from deepmem.jobs.parts import Parts
 from deepmem.jobs.tallies import Tally, Written
@@ -44,32 +47,54 @@ def compute(
     response: Mapping[str, Any] | None = None,
     neutrinos: bool = False,
     assignments: bool = False,
+    schema: str | None = None,
+    objects: Mapping[str, Any] | None = None,
+    variations: Mapping[str, Mapping[str, str]] | None = None,
+    unit: str | None = None,
     **parameters: Any,
 ) -> Weights:
     """The exact weights of events under one or several hypotheses.
 
     **Arguments:** `events`, a dict of arrays, a structured array or awkward records with the process's
-    columns, in GeV; `process`, one name of the menu or several, or reactions: "p p > …", "NAME=p p > …", or
-    {"NAME": "p p > …"}; `precision`, relative error at which an event stops; `calls`, evaluations per event
-    at most; `seed`; `pdf`, a set's name or the path of a grid; `response`, transfer functions by particle
-    class; `neutrinos`, whether weights of processes with neutrinos bring `.neutrinos`, their momenta averaged
-    over the integral; `assignments`, whether weights of reactions with jets bring `.share` and `.role`, what
-    assignments contribute and which leg each jet is in the likeliest; `parameters`, as `deepmem.processes()`
-    lists them: `MZ=91.0`, or `MZ=[90.7, 91.2]` for a scan that shares points; of a reaction also `model`,
-    and couplings that are "[:]", see `Weight.at`; of one with jets `tags="ignore"`, `tagging={"b": 0.77,
-    "c": 0.15, "light": 0.01}` (the probabilities of tags), `extra_jets="choose"`. Tags are columns j1_B,
-    j2_B, …, and jets beyond the legs are read, too.
+    columns, in GeV; or collections (NanoEvents, awkward records), with `schema` or `objects`; `process`, one
+    name of the menu or several, or reactions: "p p > …", "NAME=p p > …", or {"NAME": "p p > …"}; `precision`,
+    relative error at which an event stops; `calls`, evaluations per event at most; `seed`; `pdf`, a set's
+    name or the path of a grid; `response`, transfer functions by particle class; `neutrinos`, whether weights
+    of processes with neutrinos bring `.neutrinos`, their momenta averaged over the integral; `assignments`,
+    whether weights of reactions with jets bring `.share` and `.role`, what assignments contribute and which
+    leg each jet is in the likeliest; `schema`, `objects`, `variations`, `unit` as in a configuration, where
+    the field `pt` of a record `Muon` is called `Muon_pt` (a variation's weight is `NAME__VARIATION`, see
+    `Weight.ratio_to`); `parameters`, as `deepmem.processes()` lists them: `MZ=91.0`, or `MZ=[90.7, 91.2]` for
+    a scan that shares points; of a reaction also `model`, and couplings that are "[:]", see `Weight.at`; of
+    one with jets `tags="ignore"`, `tagging={"b": 0.77, "c": 0.15, "light": 0.01}` (the probabilities of
+    tags), `extra_jets="choose"`. Tags are columns j1_B, j2_B, …, and jets beyond the legs are read, too.
 
     **Returns** `Weights`: per process (and value of a scan) value, absolute error and status of each event.
 
     **Raises** `UsageError` for an unknown name, a missing column, or a grid that is not found.
     """
     alphas = hypotheses(process, parameters, pdf=pdf, response=response)
-    task = Task(alphas, precision, calls, seed, neutrinos, assignments).reading(partial(has_column, events))
-    weights = task.compute(events)
+    said = {"schema": schema, "objects": objects, "variations": variations, "unit": unit}
+    settings = Config.load({key: value for key, value in said.items() if value is not None}, need=())
+    task = Task(alphas, precision, calls, seed, neutrinos, assignments, variations=tuple(settings.variations))
+    about = task.describe()
+    if settings.located is None and not settings.variations and unit is None:
+        task = task.reading(partial(has_column, events))
+        table, weights = as_table(events, task.columns), task.compute(events)
+    else:
+        given = InMemory(events)
+        task = task.reading(lambda column: given.has(column, settings.located))
+        factors = gev_factors(task.columns, unit_of(settings))
+        table = given.table(task.columns, settings.located, {})
+        varied = {
+            name: task.columns_of(given.table(task.columns, settings.located, fields) * factors)
+            for name, fields in settings.variations.items()
+        }
+        weights = task.compute(task.columns_of(table * factors), variations=varied)
+        about |= {key: value for key, value in said.items() if value is not None}
     hashes = EventHashes(task.columns)
-    hashes.add(as_table(events, task.columns))
-    return Weights(weights, task.describe() | {"events": hashes.to_dict()})
+    hashes.add(table)
+    return Weights(weights, about | {"events": hashes.to_dict()})
 
 
 def compute_files(
@@ -85,6 +110,7 @@ def compute_files(
     entries: tuple[int, int] | None = None,
     keep: Sequence[str] = (),
     neutrinos: bool = False,
+    reasons: bool = False,
     part: int | None = None,
     schema: str | None = None,
     reporter: Reporter | None = None,
@@ -94,9 +120,10 @@ def compute_files(
 
     **Arguments:** `events`, files, globs, `path:tree` or addresses (none: the configuration's `input_paths`);
     `config`, for paths, tree, unit, `column_names` and `response`; `entries`, the part [A, B) of the run of
-    entries to compute (a farm: see `farm.merge`); `keep`, branches to copy along; `part`, how many events are
-    kept together as they are done (it follows from the processes; no weight depends on it); `schema`, of the
-    events, instead of the configuration's; the rest as for `compute`.
+    entries to compute (a farm: see `farm.merge`); `keep`, branches to copy along; `reasons`, whether
+    NAME_reason is written, why a status is what it is; `part`, how many events are kept together as they are
+    done (by default some seconds of work; no weight depends on it); `schema`, of the events, instead of the
+    configuration's; the rest as for `compute`.
 
     **Raises** `UsageError` where a file, a name or a column is wrong, angles are in degrees, or the output
     cannot be written; `Interrupted`, which says what is kept, where the user stops it.
@@ -113,12 +140,19 @@ def compute_files(
         branch = settings.column_names.get(column, column)
         return has_branch(files, settings.input_tree, branch, objects)
 
-    task = Task(alphas, precision, calls, seed, neutrinos).reading(there)
+    task = Task(alphas, precision, calls, seed, neutrinos, variations=tuple(settings.variations))
+    task = task.reading(there)
     branches = [settings.column_names.get(column, column) for column in task.columns]
-    source = Source(files, settings.input_tree, branches, keep, objects)
+    source = Source(files, settings.input_tree, branches, keep, objects, may_be_empty=True)
+    further = task.further(reasons)
+    all_branches(task.names, source.kept_types, further)  # what is wrong with --keep, before the work
     tell_objects(source, reporter)
     source.refuse_as_output(output, config, pdf, *histograms(settings.response))
-    run = _run(source, entries, task, settings)
+    varied = {
+        name: Source(files, settings.input_tree, branches, (), objects, fields, may_be_empty=True)
+        for name, fields in settings.variations.items()
+    }
+    run = _run(source, entries, task, settings, varied)
     task.load_densities()
     check_writable(output)
     description = task.describe()
@@ -131,13 +165,14 @@ def compute_files(
             "column_names": dict(settings.column_names),
             **source.about_objects,
             **({"neutrinos": True} if neutrinos else {}),
+            **({"variations": settings.variations} if settings.variations else {}),
         }
-        parts = Parts(Path(output), about, part or task.part)
+        parts = Parts(Path(output), about, task.pace(part))
         try:
             _compute_parts(task, run, parts, description, reporter)
         except KeyboardInterrupt:
             raise Interrupted(_interruption(run, parts)) from None
-        written = _write(task, run, parts, output, about)
+        written = _write(task, run, parts, output, about, further)
         source.refuse_changes()
         parts.remove()
         if others := parts.others():
@@ -156,25 +191,30 @@ def _refuse_nameless(processes: Sequence[str]) -> None:
 
 @dataclass(frozen=True)
 class _Run:
-    """Entries [start, stop) of files; `factors` `[columns]` make GeV of what they hold."""
+    """Entries [start, stop) of files; `factors` `[columns]` make GeV of what they hold; `varied`, the same
+    files as variations read them."""
 
     source: Source
     start: int
     stop: int
     factors: np.ndarray
-
-    def bounds(self, size: int) -> Iterator[tuple[int, int]]:
-        """Where each part of so many entries begins and ends."""
-        return ((at, min(at + size, self.stop)) for at in range(self.start, self.stop, size))
+    varied: Mapping[str, Source]
 
 
-def _run(source: Source, entries: tuple[int, int] | None, task: Task, settings: Config) -> _Run:
+def _run(
+    source: Source,
+    entries: tuple[int, int] | None,
+    task: Task,
+    settings: Config,
+    varied: Mapping[str, Source],
+) -> _Run:
     start, stop = entries or (0, source.num_entries)
-    if not 0 <= start < stop <= source.num_entries:
+    empty = start == stop == source.num_entries == 0
+    if not (0 <= start < stop <= source.num_entries or empty):
         raise UsageError(
             f"--entries {start}:{stop}: expected a part of the {source.num_entries} entries there are"
         )
-    return _Run(source, start, stop, gev_factors(task.columns, unit_of(settings)))
+    return _Run(source, start, stop, gev_factors(task.columns, unit_of(settings)), varied)
 
 
 def _no_events() -> Sequence[str]:
@@ -203,20 +243,22 @@ def _compute_parts(
     task: Task, run: _Run, parts: Parts, description: Mapping[str, Any], reporter: Reporter
 ) -> None:
     """Compute the parts that are not there yet. **Raises** `DeepMEMError` where a grid changes meanwhile."""
-    bounds = list(run.bounds(parts.size))
-    done = sum(parts.has(begin) for begin, _ in bounds)
-    if done:
-        reporter.message(f"continuing: {done} of {len(bounds)} parts are there from an earlier call")
-    with reporter.progress(f"computing {', '.join(task.names)}", run.stop - run.start) as step:
-        for begin, end in bounds:
-            if not parts.has(begin):
-                table = run.source.read(begin, end) * run.factors
-                weights = task.compute_table(table, np.arange(begin, end))
-                run.source.refuse_changes()
-                if task.describe() != description:
-                    raise DeepMEMError("a density grid was changed while it was used: start again")
-                parts.save(begin, weights)
-            step(end - begin)
+
+    def compute(begin: int, end: int) -> dict[str, Weight]:
+        table = run.source.read(begin, end) * run.factors
+        varied = {name: source.read(begin, end) * run.factors for name, source in run.varied.items()}
+        weights = task.compute_table(table, np.arange(begin, end), varied)
+        run.source.refuse_changes()
+        if task.describe() != description:
+            raise DeepMEMError("a density grid was changed while it was used: start again")
+        return weights
+
+    total = run.stop - run.start
+    if done := parts.events():
+        reporter.message(f"continuing: {done:,} of {total:,} events are there from an earlier call")
+    with reporter.progress(f"computing {', '.join(task.names)}", total) as step:
+        for _ in parts.fill(run.start, run.stop, compute, step):
+            pass
 
 
 def _interruption(run: _Run, parts: Parts) -> str:
@@ -227,18 +269,15 @@ def _interruption(run: _Run, parts: Parts) -> str:
     return f"interrupted; {events:,} of {total} events are kept, the same command continues"
 
 
-def _write(task: Task, run: _Run, parts: Parts, output: str | Path, about: dict[str, Any]) -> Written:
+def _write(
+    task: Task, run: _Run, parts: Parts, output: str | Path, about: dict[str, Any], further: Further
+) -> Written:
     tally, kept = Tally(task.names), run.source.kept_types
-    with write_weights(
-        output,
-        task.names,
-        about,
-        kept=kept,
-        with_neutrinos=task.names_with_neutrinos,
-        with_couplings=task.terms,
-    ) as writer:
-        for begin, end in run.bounds(parts.size):
-            weights = parts.load(begin, task.names)
-            writer.append(weights, run.source.read_kept(begin, end))
+    about = about | {"reasons": {int(reason): reason.meaning for reason in Reason}}
+    with write_weights(output, task.names, about, kept, further) as writer:
+        for part in parts.within(run.start, run.stop):
+            weights = parts.load(part, task.names)
+            writer.append(weights, run.source.read_kept(*part))
             tally.add(weights)
+        about["counts"] = tally.to_dict()
     return Written(run.stop - run.start, str(output), tally)

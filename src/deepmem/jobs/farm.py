@@ -9,18 +9,19 @@ from typing import Any
 
 from deepmem.data.identity import joined
 from deepmem.data.provenance import differences
-from deepmem.data.root import Source, expand
+from deepmem.data.root import Source
+from deepmem.data.trees import expand
 from deepmem.data.weights import (
     TREE,
     branch_names,
-    coupling_branches,
+    further_of,
     read_provenance,
     read_weights,
-    terms_of,
     weight_names,
     write_weights,
 )
 from deepmem.errors import DeepMEMError, UsageError
+from deepmem.jobs.tallies import added_up
 
 
 @dataclass(frozen=True)
@@ -45,13 +46,15 @@ class _Part:
     stop: int
     about: dict[str, Any]
     identity: dict[str, Any]
+    counts: dict[str, Any]
+    """Of statuses and reasons."""
 
     @classmethod
     def of_file(cls, path: str) -> _Part:
         try:
             about = read_provenance(path)
             start, stop = about.pop("entries")
-            return cls(path, start, stop, about, about.pop("events"))
+            return cls(path, start, stop, about, about.pop("events"), about.pop("counts", {}))
         except (DeepMEMError, KeyError) as error:
             raise UsageError(f"{path} is not a part made by 'deepmem compute --entries': {error}") from None
 
@@ -66,15 +69,16 @@ def merge(parts: Sequence[str], output: str | Path) -> Merged:
     total = sum(file["entries"] for file in first.about["inputs"])
     _refuse_gaps(pieces, total)
     names = weight_names(first.path)
-    own = {f"{name}{suffix}" for name in names for suffix in ("", "_error", "_status", "_source")}
-    terms = terms_of({name: read_weights(first.path, name) for name in names})
-    own |= {branch for name, number in terms.items() for branch in coupling_branches(name, number)}
+    further = further_of({name: read_weights(first.path, name) for name in names}, reasons=True)
+    own = {branch for name in names for branch in further.branches(name)}
     kept = [branch for branch in branch_names(first.path) if branch not in own]
     # in the order of their entries, so that the parts are one run
-    source = Source([piece.path for piece in pieces], TREE, (), kept)
+    source = Source([piece.path for piece in pieces], TREE, (), kept, may_be_empty=True)
     source.refuse_as_output(output)
     about = first.about | {"entries": [0, total], "events": joined([piece.identity for piece in pieces])}
-    with write_weights(output, names, about, kept=source.kept_types, with_couplings=terms) as writer:
+    if all(piece.counts for piece in pieces):
+        about |= {"counts": added_up([piece.counts for piece in pieces])}
+    with write_weights(output, names, about, source.kept_types, further) as writer:
         for piece in pieces:
             weights = {name: read_weights(piece.path, name) for name in names}
             writer.append(weights, source.read_kept(piece.start, piece.stop))

@@ -13,7 +13,6 @@ from deepmem.data.provenance import described, differences
 from deepmem.data.root import Source
 from deepmem.data.weights import refuse_other_than_weight
 from deepmem.errors import UsageError
-from deepmem.jobs.events import refuse_objects
 from deepmem.jobs.provenance import provenance
 from deepmem.reporter import Reporter
 from deepmem.surrogate.preparation import unusable_weights
@@ -26,7 +25,6 @@ def paired(config: Config, force: bool = False, reporter: Reporter | None = None
     or are of several hypotheses under one name, but for `force`.
     """
     reporter = reporter or Reporter()
-    refuse_objects(config)
     if not config.output_paths:
         raise UsageError("'output_paths' is missing: the files with the weights of the events")
     there = _weight_branches(config)
@@ -41,7 +39,7 @@ def paired(config: Config, force: bool = False, reporter: Reporter | None = None
     if config.weight_errors is None and status and there.issuperset(own):
         errors = own
     data = Paired(
-        Source(config.input_paths, config.input_tree, config.columns),
+        Source(config.input_paths, config.input_tree, config.columns, (), config.located),
         Source(config.output_paths, config.output_tree, config.weights + errors + status),
         len(config.weights),
         bool(errors),

@@ -9,6 +9,7 @@ from typing import Any
 from deepmem.columns import Column
 from deepmem.config import Config
 from deepmem.errors import UsageError
+from deepmem.jobs.events import unit_of
 from deepmem.surrogate.guide import Guide
 from deepmem.surrogate.model import Surrogate, load_scaler
 
@@ -33,7 +34,8 @@ def model_of(config: Config) -> Surrogate:
     for key, in_model, in_config in (
         ("columns", model.columns, config.columns),
         ("weights", model.weights, config.weights),
-        ("unit", model.unit, config.unit),
+        ("unit", model.unit, unit_of(config)),
+        ("what is padded", model.padded, config.padded),
         ("what columns hold", _held(model.described), _held(config.described)),
     ):
         if in_model != in_config:

@@ -1,47 +1,110 @@
 """Finished work of a job that may be interrupted, in a folder beside its output.
 
 Each part is a file, under a name made from all that its weights depend on, so that no other call takes it
-for its own. The output itself appears whole, at the end, and the parts go then."""
+for its own. It has as many events as some seconds of work are, which a call finds out as it goes: no weight
+depends on what it is computed with. The output itself appears whole, at the end, and the parts go then."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from deepmem.data.files import make_folder, whole_file, write_text
 from deepmem.event import Couplings, Monomials, Weight
+from deepmem.reporter import Step
+
+# Seconds of work that a part is, and the events of the largest.
+_SECONDS, _MOST = 8.0, 8192
+
+
+@dataclass
+class Pace:
+    """How many events the next part has: `size` at first, then what `_SECONDS` of work are; or `fixed`.
+
+    The first part compiles, so its time says little: after a long one comes one event. No part is more than
+    four times the one before.
+    """
+
+    size: int
+    fixed: bool = False
+    _parts: int = 0
+
+    def took(self, events: int, seconds: float) -> None:
+        """A part is done."""
+        self._parts += 1
+        if self.fixed:
+            return
+        wanted = _SECONDS * events / max(seconds, 1e-3)
+        if self._parts > 1:
+            self.size = int(min(max(wanted, 1), 4 * events, _MOST))
+        elif wanted < 1 or seconds > 2 * _SECONDS:
+            self.size = 1
+
+
+Interval: TypeAlias = tuple[int, int]
 
 
 class Parts:
-    """The finished parts of one call.
+    """The finished parts of one call, each of the events [begin, end) of whatever the call counts.
 
-    **Arguments:** `output`, the file that the call writes; `about`, what its weights depend on; `size`, how
-    many events a part has: parts of another size are another call's.
+    **Arguments:** `output`, the file that the call writes; `about`, what its weights depend on; `pace`, how
+    many events the next part has.
     """
 
-    def __init__(self, output: Path, about: Mapping[str, Any], size: int):
-        text = json.dumps({**about, "events_of_a_part": size}, sort_keys=True)
+    def __init__(self, output: Path, about: Mapping[str, Any], pace: Pace):
+        text = json.dumps(about, sort_keys=True)
         self.folder = output.with_name(f".{output.name}.parts")
-        self.size = size
+        self.pace = pace
         self._mark = hashlib.sha256(text.encode()).hexdigest()[:32]
         make_folder(self.folder)
         write_text(self.folder / f"{self._mark}.json", text)
 
-    def _path(self, number: int) -> Path:
-        return self.folder / f"{self._mark}.{number:012d}.npz"
+    def _path(self, part: Interval) -> Path:
+        return self.folder / f"{self._mark}.{part[0]:012d}-{part[1]:012d}.npz"
 
-    def has(self, number: int) -> bool:
-        """Whether a part is finished; `number`, of its first entry, or whatever else the call counts."""
-        return self._path(number).exists()
+    def within(self, start: int, stop: int) -> list[Interval]:
+        """The finished parts that lie in [start, stop), in order."""
+        found = [
+            (int(begin), int(end))
+            for path in self.folder.glob(f"{self._mark}.*-*.npz")
+            for begin, _, end in [path.name.split(".")[1].partition("-")]
+        ]
+        return sorted((begin, end) for begin, end in found if start <= begin < end <= stop)
 
-    def save(self, number: int, weights: Mapping[str, Weight], seconds: float = 0.0) -> None:
+    def fill(
+        self, start: int, stop: int, compute: Callable[[int, int], dict[str, Weight]], step: Step
+    ) -> Iterator[Interval]:
+        """All parts of [start, stop), in order, as soon as they are there; what is missing is computed.
+
+        **Arguments:** `compute`, the weights by name of some of the events; `step`, told of each part.
+        """
+        at = start
+        for begin, end in [*self.within(start, stop), (stop, stop)]:
+            while at < begin:
+                part = at, min(at + self.pace.size, begin)
+                before = time.perf_counter()
+                weights = compute(*part)
+                seconds = time.perf_counter() - before
+                self.save(part, weights, seconds)
+                self.pace.took(part[1] - part[0], seconds)
+                step(part[1] - part[0])
+                yield part
+                at = part[1]
+            if begin < end:
+                step(end - begin)
+                yield begin, end
+                at = end
+
+    def save(self, part: Interval, weights: Mapping[str, Weight], seconds: float = 0.0) -> None:
         """Keep the weights of a part, and what they took."""
         arrays = {
             f"{i}.{field.name}": getattr(weight, field.name)
@@ -56,17 +119,17 @@ class Parts:
                     f"{i}.coefficients": found.coefficients,
                     f"{i}.covariance": found.covariance,
                 }
-        with whole_file(self._path(number)) as temporary, temporary.open("wb") as file:
+        with whole_file(self._path(part)) as temporary, temporary.open("wb") as file:
             np.savez(file, allow_pickle=False, seconds=np.array(seconds), **arrays)
 
-    def seconds(self, number: int) -> float:
+    def seconds(self, part: Interval) -> float:
         """How long a part has taken to compute."""
-        with np.load(self._path(number), allow_pickle=False) as arrays:
+        with np.load(self._path(part), allow_pickle=False) as arrays:
             return float(arrays["seconds"])
 
-    def load(self, number: int, names: Sequence[str]) -> dict[str, Weight]:
+    def load(self, part: Interval, names: Sequence[str]) -> dict[str, Weight]:
         """The weights of a part, under the names that they were saved with."""
-        with np.load(self._path(number), allow_pickle=False) as arrays:
+        with np.load(self._path(part), allow_pickle=False) as arrays:
             return {
                 name: Weight(
                     **{
@@ -81,11 +144,7 @@ class Parts:
 
     def events(self) -> int:
         """How many events all finished parts of the call have."""
-        total = 0
-        for path in self.folder.glob(f"{self._mark}.*.npz"):
-            with np.load(path, allow_pickle=False) as arrays:
-                total += len(arrays["0.value"])
-        return total
+        return sum(end - begin for begin, end in self.within(0, sys.maxsize))
 
     def others(self) -> int:
         """How many other calls with the same output have left parts."""

@@ -15,10 +15,11 @@ from deepmem.data.files import check_writable
 from deepmem.data.identity import EventHashes
 from deepmem.data.loaders import ahead
 from deepmem.data.root import Source
-from deepmem.data.weights import write_weights
+from deepmem.data.weights import Further, all_branches, write_weights
 from deepmem.errors import UsageError
+from deepmem.event import variation_name
 from deepmem.jobs.devices import on_device
-from deepmem.jobs.events import refuse_other_unit, tell_objects
+from deepmem.jobs.events import objects_for, refuse_other_unit, tell_objects
 from deepmem.jobs.models import model_of
 from deepmem.jobs.tallies import Tally, Written
 from deepmem.jobs.tasks import gev_factors
@@ -69,12 +70,19 @@ def predict(
         raise UsageError("no events: name at least one ROOT file")
     with on_device(device):
         surrogate = model_of(config) if isinstance(config, Config) else Surrogate.load(str(model))
-        refuse_other_unit(located, surrogate.unit)
-        source = Source(events, tree, surrogate.columns, keep, located.located)
+        objects = objects_for(located, surrogate.about)
+        refuse_other_unit(objects, surrogate.unit)
+        source = Source(events, tree, surrogate.columns, keep, objects, may_be_empty=True)
+        varied = {
+            name: Source(events, tree, surrogate.columns, (), objects, fields, may_be_empty=True)
+            for name, fields in located.variations.items()
+        }
         tell_objects(source, reporter)
         source.refuse_as_output(output, model, original)
+        all_branches(surrogate.weights, source.kept_types, Further())
         check_writable(output)
-        prediction = _write(surrogate, source, output, at, chunk_entries, reporter)
+        reader = _Reader(source, varied, chunk_entries)
+        prediction = _write(surrogate, reader, output, at, reporter)
     if (sample := prediction.sample) is not None:
         _tell(sample, reporter)
     return prediction.written.to_dict() | {"sample": None if sample is None else sample.to_dict()}
@@ -88,31 +96,53 @@ class _Prediction:
     sample: Comparison | None
 
 
+@dataclass(frozen=True)
+class _Reader:
+    """Events chunk by chunk: the model's columns, those as variations have them, and the branches to keep."""
+
+    source: Source
+    varied: Mapping[str, Source]
+    chunk_entries: int
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray], dict[str, np.ndarray]]]:
+        for start, stop in self.source.boundaries(0, self.source.num_entries, self.chunk_entries):
+            varied = {name: source.read(start, stop) for name, source in self.varied.items()}
+            yield self.source.read(start, stop), varied, self.source.read_kept(start, stop)
+
+
 def _write(
     surrogate: Surrogate,
-    source: Source,
+    reader: _Reader,
     output: str | Path,
     at: Mapping[str, float] | None,
-    chunk_entries: int,
     reporter: Reporter,
 ) -> _Prediction:
     """Read, predict and write chunk by chunk."""
-    provenance = surrogate.provenance("predict")
+    source, provenance = reader.source, surrogate.provenance("predict")
     provenance |= {"inputs": source.provenance(), **source.about_objects}
+    if reader.varied:
+        provenance["variations"] = {
+            name: {branch: text for branch, (text, _) in each.files[0].instead.items()}
+            for name, each in reader.varied.items()
+        }
     hashes, ranges = EventHashes(surrogate.columns), Ranges(surrogate.described)
     factors = gev_factors(surrogate.described, surrogate.unit)
     names = surrogate.weights if at is None else tuple(surrogate.at({}, at))
+    names += tuple(variation_name(name, variation) for variation in reader.varied for name in names)
     tally, test = Tally(names), surrogate.sample_test()
-    bounds = source.boundaries(0, source.num_entries, chunk_entries)
     with (
         write_weights(output, names, provenance, kept=source.kept_types) as writer,
         reporter.progress("predicting", source.num_entries) as step,
     ):
-        for table, kept in ahead(_with_kept(source, bounds)):
+        for table, varied, kept in ahead(iter(reader)):
             ranges.add(table * factors)
             hashes.add(table)
             weights = surrogate.predict_and_test(table, test)
             weights = weights if at is None else surrogate.at(weights, at)
+            for variation, other in varied.items():
+                found = surrogate.predict(other)
+                found = found if at is None else surrogate.at(found, at)
+                weights |= {variation_name(name, variation): weight for name, weight in found.items()}
             writer.append(weights, kept)
             tally.add(weights)
             step(len(table))
@@ -122,14 +152,6 @@ def _write(
         provenance["events"] = hashes.to_dict()
     written = Written(source.num_entries, str(output), tally)
     return _Prediction(written, None if test is None else test.result())
-
-
-def _with_kept(
-    source: Source, bounds: Sequence[tuple[int, int]]
-) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
-    """The model's columns and the branches to keep, chunk by chunk."""
-    for start, stop in bounds:
-        yield source.read(start, stop), source.read_kept(start, stop)
 
 
 def _tell(sample: Comparison, reporter: Reporter) -> None:

@@ -102,8 +102,9 @@ def refine(
     about = _provenance(call)
     # predictions may round differently elsewhere: parts are of use only for the events they are of
     plan = {"plan": hashlib.sha256(ranking.tobytes()).hexdigest()}
-    parts = Parts(Path(output), about | plan, settings.part or call.task.part)
-    work = Work(call.sample, call.task, parts)
+    largest = settings.part or call.task.batch
+    parts = Parts(Path(output), about | plan | {"batch": largest}, call.task.pace(settings.part))
+    work = Work(call.sample, call.task, parts, largest)
     try:
         refinement = _compute(call, learned, ranking, work, about["inputs"], reporter)
     except KeyboardInterrupt:
@@ -143,6 +144,8 @@ def _check(
     sample = Sample(events, configuration, learned, alpha, settings.keep)
     sample.source.refuse_as_output(output, model, config, settings.pdf, *histograms(configuration.response))
     tell_objects(sample.source, reporter)
+    if configuration.variations:
+        reporter.warning("'variations' are for compute and predict: refine writes the nominal weights alone")
     task.load_densities()
     check_writable(output)
     column_names = dict(configuration.column_names)

@@ -26,6 +26,26 @@ class Tally:
             self.statuses[name] += count_statuses(weight.status)
             self.reasons[name].update(count_reasons(weight.reason))
 
+    def to_dict(self) -> dict[str, Any]:
+        """For a file: by weight, how many events have which status, and why."""
+        return {
+            name: {"statuses": by_status(numbers), "reasons": dict(self.reasons[name].most_common())}
+            for name, numbers in self.statuses.items()
+        }
+
+
+def added_up(counts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What `Tally.to_dict` gave of several runs of events, of all of them."""
+    total: dict[str, Any] = {}
+    for name, of_weight in counts[0].items():
+        total[name] = {}
+        for kind in of_weight:
+            numbers: Counter[str] = Counter()
+            for each in counts:
+                numbers.update(each[name][kind])
+            total[name][kind] = dict(sorted(numbers.items()) if kind == "statuses" else numbers.most_common())
+    return total
+
 
 @dataclass(frozen=True)
 class Written:

@@ -12,17 +12,18 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from deepmem.columns import Column, described
+from deepmem.data.weights import Further
 from deepmem.errors import UsageError
-from deepmem.event import Weight
+from deepmem.event import Weight, variation_name
+from deepmem.jobs.parts import Pace
 from deepmem.physics.processes import THEORY, chosen_process, is_reaction, reaction_of
 from deepmem.physics.weights import engine
 from deepmem.physics.weights.hypothesis import Hypothesis, hypothesis
 from deepmem.physics.weights.partonic import shared_by_events
 
-# Events of a part: seconds of work up to a minute, so that little is lost to an interruption, files stay few
-# and compiled calls stay full.
-_PART = 4096
-_PART_WITH_NEUTRINOS = 256
+# Events that are decided on at once, some seconds of work up to a minute; and those of a first part.
+_BATCH, _FIRST = 4096, 256
+_BATCH_WITH_NEUTRINOS, _FIRST_WITH_NEUTRINOS = 256, 8
 
 
 Processes: TypeAlias = str | Sequence[str] | Mapping[str, str]
@@ -84,6 +85,7 @@ class Task:
     - `precision`: relative error at which an event stops; `calls`: evaluations per event at most; `seed`: of
       the random points
     - `neutrinos`: whether weights of processes with neutrinos bring these particles' mean momenta
+    - `variations`: names of the variations of the events, each of which gives a further weight
     """
 
     hypotheses: tuple[Hypothesis, ...]
@@ -95,6 +97,7 @@ class Task:
     """Whether weights of reactions with jets bring the shares of assignments."""
     columns_of_events: tuple[str, ...] | None = None
     """What is read of events, see `reading`."""
+    variations: tuple[str, ...] = ()
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -117,29 +120,63 @@ class Task:
     @property
     def names(self) -> list[str]:
         """The names of the weights."""
-        return [name for each in self.hypotheses for name in each.names]
+        return [name for each in self.hypotheses for name in self._all_names(each)]
+
+    @property
+    def names_of_variations(self) -> list[str]:
+        """The names of the further weights."""
+        return [name for each in self.hypotheses for name in self._all_names(each) if name not in each.names]
+
+    def _all_names(self, alpha: Hypothesis) -> list[str]:
+        """Of a hypothesis: its weights, and those of variations."""
+        varied = [variation_name(name, each) for each in self.variations for name in alpha.names]
+        return [*alpha.names, *varied]
 
     @property
     def names_with_neutrinos(self) -> list[str]:
         """The weights that bring momenta of neutrinos."""
-        return [name for each in self.hypotheses if self._wants_neutrinos(each) for name in each.names]
+        wanted = [each for each in self.hypotheses if self._wants_neutrinos(each)]
+        return [name for each in wanted for name in self._all_names(each)]
 
     @property
     def terms(self) -> dict[str, int]:
         """The weights that are polynomials in couplings, and how many terms they have."""
         return {each.names[0]: each.count for each in self.hypotheses if each.polynomial is not None}
 
-    @property
-    def part(self) -> int:
-        """How many events are kept together as they are done: it follows from the slowest process."""
-        slow = any(each.process.invisible for each in self.hypotheses)
-        return _PART_WITH_NEUTRINOS if slow else _PART
+    def further(self, reasons: bool) -> Further:
+        """What a file of these weights has beside values, errors and statuses."""
+        return Further(
+            neutrinos=self.names_with_neutrinos,
+            terms=self.terms,
+            covariance=self.names_of_variations,
+            reasons=self.names if reasons else (),
+        )
 
-    def compute(self, events: Any, entries: np.ndarray | None = None) -> dict[str, Weight]:
+    @property
+    def batch(self) -> int:
+        """How many events a refinement decides on at once: it follows from the slowest process."""
+        return _BATCH_WITH_NEUTRINOS if self._slow else _BATCH
+
+    def pace(self, part: int | None) -> Pace:
+        """How many events are kept together as they are done: `part`, or what some seconds of work are."""
+        first = _FIRST_WITH_NEUTRINOS if self._slow else _FIRST
+        return Pace(part or first, fixed=part is not None)
+
+    @property
+    def _slow(self) -> bool:
+        return any(each.process.invisible for each in self.hypotheses)
+
+    def compute(
+        self,
+        events: Any,
+        entries: np.ndarray | None = None,
+        variations: Mapping[str, Any] | None = None,
+    ) -> dict[str, Weight]:
         """The weights by name.
 
         **Arguments:** `events`, columns in GeV, as for `deepmem.compute`; `entries`, int `[events]`, their
-        numbers in their run of files (0, 1, … if not given), which fix their random points.
+        numbers in their run of files (0, 1, … if not given), which fix their random points; `variations`,
+        the same events as these have them.
 
         **Raises** `UsageError` as `engine.compute` does.
         """
@@ -154,12 +191,20 @@ class Task:
                 entries=entries,
                 neutrinos=self._wants_neutrinos(alpha),
                 assignments=self.assignments,
+                variations=variations,
             )
         return weights
 
-    def compute_table(self, table: np.ndarray, entries: np.ndarray) -> dict[str, Weight]:
+    def compute_table(
+        self, table: np.ndarray, entries: np.ndarray, variations: Mapping[str, np.ndarray] | None = None
+    ) -> dict[str, Weight]:
         """The weights of rows `[events, columns]` of `columns`, in GeV, with these entry numbers."""
-        return self.compute(dict(zip(self.columns, table.T.astype(np.float64), strict=True)), entries)
+        varied = {name: self.columns_of(each) for name, each in (variations or {}).items()}
+        return self.compute(self.columns_of(table), entries, varied)
+
+    def columns_of(self, table: np.ndarray) -> dict[str, np.ndarray]:
+        """Rows `[events, columns]` by column."""
+        return dict(zip(self.columns, table.T.astype(np.float64), strict=True))
 
     def load_densities(self) -> None:
         """Read the grids now, not after hours of other work. **Raises** `UsageError` where one is missing."""

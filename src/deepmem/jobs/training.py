@@ -22,6 +22,7 @@ from deepmem.errors import DeepMEMWarning, UsageError
 from deepmem.evaluation.history import Epoch, read_history
 from deepmem.jobs.devices import on_device
 from deepmem.jobs.doubts import Labels, repeated_files
+from deepmem.jobs.events import tell_objects, unit_of
 from deepmem.jobs.labels import describe_unusable, label_column_names, label_hypotheses, paired
 from deepmem.jobs.models import guide_of
 from deepmem.jobs.tasks import gev_factors
@@ -114,12 +115,13 @@ def _lesson(config: Config, force: bool, reporter: Reporter) -> _Lesson:
         data.weights.refuse_as_output(path)
     make_folder(config.folder)
     rows = LOADERS[config.loader](data, config.split, config.chunk_entries)
-    features, guide = FeatureMap(config.described, config.features), guide_of(config)
-    preparation = Preparation(features, config.weights, energy_unit(config.unit), guide=guide)
+    features, guide = FeatureMap(config.described, config.features, config.padded), guide_of(config)
+    preparation = Preparation(features, config.weights, energy_unit(unit_of(config)), guide=guide)
     reporter.message(
         f"{data.num_entries:,} events in {len(data.inputs.files)} file(s), "
         f"{len(config.columns)} columns, {len(preparation.names)} features"
     )
+    tell_objects(data.inputs, reporter)
     reporter.message(
         "columns: " + "; ".join(f"{column.name} ({column.meaning})" for column in config.described)
     )
@@ -179,7 +181,7 @@ def _with_warnings(
 
     **Raises** `UsageError` where labels have no spread, or are logarithms.
     """
-    factors, ranges = gev_factors(config.described, config.unit), Ranges(config.described)
+    factors, ranges = gev_factors(config.described, unit_of(config)), Ranges(config.described)
     labels = Labels(config.weights)
     for chunk in rows:
         ranges.add(chunk.inputs * factors)
@@ -272,7 +274,8 @@ def _fingerprint(lesson: _Lesson) -> dict[str, Any]:
         "rows": lesson.counts.as_dict(),
         "width": config.width,
         "depth": config.depth,
-        "unit": config.unit,
+        "unit": unit_of(config),
+        "padded": list(config.padded),
         "weight_errors": list(config.weight_errors or ()),
         "split": list(config.split),
         # the order in which hybrid reads
@@ -298,13 +301,14 @@ def _surrogate(lesson: _Lesson, training: Training, uncertainty: Uncertainty) ->
         "loss": training.best_loss,
         "training_rows": lesson.counts.as_dict(),
         "versions": {name: version(name) for name in ("deepmem", "jax", "equinox", "optax")},
+        **lesson.data.inputs.about_objects,
         "configuration": config.model_dump(exclude_unset=True, by_alias=True),
     }
     return Surrogate(
-        config.columns, config.weights, config.unit, config.features, config.network,
+        config.columns, config.weights, unit_of(config), config.features, config.network,
         config.width, config.depth, config.ensemble, lesson.scaler, training.best,
         uncertainty.spread, uncertainty.calibration, uncertainty.reference, about, lesson.guide_settings,
-        config.said_columns,
+        config.said_columns, config.padded,
     )  # fmt: skip
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +13,10 @@ from deepmem.columns import Ranges, check_column_names
 from deepmem.config import Config
 from deepmem.data.loaders import ahead
 from deepmem.data.root import Source
-from deepmem.data.weights import write_weights
+from deepmem.data.weights import Further, write_weights
 from deepmem.errors import UsageError
 from deepmem.event import Weight
-from deepmem.jobs.events import refuse_other_unit
+from deepmem.jobs.events import objects_for, refuse_other_unit
 from deepmem.jobs.learned import LearnedWeight
 from deepmem.jobs.outcome import Learned
 from deepmem.jobs.parts import Parts
@@ -49,8 +48,8 @@ class Sample:
         refuse_assigned(alpha.process, "refining")
         self.learned, self.alpha = learned, alpha
         self.unit = learned.surrogate.unit
-        refuse_other_unit(settings, self.unit)
-        objects = settings.located
+        objects = objects_for(settings, learned.surrogate.about)
+        refuse_other_unit(objects, self.unit)
         if objects is None and "unit" in settings.model_fields_set and settings.unit != self.unit:
             raise UsageError(
                 f"the model was trained on {self.unit}, and the configuration says {settings.unit}: the "
@@ -102,7 +101,7 @@ class Sample:
     def write(self, output: str | Path, weight: Weight, about: dict[str, Any]) -> None:
         """Write the weight of all events. **Raises** `UsageError` where that is not possible."""
         kept = self.source.kept_types
-        with write_weights(output, [self.learned.name], about, with_source=True, kept=kept) as writer:
+        with write_weights(output, [self.learned.name], about, kept, Further(source=True)) as writer:
             for start, stop in self._bounds:
                 writer.append({self.learned.name: weight[start:stop]}, self.source.read_kept(start, stop))
 
@@ -111,6 +110,7 @@ class Sample:
 class Work:
     """Exact weights of entries anywhere in a sample; finished batches are kept.
 
+    - `largest`: how many events a batch has at most
     - `refining`, `auditing`: seconds that exact weights took
     - `refined_events`, `audited_events`: how many were computed
     """
@@ -118,6 +118,7 @@ class Work:
     sample: Sample
     task: Task
     parts: Parts
+    largest: int
     refining: float = 0.0
     refined_events: int = 0
     auditing: float = 0.0
@@ -128,11 +129,11 @@ class Work:
 
         What decides is kept with the parts, so that a call which continues stops at the same event.
         """
-        largest = self.parts.size
+        largest = self.largest
         at, size, number = 0, largest if seconds is None else min(_FIRST_BATCH, largest), 0
         while at < len(ranking):
             entries = np.sort(ranking[at : at + size])
-            weight, spent = self._part(number, entries)
+            weight, spent = self._batch(at, entries)
             self.refining += spent
             self.refined_events += len(entries)
             yield entries, weight
@@ -158,18 +159,22 @@ class Work:
 
     def _all(self, number: int, entries: np.ndarray, step: Step) -> tuple[Weight, float]:
         weights, seconds = [Weight(np.empty(0), np.empty(0), np.empty(0, dtype=np.int32))], 0.0
-        for at in range(0, len(entries), self.parts.size):
-            batch = entries[at : at + self.parts.size]
-            weight, spent = self._part(number + at, batch)
+        for at in range(0, len(entries), self.largest):
+            batch = entries[at : at + self.largest]
+            weight, spent = self._batch(number + at, batch)
             seconds += spent
             weights.append(weight)
             step(len(batch))
         return Weight.concatenate(weights), seconds
 
-    def _part(self, number: int, entries: np.ndarray) -> tuple[Weight, float]:
+    def _batch(self, number: int, entries: np.ndarray) -> tuple[Weight, float]:
+        """The weights of some entries, kept from `number` on, and the seconds they took."""
         (name,) = self.task.names
-        if not self.parts.has(number):
-            begin = time.perf_counter()
-            weights = self.task.compute_table(self.sample.particles(entries), entries)
-            self.parts.save(number, weights, time.perf_counter() - begin)
-        return self.parts.load(number, [name])[name], self.parts.seconds(number)
+
+        def compute(begin: int, end: int) -> dict[str, Weight]:
+            some = entries[begin - number : end - number]
+            return self.task.compute_table(self.sample.particles(some), some)
+
+        done = list(self.parts.fill(number, number + len(entries), compute, lambda events, note="": None))
+        weights = [self.parts.load(part, [name])[name] for part in done]
+        return Weight.concatenate(weights), sum(self.parts.seconds(part) for part in done)

@@ -9,8 +9,11 @@ wrapped angles, pair and total invariants. Three symmetries are built in rather 
   total rapidity, and the Δφ between the first two objects, are positive;
 - leptons are told apart by charge (and flavour), not by order: charged objects are put in order of these.
 
-The second and third leave the signs that they used among the features, so that no information is lost where
-a user's weights lack the symmetry (asymmetric beams; weights that depend on the order of the leptons).
+An object that an event may lack (`padded`) is a momentum of 0 among the totals where it is absent, which is
+where all its columns are NaN; its own features and those of its pairs are 0 then, and a mask says so.
+
+The second and third symmetry leave the signs that they used among the features, so that no information is
+lost where a user's weights lack them (asymmetric beams; weights that depend on the order of the leptons).
 
 Computed in double precision, since a pair mass of nearly collinear leptons is a small difference; the
 network gets single precision.
@@ -18,7 +21,7 @@ network gets single precision.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,12 +29,13 @@ import jax
 import jax.numpy as jnp
 
 from deepmem.columns import Column, Quantity, described
+from deepmem.errors import UsageError
 from deepmem.kinematics import wrap_angle
 
 Features = dict[str, Any]  # name of a feature → its values [events]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Object:
     """Where the columns of an object stand: pT, φ and, but for missing pT, η; mass, energy and charge if
     there."""
@@ -81,16 +85,20 @@ class FeatureMap:
 
     **Arguments:** `columns`, the branch names in order, or what they hold (`columns.described`); `kind`,
     `"physics"`, or `"plain"` for every column as it is. A φ of no object is taken relative to the first φ;
-    the only φ, and an angle that is no azimuth, give their cosine and sine.
+    the only φ, and an angle that is no azimuth, give their cosine and sine. `padded`: objects that an event
+    may lack.
+
+    **Raises** `UsageError` where an object to be padded has no momentum, has a charge, or is one of the first
+    two, which fix angles and signs.
 
     A value outside a feature's domain (pT ≤ 0, NaN) gives a feature that is not finite, in that event alone.
     Two maps of the same columns and kind are equal, and share compiled code.
     """
 
-    def __init__(self, columns: Sequence[str | Column], kind: str = "physics"):
+    def __init__(self, columns: Sequence[str | Column], kind: str = "physics", padded: Sequence[str] = ()):
         self.described = described(columns)
         self.columns = tuple(column.name for column in self.described)
-        self.kind = kind
+        self.kind, self.padded = kind, tuple(padded)
         self._phis = self._of(Quantity.PHI)
         self._momenta: list[_Object] = []
         self._missing: list[_Object] = []
@@ -99,13 +107,44 @@ class FeatureMap:
         # without a momentum there is no origin of angles, and all columns are left
         grouped = {i for each in self._momenta + self._missing for i in each.at.values() if self._momenta}
         self._rest = [i for i in range(len(self.columns)) if i not in grouped]
+        self._refuse_padding()
         self.names = self._trace_names()
 
+    @property
+    def _identity_of_map(self) -> tuple[Any, ...]:
+        return self.described, self.kind, self.padded
+
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, FeatureMap) and (self.described, self.kind) == (other.described, other.kind)
+        return isinstance(other, FeatureMap) and self._identity_of_map == other._identity_of_map
 
     def __hash__(self) -> int:
-        return hash((self.described, self.kind))
+        return hash(self._identity_of_map)
+
+    def _refuse_padding(self) -> None:
+        able = [each.name for each in self._momenta[2:] if Quantity.CHARGE not in each.at]
+        for name in self.padded:
+            if name not in able:
+                listed = ", ".join(able) or "none"
+                raise UsageError(
+                    f"'padded': {name!r} cannot be padded. That takes pT, eta and phi, no charge, a place "
+                    f"after the first two objects, and physics features; here {listed} can be"
+                )
+
+    def known(self, values: Any) -> Any:
+        """Which columns `[events, columns]` are finite, or of an absent object that is padded."""
+        known = jnp.isfinite(values)
+        for each, absent in self._absent(values).items():
+            for i in each.at.values():
+                known = known.at[:, i].set(known[:, i] | absent)
+        return known
+
+    def _absent(self, values: Any) -> dict[_Object, Any]:
+        """Of each padded object, in which events all its columns are NaN."""
+        padded = [each for each in self._momenta if each.name in self.padded]
+        return {
+            each: jnp.stack([jnp.isnan(values[:, i]) for i in each.at.values()]).all(axis=0)
+            for each in padded
+        }
 
     def _of(self, quantity: Quantity) -> list[int]:
         """Where the columns of a quantity stand."""
@@ -158,8 +197,14 @@ class FeatureMap:
         return features
 
     def _physics(self, values: Any) -> Features:
+        absent = {each.name: where for each, where in self._absent(values).items()}
         events = self._momenta_of(values)
-        features: Features = {}
+        features: Features = {f"has {name}": jnp.where(where, 0.0, 1.0) for name, where in absent.items()}
+        for k, each in enumerate(self._momenta):
+            if each.name in absent:
+                for array in (events.pt, events.eta, events.mass):
+                    array[k] = jnp.where(absent[each.name], 0.0, array[k])
+                events.phi[k] = jnp.where(absent[each.name], events.phi[0], events.phi[k])
         features |= _order_by_charge(events, self._identity(values))
         events, sign = _turned(events)
         if sign is not None:
@@ -167,14 +212,14 @@ class FeatureMap:
         totals = _totals(events)
         events, totals, sign = _facing_forward(events, totals)
         features["sign of total rapidity"] = sign
-        features |= _of_each_object(self._momenta, events)
+        features |= _where_there(_of_each_object(self._momenta, events), absent)
         if len(self._momenta) > 1:
             features |= _of_all_objects(totals)
         if len(self._momenta) == 2:
             features["cos theta star"] = _cos_theta_star(totals)
         if len(self._momenta) > 2:
-            features |= _of_pairs([o.name for o in self._momenta], totals)
-        return features | _with_missing([o.name for o in self._momenta], events, totals)
+            features |= _where_there(_of_pairs([o.name for o in self._momenta], totals), absent)
+        return features | _where_there(_with_missing([o.name for o in self._momenta], events, totals), absent)
 
     def _momenta_of(self, values: Any) -> _Momenta:
         objects = self._momenta
@@ -200,6 +245,16 @@ class FeatureMap:
             (-o.get(values, Quantity.PDG) if with_code else o.get(values, Quantity.CHARGE)) if has else None
             for o, has in zip(self._momenta, charged, strict=True)
         ]
+
+
+def _where_there(features: Features, absent: Mapping[str, Any]) -> Features:
+    """Features of objects, by whose names theirs end or that are parts of theirs: 0 where one is absent."""
+    found = {}
+    for name, values in features.items():
+        for owner in set(name.split()) & absent.keys():
+            values = jnp.where(absent[owner], 0.0, values)
+        found[name] = values
+    return found
 
 
 def _p(pt: Any, eta: Any) -> Any:

@@ -25,8 +25,10 @@ from safetensors.numpy import save_file
 from scipy.interpolate import CubicSpline, interp1d
 
 from deepmem.columns import Column, Quantity, described, no_angle
+from deepmem.config import Config
 from deepmem.data.files import whole_file
 from deepmem.data.identity import EventHashes
+from deepmem.data.memory import InMemory
 from deepmem.data.table import as_table
 from deepmem.data.weights import Weights
 from deepmem.errors import UsageError
@@ -60,6 +62,7 @@ class Surrogate:
     - `about`: process, versions, counts of the training, for people and provenance
     - `guide`: settings of the cheap weight whose correction was learned, see `surrogate.guide`
     - `said`: what some columns hold, where their names do not say it: column → object and quantity
+    - `padded`: objects that an event may lack
     """
 
     columns: tuple[str, ...]
@@ -78,6 +81,7 @@ class Surrogate:
     about: dict[str, Any] = field(default_factory=dict)
     guide: dict[str, Any] | None = None
     said: dict[str, tuple[str, str]] = field(default_factory=dict)
+    padded: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         size = f"{self.members} {self.network!r} networks, {self.depth} layers of {self.width}"
@@ -85,7 +89,7 @@ class Surrogate:
 
     @cached_property
     def feature_map(self) -> FeatureMap:
-        return FeatureMap(self.described, self.kind)
+        return FeatureMap(self.described, self.kind, self.padded)
 
     @cached_property
     def described(self) -> tuple[Column, ...]:
@@ -102,19 +106,35 @@ class Surrogate:
         """Of everything that the network sees."""
         return self.feature_map.names + (() if self._guide is None else self._guide.names)
 
-    def __call__(self, events: Any, **at: float) -> Weights:
+    def __call__(
+        self,
+        events: Any,
+        *,
+        schema: str | None = None,
+        objects: Mapping[str, Any] | None = None,
+        **at: float,
+    ) -> Weights:
         """The weights of events, in their order.
 
         **Arguments:** `events`, a dict of arrays, a structured array, an awkward record array with the
-        model's columns, or an array `[events, columns]`, in the model's unit; `at`, `MZ=91.1`, a value of the
+        model's columns, or an array `[events, columns]`, in the model's unit; or, with `schema` or `objects`
+        as in a configuration, collections (NanoEvents, awkward records); `at`, `MZ=91.1`, a value of the
         parameter in which the model's weights are a scan: see `at`.
 
         **Returns** `Weights`, with calibrated errors; status 3 (and NaN) where an input is missing or not
         finite, 4 where the event is unlike those learned from (`deepmem.surrogate.outside`).
 
-        **Raises** `UsageError` where a column is missing.
+        **Raises** `UsageError` where a column is missing, and for collections where the model's unit is MeV.
         """
-        table, hashes = as_table(events, self.columns), EventHashes(self.columns)
+        given = {"schema": schema, "objects": objects}
+        settings = Config.load({key: each for key, each in given.items() if each is not None}, need=())
+        if settings.located is None:
+            table = as_table(events, self.columns)
+        elif self.unit == "GeV":
+            table = InMemory(events).table(self.columns, settings.located, {})
+        else:
+            raise UsageError(f"columns made from objects are in GeV, and the model's are in {self.unit}")
+        hashes = EventHashes(self.columns)
         hashes.add(table)
         weights = self.predict(table)
         about = self.provenance("predict") | {"events": hashes.to_dict()}
@@ -285,7 +305,8 @@ class Surrogate:
         if self.reference is not None:
             arrays |= _arrays("reference", self.reference)
         own = {key: getattr(self, key) for key in _HEADER}
-        more = {"said": {name: list(each) for name, each in self.said.items()}} if self.said else {}
+        more: dict[str, Any] = {"padded": list(self.padded)} if self.padded else {}
+        more |= {"said": {name: list(each) for name, each in self.said.items()}} if self.said else {}
         return arrays, {"format": FORMAT, **own, **more, "guide": self.guide, "about": self.about}
 
     def save(self, path: str | Path) -> None:
@@ -320,6 +341,7 @@ class Surrogate:
                 about["members"], 0,
             )  # fmt: skip
             more: dict[str, Any] = {"guide": header.get("guide")}
+            more["padded"] = tuple(header.get("padded", ()))
             more["said"] = {name: tuple(each) for name, each in header.get("said", {}).items()}
             if more["guide"] is not None and "pdf_sha256" not in more["guide"]:
                 raise UsageError(

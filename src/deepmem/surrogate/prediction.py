@@ -54,7 +54,7 @@ def evaluated(
     """
     members, spread, scaler, calibration, unit, angles, distances = numbers
     features = feature_map(values * unit)
-    finite = jnp.isfinite(values).all(axis=1) & jnp.isfinite(features).all(axis=1)
+    finite = feature_map.known(values).all(axis=1) & jnp.isfinite(features).all(axis=1)
     # an event without a guide is unlike those learned from, and there is nothing to multiply
     there = jnp.isfinite(guided).all(axis=1)
     guided = jnp.where(there[:, None], guided, scaler.feature_mean[features.shape[1] :])
@@ -69,7 +69,7 @@ def evaluated(
     slack = 1e-6 + (np.zeros((2, 1)) if calibration is None else calibration.slack)
     below, above = slack * scaler.feature_std
     inside = (features >= scaler.feature_low - below) & (features <= scaler.feature_high + above)
-    inside = inside.all(axis=1) & there & (jnp.abs(values) < LARGEST_PHI).all(axis=1, where=angles)
+    inside = inside.all(axis=1) & there & ~(jnp.abs(values) >= LARGEST_PHI).any(axis=1, where=angles)
     if calibration is None or spread is None:
         return log10, jnp.full_like(log10, jnp.nan), inside, finite, standard
     learned = jax.vmap(spread)(standard).astype(jnp.float64)

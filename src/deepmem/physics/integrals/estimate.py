@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import jax
 import numpy as np
+
+from deepmem.physics.integrals.course import Course
 
 
 class Estimate(NamedTuple):
@@ -16,6 +19,7 @@ class Estimate(NamedTuple):
       not finite); NO_SOLUTION (zero at every point); BAD_INPUT (finite at no point; the value is NaN).
     - `evaluations`: int64 `[events]`, how many of the integrand were spent.
     - `covariance`: float64 `[events, steering, steering]` of the values that steer, where a rule knows it.
+    - `course`: what another integral needs to have the same points, where asked for.
     """
 
     value: np.ndarray
@@ -23,13 +27,13 @@ class Estimate(NamedTuple):
     status: np.ndarray
     evaluations: np.ndarray
     covariance: np.ndarray | None = None
+    course: Course | None = None
 
     @staticmethod
     def joined(parts: Sequence[Estimate]) -> Estimate:
         """Of several runs of events, one after the other."""
-        return Estimate(
-            *(None if each[0] is None else np.concatenate(each) for each in zip(*parts, strict=True))  # type: ignore[arg-type]
-        )
+        joined: Estimate = jax.tree.map(lambda *each: np.concatenate(each), *parts)
+        return joined
 
     @staticmethod
     def of_nothing() -> Estimate:

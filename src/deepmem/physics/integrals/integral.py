@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from deepmem.errors import UsageError
+from deepmem.physics.integrals.course import Course
 from deepmem.physics.integrals.groups import Groups
 from deepmem.physics.integrals.integrand import Integrand, values
 
@@ -27,7 +28,9 @@ class Integral:
     - `steering`: how many of the values decide when to stop (all if not given);
     - `correlated`: whether the covariance of the values that steer is wanted, where the rule knows it;
     - `groups`: which of them are contributions to one number (none if not given): they stop when their sum
-      is precise, share the budget, and one that contributes little to the error stops before.
+      is precise, share the budget, and one that contributes little to the error stops before;
+    - `remembered`: whether the estimate brings its course; `follows`: the course of another integral, of
+      nearly the same integrand, whose points are wanted: precision and budget are then what they were there.
 
     **Raises** `UsageError` where arrays have other lengths.
     """
@@ -42,6 +45,8 @@ class Integral:
     steering: int | None = None
     correlated: bool = False
     groups: Groups | None = None
+    remembered: bool = False
+    follows: Course | None = None
 
     def __post_init__(self) -> None:
         lengths = {"indices": self.numbers, "parts": self.parts, "groups": self.contributions.event}
@@ -81,6 +86,7 @@ class Integral:
             parts=None if self.parts is None else self.parts[here],
             groups=None if self.groups is None else self.groups[here],
             minimum=minimum,
+            follows=jax.tree.map(lambda leaf: leaf[here], self.follows),
         )
 
     def on_device(self) -> Integral:

@@ -21,6 +21,7 @@ from scipy.special import stdtrit
 
 from deepmem.errors import UsageError
 from deepmem.physics.integrals.accuracy import Accuracy
+from deepmem.physics.integrals.course import CourseOfLattice
 from deepmem.physics.integrals.estimate import Estimate
 from deepmem.physics.integrals.importance import BINS, IDENTITY, better_maps, mapped, second_moments
 from deepmem.physics.integrals.integral import Integral
@@ -118,6 +119,11 @@ class _Window:
         self._stage = np.zeros(count, dtype=np.int64)  # maps adopted so far
         self._shift = self._shifts(np.arange(count))
         self._learning = np.full(count, rule.adapt)
+        if integral.follows is not None:
+            course = integral.follows
+            assert isinstance(course, CourseOfLattice)
+            self._grid, self._stage, self._first_blocks = course.grid, course.stage, course.blocks
+            self._shift, self._learning = self._shifts(np.arange(count)), np.zeros(count, dtype=bool)
         # those that get points now, and those that may get some later
         self._active = self._open = np.arange(count)
 
@@ -125,11 +131,30 @@ class _Window:
         with double_precision():
             self._integral = self._integral.on_device()
             samples = self._sample(None)
-            self._proceed(samples)
+            if self._integral.follows is not None:
+                self._measure(samples)
+                self._active = self._active[:0]
+            else:
+                self._proceed(samples)
             while len(self._active):
                 self._sample(samples)
                 self._proceed(samples)
-        return samples.tally.estimate()
+        estimate = samples.tally.estimate()
+        return estimate._replace(course=self._course(samples)) if self._integral.remembered else estimate
+
+    def _course(self, samples: _Samples) -> CourseOfLattice:
+        """What was done, and the spread of the steering values over shifts."""
+        event, shifts, steering = np.arange(self._integral.count), self._rule.shifts, self._integral.steering
+        points = (self._blocks * self._block_points)[:, None]
+        means = samples.sums[..., :steering] / points[:, :, None]
+        off = (means - means.mean(axis=1, keepdims=True)) * _student(shifts - 1)
+        return CourseOfLattice(
+            self._grid,
+            self._stage,
+            self._blocks,
+            off / np.sqrt(shifts * (shifts - 1)),
+            samples.tally.unseen(event, points * shifts)[:, :steering],
+        )
 
     def _shifts(self, event: np.ndarray) -> np.ndarray:
         """The lattice's random shifts, of these events at their present stage."""

@@ -18,14 +18,12 @@ from jaxtyping import Array, Float
 
 from deepmem.errors import UsageError
 from deepmem.physics.integrals.accuracy import Accuracy
+from deepmem.physics.integrals.course import CourseOfQuadrature, quoted_error
 from deepmem.physics.integrals.estimate import Estimate
 from deepmem.physics.integrals.integral import Integral
 from deepmem.physics.integrals.slots import SLOT, batches, slots_per_call
 from deepmem.physics.integrals.tally import Tally
 from deepmem.physics.precision import double_precision
-
-# Of a value, below which differences between orders are rounding.
-_ROUNDING = 1e-14
 
 _ORDERS = {
     1: ((32, 64, 128), 256, 512, 1024, 2048),
@@ -66,12 +64,13 @@ class Quadrature:
         ladder = _ladder(integral.dimensions)
         orders: list[np.ndarray] = []
         tally: Tally | None = None
-        active = np.arange(count)
+        active, reached = np.arange(count), np.zeros(count, dtype=np.int64)
+        followed, last_orders = integral.follows, None
         with double_precision():
             integral = integral.on_device()
             table = jnp.asarray(ladder.points), jnp.asarray(ladder.weights)
             for first, last in ladder.levels:
-                if orders and last * SLOT > calls:
+                if orders and followed is None and last * SLOT > calls:
                     break
                 integrals: np.ndarray | None = None
                 for event, block, sums, largest, bad in _level_sums(integral, table, active, (first, last)):
@@ -84,13 +83,24 @@ class Quadrature:
                 orders = (
                     [*orders[1:], integrals[:, 0]] if orders else [integrals[:, rule] for rule in range(3)]
                 )
+                three = np.stack(orders, axis=1)
+                last_orders = three if last_orders is None else last_orders
+                last_orders[active] = three[active]
                 tally.value[active] = orders[2][active]
-                tally.error[active] = _quoted_error(*(order[active] for order in orders))
-                active = active[~tally.finished(active, empty=True)]
+                tally.error[active] = quoted_error(*(order[active] for order in orders))
+                reached[active] += 1
+                finished = tally.finished(active, empty=True)
+                if isinstance(followed, CourseOfQuadrature):
+                    finished = reached[active] >= followed.levels[active]
+                active = active[~finished]
                 if not len(active):
                     break
         assert tally is not None
-        return tally.estimate()
+        assert last_orders is not None
+        estimate = tally.estimate()
+        if not integral.remembered:
+            return estimate
+        return estimate._replace(course=CourseOfQuadrature(reached, last_orders[..., : integral.steering]))
 
 
 def product_rule(dimensions: int, order: int) -> tuple[np.ndarray, np.ndarray]:
@@ -166,8 +176,3 @@ def _quadrature_sums(
     values = jnp.where((finite & used)[..., None], values, 0.0)
     sums = (weights[..., None] * values[:, None]).sum(axis=2)
     return sums, jnp.abs(values).max(axis=1), (~finite & used).sum(axis=1)
-
-
-def _quoted_error(coarse: np.ndarray, middle: np.ndarray, fine: np.ndarray) -> np.ndarray:
-    """See `Quadrature`; the last term is rounding."""
-    return np.maximum(np.abs(fine - middle), np.abs(middle - coarse) / 4) + _ROUNDING * np.abs(fine)

@@ -10,6 +10,7 @@ import numpy as np
 from deepmem.errors import UsageError
 from deepmem.event import Status
 from deepmem.physics.integrals.accuracy import Accuracy
+from deepmem.physics.integrals.course import CourseOfSingle
 from deepmem.physics.integrals.estimate import Estimate
 from deepmem.physics.integrals.integral import Integral
 from deepmem.physics.integrals.slots import SLOT, batches, evaluations_per_call
@@ -45,4 +46,7 @@ class Single:
             bad, Status.BAD_INPUT, np.where((value == 0).all(axis=1), Status.NO_SOLUTION, Status.GOOD)
         )
         value = np.where(bad[:, None], np.nan, value)
-        return Estimate(value, value * 0, status.astype(np.int32), np.ones(count, dtype=np.int64))
+        estimate = Estimate(value, value * 0, status.astype(np.int32), np.ones(count, dtype=np.int64))
+        if not integral.remembered:
+            return estimate
+        return estimate._replace(course=CourseOfSingle(value[:, : integral.steering]))

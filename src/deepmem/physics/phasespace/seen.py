@@ -50,6 +50,15 @@ class Seen:
         energy, weight = self.responses[i].flatten(u, self.event.legs.energy[i], self.event.legs.mass[i])
         return self.momentum(i, energy), weight * self.measure(i, self.size(i, energy))
 
+    def draw_like(self, other: Seen, i: Any, u: Scalar) -> tuple[FourVector, Scalar]:
+        """The same with the energy that another event has: T follows the measured energy of this one."""
+        rec, theirs = self.event.legs.energy[i], other.event.legs.energy[i]
+        energy, weight = other.responses[i].flatten(u, theirs, other.event.legs.mass[i])
+        density = other.responses[i].density(theirs, energy)
+        density = jnp.where(density > 0, density, 1.0)
+        weight = weight * self.responses[i].density(rec, energy) / density
+        return self.momentum(i, energy), weight * self.measure(i, self.size(i, energy))
+
     def draw_all(self, u: jax.Array) -> tuple[list[FourVector], Scalar]:
         """All momenta by their own responses, and the measure. A perfect measurement takes no number."""
         momenta, density, first = [], jnp.asarray(1.0), 0

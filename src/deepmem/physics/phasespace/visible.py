@@ -48,6 +48,8 @@ class Choices(NamedTuple):
     """Whether the legs come with their second side first."""
     fit: Any = None
     """Where energies and masses of a composed map are likely, a `composed.fit.Fit`."""
+    like: Any = None
+    """Events `Visible` that these follow: what is drawn from a grid is drawn from that of theirs."""
 
 
 NO_CHOICES = Choices()

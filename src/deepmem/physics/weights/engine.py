@@ -7,6 +7,7 @@ discriminant, no density. Only the resonances that a process names are mapped.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -16,17 +17,16 @@ import numpy as np
 from deepmem.columns import Ranges
 from deepmem.data.table import as_table, has_column
 from deepmem.errors import DeepMEMWarning, UsageError
-from deepmem.event import Status, Weight, worst
+from deepmem.event import Status, Weight, variation_name, worst
 from deepmem.inputs import Reason
 from deepmem.physics.integrals.accuracy import Accuracy
 from deepmem.physics.integrals.estimate import Estimate
-from deepmem.physics.integrals.groups import Groups
 from deepmem.physics.weights import couplings, sums
 from deepmem.physics.weights.hypothesis import Hypothesis
-from deepmem.physics.weights.integration import Rows, integrated
-from deepmem.physics.weights.partonic import Partonic, negative_densities, shared_by_events
-from deepmem.physics.weights.plan import Plan, plan_for, rank
-from deepmem.physics.weights.preparation import prepare
+from deepmem.physics.weights.partonic import negative_densities
+from deepmem.physics.weights.permuted import Integration
+from deepmem.physics.weights.plan import Plan
+from deepmem.physics.weights.variations import Nominal
 from deepmem.physics.weights.visible import examined
 
 # The share of a weight that may come from below the density grid before the weight is called unknown.
@@ -46,6 +46,7 @@ def compute(
     neutrinos: bool = False,
     plan: Plan | None = None,
     assignments: bool = False,
+    variations: Mapping[str, Any] | None = None,
 ) -> dict[str, Weight]:
     """The weights of events under a hypothesis: one per value of a scan.
 
@@ -54,31 +55,107 @@ def compute(
     (0, 1, …), which fix their random points, so that an event gets the same weight alone and among others
     (what all of a file looks like, degrees or MeV, is then for the caller to find, see `columns.Ranges`);
     `neutrinos`, whether the weights bring the mean momenta of what escapes; `plan`, how they are
-    integrated, by default `plan_for(alpha)`; `assignments`, whether they bring the shares of assignments.
+    integrated, by default `plan_for(alpha)`; `assignments`, whether they bring the shares of assignments;
+    `variations`, the same events measured otherwise, by name: their
+    weights, NAME__VARIATION, have the points of the others.
 
     **Returns** name → `Weight`; a failure is a status of its own event, never an exception.
 
     **Raises** `UsageError` for missing columns, angles in degrees, a grid that is not found, or a precision
-    that is not positive.
+    that is not positive; for variations of a weight with free couplings.
     """
-    accuracy = Accuracy(precision, calls, seed)
+    work = Integration(alpha, Accuracy(precision, calls, seed), neutrinos, plan)
+    _refuse(alpha, neutrinos, bool(variations), assignments)
+    if entries is None:
+        _all_looked_at(alpha, events)
+    nominal, of_jets = None, None
+    if alpha.process.assigned:
+        estimate, reason, of_jets = sums.integrated(alpha, events, work.accuracy, entries, neutrinos, plan)
+    else:
+        measured, reason = examined(alpha, events)
+        numbers = np.arange(len(reason)) if entries is None else np.asarray(entries)
+        nominal = Nominal.of(work, measured, np.flatnonzero(reason == Reason.NONE), numbers, bool(variations))
+        estimate = nominal.estimate
+    found = _weights(work, estimate, reason)
+    if assignments and of_jets is not None:
+        found = [replace(each, share=of_jets.share, role=of_jets.role) for each in found]
+    if alpha.polynomial is not None:
+        covariance = None
+        rows = np.flatnonzero(reason == Reason.NONE)
+        if len(rows) and estimate.covariance is not None:
+            covariance = np.full((len(reason), alpha.count, alpha.count), np.nan)
+            covariance[rows] = estimate.covariance
+        return {alpha.names[0]: couplings.of_points(alpha, found, covariance, precision)}
+    weights = dict(zip(alpha.names, found, strict=True))
+    events_in_all = len(reason)
+    for name, varied in (variations or {}).items():
+        estimate, reason, covariance = _varied(work, nominal, varied, entries)
+        if len(reason) != events_in_all:
+            raise UsageError(f"the variation {name} has {len(reason)} events, and there are {events_in_all}")
+        found = _weights(work, estimate, reason)
+        for k, (called, weight) in enumerate(zip(alpha.names, found, strict=True)):
+            of_both = np.full(events_in_all, np.nan)
+            of_both[reason == Reason.NONE] = covariance[:, k]
+            varied_weight = _beside(weights[called], replace(weight, covariance=of_both), precision)
+            weights[variation_name(called, name)] = varied_weight
+    return weights
+
+
+def _varied(
+    work: Integration, nominal: Nominal | None, varied: Any, entries: np.ndarray | None
+) -> tuple[Estimate, np.ndarray, np.ndarray]:
+    """The integrals of events measured otherwise; why others have none; the covariance with the nominal ones.
+
+    Where jets are assigned (no `nominal`) they have the same random points, whose covariance is not known and
+    taken as 0: the error of a ratio is too large then.
+    """
+    if nominal is None:
+        of_sums = sums.integrated(work.alpha, varied, work.accuracy, entries, work.neutrinos, work.chosen)
+        estimate, reason, _ = of_sums
+        return estimate, reason, np.zeros((len(estimate.value), work.alpha.count))
+    measured, reason = examined(work.alpha, varied)
+    if len(reason) != len(nominal.numbers):
+        return Estimate.of_nothing(), reason, np.zeros((0, work.alpha.count))
+    estimate, covariance = nominal.varied(work, measured, np.flatnonzero(reason == Reason.NONE))
+    return estimate, reason, covariance
+
+
+def _beside(nominal: Weight, varied: Weight, precision: float) -> Weight:
+    """A variation's weight, which is precise where the nominal one is good and their ratio is precise."""
+    assert varied.covariance is not None and varied.reason is not None
+    known = np.isfinite(varied.value + nominal.value)
+    varied = replace(varied, covariance=np.where(known, varied.covariance, np.nan))
+    ratio, error = varied.ratio_to(nominal)
+    missed = (varied.status == Status.PRECISION) & (varied.error > precision * np.abs(varied.value))
+    good = missed & (nominal.status == Status.GOOD) & (error <= precision * np.abs(ratio))
+    good &= varied.reason == Reason.NONE
+    return replace(varied, status=np.where(good, Status.GOOD, varied.status).astype(np.int32))
+
+
+def _refuse(alpha: Hypothesis, neutrinos: bool, variations: bool, assignments: bool) -> None:
+    """**Raises** `UsageError` for what a weight of this hypothesis does not have."""
     if neutrinos and not alpha.process.invisible:
         raise UsageError(f"{alpha.process.name} has no neutrinos, whose momenta are asked for")
     if neutrinos and alpha.polynomial is not None:
         raise UsageError(f"{alpha.process.name} has free couplings, and momenta of neutrinos depend on them")
-    if assignments and not (alpha.process.assigned and alpha.process.jets):
-        raise UsageError(f"{alpha.process.name} has no assignments: these are of reactions with jets")
-    if entries is None:
-        _all_looked_at(alpha, events)
     if neutrinos and alpha.process.classes.count("invisible") != 2:
         raise UsageError(f"momenta are told of two neutrinos, and {alpha.process.name} has another number")
-    of_jets = None
-    if alpha.process.assigned:
-        estimate, reason, of_jets = sums.integrated(alpha, events, accuracy, entries, neutrinos, plan)
-    else:
-        estimate, reason = _integrated(alpha, events, accuracy, entries, neutrinos, plan)
-    count, sets, signed = len(reason), alpha.count, negative_densities(alpha)
+    if assignments and not (alpha.process.assigned and alpha.process.jets):
+        raise UsageError(f"{alpha.process.name} has no assignments: these are of reactions with jets")
+    if variations and alpha.polynomial is not None:
+        raise UsageError(
+            f"{alpha.process.name} has free couplings, and there are variations: one of both at a time (give "
+            "the couplings values)"
+        )
+
+
+def _weights(work: Integration, estimate: Estimate, reason: np.ndarray) -> list[Weight]:
+    """The weights of all events, one for each value of a scan.
+
+    **Arguments:** `estimate` of the events that can be computed; `reason` why others can't `[events]`.
+    """
     rows = np.flatnonzero(reason == Reason.NONE)
+    count, sets, signed = len(reason), work.alpha.count, negative_densities(work.alpha)
     found = []
     for k in range(sets):
         value, error = np.full(count, np.nan), np.full(count, np.nan)
@@ -86,24 +163,17 @@ def compute(
         evaluations = np.zeros(count, dtype=np.int64)
         if len(rows):
             evaluations[rows] = estimate.evaluations
-            value[rows], error[rows], status[rows], why[rows] = _judged(estimate, k, sets, precision, signed)
-        momenta = np.full((count, 2, 3), np.nan) if neutrinos else None
+            value[rows], error[rows], status[rows], why[rows] = _judged(
+                estimate, k, sets, work.accuracy.precision, signed
+            )
+        momenta = np.full((count, 2, 3), np.nan) if work.neutrinos else None
         if momenta is not None and len(rows):
             moments = estimate.value[:, (2 + signed) * sets + k :: sets].reshape(-1, 2, 3)
             weight = estimate.value[:, k]
             known = (weight > 0) & np.isfinite(value[rows])
             momenta[rows[known]] = moments[known] / weight[known, None, None]
-        one = Weight(value, error, status, neutrinos=momenta, reason=why, evaluations=evaluations)
-        if assignments and of_jets is not None:
-            one = replace(one, share=of_jets.share, role=of_jets.role)
-        found.append(one)
-    if alpha.polynomial is None:
-        return dict(zip(alpha.names, found, strict=True))
-    covariance = None
-    if len(rows) and estimate.covariance is not None:
-        covariance = np.full((count, sets, sets), np.nan)
-        covariance[rows] = estimate.covariance
-    return {alpha.names[0]: couplings.of_points(alpha, found, covariance, precision)}
+        found.append(Weight(value, error, status, neutrinos=momenta, reason=why, evaluations=evaluations))
+    return found
 
 
 def _all_looked_at(alpha: Hypothesis, events: Any) -> None:
@@ -114,34 +184,6 @@ def _all_looked_at(alpha: Hypothesis, events: Any) -> None:
     ranges.refuse()
     for text in ranges.problems():
         warnings.warn(text, DeepMEMWarning, stacklevel=3)
-
-
-def _integrated(
-    alpha: Hypothesis,
-    events: Any,
-    accuracy: Accuracy,
-    entries: np.ndarray | None,
-    neutrinos: bool,
-    plan: Plan | None,
-) -> tuple[Estimate, np.ndarray]:
-    """The mean over permutations of the integrals of events that can be computed; why others can't."""
-    measured, reason = examined(alpha, events)
-    rows = np.flatnonzero(reason == Reason.NONE)
-    if not len(rows):
-        return Estimate.of_nothing(), reason
-    plan, shared = plan or plan_for(alpha), shared_by_events(alpha)
-    chosen = prepare(alpha, plan, shared, measured.rows(rows))
-    numbers = rows if entries is None else np.asarray(entries)[rows]
-    f = plan.integrand(Partonic.of(alpha), neutrinos)
-    visible, minimum = plan.tried(f, shared, chosen)
-    together = len(plan.permutations)
-    groups = Groups.of_size(together, len(rows))
-    # a permutation's points are the same alone and beside others
-    parts = np.tile([rank(order) for order in plan.permutations], len(rows))
-    share = np.full(len(rows), 1 / together)
-    permuted = Rows(visible, groups, numbers[groups.event], parts, share, minimum)
-    correlated = alpha.polynomial is not None
-    return integrated(plan, f, shared, permuted, accuracy, alpha.count, correlated)[0], reason
 
 
 def _judged(

@@ -62,7 +62,7 @@ def integrated(
         rows = rows._replace(visible=visible)
     if groups.single or not plan.selects:
         found = _of_rows(plan, f, shared, rows, accuracy, steering, correlated)
-        return _summed(found, rows, accuracy, steering), found.value[:, 0]
+        return averaged(found, groups, rows.share, accuracy, steering), found.value[:, 0]
     first = trials.first_look(f, shared, rows.visible, plan.dimensions)
     kept = _kept(first, groups, accuracy, steering)
     size = np.abs(first.mean[:, :steering]).max(axis=1) * _deviation(first)
@@ -83,7 +83,7 @@ def integrated(
     trial = groups.sum(np.full(len(kept), SLOT))
     value = first.mean[:, 0].copy()
     value[where] = estimate.value[:, 0]
-    return _summed(estimate, chosen, accuracy, steering, dropped, trial), value
+    return averaged(estimate, chosen.groups, rows.share, accuracy, steering, dropped, trial), value
 
 
 def _kept(first: trials.FirstLook, groups: Groups, accuracy: Accuracy, steering: int) -> np.ndarray:
@@ -132,9 +132,10 @@ def _of_rows(
     return plan.rule.integrate(integral, accuracy)
 
 
-def _summed(
+def averaged(
     estimate: Estimate,
-    rows: Rows,
+    groups: Groups,
+    share: np.ndarray,
     accuracy: Accuracy,
     steering: int,
     dropped: np.ndarray | None = None,
@@ -145,13 +146,14 @@ def _summed(
     Its status is not the worst of theirs: a part that is not precise by itself, or that has no solution, may
     be of no weight in the sum. It is precise as a whole, and unknown if any part is.
     """
-    groups, share = rows.groups, rows.share[:, None]
     if groups.single and dropped is None:
         covariance = estimate.covariance
         if covariance is not None:
-            covariance = covariance * rows.share[:, None, None] ** 2
+            covariance = covariance * share[:, None, None] ** 2
         return estimate._replace(
-            value=estimate.value * share, error=estimate.error * share, covariance=covariance
+            value=estimate.value * share[:, None],
+            error=estimate.error * share[:, None],
+            covariance=covariance,
         )
     value, variance = groups.sum(estimate.value), groups.sum(estimate.error**2)
     covariance = estimate.covariance
@@ -170,5 +172,7 @@ def _summed(
     status = np.where(possible, status, Status.NO_SOLUTION)
     unknown = np.where(groups.max(estimate.status == Status.BAD_INPUT), Status.BAD_INPUT, Status.GOOD)
     if covariance is not None:
-        covariance = covariance * rows.share[:, None, None] ** 2
-    return Estimate(value * share, error * share, worst(status, unknown), evaluations, covariance)
+        covariance = covariance * share[:, None, None] ** 2
+    return Estimate(
+        value * share[:, None], error * share[:, None], worst(status, unknown), evaluations, covariance
+    )

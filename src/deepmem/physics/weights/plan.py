@@ -29,7 +29,7 @@ from deepmem.physics.phasespace.experts.top_pairs import TOP_PAIR
 from deepmem.physics.phasespace.experts.w_pairs import W_PAIR
 from deepmem.physics.phasespace.planner import ByExpert, Composition
 from deepmem.physics.phasespace.trees import has_composed_map
-from deepmem.physics.phasespace.visible import NO_CHOICES, Choices, Shared, Visible
+from deepmem.physics.phasespace.visible import NO_CHOICES, Choices, Shared, Visible, where
 from deepmem.physics.precision import double_precision
 from deepmem.physics.tables import even_table
 from deepmem.physics.weights import composed, integrand
@@ -99,6 +99,14 @@ class Plan:
         return jax.tree.map(
             lambda *each: np.stack(each, axis=1).reshape(-1, *np.shape(each[0])[1:]), *permuted
         )
+
+    def alike(self, rows: Visible, events: Visible) -> Visible:
+        """The rows of nearly the same events, with the choices of `rows` and their side first."""
+        own = self.rows(events)
+        if rows.choices.second_first is not None:
+            first, second = trials.sides_of(own)
+            own = where(np.asarray(rows.choices.second_first), second, first)
+        return own._replace(choices=rows.choices._replace(like=rows if self.two_sided else None))
 
     def tried(self, f: Integrand, shared: Shared, events: Visible) -> tuple[Visible, Any]:
         """Rows with what trials decide; and how many evaluations each wants at least."""

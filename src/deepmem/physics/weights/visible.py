@@ -64,6 +64,7 @@ def examined(alpha: Hypothesis, events: Any) -> tuple[Measured, np.ndarray]:
     at = {name: table[:, i] for i, name in enumerate(alpha.columns)}
     bad = inputs.implausible(at)
     legs, bad[Reason.LACKING] = _legs(alpha, at, len(table))
+    bad[Reason.SIGNS] = bad[Reason.LACKING] & _other_signs(alpha, at)
     with np.errstate(over="ignore", invalid="ignore"):
         energy = np.hypot(legs.pt * np.cosh(legs.eta), legs.own_mass)
     bad[Reason.OVERFLOW] = ~np.isfinite(energy).all(axis=1)
@@ -87,6 +88,17 @@ def with_missing(
     if alpha.met == "recoil":
         missing = missing + _transverse(pt, found.phi).sum(axis=1)
     return found._replace(missing=missing, activity=pt.sum(axis=1))
+
+
+def _other_signs(alpha: Hypothesis, at: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Which events have leptons of other charges than the process, whatever their flavours."""
+    codes = [
+        code
+        for code, kind in zip(alpha.process.visible, alpha.process.visible_classes, strict=True)
+        if kind == "lepton"
+    ]
+    signs = np.sort(np.sign([at[f"lep{i + 1}_Charge"] for i in range(len(codes))]), axis=0)
+    return (signs != np.sort(-np.sign(codes))[:, None]).any(axis=0)
 
 
 def measured(alpha: Hypothesis, events: Any) -> tuple[np.ndarray, np.ndarray | None]:

@@ -79,7 +79,10 @@ def first_side(shared: Shared, event: Visible, u: jax.Array, _: None) -> FirstSi
     density = 1 / masses.density(s)
     seen = Seen(shared, event, CLASSES)
     lepton, of_lepton = seen.draw(0, u[4])
-    quark, of_quark = seen.draw(1, u[5])
+    if event.choices.like is None:
+        quark, of_quark = seen.draw(1, u[5])
+    else:
+        quark, of_quark = seen.draw_like(Seen(shared, event.choices.like, CLASSES), 1, u[5])
     density = density * of_lepton * of_quark
     path = solutions.ellipse(lepton, quark, s_w, s_t)
     density = jnp.where(path.exists, density / (8 * path.root_gram * (2 * np.pi) ** 6), 0.0)
@@ -147,15 +150,17 @@ def nodes(
     def cast(values: Any) -> Any:
         return jax.tree.map(lambda x: jnp.asarray(x).astype(precision), values)
 
-    seen = Seen(shared, event, CLASSES)
-    one = cast(side)
+    # of events that follow others: φ and the branch of a point stay as they are there
+    grid = event if event.choices.like is None else event.choices.like
+    one = cast(side if event.choices.like is None else first_side(shared, grid, u, None))
+    seen = Seen(shared, grid, CLASSES)
     (lx, ly, lz), (nx, ny, nz) = cast((seen.direction(2), seen.direction(3)))
     lepton, quark_energy, m, sine = cast(
-        (event.legs.energy[2], event.legs.energy[3], event.legs.mass[3], event.legs.sine[2])
+        (grid.legs.energy[2], grid.legs.energy[3], grid.legs.mass[3], grid.legs.sine[2])
     )
-    scale = seen.responses[2].scale(event.legs.energy[2])
+    scale = seen.responses[2].scale(grid.legs.energy[2])
     # of the pull E_rec/E − 1
-    width = _WIDENING * seen.responses[3].scale(event.legs.energy[3]) / event.legs.energy[3]
+    width = _WIDENING * seen.responses[3].scale(grid.legs.energy[3]) / grid.legs.energy[3]
     scale, width = cast((scale, width))
     (te, tx, ty, tz), (kx, ky), size, cosh, sinh, energy, allowed = _typical(
         one, (lx, ly, lz), sine, lepton, scale

@@ -1,0 +1,103 @@
+"""Events given in Python whose objects are collections: NanoEvents, awkward records, dicts of jagged arrays.
+
+The field `pt` of a record `Muon` is the branch `Muon_pt`, as in a file of NanoAOD. Only what is asked for is
+looked at, so that arrays which are read when they are used stay so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import awkward as ak
+import numpy as np
+
+from deepmem.data.collections import Collections, evaluated
+from deepmem.data.objects import Objects, replacements
+from deepmem.data.table import as_table, names_of
+from deepmem.errors import UsageError
+
+# What records with a behaviour of `vector` say of themselves, whatever their fields are.
+_OF_BEHAVIOUR = ("pt", "eta", "phi", "mass")
+
+
+class InMemory:
+    """Events, and the branches that they have.
+
+    **Raises** `UsageError` where they have no fields, or are to be computed later (dask-awkward).
+    """
+
+    def __init__(self, events: Any):
+        if type(events).__module__.startswith("dask_awkward"):
+            raise UsageError(
+                "these events are computed later, and weights need them now: call deepmem.compute on "
+                "events.compute(), or in a function for dask_awkward.map_partitions"
+            )
+        self._events, self._names = events, names_of(events) or []
+        if not self._names:
+            raise UsageError(
+                "'schema', 'objects' and 'variations' are for events with fields: NanoEvents, awkward "
+                f"records or a dict of arrays; these ({type(events).__name__}) have none"
+            )
+
+    @cached_property
+    def branches(self) -> dict[str, tuple[str, str | None]]:
+        """Branch → field of the events, and field of that one."""
+        found: dict[str, tuple[str, str | None]] = {}
+        for name in self._names:
+            values = self._events[name]
+            fields = values.fields if isinstance(values, ak.Array) else []
+            if not fields:
+                found[name] = name, None
+                continue
+            further = [each for each in _OF_BEHAVIOUR if each not in fields and hasattr(type(values), each)]
+            found |= {f"{name}_{each}": (name, each) for each in (*fields, *further)}
+        return found
+
+    def __len__(self) -> int:
+        return len(self._events[self._names[0]])
+
+    def __getitem__(self, branch: str) -> ak.Array:
+        name, field = self.branches[branch]
+        values = self._events[name]
+        if field is None:
+            if isinstance(values, ak.Array):
+                return values
+            return ak.Array(values.to_numpy() if hasattr(values, "to_numpy") else values)
+        return values[field] if field in values.fields else getattr(values, field)
+
+    def has(self, column: str, objects: Objects | None) -> bool:
+        """Whether there is a default column, or what it is made from."""
+        try:
+            self.table([column], objects, {})
+        except UsageError:
+            return False
+        return True
+
+    def table(
+        self, columns: Sequence[str], objects: Objects | None, variation: Mapping[str, str]
+    ) -> np.ndarray:
+        """The default columns `[events, columns]`, in GeV where they are made from objects.
+
+        **Arguments:** `objects`, where the objects are; None: the columns are fields; `variation`, what is
+        taken in place of fields.
+
+        **Raises** `UsageError` where a field is not there.
+        """
+        instead = replacements("the events", variation, self.branches)
+
+        def one(branch: str) -> ak.Array:
+            if branch not in instead:
+                return self[branch]
+            text, named = instead[branch]
+            arrays = {name: self[path] for name, path in named.items()}
+            return arrays[""] if "" in arrays else evaluated("the events", text, arrays)
+
+        if objects is None:
+            varied = {branch: one(branch) for branch in instead}
+            whole = {name: self._events[name] for name in self._names} | varied
+            return as_table(whole, tuple(columns))
+        reading = objects.resolve("the events", self.branches, columns)
+        arrays = {branch: one(branch) for branch in reading.branches}
+        return Collections("the events", reading, arrays, len(self)).table()
