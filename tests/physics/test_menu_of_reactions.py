@@ -130,3 +130,15 @@ def test_processes_prints_the_plan():
     assert "24 of jets to legs, 12 integrated, 2 with hard tags" in said
     assert "ttbar_1l" in run("processes").out
     assert "let it decay" in run("processes", "p p > t t~").out
+
+
+def test_the_page_of_plans_says_what_is_integrated():
+    """Each line of its table has the dimensions and the variables that the planner finds."""
+    page = (Path(__file__).parents[2] / "docs" / "plans.md").read_text("utf-8")
+    cells = [[each.strip() for each in line.strip("|").split("|")] for line in page.splitlines() if line[:3] == "| `"]
+    lines = {name.strip("`"): rest for name, *rest in cells}
+    assert lines.keys() == REACTIONS.keys()
+    for name, (dimensions, variables, *_) in lines.items():
+        recoil = {} if name == "wz_3l" else {"recoil": {"c": 15}}
+        found = overview(name, response=recoil)
+        assert (dimensions, variables) == (str(found["dimensions"]), ", ".join(found["variables"])), name
