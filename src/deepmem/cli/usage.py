@@ -13,8 +13,9 @@ _GROUPS = {
         "truth_name", "predicted_name", "schema", "check",
     ),
     "Physics": (
-        "process", "settings", "pdf", "selection", "mass", "top_window", "dressed", "signal", "background", "parton",
-        "parton_selection", "kappa", "neutrinos", "sigma_signal", "sigma_background", "parameter", "without_sigma", "true",
+        "process", "settings", "pdf", "selection", "mass", "top_window", "dressed", "signal", "background",
+        "kappa", "neutrinos", "sigma_signal", "sigma_background", "parameter", "without_sigma", "true",
+        "parton", "parton_selection",
     ),
     "Precision": ("events", "precision", "calls", "seed", "tolerance", "budget", "audit", "samples"),
     "Learning": ("loader", "epochs", "mode", "resume", "learn", "compare_random"),
