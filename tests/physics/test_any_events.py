@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import uproot
 from scipy.stats import chi2, ks_2samp
+from typer.testing import CliRunner
 
 import deepmem
+from deepmem.cli.main import app
 from deepmem.errors import UsageError
 from deepmem.events.partons import generate_partons
 from deepmem.physics.weights.any_reaction import Sampler
@@ -145,3 +148,18 @@ def test_columns_of_every_class_in_a_file(tmp_path: Path) -> None:
 def test_what_has_no_events_is_said(text: str, settings: dict[str, object], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         draw_events(text, 10, 1, **settings)
+
+
+def test_the_commands_say_sigma_and_write_events(tmp_path: Path) -> None:
+    path = tmp_path / "wh.root"
+    text = "wh=p p > w+ h, w+ > mu+ vm, h > b b~"
+    said = CliRunner().invoke(
+        app, ["cross-section", text, "--parton", "--set", "window=1000", "--precision", "0.02", "--json"]
+    )
+    assert said.exit_code == 0
+    assert json.loads(said.stdout)["value"] == pytest.approx(0.0616, rel=0.06)
+    asked = ["generate", text, "--parton", "--events", "20", "--output", str(path), "--selection", "{}"]
+    assert CliRunner().invoke(app, asked).exit_code == 0
+    with uproot.open(path) as file:
+        assert file["events"].num_entries == 20
+        assert json.loads(file["provenance"])["parton"] is True

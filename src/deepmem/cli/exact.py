@@ -214,26 +214,9 @@ def generate(
     if parton:
         if dressed:
             raise UsageError("--dressed adds photons of showers, and leading-order events have none")
-        from deepmem.events.partons import generate_partons
-
         beside = {} if parton_selection is None else {"parton_selection": values.cuts(parton_selection)}
-        drawn = generate_partons(
-            process,
-            events,
-            seed,
-            output,
-            selection=cuts,
-            response=config.response,
-            **beside,
-            **values.settings(settings),
-        )
-        result = {
-            "events": drawn.events,
-            "cross_section_pb": drawn.cross_section,
-            "error_pb": drawn.error,
-            "output": output,
-        }
-        console.show(result, as_json, _print_partons)
+        more = {"selection": cuts, "response": config.response} | beside | values.settings(settings)
+        console.show(_drawn_partons(process, events, seed, output, more), as_json, _print_partons)
         return
     if parton_selection is not None:
         raise UsageError("--parton-selection is of leading-order events: add --parton")
@@ -266,6 +249,20 @@ def generate(
         "output": output,
     }
     console.show(result, as_json, _print_sample)
+
+
+def _drawn_partons(
+    process: str, events: int, seed: int, output: str, settings: dict[str, Any]
+) -> dict[str, Any]:
+    from deepmem.events.partons import generate_partons
+
+    drawn = generate_partons(process, events, seed, output, **settings)
+    return {
+        "events": drawn.events,
+        "cross_section_pb": drawn.cross_section,
+        "error_pb": drawn.error,
+        "output": output,
+    }
 
 
 def _print_partons(result: dict[str, Any]) -> None:

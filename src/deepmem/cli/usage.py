@@ -15,7 +15,7 @@ _GROUPS = {
     "Physics": (
         "process", "settings", "pdf", "selection", "mass", "top_window", "dressed", "signal", "background",
         "kappa", "neutrinos", "sigma_signal", "sigma_background", "parameter", "without_sigma", "true",
-        "eta", "shape", "radius",
+        "eta", "shape", "radius", "parton", "parton_selection",
     ),
     "Precision": ("events", "precision", "calls", "seed", "tolerance", "budget", "audit", "samples"),
     "Learning": ("loader", "epochs", "mode", "resume", "learn", "compare_random"),

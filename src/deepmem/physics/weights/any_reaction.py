@@ -132,39 +132,31 @@ def cross_section_of(
     sampler = Sampler(text, selection, rng, **settings)
     reaction, many = sampler.reaction, sampler.integrals()
     many.prepare()
-    while True:
-        wanted = _FEWEST if points is None else points - many.points
-        if points is None and many.points:
-            worst = _worst(many)
-            wanted = int(many.points * min(1.1 * (worst / precision) ** 2 - 1, 3.0)) + _FEWEST // 4
-        many.round(wanted)
-        asked = many.points >= (most if points is None else points)
-        if asked and many.passed == 0:
-            raise DeepMEMError(
-                f"{reaction.name}: none of {many.points} points passed the selection {sampler.cuts}, so "
-                "σ_vis is unknown: draw more points, or widen the selection"
-            )
-        if points is not None and asked:
-            break
-        worst = _worst(many)
-        if points is None and (
-            (many.points >= _FEWEST and worst <= precision) or (asked and worst <= (tolerance or precision))
-        ):
-            break
-        if asked:
-            raise DeepMEMError(
-                f"{reaction.name}: after {many.points} points σ and σ_vis are known to {worst:.1e}: ask for "
-                f"less precision than {precision:g}, or a wider selection"
-            )
-    totals, errors = many.totals, many.errors
+    many.round(_FEWEST if points is None else points)
+    while points is not None and many.points < points:
+        many.round(points - many.points)
+    while points is None and many.points < most and (worst := _worst(many)) > precision:
+        share = min(1.1 * (worst / precision) ** 2 - 1, 3.0)
+        many.round(int(many.points * share) + _FEWEST // 4)
+    if many.passed == 0:
+        raise DeepMEMError(
+            f"{reaction.name}: none of {many.points} points passed the selection {sampler.cuts}, so σ_vis is "
+            "unknown: draw more points, or widen the selection"
+        )
+    if points is None and (worst := _worst(many)) > (tolerance or precision):
+        raise DeepMEMError(
+            f"{reaction.name}: after {many.points} points σ and σ_vis are known to {worst:.1e}: ask for less "
+            f"precision than {precision:g}, or a wider selection"
+        )
+    totals, errors, masses = many.totals, many.errors, (0.0, reaction.root)
     return CrossSection(
         reaction.name,
         totals[0],
         errors[0],
         totals[-1],
         errors[-1],
-        mass=(0.0, reaction.root),
-        sampled=(0.0, reaction.root),
+        mass=masses,
+        sampled=masses,
         pair_mass=0.0,
         top_window=float("inf"),
         points=many.points,

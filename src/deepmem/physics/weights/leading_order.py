@@ -79,8 +79,6 @@ def cross_section(
     most: int = LARGEST_NUMBER_OF_POINTS,
     tolerance: float | None = None,
     quiet: bool = False,
-    parton: bool = False,
-    window: float | None = None,
     **hypothesis: Any,
 ) -> CrossSection:
     """σ = ∫ dx1 dx2 dΦ Σ f f |M|²/2ŝ, and σ_vis within cuts on measured quantities.
@@ -123,23 +121,10 @@ def cross_section(
         raise UsageError(f"precision must be a relative error above 0, got {precision!r}{kind}")
     if points is not None and points < 1:
         raise UsageError(f"the number of points must be 1 or more, got {points}")
-    if (
-        parton
-        or window is not None
-        or "parton_selection" in hypothesis
-        or not has_sampler(process, hypothesis)
-    ):
+    if is_of_any_reaction(process, hypothesis):
+        rng = _generator(seed)
         return cross_section_of(
-            process,
-            selection,
-            precision,
-            _generator(seed),
-            points=points,
-            most=most,
-            tolerance=tolerance,
-            parton=parton,
-            window=window,
-            **hypothesis,
+            process, selection, precision, rng, points=points, most=most, tolerance=tolerance, **hypothesis
         )
     model, rng = LeadingOrder(process, selection, **hypothesis), _generator(seed)
     region, sampled = model.both_regions(), model.region(visible=True)
@@ -240,15 +225,23 @@ def _beyond(model: LeadingOrder, seed: int) -> float:
     return outside / inside if inside > 0 else float("inf")
 
 
-def has_sampler(process: str, settings: Mapping[str, Any]) -> bool:
-    """Whether points of a process are drawn by a map that is made for its final state.
+def is_of_any_reaction(process: str, settings: dict[str, Any]) -> bool:
+    """Whether points of a process are drawn by its diagrams: where there is no map made for its final state,
+    or what is asked for is known by diagrams alone.
 
     It has to be a process in all else, too: what is refused there, such as a label, any reaction may have.
+
+    **Arguments:** `settings`, of which `parton` and `window` are taken out where they ask for nothing.
     """
+    asked = [settings.get(name) for name in ("parton", "window", "parton_selection")]
+    if any(each is not None and each is not False for each in asked):
+        return True
+    for name in ("parton", "window", "parton_selection"):
+        settings.pop(name, None)
     try:
-        return is_drawn(chosen_process(process, dict(settings)))
+        return not is_drawn(chosen_process(process, dict(settings)))
     except UsageError:
-        return not is_reaction(process)
+        return is_reaction(process)
 
 
 def _generator(seed: int) -> np.random.Generator:
@@ -267,7 +260,6 @@ def draw_events(
     selection: Selection | Mapping[str, Any] | None = None,
     *,
     most: int = LARGEST_NUMBER_OF_POINTS,
-    window: float | None = None,
     **hypothesis: Any,
 ) -> Events:
     """Unweighted events with density dσ (E'/E) ρ(K) P(x|y) within the selection.
@@ -284,8 +276,8 @@ def draw_events(
     """
     if events < 1:
         raise UsageError(f"the number of events must be 1 or more, got {events}")
-    if window is not None or "parton_selection" in hypothesis or not has_sampler(process, hypothesis):
-        return events_of(process, events, _generator(seed), selection, most=most, window=window, **hypothesis)
+    if is_of_any_reaction(process, hypothesis):
+        return events_of(process, events, _generator(seed), selection, most=most, **hypothesis)
     model, rng = LeadingOrder(process, selection, **hypothesis), _generator(seed)
     if model.polynomial is not None:
         raise UsageError(f"events are of one value of {model.polynomial.names[0]}: give it a number")
