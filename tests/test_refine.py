@@ -2,8 +2,6 @@
 
 import dataclasses
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from commands import run
 from conftest import COLUMNS, write_tree
 
 import deepmem
@@ -199,12 +198,11 @@ def test_a_failed_audit_flags_what_stays_learned(path: str, model: str, tmp_path
     assert (written.status[learned] == 4).all()
     words = ["refine", path, "--process", "drell_yan", "--model", model, "--output", str(out), "--json"]
     words += ["--tolerance", "10", "--audit", "100", "--set", "MZ=130"]
-    run = subprocess.run(
-        [sys.executable, "-m", "deepmem.cli", *words], capture_output=True, text=True, check=False
-    )
-    assert run.returncode == 1
-    assert json.loads(run.stdout)["failed"] == result["failed"]
-    assert run.stderr.count("ARE WRONG") == 2  # the warning, and why the command fails
+    done = run(*words)
+    assert done.status == 1
+    assert json.loads(done.out)["failed"] == result["failed"]
+    # the warning, and why the command fails
+    assert done.said.removeprefix(done.out).count("ARE WRONG") == 2
 
 
 def test_single_events_that_are_far_off_hide_no_failure() -> None:

@@ -13,6 +13,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import reduce
+from operator import or_
+from typing import Any
 
 import numpy as np
 
@@ -270,10 +273,14 @@ def check_column_names(mapping: Mapping[str, str], known: Iterable[str]) -> None
         readers[branch] = column
 
 
-def no_angle(values: np.ndarray) -> np.ndarray:
-    """Which values of φ are neither radians nor degrees, but what is written where nothing was measured."""
-    size = np.abs(values)
-    return (size > _LARGEST_DEGREES) | ((size > LARGEST_PHI) & np.isin(size, _SENTINELS))
+def no_angle(values: Any) -> Any:
+    """Which values of φ are neither radians nor degrees, but what is written where nothing was measured.
+
+    Of an array of NumPy or JAX.
+    """
+    size = abs(values)
+    written = reduce(or_, (size == sentinel for sentinel in _SENTINELS))
+    return (size > _LARGEST_DEGREES) | ((size > LARGEST_PHI) & written)
 
 
 class Ranges:

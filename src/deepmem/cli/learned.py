@@ -106,6 +106,31 @@ def predict(
     console.show(result, as_json, console.print_weights)
 
 
+def export(
+    model: Annotated[str, typer.Argument(help="The model file.", metavar="MODEL")],
+    output: Annotated[str, typer.Option(help="The ONNX file to write.", metavar="OUT.onnx")],
+    single: Annotated[bool, typer.Option("--single", help="Columns come in single precision.")] = False,
+    debug: options.Debug = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """Write a model as one ONNX graph: columns in, weights with errors and statuses out."""
+    from deepmem.surrogate.export import export as write
+    from deepmem.surrogate.model import Surrogate
+
+    console.show(write(Surrogate.load(model), output, single), as_json, _print_export)
+
+
+def _print_export(result: dict[str, Any]) -> None:
+    for what in ("inputs", "outputs"):
+        for name, shape in result[what].items():
+            typer.echo(f"{what[:-1]}: {name}, {shape}")
+    typer.echo(f"columns of events: {', '.join(result['columns'])}")
+    typer.echo(f"weights: {', '.join(result['weights'])}")
+    if "remark" in result:
+        console.warn(result["remark"])
+    typer.echo(f"graph: {result['file']}")
+
+
 def refine(
     events: options.Events = None,
     *,

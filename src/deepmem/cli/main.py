@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from deepmem.cli import configuration, console, exact, judged, learned, options
+from deepmem.cli import configuration, console, detector, exact, judged, learned, options
 from deepmem.cli.usage import command_line
 from deepmem.errors import DeepMEMError, DeepMEMWarning, Interrupted, UsageError
 
@@ -22,9 +22,9 @@ app = typer.Typer(
     help="The Matrix Element Method, exact and learned. Without a command: the interface of DeepMEM 0.0.1.",
 )
 _COMMANDS = (
-    learned.train, learned.test, learned.predict, exact.compute, learned.refine, exact.merge,
+    learned.train, learned.test, learned.predict, learned.export, exact.compute, learned.refine, exact.merge,
     exact.processes, exact.generate, exact.cross_section, judged.compare, judged.discriminate,
-    judged.likelihood, judged.report, configuration.config, learned.demo,
+    judged.likelihood, judged.report, detector.responses, configuration.config, learned.demo,
 )  # fmt: skip
 
 

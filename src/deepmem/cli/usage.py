@@ -10,11 +10,12 @@ from typer.core import TyperArgument, TyperGroup, TyperOption
 _GROUPS = {
     "Files": (
         "inputfile", "output", "output_model", "model", "weight", "keep", "reasons", "entries", "learned",
-        "label", "truth_name", "predicted_name", "schema", "check",
+        "label", "truth_name", "predicted_name", "truth", "schema", "check", "single",
     ),
     "Physics": (
         "process", "settings", "pdf", "selection", "mass", "top_window", "dressed", "signal", "background",
         "kappa", "neutrinos", "sigma_signal", "sigma_background", "parameter", "without_sigma", "true",
+        "eta", "shape", "radius",
     ),
     "Precision": ("events", "precision", "calls", "seed", "tolerance", "budget", "audit", "samples"),
     "Learning": ("loader", "epochs", "mode", "resume", "learn", "compare_random"),
@@ -25,6 +26,7 @@ EXAMPLES = {
     "train": "deepmem train --inputfile my.json --epochs 200",
     "test": "deepmem test --inputfile my.json",
     "predict": "deepmem predict 'more/*.root' --model my.model --output weights.root",
+    "export": "deepmem export my.model --output my.onnx",
     "compute": "deepmem compute tops.root --process ttbar_2l --set MT=172.5 --output exact.root",
     "refine": "deepmem refine e.root --process higgs_4l --model h.model --tolerance 0.01 --output w.root",
     "merge": "deepmem merge part1.root part2.root --output exact.root",
@@ -35,6 +37,7 @@ EXAMPLES = {
     "discriminate": "deepmem discriminate h.root zz.root --signal higgs_4l --background zz_4l",
     "likelihood": "deepmem likelihood scan.root --parameter MZ --samples 50",
     "report": "deepmem report my.model.run",
+    "responses": "deepmem responses simulated.root --truth true_ --eta 1.5,2.5 --output responses",
     "config": "deepmem config --check my.json",
     "demo": "deepmem demo --output demo",
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -390,3 +391,43 @@ def learning(path: Target, curves: Mapping[str, Mapping[str, Mapping[int, Quanti
             axes.set_title(title, fontsize=12)
         panels[0].legend(frameon=False, fontsize=10)
         panels[-1].set_xlabel("exact weights added to the training")
+
+
+def response(
+    path: Target,
+    title: str,
+    rec: np.ndarray,
+    gen: np.ndarray,
+    fitted: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> None:
+    """E_rec/E_gen of objects, and the half width of its 68 % against E_gen, with those of a fitted response.
+
+    **Arguments:** `rec`, `gen`, `[objects]` in GeV; `fitted`, the same as the response draws it, with counts.
+    """
+    drawn, true, counts = fitted
+    low, high = np.quantile(rec / gen, [0.002, 0.998])
+    edges = np.linspace(low, high, 61)
+    bins = np.unique(np.quantile(gen, np.linspace(0, 1, 11)))
+    with _figure(path, 9, 4) as figure:
+        shape, width = figure.subplots(1, 2)
+        measured = np.histogram(rec / gen, edges)[0]
+        shape.errorbar((edges[1:] + edges[:-1]) / 2, measured, np.sqrt(measured), fmt="k.", label="objects")
+        expected = np.histogram(drawn / true, edges, weights=counts)[0]
+        shape.stairs(expected, edges, color=_PREDICTED, label="fitted")
+        shape.set_yscale("log")
+        shape.set_ylim(bottom=0.5)
+        shape.set_xlabel(r"$E_{\rm rec}/E_{\rm gen}$")
+        shape.set_ylabel("objects per bin")
+        shape.legend(frameon=False, title=title)
+        for x, y, style, label in ((gen, rec / gen, "o", "objects"), (true, drawn / true, "s-", "fitted")):
+            inside = [y[(x >= first) & (x < last)] for first, last in pairwise(bins)]
+            points = [np.median(x[(x >= first) & (x < last)]) for first, last in pairwise(bins)]
+            halves = [np.diff(np.quantile(each, [0.16, 0.84]))[0] / 2 for each in inside]
+            color = "black" if label == "objects" else _PREDICTED
+            width.plot(points, halves, style, color=color, markersize=4, label=label)
+        width.set_xlabel(r"$E_{\rm gen}$ / GeV")
+        width.set_ylabel(r"half width of 68 % of $E_{\rm rec}/E_{\rm gen}$")
+        width.set_xscale("log")
+        for of_ticks in (width.xaxis.set_major_formatter, width.xaxis.set_minor_formatter):
+            of_ticks(mpl.ticker.LogFormatter(labelOnlyBase=False, minor_thresholds=(2, 0.4)))
+        width.set_ylim(bottom=0)

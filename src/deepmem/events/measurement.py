@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from deepmem.events.recipes import Recipe
-from deepmem.physics.detector.detector import Detector
+from deepmem.physics.detector.detector import Detector, MissingMomentum
 from deepmem.physics.detector.entries import detector as detector_of
 from deepmem.physics.precision import double_precision
 from deepmem.physics.processes.base import Process
@@ -65,35 +65,43 @@ def missing_momentum(
         return missing if neutrinos else None
     seen = measured[:, of_kind(codes, CHARGED_LEPTONS + JETS)]
     activity = np.hypot(seen[..., 1], seen[..., 2]).sum(axis=1)
-    with double_precision():
-        drawn = detector.missing.draw((missing[:, 0], missing[:, 1]), (u[:, 0], u[:, 1]), activity)
-        return np.stack([np.asarray(component) for component in drawn], axis=1)
+    rows = np.stack([*missing.T, *u.T, activity])
+    return _in_chunks(partial(_draw_missing, detector.missing), rows).T
+
+
+@jax.jit
+def _draw_missing(response: MissingMomentum, rows: jax.Array) -> jax.Array:
+    x, y, first, second, activity = rows
+    return jnp.stack(response.draw((x, y), (first, second), activity))
 
 
 def _measured_energy(detector: Detector, kind: str, p: np.ndarray, u: np.ndarray, mass: float) -> np.ndarray:
-    """Measured energies or NaN, in batches of one size so that the response is compiled once."""
+    """Measured energies or NaN."""
     eta, _ = angles(p)
-    rows = len(p)
-    padded = np.ones((3, -(-rows // CHUNK) * CHUNK))
-    padded[:, :rows] = eta, p[:, 0], u
-    padded[2, rows:] = 0.5
+    draw = partial(_draw_energies, detector, kind, mass)
+    return _in_chunks(draw, np.stack([eta, p[:, 0], u]))
+
+
+def _in_chunks(function: Callable[[jax.Array], jax.Array], rows: np.ndarray) -> np.ndarray:
+    """A function of `[numbers, events]`, in pieces of one size, for which it is compiled once."""
+    events = rows.shape[1]
+    padded = np.full((len(rows), -(-events // CHUNK) * CHUNK), 0.5)
+    padded[:, :events] = rows
     with double_precision():
         parts = [
-            np.asarray(_draw_energies(detector, kind, *map(jnp.asarray, padded[:, k : k + CHUNK]), mass))
+            np.asarray(function(jnp.asarray(padded[:, k : k + CHUNK])))
             for k in range(0, padded.shape[1], CHUNK)
         ]
-    return np.concatenate(parts)[:rows]
+    return np.concatenate(parts, axis=-1)[..., :events]
 
 
 @partial(jax.jit, static_argnums=1)
-def _draw_energies(
-    detector: Detector, kind: str, eta: jax.Array, energy: jax.Array, u: jax.Array, mass: float
-) -> jax.Array:
+def _draw_energies(detector: Detector, kind: str, mass: float, rows: jax.Array) -> jax.Array:
     def one(at: jax.Array, true: jax.Array, v: jax.Array) -> jax.Array:
         rec, reached = detector.draw(kind, at, true, v, mass)
         return jnp.where(reached, rec, jnp.nan)
 
-    return jax.vmap(one)(eta, energy, u)
+    return jax.vmap(one)(*rows)
 
 
 def file_columns(

@@ -218,7 +218,7 @@ class Surrogate:
             with jax.enable_x64(True):
                 *results, features = evaluated(
                     self.feature_map,
-                    self._numbers,
+                    self.numbers,
                     jnp.asarray(padded, dtype=jnp.float64),
                     jnp.asarray(guided),
                 )
@@ -261,7 +261,7 @@ class Surrogate:
         return first(bad, len(table))
 
     @cached_property
-    def _numbers(self) -> Numbers:
+    def numbers(self) -> Numbers:
         """Under `jax.enable_x64(True)`."""
         angles = np.array([each.quantity in (Quantity.PHI, Quantity.ANGLE) for each in self.described])
         unit = unit_factors(self.described, energy_unit(self.unit))

@@ -78,6 +78,10 @@ class Gaussian(Response):
         sigma = self.resolution.sigma(gen)
         return standard_normal((rec - gen) / sigma) / sigma
 
+    def cumulative(self, rec: Values, gen: Values) -> Array:
+        """∫ T dE from −∞ to E_rec."""
+        return ndtr((rec - gen) / self.resolution.sigma(gen))
+
     def draw(self, gen: Values, u: Values) -> Array:
         return gen + self.resolution.sigma(gen) * ndtri(u)
 
@@ -129,6 +133,14 @@ class DoubleGaussian(Response):
             sigma = resolution.sigma(gen)
             total = total + share * standard_normal((rec - (1 + bias) * gen) / sigma) / sigma
         return total
+
+    def cumulative(self, rec: Values, gen: Values) -> Array:
+        """∫ T dE from −∞ to E_rec."""
+        parts = [
+            share * ndtr((rec - (1 + bias) * gen) / resolution.sigma(gen))
+            for share, resolution, bias in self._components()
+        ]
+        return parts[0] + parts[1]
 
     def draw(self, gen: Values, u: Values) -> Array:
         # the part of u that chose the component is spent; the rest is uniform again
@@ -187,6 +199,16 @@ class CrystalBall(Response):
         distance = jnp.maximum(ratio - self.alpha - z, ratio)
         power = jnp.exp(-(self.alpha**2) / 2) * (ratio / distance) ** self.n
         return jnp.where(z > -self.alpha, jnp.exp(-(z**2) / 2), power) / (sigma * (tail + core))
+
+    def cumulative(self, rec: Values, gen: Values) -> Array:
+        """∫ T dE from −∞ to E_rec."""
+        z = (rec - gen) / self.resolution.sigma(gen)
+        tail, core = self._areas()
+        ratio = self.n / self.alpha
+        distance = jnp.maximum(ratio - self.alpha - z, ratio) / ratio
+        below = tail * distance ** (1 - self.n)
+        above = SQRT_2PI * (ndtr(z) - ndtr(-jnp.asarray(self.alpha, dtype=float)))
+        return (below + jnp.maximum(above, 0.0)) / (tail + core)
 
     def draw(self, gen: Values, u: Values) -> Array:
         return gen + self.resolution.sigma(gen) * self._quantile(u)
