@@ -20,7 +20,7 @@ from deepmem import Surrogate
 from deepmem.cli.main import app
 from deepmem.errors import DeepMEMError
 from deepmem.physics.processes import find_process
-from deepmem.surrogate.export import OUTPUTS, export
+from deepmem.surrogate.export import OUTPUTS, export, onnx_model
 from deepmem.surrogate.features import FeatureMap
 from deepmem.surrogate.network import build_members, member_predictions
 from deepmem.surrogate.onnx_graph import graph
@@ -155,3 +155,8 @@ def test_without_a_calibration_errors_are_not_known(
     assert np.isnan(error).all()
     (weight,) = bare.predict(table).values()
     np.testing.assert_array_equal(status, weight.status)
+
+
+def test_objects_that_may_be_absent_have_no_graph(model: Surrogate) -> None:
+    with pytest.raises(DeepMEMError, match="cannot be exported"):
+        onnx_model(dataclasses.replace(model, padded=("j1",)))

@@ -177,3 +177,25 @@ def test_learned_weights_have_variations(trained: tuple[dict[str, Any], Path], t
     expected = deepmem.Surrogate.load(config["save_lowest_loss_model_at"])(columns)["weight_DY"]
     found = read_weights(tmp_path / "w.root", "weight_DY__up")
     np.testing.assert_allclose(found.value, expected.value, rtol=1e-5)
+
+
+def test_jets_of_top_pairs_follow_their_nominal_points() -> None:
+    """The map by angle draws φ and the first b quark as for the nominal event."""
+    alpha = hypothesis("ttbar_2l")
+    events = draw_events("ttbar_2l", 6, 5).columns
+    near = {
+        k: values * 1.01 if k in ("j1_PT", "j2_PT", "j1_M", "j2_M") else values
+        for k, values in events.items()
+    }
+    ratios = []
+    for seed in (1, 2):
+        found = engine.compute(alpha, events, precision=0.05, seed=seed, variations={"up": near})
+        nominal, up = found["ttbar_2l"], found["ttbar_2l__up"]
+        assert (nominal.status == 0).all()
+        assert (up.status == 0).all()
+        ratios.append(up.ratio_to(nominal))
+    (one, error), (other, its_error) = ratios
+    assert (error < 0.02 * one).all()
+    assert (np.abs(one - other) < 4 * np.hypot(error, its_error)).all()
+    alone = engine.compute(alpha, near, precision=0.05, seed=3)["ttbar_2l"]
+    assert (np.abs(alone.value - up.value) < 4 * np.hypot(alone.error, up.error)).all()

@@ -60,6 +60,11 @@ def onnx_model(model: Surrogate, single: bool = False) -> Any:
         import onnx  # noqa: F401
     except ImportError:
         raise UsageError("export needs the package onnx: pip install 'deepmem[onnx]'") from None
+    if model.padded:
+        raise UsageError(
+            f"a model of objects that an event may lack ({', '.join(model.padded)}, 'padded') cannot be "
+            "exported: predict with deepmem, or train one without them"
+        )
     from deepmem.surrogate.onnx_graph import graph
 
     inputs: dict[str, tuple[int, Any]] = {
