@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -135,7 +136,11 @@ def test_processes_prints_the_plan():
 def test_the_page_of_plans_says_what_is_integrated():
     """Each line of its table has the dimensions and the variables that the planner finds."""
     page = (Path(__file__).parents[2] / "docs" / "plans.md").read_text("utf-8")
-    cells = [[each.strip() for each in line.strip("|").split("|")] for line in page.splitlines() if line[:3] == "| `"]
+    cells = [
+        [each.strip() for each in line.strip("|").split("|")]
+        for line in page.splitlines()
+        if line[:3] == "| `"
+    ]
     lines = {name.strip("`"): rest for name, *rest in cells}
     assert lines.keys() == REACTIONS.keys()
     for name, (dimensions, variables, *_) in lines.items():
