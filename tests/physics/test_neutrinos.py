@@ -106,8 +106,8 @@ def proposed(f, shared, event, u):
     assert len(u) <= slots * SLOT
     points = np.resize(u, (slots, SLOT, u.shape[1]))
     events = jax.tree.map(lambda value: np.stack([value] * slots), event)
-    parcel, _ = proposals(f, shared, events, points)
-    return jax.tree.map(lambda part: np.asarray(part).reshape(-1, part.shape[2])[: len(u)], parcel)
+    (legs, density, _), _ = proposals(f, shared, events, points)
+    return jax.tree.map(lambda part: np.asarray(part).reshape(-1, part.shape[2])[: len(u)], (legs, density))
 
 
 @pytest.mark.parametrize("case", MAPS)

@@ -14,7 +14,7 @@ from typing import Any
 from deepmem.errors import UsageError
 from deepmem.physics.errors import unknown_name
 from deepmem.physics.processes.base import MOST_JETS, Process, jet_columns, tag_columns
-from deepmem.physics.processes.menu import REACTIONS
+from deepmem.physics.processes.menu import REACTIONS, Line
 from deepmem.physics.processes.of_reaction import is_reaction, process_of
 from deepmem.physics.reactions import Theory
 
@@ -59,8 +59,8 @@ def chosen_process(text: str, settings: dict[str, Any], summed: bool = False) ->
     the menu, and for one that is `summed` where it may not be; and as `of_reaction.process_of`.
     """
     given = {name: settings.pop(name) for name in THEORY if name in settings}
-    line = REACTIONS.get(text.strip())
-    if line is not None and text.strip() not in _REGISTRY:
+    line = menu_line(text)
+    if line is not None:
         text = f"{text.strip()}={line.reaction}"
     if not is_reaction(text):
         for name in given:
@@ -73,9 +73,14 @@ def chosen_process(text: str, settings: dict[str, Any], summed: bool = False) ->
     return process if line is None or line.scale is None else replace(process, scale=line.scale)
 
 
+def menu_line(name: str) -> Line | None:
+    """The line of a process of the menu that is its reaction; None of another one."""
+    return None if name.strip() in _REGISTRY else REACTIONS.get(name.strip())
+
+
 def reaction_of(name: str) -> str | None:
     """The reaction of a process of the menu that is its reaction; None of another one."""
-    line = None if name in _REGISTRY else REACTIONS.get(name)
+    line = menu_line(name)
     return None if line is None else line.reaction
 
 

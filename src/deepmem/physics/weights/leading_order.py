@@ -41,7 +41,7 @@ import numpy as np
 
 from deepmem.errors import DeepMEMError, DeepMEMWarning, UsageError
 from deepmem.physics.phasespace.free import is_drawn
-from deepmem.physics.processes import chosen_process
+from deepmem.physics.processes import chosen_process, menu_line
 from deepmem.physics.processes.of_reaction import is_reaction
 from deepmem.physics.weights.any_events import events_of
 from deepmem.physics.weights.any_reaction import cross_section_of
@@ -241,7 +241,7 @@ def is_of_any_reaction(process: str, settings: dict[str, Any]) -> bool:
     try:
         return not is_drawn(chosen_process(process, dict(settings)))
     except UsageError:
-        return is_reaction(process)
+        return is_reaction(process) or menu_line(process) is not None
 
 
 def _generator(seed: int) -> np.random.Generator:

@@ -28,7 +28,7 @@ from deepmem.physics.errors import ParameterError, PlanError
 from deepmem.physics.phasespace.topologies import Radiating, radiating, topologies
 from deepmem.physics.phasespace.topology_maps import Bounds, TopologyMap, maps_of
 from deepmem.physics.phasespace.trees import Tree, tree_of
-from deepmem.physics.processes import find_process
+from deepmem.physics.processes import find_process, menu_line
 from deepmem.physics.processes.base import DEFAULT_FLAVOURS
 from deepmem.physics.processes.generated import Generated
 from deepmem.physics.processes.of_reaction import is_reaction, named
@@ -202,10 +202,11 @@ def _read(text: str, settings: dict[str, Any]) -> tuple[str, Read, str | float |
     """Name, reaction, and the scale of a process of the menu; settings of the theory are taken out."""
     flavours = settings.pop("flavours", None)
     given = {key: settings.pop(key) for key in ("model", "param_card", "labels") if key in settings}
-    if is_reaction(text):
-        name, reaction = named(text)
+    line = menu_line(text)
+    if line is not None or is_reaction(text):
+        name, reaction = named(text) if line is None else (text.strip(), line.reaction)
         theory = Theory.of(**given, flavours=DEFAULT_FLAVOURS if flavours is None else flavours)
-        return name, read(reaction, theory), None
+        return name, read(reaction, theory), None if line is None else line.scale
     process = find_process(text)
     elements = process.matrix_elements
     if given or not isinstance(elements, Generated):
