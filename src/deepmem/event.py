@@ -37,6 +37,9 @@ class Status(IntEnum):
         return _MEANING[self]
 
 
+LARGEST_SHARES = 10
+"""How many of the largest contributions of assignments a weight brings, see `Weight.share`."""
+
 _MEANING = {
     Status.GOOD: "good",
     Status.PRECISION: "precision not reached: allow more calls, or the density is negative: use another grid",
@@ -181,9 +184,9 @@ class Weight:
     - `couplings`: the weight as a polynomial in couplings, where asked for: see `Couplings` and `at`.
     - `share`: float64 `[events, 10]`, where asked for: what the assignments of jets contribute to the weight
       (the first of a scan), the ten largest in order, NaN where there are fewer; those that only |M|² tells
-      apart are one. Files do not hold it.
-    - `role`: int32 `[events, jets]`, beside it: the outgoing leg, from 0, that each of the event's jets is in
-      the likeliest assignment, −1 where it is none. Files do not hold it.
+      apart are one.
+    - `role`: int32 `[events, jets]`, beside it: the outgoing leg, from 0, that each of the jets that are read
+      is in the likeliest assignment, −1 where it is none.
     - `covariance`: float64 `[events]`, of the weight of a variation, with the nominal one; None of others.
     """
 

@@ -12,13 +12,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import uproot
 from conftest import write_tree
 
 import deepmem
 from deepmem import UsageError
 from deepmem.data.weights import read_provenance, read_weights
 from deepmem.inputs import Reason
-from deepmem.jobs import exact
+from deepmem.jobs import exact, farm
 from deepmem.physics.integrals.lattice import Lattice
 from deepmem.physics.weights import engine
 from deepmem.physics.weights.assignments import assignments, best_tagged, number, orders_of, tag_factors
@@ -364,3 +365,25 @@ def test_shares_and_roles_of_assignments():
     assert np.isnan(found.share[2]).all()
     with pytest.raises(UsageError, match="has no assignments"):
         engine.compute(hypothesis("drell_yan"), {}, assignments=True)
+
+
+def test_files_hold_shares_and_roles(tmp_path: Path):
+    """As lists, of parts of a farm that are merged, too: what they say is what Python gives."""
+    path, names = tmp_path / "events.root", [tmp_path / f"{name}.root" for name in ("one", "two", "whole")]
+    events = together(event(), event([JETS[i] for i in (3, 1, 0, 2)]), event(JETS[:3], columns=4))
+    write_tree(path, events)
+    asked: dict[str, Any] = {
+        "process": [f"x={DEFINITE}"],
+        "config": {"response": RESPONSE},
+        "precision": 0.05,
+    }
+    for output, entries in zip(names, ((0, 2), (2, 3)), strict=False):
+        exact.compute_files([str(path)], output, **asked, entries=entries, assignments=True, tags="ignore")
+    farm.merge([str(output) for output in names[:2]], names[2])
+    whole = read_weights(names[2], "x")
+    alpha = hypothesis(f"x={DEFINITE}", response=RESPONSE, tags="ignore")
+    expected = engine.compute(alpha, events, precision=0.05, assignments=True)["x"]
+    for name in ("value", "share", "role"):
+        np.testing.assert_array_equal(getattr(whole, name), getattr(expected, name))
+    with uproot.open(names[2]) as file:
+        assert file["deepmem/x_share"].array().tolist()[2] == []

@@ -37,6 +37,12 @@ def compute(
         bool,
         typer.Option("--neutrinos", help="Write the neutrinos' momenta too, averaged over the integral."),
     ] = False,
+    assignments: Annotated[
+        bool,
+        typer.Option(
+            "--assignments", help="Write what assignments of jets contribute, and which jet is which."
+        ),
+    ] = False,
     reasons: Annotated[
         bool, typer.Option("--reasons", help="Write NAME_reason too: why a status is what it is.")
     ] = False,
@@ -61,6 +67,7 @@ def compute(
         keep=values.names(keep),
         schema=schema,
         neutrinos=neutrinos,
+        assignments=assignments,
         reasons=reasons,
         reporter=console.Console(),
         **values.settings(settings),

@@ -9,8 +9,8 @@ from typer.core import TyperArgument, TyperGroup, TyperOption
 
 _GROUPS = {
     "Files": (
-        "inputfile", "output", "output_model", "model", "weight", "keep", "reasons", "entries", "learned",
-        "label", "truth_name", "predicted_name", "truth", "schema", "check", "single",
+        "inputfile", "output", "output_model", "model", "weight", "keep", "reasons", "assignments",
+        "entries", "learned", "label", "truth_name", "predicted_name", "truth", "schema", "check", "single",
     ),
     "Physics": (
         "process", "settings", "pdf", "selection", "mass", "top_window", "dressed", "signal", "background",

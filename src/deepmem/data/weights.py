@@ -10,18 +10,19 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import awkward as ak
 import numpy as np
 import uproot
 
 from deepmem.data.files import whole_file
 from deepmem.data.trees import expand, open_tree
 from deepmem.errors import DeepMEMError, UsageError, nearest
-from deepmem.event import Couplings, Monomials, Status, Weight
+from deepmem.event import LARGEST_SHARES, Couplings, Monomials, Status, Weight
 
 TREE = "deepmem"
 _BESIDE = {
     "_error": "the error", "_status": "the status", "_source": "the source", "_reason": "the reason",
-    "_cov": "the covariance",
+    "_cov": "the covariance", "_share": "the shares of assignments", "_role": "the roles of jets",
 }  # fmt: skip
 
 
@@ -32,7 +33,8 @@ class Further(NamedTuple):
     - `neutrinos`: NAME_nu_px …;
     - `terms`: NAME_c0, …, NAME_cov of polynomials in couplings, and how many terms these have;
     - `covariance`: NAME_cov, of variations with the nominal weight;
-    - `reasons`: NAME_reason.
+    - `reasons`: NAME_reason;
+    - `assignments`: NAME_share and NAME_role, lists.
     """
 
     source: bool = False
@@ -40,6 +42,7 @@ class Further(NamedTuple):
     terms: Mapping[str, int] = MappingProxyType({})
     covariance: Sequence[str] = ()
     reasons: Sequence[str] = ()
+    assignments: Sequence[str] = ()
 
     def branches(self, name: str) -> dict[str, Any]:
         """The branches of a weight, with their types."""
@@ -50,6 +53,8 @@ class Further(NamedTuple):
             kinds[f"{name}_reason"] = "i4"
         if name in self.neutrinos:
             kinds |= dict.fromkeys(neutrino_branches(name), "f8")
+        if name in self.assignments:
+            kinds |= {f"{name}_share": "var * float64", f"{name}_role": "var * int32"}
         if name in self.covariance:
             kinds[f"{name}_cov"] = "f8"
         if (terms := self.terms.get(name)) is not None:
@@ -71,7 +76,7 @@ class WeightWriter:
 
     def append(self, weights: dict[str, Weight], kept: dict[str, np.ndarray] | None = None) -> None:
         """Write the next entries, one `Weight` per name, all of one length."""
-        arrays: dict[str, np.ndarray] = dict(kept or {})
+        arrays: dict[str, Any] = dict(kept or {})
         for name, weight in weights.items():
             arrays |= {name: weight.value, f"{name}_error": weight.error, f"{name}_status": weight.status}
             if weight.source is not None:
@@ -83,11 +88,20 @@ class WeightWriter:
                 found = weight.couplings
                 values = [*found.coefficients.T, found.covariance]
                 arrays |= dict(zip(coupling_branches(name, self._further.terms[name]), values, strict=True))
+            if weight.share is not None and weight.role is not None and name in self._further.assignments:
+                there = np.isfinite(weight.share)
+                arrays[f"{name}_share"] = ak.unflatten(weight.share[there], there.sum(axis=1))
+                arrays[f"{name}_role"] = ak.from_regular(ak.Array(weight.role.astype(np.int32)))
             if weight.covariance is not None and name in self._further.covariance:
                 arrays[f"{name}_cov"] = weight.covariance
             if weight.reason is not None and name in self._further.reasons:
                 arrays[f"{name}_reason"] = weight.reason
         self._tree.extend(arrays)
+
+
+def counters(names: Sequence[str], further: Further) -> set[str]:
+    """The branches that count the elements of lists, which ROOT wants beside them."""
+    return {f"n{name}_{each}" for name in names if name in further.assignments for each in ("share", "role")}
 
 
 def all_branches(names: Sequence[str], kept: Mapping[str, np.dtype], further: Further) -> dict[str, Any]:
@@ -158,6 +172,7 @@ def read_weights(path: str | Path, name: str | None = None, tree: str | None = N
     status = column.get(f"{name}_status")
     if status is not None:
         _refuse_other_than_status(status, f"{file.address}: the branch {name}_status")
+    share, role = _read_assignments(file.tree, name) if f"{name}_role" in branches else (None, None)
     source, reason = (column.get(f"{name}_{each}") for each in ("source", "reason"))
     return Weight(
         value,
@@ -166,6 +181,8 @@ def read_weights(path: str | Path, name: str | None = None, tree: str | None = N
         None if source is None else source.astype(np.int32),
         reason=None if reason is None else reason.astype(np.int32),
         couplings=couplings,
+        share=share,
+        role=role,
         covariance=column.get(f"{name}_cov"),
     )
 
@@ -183,6 +200,15 @@ def _read_couplings(path: str, name: str) -> Couplings | None:
     return Couplings(
         monomials, np.stack([columns[each] for each in coefficients], axis=1), columns[covariance]
     )
+
+
+def _read_assignments(tree: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """`Weight.share` and `Weight.role`."""
+    share, role = (tree[f"{name}_{each}"].array(library="ak") for each in ("share", "role"))
+    padded = ak.fill_none(ak.pad_none(share, LARGEST_SHARES, clip=True), np.nan)
+    most = int(ak.max(ak.num(role), initial=0))
+    roles = ak.fill_none(ak.pad_none(role, most, clip=True), -1)
+    return ak.to_numpy(padded), ak.to_numpy(roles).astype(np.int32)
 
 
 def _refuse_other_than_status(status: np.ndarray, where: str) -> None:
@@ -234,6 +260,7 @@ def further_of(weights: Mapping[str, Weight], reasons: bool = False) -> Further:
         terms,
         [name for name, weight in weights.items() if weight.covariance is not None],
         [name for name, weight in weights.items() if reasons and weight.reason is not None],
+        [name for name, weight in weights.items() if weight.share is not None],
     )
 
 

@@ -110,6 +110,7 @@ def compute_files(
     entries: tuple[int, int] | None = None,
     keep: Sequence[str] = (),
     neutrinos: bool = False,
+    assignments: bool = False,
     reasons: bool = False,
     part: int | None = None,
     schema: str | None = None,
@@ -120,7 +121,8 @@ def compute_files(
 
     **Arguments:** `events`, files, globs, `path:tree` or addresses (none: the configuration's `input_paths`);
     `config`, for paths, tree, unit, `column_names` and `response`; `entries`, the part [A, B) of the run of
-    entries to compute (a farm: see `farm.merge`); `keep`, branches to copy along; `reasons`, whether
+    entries to compute (a farm: see `farm.merge`); `keep`, branches to copy along; `assignments`,
+    whether NAME_share and NAME_role are written, see `event.Weight`; `reasons`, whether
     NAME_reason is written, why a status is what it is; `part`, how many events are kept together as they are
     done (by default some seconds of work; no weight depends on it); `schema`, of the events, instead of the
     configuration's; the rest as for `compute`.
@@ -140,7 +142,7 @@ def compute_files(
         branch = settings.column_names.get(column, column)
         return has_branch(files, settings.input_tree, branch, objects)
 
-    task = Task(alphas, precision, calls, seed, neutrinos, variations=tuple(settings.variations))
+    task = Task(alphas, precision, calls, seed, neutrinos, assignments, variations=tuple(settings.variations))
     task = task.reading(there)
     branches = [settings.column_names.get(column, column) for column in task.columns]
     source = Source(files, settings.input_tree, branches, keep, objects, may_be_empty=True)
@@ -165,6 +167,7 @@ def compute_files(
             "column_names": dict(settings.column_names),
             **source.about_objects,
             **({"neutrinos": True} if neutrinos else {}),
+            **({"assignments": True} if assignments else {}),
             **({"variations": settings.variations} if settings.variations else {}),
         }
         parts = Parts(Path(output), about, task.pace(part))

@@ -14,6 +14,7 @@ from deepmem.data.trees import expand
 from deepmem.data.weights import (
     TREE,
     branch_names,
+    counters,
     further_of,
     read_provenance,
     read_weights,
@@ -70,7 +71,7 @@ def merge(parts: Sequence[str], output: str | Path) -> Merged:
     _refuse_gaps(pieces, total)
     names = weight_names(first.path)
     further = further_of({name: read_weights(first.path, name) for name in names}, reasons=True)
-    own = {branch for name in names for branch in further.branches(name)}
+    own = {branch for name in names for branch in further.branches(name)} | counters(names, further)
     kept = [branch for branch in branch_names(first.path) if branch not in own]
     # in the order of their entries, so that the parts are one run
     source = Source([piece.path for piece in pieces], TREE, (), kept, may_be_empty=True)

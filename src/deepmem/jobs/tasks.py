@@ -150,6 +150,9 @@ class Task:
             terms=self.terms,
             covariance=self.names_of_variations,
             reasons=self.names if reasons else (),
+            assignments=[
+                name for each in self.hypotheses if self._wants_assignments(each) for name in each.names
+            ],
         )
 
     @property
@@ -190,7 +193,7 @@ class Task:
                 seed=self.seed,
                 entries=entries,
                 neutrinos=self._wants_neutrinos(alpha),
-                assignments=self.assignments,
+                assignments=self._wants_assignments(alpha),
                 variations=variations,
             )
         return weights
@@ -221,6 +224,14 @@ class Task:
             "calls": self.calls,
             "seed": self.seed,
         }
+
+    def _wants_assignments(self, alpha: Hypothesis) -> bool:
+        """Whether its weights bring what assignments contribute; where no process has any, all are asked."""
+
+        def has(each: Hypothesis) -> bool:
+            return bool(each.process.assigned and each.process.jets) and each.polynomial is None
+
+        return self.assignments and (has(alpha) or not any(map(has, self.hypotheses)))
 
     def _wants_neutrinos(self, alpha: Hypothesis) -> bool:
         """Whether to ask for them: where no process has any, the error for asking is left to the engine."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from deepmem.data.table import has_column
+from deepmem.event import LARGEST_SHARES
 from deepmem.physics.integrals.accuracy import Accuracy
 from deepmem.physics.integrals.estimate import Estimate
 from deepmem.physics.integrals.groups import Groups
@@ -19,8 +23,6 @@ from deepmem.physics.weights.integration import integrated as rows_integrated
 from deepmem.physics.weights.partonic import Partonic, negative_densities, shared_by_events
 from deepmem.physics.weights.plan import Plan, plan_for
 from deepmem.physics.weights.preparation import prepare
-
-_SHARES = 10
 
 
 class OfJets(NamedTuple):
@@ -45,8 +47,9 @@ def integrated(
     found, reason = contributions(alpha, events)
     signed, count = negative_densities(alpha), len(reason)
     numbers = np.arange(count) if entries is None else np.asarray(entries)
-    jets = max((int(each.jets.max(initial=-1)) + 1 for each in found), default=0)
-    of_jets = OfJets(np.full((count, _SHARES), np.nan), np.full((count, jets), -1, dtype=np.int32))
+    columns = alpha.columns_of(partial(has_column, events))
+    jets = sum(re.fullmatch(r"j\d+_PT", column) is not None for column in columns)
+    of_jets = OfJets(np.full((count, LARGEST_SHARES), np.nan), np.full((count, jets), -1, dtype=np.int32))
     events_of, estimates = [], []
     for each in found:
         if len(each.event):
@@ -73,7 +76,7 @@ def _tell(rows: Contributions, values: np.ndarray, of_jets: OfJets) -> None:
     for i, (begin, size) in enumerate(zip(groups.first, groups.size, strict=True)):
         here = order[begin : begin + size]
         if total[i] > 0:
-            largest = here[:_SHARES]
+            largest = here[:LARGEST_SHARES]
             event = rows.event[here[0]]
             of_jets.share[event, : len(largest)] = values[largest] / total[i]
             of_jets.role[event, rows.jets[here[0]]] = legs
