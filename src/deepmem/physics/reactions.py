@@ -28,7 +28,7 @@ from deepmem.physics.theory.models import load
 from deepmem.physics.theory.polynomial import Polynomial
 from deepmem.physics.theory.reaction import Reaction, parse
 from deepmem.physics.theory.settings import checked
-from deepmem.physics.theory.subprocesses import DEFAULT_FLAVOURS
+from deepmem.physics.theory.subprocesses import DEFAULT_FLAVOURS, Branch, Subprocess
 
 Labels = Mapping[str, str | Sequence[str]]
 
@@ -70,6 +70,20 @@ class Read:
     def defaults(self) -> dict[str, float]:
         """All parameters of the model at its defaults, real parts."""
         return {name: value.real for name, value in complex_parameters(self.model, {}).items()}
+
+    def heaviest(self, subprocesses: Iterable[Subprocess]) -> str:
+        """The name of the mass that is the default scale Q: of the heaviest particle written, else MZ."""
+        written: set[int] = set()
+        for each in subprocesses:
+            written |= {abs(code) for code in each.outgoing}
+            written |= {abs(level.particle) for _, level in each.levels() if isinstance(level, Branch)}
+            written |= {abs(code) for group in each.requirements.through for code in group}
+
+        def size(name: str) -> float:
+            return abs(self.defaults.get(name, 0.0))
+
+        found = max((self.model.by_code[code].mass for code in sorted(written)), key=size, default="MZ")
+        return "MZ" if size(found) < size("MB") else found
 
     @property
     def legs(self) -> tuple[str, ...]:

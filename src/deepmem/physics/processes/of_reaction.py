@@ -32,7 +32,6 @@ from deepmem.physics.processes.base import (
 )
 from deepmem.physics.processes.generated import Generated
 from deepmem.physics.reactions import Read, Theory, read
-from deepmem.physics.theory.model import Particle
 from deepmem.physics.theory.subprocesses import Branch, Node, Subprocess
 
 _NAMED = re.compile(r"\s*([A-Za-z_]\w*)\s*=(?!=)\s*(.*>.*)", re.DOTALL)
@@ -168,7 +167,7 @@ def _definite(
         channels=channels.states,
         flavours=channels.flavours,
         matrix_elements=Generated(common.reaction, states, theory, picks=channels.picks),
-        scale=_heaviest(found, subprocess),
+        scale=found.heaviest([subprocess]),
         resonance=resonance,
         wide_resonance=wide,
         topology=topology,
@@ -344,18 +343,6 @@ def _resonances(
     if "ZERO" in pair or mass == 0:
         return None, None
     return (pair, None) if width < _NARROW * mass else (None, pair if len(classes) == 2 else None)
-
-
-def _heaviest(found: Read, subprocess: Subprocess) -> str | float:
-    """The scale Q: the mass of the heaviest particle that is written, else that of the Z."""
-    written = {abs(code) for code in subprocess.outgoing}
-    written |= {abs(level.particle) for _, level in subprocess.levels() if isinstance(level, Branch)}
-    written |= {abs(code) for group in subprocess.requirements.through for code in group}
-    particles = [found.model.by_code[code] for code in written]
-    heaviest: Particle | None = max(particles, key=lambda each: _default(found, each.mass), default=None)
-    if heaviest is None or _default(found, heaviest.mass) < _default(found, "MB"):
-        return "MZ"
-    return heaviest.mass
 
 
 def _default(found: Read, parameter: str) -> float:

@@ -38,7 +38,7 @@ from deepmem.physics.theory.model import Model
 from deepmem.physics.theory.parameters import Parameters
 from deepmem.physics.theory.restriction import switched_off
 from deepmem.physics.theory.settings import checked
-from deepmem.physics.theory.subprocesses import Branch, Subprocess
+from deepmem.physics.theory.subprocesses import Subprocess
 from deepmem.physics.weights.parton_cuts import least_pairs, least_pt
 from deepmem.selection import Selection, opposite_pairs
 
@@ -135,14 +135,7 @@ class Reaction:
         """The mass of the heaviest particle that is written, else that of the Z, at its value."""
         if scale is not None:
             return self._number(scale)
-        written = {abs(code) for member in self.members for code in member.outgoing}
-        for member in self.members:
-            written |= {abs(level.particle) for _, level in member.levels() if isinstance(level, Branch)}
-            written |= {abs(code) for group in member.requirements.through for code in group}
-        masses = [found.model.by_code[code].mass for code in written]
-        heaviest = max(masses, key=lambda name: abs(found.defaults.get(name, 0.0)))
-        light = abs(found.defaults.get(heaviest, 0.0)) < abs(found.defaults.get("MB", 0.0))
-        return self._number("MZ" if light else heaviest)
+        return self._number(found.heaviest(self.members))
 
     def _number(self, value: Any) -> float:
         if isinstance(value, str) and value in self.parameters:
