@@ -351,7 +351,10 @@ def test_masses_of_top_and_w_reach_pythia(tops):
         ({"MT": 173.0}, "unknown parameter of the generator 'MT'"),
         ({"process": "ttbar_2l", "MH": 125.0}, "unknown parameter of the generator 'MH'"),
         ({"selection": {"jet_pt": 30}}, "selection.jet_pt: there are no jets"),
-        ({"process": "ww_2l", "response": {"bjet": 0.1}}, "response.bjet: unknown key"),
+        (
+            {"process": "ww_2l", "response": {"bjet": 0.1}},
+            "response.bjet: there is no bjet in this process, and lepton has no",
+        ),
         ({"selection": {"lepton_ptt": 20}}, "did you mean 'lepton_pt'"),
         ({"response": {"leptons": 0.1}}, "did you mean 'lepton'"),
     ],

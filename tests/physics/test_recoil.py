@@ -208,9 +208,10 @@ def test_an_event_needs_missing_pt():
         (WH, {"response": {"recoil": {"c": 9, "K": 30}}}, TransferError, "recoil.K: unknown key"),
         (WH, {"response": {"recoil": 0}}, TransferError, "response.recoil: needs b"),
         (ZH, {"met": "balance"}, ParameterError, "met must be event or recoil"),
-        (ZH, {"response": {"met": 9}}, TransferError, "response.met"),
         ("drell_yan", {"met": "recoil"}, UnknownNameError, "met"),
-        ("drell_yan", {"response": {"recoil": 9}}, TransferError, "response.recoil"),
+        ("drell_yan", {"response": {"bjet": 0.1}}, TransferError, "response.bjet: there is no bjet in this"),
+        (ZH, {"response": {"jet": 0.1, "lepton": 0.0}}, TransferError, "and bjet has no response"),
+        (ZH, {"response": {"jets": 0.1}}, TransferError, "did you mean 'jet'"),
     ],
 )
 def test_what_makes_no_sense_is_refused(process, settings, error, said):
@@ -288,3 +289,17 @@ def test_statement_5_of_reactions(process, median):
     assert error < 0.025
     assert abs(ratio.mean() - expected) < 3 * error
     assert abs(expected - 1) > 0.02
+
+
+def test_one_detector_serves_many_processes():
+    """What is of particles that a process does not have is left out of it."""
+    response = {
+        "lepton": 0.01,
+        "bjet": 0.1,
+        "jet": 0.12,
+        "photon": 0.02,
+        "met": {"c": 9},
+        "recoil": {"c": 12},
+    }
+    for process, known in (("drell_yan", {"lepton"}), ("ttbar_2l", {"lepton", "bjet", "recoil"})):
+        assert hypothesis(process, response=response).detector.to_dict().keys() == known

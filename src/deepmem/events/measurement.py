@@ -12,6 +12,7 @@ import numpy as np
 
 from deepmem.events.recipes import Recipe
 from deepmem.physics.detector.detector import Detector
+from deepmem.physics.detector.entries import check_classes
 from deepmem.physics.detector.entries import detector as detector_of
 from deepmem.physics.precision import double_precision
 from deepmem.physics.processes.base import Process
@@ -25,6 +26,7 @@ def detector_for(process: Process, recipe: Recipe, response: Mapping[str, Any] |
     """The process's own responses, but for those given; missing pT is measured of every process."""
     noise = {} if recipe.missing_pt is None else {"met": {"c": recipe.missing_pt}}
     classes = sorted(set(process.visible_classes))
+    check_classes(response or {}, classes)
     found = detector_of({**process.responses, **noise, **(response or {})}, classes, missing=True)
     return found.used_by("recoil" if found.recoil is not None and process.has_jets else "event")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -15,6 +15,9 @@ from deepmem.physics.detector.custom import custom
 from deepmem.physics.detector.detector import ByEta, Detector, MissingMomentum, Recoil
 from deepmem.physics.detector.gaussians import CrystalBall, DoubleGaussian, Gaussian, Resolution
 from deepmem.physics.detector.response import Delta, Response, TransferError
+
+CLASSES = ("lepton", "bjet", "jet", "photon", "tau", "met", "recoil")
+"""What a response can be of."""
 
 # At this energy in GeV a resolution may be this part of it, at most.
 _TYPICAL, _WIDEST = 100.0, 0.5
@@ -200,20 +203,42 @@ def detector(
 
     **Arguments:** `configuration`, the response of each of `classes`, see `response`; where `missing`
     momentum is measured it may have one, too, under `met`, see `missing_momentum`; and where the `recoil` may
-    be (by default where missing momentum is) that, under `recoil`, see `recoil_response`.
+    be (by default where missing momentum is) that, under `recoil`, see `recoil_response`. One configuration
+    serves many processes: what is of other classes than these is left out.
 
     **Raises** `TransferError` for an unknown class, and where an entry is wrong.
     """
-    entries = dict(configuration)
-    noise = entries.pop("met", None) if missing else None
-    of_recoil = entries.pop("recoil", None) if (missing if recoil is None else recoil) else None
-    _known_keys(entries, set(classes), "response")
-    by_class = {name: response(entry, f"response.{name}") for name, entry in entries.items()}
+    _known_keys(configuration, {*CLASSES, *classes}, "response")
+    noise = configuration.get("met") if missing else None
+    of_recoil = configuration.get("recoil") if (missing if recoil is None else recoil) else None
+    by_class = {
+        name: response(entry, f"response.{name}") for name, entry in configuration.items() if name in classes
+    }
     return Detector(
         by_class,
         None if noise is None else missing_momentum(noise),
         None if of_recoil is None else recoil_response(of_recoil),
     )
+
+
+def check_classes(given: Mapping[str, Any], classes: Iterable[str], resolved: Iterable[str] = ()) -> None:
+    """See that a configuration's responses are not of other particles than those that lack one.
+
+    One configuration may serve many processes. But one with `jet` alone, for a process of b jets, is a
+    mistake that defaults would hide.
+
+    **Arguments:** `given`, the key `response`; `classes` of the process; `resolved`, those that are given
+    otherwise.
+
+    **Raises** `TransferError`.
+    """
+    lacking = [kind for kind in dict.fromkeys(classes) if kind not in given and kind not in resolved]
+    others = [kind for kind in given if kind in CLASSES[:-2] and kind not in classes]
+    if lacking and others:
+        raise TransferError(
+            f"response.{others[0]}: there is no {others[0]} in this process, and {', '.join(lacking)} has no "
+            f"response: give {lacking[0]} one, or leave {others[0]} out"
+        )
 
 
 def missing_momentum(entry: Any, where: str = "response.met") -> MissingMomentum:

@@ -17,6 +17,7 @@ import numpy as np
 
 from deepmem.kinematics import FourVector
 from deepmem.physics.detector.detector import Detector
+from deepmem.physics.detector.entries import check_classes
 from deepmem.physics.detector.entries import detector as detector_of
 from deepmem.physics.errors import ParameterError, PlanError
 from deepmem.physics.phasespace.bodies import from_rest_frame
@@ -77,6 +78,7 @@ class View:
                     "its cross-section with cuts on partons (--parton)"
                 )
         classes = tuple(dict.fromkeys(kind for kind in self.kinds if kind != INVISIBLE))
+        check_classes(response or {}, classes)
         entries = {kind: usual[kind] for kind in classes} | dict(response or {})
         has_jets = bool({*self.kinds} - {"lepton", INVISIBLE})
         detector = detector_of(entries, classes, self.escapes, self.escapes or has_jets)

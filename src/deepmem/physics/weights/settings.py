@@ -12,7 +12,7 @@ import numpy as np
 from deepmem.errors import DeepMEMWarning
 from deepmem.event import Monomials
 from deepmem.physics.detector.detector import Detector
-from deepmem.physics.detector.entries import detector
+from deepmem.physics.detector.entries import check_classes, detector
 from deepmem.physics.errors import ParameterError, unknown_name
 from deepmem.physics.processes.base import Process
 from deepmem.physics.processes.generated import Generated
@@ -124,6 +124,8 @@ def checked_detector(
     of a recoil without a response; `TransferError` where an entry is wrong.
     """
     entries = dict(response or {})
+    given = [kind for kind in process.responses if settings.get(f"r_{kind}") is not None]
+    check_classes(entries, process.visible_classes, given)
     for kind, default in process.responses.items():
         r = settings.pop(f"r_{kind}", None)
         if r is not None and kind in entries:
