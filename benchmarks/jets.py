@@ -1,0 +1,115 @@
+"""Weights of events with jets: cost, honesty and closure on leading-order events of any reaction.
+
+    python benchmarks/jets.py [cost] [honesty] [closure] [--write]
+
+Events are `draw_events`' own: jets 10 %, leptons perfect, recoil within σ² = 12² + 0.3² H GeV², with the prior
+K0 = 30 GeV. `cost` has CPU times of weights without compiling, means over all events; `honesty` has two seeds;
+`closure` is statement 5 of docs/physics.md, ⟨W_B/W_A⟩ = σ_vis,B/σ_vis,A for events of A.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+from table import run, say
+
+import deepmem
+from deepmem.event import Status, Weight
+from deepmem.physics.weights.leading_order import cross_section, draw_events
+
+RESPONSE: dict[str, Any] = {
+    "lepton": {"kind": "delta"}, "bjet": 0.10, "jet": 0.10, "recoil": {"c": 12, "b": 0.3, "K0": 30},
+}  # fmt: skip
+CUTS = {"lepton_pt": 20, "lepton_eta": 2.5, "jet_pt": 25, "jet_eta": 2.5, "jet_delta_r": 0.4}
+# hypothesis, events of, their number, precision, settings, ms aimed at
+COSTS: tuple[tuple[str, str, int, float, dict[str, Any], float | None], ...] = (
+    ("ttbar_1l", "ttbar_1l", 200, 0.02, {}, 20),
+    ("ttbar_1l", "ttbar_1l", 200, 0.02, {"tags": "ignore"}, 40),
+    ("ttbar_1l", "ttbar_1l", 200, 0.02, {"tagging": {"b": 0.77, "c": 0.15, "light": 0.01}}, 40),
+    ("tth_bb_1l", "tth_bb_1l", 60, 0.02, {}, 80),
+    ("wh_bb", "wh_bb", 200, 0.01, {"tags": "ignore"}, 8),
+    ("zh_bb", "zh_bb", 200, 0.01, {"tags": "ignore"}, 3),
+    ("zbb", "zh_bb", 200, 0.01, {"tags": "ignore"}, 5),
+    ("zh_bb", "zbb", 200, 0.01, {"tags": "ignore"}, 3),
+)
+# events of A; what is another number in B; events
+CLOSED: dict[str, tuple[dict[str, float], int]] = {
+    "zh_bb": ({"MH": 128.0}, 600),
+    "wh_bb": ({"MH": 128.0}, 600),
+    "zbb": ({"Q": 182.4}, 600),
+    "ttbar_1l": ({"MT": 175.0}, 400),
+}
+
+
+def events_of(name: str, number: int, seed: int = 5) -> dict[str, np.ndarray]:
+    more = {"parton_selection": {"bjet_pt": 10, "mass": [40, 1e4]}} if name == "zbb" else {}
+    return draw_events(name, number, seed, CUTS, response=RESPONSE, **more).columns
+
+
+def weights_of(name: str, events: dict[str, np.ndarray], **settings: Any) -> Weight:
+    return deepmem.compute(events, name, response=RESPONSE, **settings)[name]
+
+
+def cost() -> None:
+    """Of a hypothesis on its own and on other events."""
+    for name, source, number, precision, settings, aim in COSTS:
+        events = events_of(source, number)
+        asked = {"precision": precision, **settings}
+        weights_of(name, {key: each[:8] for key, each in events.items()}, **asked)
+        begin = time.process_time()
+        found = weights_of(name, events, **asked)
+        spent = 1e3 * (time.process_time() - begin) / number
+        how = ", ".join(f"{key} {'given' if key == 'tagging' else each}" for key, each in settings.items())
+        say(f"{name} on {source}, {100 * precision:g} %{f', {how}' if how else ''}: mean CPU per event",
+            f"{spent:.1f} ms", "" if aim is None else f"≤ {aim:g} ms")  # fmt: skip
+        assert found.evaluations is not None
+        middle, mean = np.median(found.evaluations), found.evaluations.mean()
+        say("  evaluations, median", f"{middle:,.0f}")
+        say("  evaluations, mean", f"{mean:,.0f}")
+        say("  precision missed", f"{100 * np.mean(found.status == Status.PRECISION):.1f} %", "≤ 1 %")
+
+
+def honesty() -> None:
+    """Two seeds of the same events."""
+    for name, source, number, precision, settings, _ in COSTS:
+        if name == "tth_bb_1l":
+            continue
+        events = events_of(source, number)
+        one, other = (weights_of(name, events, precision=precision, seed=k, **settings) for k in (1, 2))
+        pull = (one.value - other.value) / np.hypot(one.error, other.error)
+        pull = pull[np.isfinite(pull)]
+        how = ", ".join(settings)
+        say(
+            f"{name} on {source}{f', {how}' if how else ''}: width of the pulls",
+            f"{pull.std():.2f}",
+            "≤ 1.15",
+        )
+        say("  largest pull", f"{np.abs(pull).max():.1f}", "≤ 6")
+
+
+def closure() -> None:
+    """⟨W_B/W_A⟩ beside σ_vis,B/σ_vis,A."""
+    for name, (other, number) in CLOSED.items():
+        events = events_of(name, number)
+        a, b = (weights_of(name, events, precision=0.03, **each) for each in ({}, other))
+        ratio = (b.value / a.value)[a.value > 0]
+        found, error = ratio.mean(), ratio.std() / np.sqrt(len(ratio))
+        more = {"parton_selection": {"bjet_pt": 10, "mass": [40, 1e4]}} if name == "zbb" else {}
+        sigma = [
+            cross_section(name, CUTS, precision=4e-3, response=RESPONSE, **more, **each)
+            for each in ({}, other)
+        ]
+        expected = sigma[1].visible / sigma[0].visible
+        of_both = expected * np.hypot(*(each.visible_error / each.visible for each in sigma))
+        what = ", ".join(f"{key} {each:g}" for key, each in other.items())
+        say(f"{name}, B has {what}: ⟨W_B/W_A⟩", f"{found:.3f} ± {error:.3f}")
+        say("  σ_vis,B/σ_vis,A", f"{expected:.3f} ± {of_both:.3f}")
+        say("  difference in errors", f"{(found - expected) / np.hypot(error, of_both):+.1f}", "0 ± 3")
+
+
+PARTS = {"cost": cost, "honesty": honesty, "closure": closure}
+
+if __name__ == "__main__":
+    run(PARTS)
