@@ -185,12 +185,14 @@ def test_what_has_no_weight_is_said(process: str, settings: dict[str, Any], mess
         hypothesis(process, **settings)
 
 
-@pytest.mark.parametrize("reaction", ["p p > l+ l-", "u d~ > mu+ vm d d~"])
-def test_sums_have_weights_and_no_cross_sections(reaction: str):
-    """Of final states that events choose, and of light jets: a cross-section of one of them were wrong."""
-    assert hypothesis(f"x={reaction}").process.assigned
-    with pytest.raises(UsageError, match="weights are of, and nothing else yet"):
-        cross_section(f"x={reaction}", CUTS, quiet=True)
+def test_cross_sections_of_sums_are_those_of_all_final_states():
+    """Of final states that events choose: e and μ are twice one of them."""
+    settings: dict[str, Any] = {"parton": True, "precision": 0.01, "quiet": True}
+    cuts = {"mass": [60.0, 120.0]}
+    both, one = (cross_section(f"x=p p > {legs}", cuts, **settings) for legs in ("l+ l-", "mu+ mu-"))
+    assert both.value == pytest.approx(2 * one.value, abs=4 * np.hypot(both.error, 2 * one.error))
+    with pytest.raises(UsageError, match=r"infinite where the mass of d d~ is small: cut on the partons"):
+        cross_section("x=u d~ > mu+ vm d d~", quiet=True)
 
 
 def test_a_weight_in_a_file_needs_a_name(events, tmp_path: Path):

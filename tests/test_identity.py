@@ -164,6 +164,7 @@ def test_a_function_is_identified_by_what_it_gives() -> None:
 
 
 ANOMALOUS = "h=g g > h > e+ e- mu+ mu-"
+JETS = "w=p p > w+ h, w+ > l+ vl, h > b b~"
 HYPOTHESES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "process": ({"process": "ww_2l"}, {"process": "higgs_ww_2l", "Q": "MW", "MH": 125.0}),
     "parameters": ({}, {"MZ": 91.0}),
@@ -176,6 +177,9 @@ HYPOTHESES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "met": ({"process": "ww_2l"}, {"process": "ww_2l", "met": "balance"}),
     "frame": ({"process": "ttbar_2l"}, {"process": "ttbar_2l", "frame": "lab"}),
     "b_mass": ({"process": "ttbar_2l"}, {"process": "ttbar_2l", "b_mass": "jet"}),
+    "tags": ({"process": JETS}, {"process": JETS, "tags": "ignore"}),
+    "extra_jets": ({"process": JETS}, {"process": JETS, "extra_jets": "choose"}),
+    "tagging": ({"process": JETS}, {"process": JETS, "tagging": {"b": 0.7, "c": 0.1, "light": 0.01}}),
     "polynomial": (
         {"process": ANOMALOUS, "model": "hvv"},
         {"process": ANOMALOUS, "model": "hvv", "ca3": "[:]"},

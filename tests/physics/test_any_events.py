@@ -163,3 +163,16 @@ def test_the_commands_say_sigma_and_write_events(tmp_path: Path) -> None:
     with uproot.open(path) as file:
         assert file["events"].num_entries == 20
         assert json.loads(file["provenance"])["parton"] is True
+
+
+def test_missing_momentum_is_what_the_recoil_leaves() -> None:
+    """(K_meas − K)/σ is normal, K_meas = −(Σ measured + missing), without neutrinos, too."""
+    response = {"lepton": 0.02, "bjet": 0.1, "recoil": {"c": 12.0, "b": 0.3}}
+    drawn = draw_events("x=p p > z h, z > mu+ mu-, h > b b~", 300, 3, {"lepton_pt": 15}, response=response)
+    size, phi = drawn.columns["MET"], drawn.columns["MET_Phi"]
+    missing = np.stack([size * np.cos(phi), size * np.sin(phi)], axis=1)
+    found = -(drawn.measured[..., 1:3].sum(axis=1) + missing)
+    activity = np.hypot(drawn.measured[..., 1], drawn.measured[..., 2]).sum(axis=1)
+    pull = (found + drawn.true[..., 1:3].sum(axis=1)) / np.sqrt(12.0**2 + 0.3**2 * activity)[:, None]
+    assert abs(pull.mean()) < 4 / np.sqrt(pull.size)
+    assert abs(pull.std() - 1) < 4 / np.sqrt(2 * pull.size)

@@ -29,6 +29,7 @@ from deepmem.jobs.events import tell_objects, unit_of
 from deepmem.jobs.parts import Parts
 from deepmem.jobs.tallies import Tally, Written
 from deepmem.jobs.tasks import Processes, Task, gev_factors, histograms, hypotheses
+from deepmem.physics.integrals.accuracy import Accuracy
 from deepmem.physics.processes import known_columns
 from deepmem.physics.processes.of_reaction import is_reaction, named
 from deepmem.reporter import Reporter
@@ -73,6 +74,7 @@ def compute(
 
     **Raises** `UsageError` for an unknown name, a missing column, or a grid that is not found.
     """
+    Accuracy(precision, calls, seed)  # what is wrong with these, before events are looked at
     alphas = hypotheses(process, parameters, pdf=pdf, response=response)
     said = {"schema": schema, "objects": objects, "variations": variations, "unit": unit}
     settings = Config.load({key: value for key, value in said.items() if value is not None}, need=())

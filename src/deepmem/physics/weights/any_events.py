@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from deepmem.errors import DeepMEMError
-from deepmem.physics.phasespace.trees import INVISIBLE
 from deepmem.physics.weights.any_reaction import Sampler
 from deepmem.physics.weights.leg_columns import columns_of_legs
 from deepmem.physics.weights.multichannel import Channel, Multichannel
@@ -68,9 +67,9 @@ def events_of(
     whole = _Kept(*(np.concatenate(each) for each in zip(*found, strict=True)))
     whole = whole.at(rng.permutation(len(whole.weight))[:events])
     kinds = tuple(leg.kind for leg in sampler.reaction.tree.legs)
-    columns = columns_of_legs(
-        whole.measured, whole.codes, kinds, whole.missing if INVISIBLE in kinds else None
-    )
+    assert sampler.view is not None
+    missing = whole.missing if sampler.view.measures_missing else None
+    columns = columns_of_legs(whole.measured, whole.codes, kinds, missing)
     return Events(
         sampler.reaction.name,
         columns,

@@ -111,9 +111,14 @@ class View:
         missing = self._missing(true, measured, noise[-2:])
         return Seen(true, measured, missing, boost, possible)
 
+    @property
+    def measures_missing(self) -> bool:
+        """Whether missing p_T says something: something escapes, or the recoil is used."""
+        return self.escapes or self.detector.recoil is not None
+
     def _missing(self, true: np.ndarray, measured: np.ndarray, noise: np.ndarray) -> np.ndarray | None:
         """The measured missing (p_x, p_y) `[points, 2]`; None where nothing escapes and no recoil is used."""
-        if not self.escapes and self.detector.recoil is None:
+        if not self.measures_missing:
             return None
         hidden = [leg for leg, kind in enumerate(self.kinds) if kind == INVISIBLE]
         seen = [leg for leg, kind in enumerate(self.kinds) if kind != INVISIBLE]
