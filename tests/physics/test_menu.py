@@ -39,13 +39,14 @@ def test_channels_are_those_of_the_reaction(process: Process):
     assert outgoing == process.outgoing
 
 
-@pytest.mark.parametrize("incoming", [(2, -2), (-2, 2), (1, -1), (-1, 1)])
 @pytest.mark.parametrize(
-    ("name", "reaction", "subset"),
+    ("name", "reaction", "subset", "incoming"),
     [
-        ("zz_4l", "p p > e+ e- mu+ mu-", None),
-        ("zz_4l", "p p > z z, z > e+ e-, z > mu+ mu-", "zz"),
-        ("zz_4e", "p p > e+ e- e+ e-", None),
+        *(("zz_4l", "p p > e+ e- mu+ mu-", None, state) for state in ((2, -2), (-2, 2), (1, -1), (-1, 1))),
+        ("zz_4l", "p p > z z, z > e+ e-, z > mu+ mu-", "zz", (2, -2)),
+        ("zz_4l", "p p > z z, z > e+ e-, z > mu+ mu-", "zz", (-1, 1)),
+        ("zz_4e", "p p > e+ e- e+ e-", None, (-2, 2)),
+        ("zz_4e", "p p > e+ e- e+ e-", None, (1, -1)),
     ],
 )
 def test_two_bosons_by_hand_and_generated(

@@ -427,22 +427,25 @@ def test_gradients_are_those_of_finite_differences(pairs):
     events, _ = visible.visible(alpha, pairs)
     with pytest.raises(PrecisionError):
         weight_function(alpha, points, weights)(Parameters(), events.rows(0))
+    steps = {"MZ": 1e-3, "WZ": 1e-3, "aEWM1": 1e-2}
+    at = {name: getattr(Parameters(), name) for name in steps}
     with double_precision():
         w = weight_function(alpha, points, weights)
-        value, slopes = jax.jit(w), jax.jit(jax.jacfwd(w, argnums=(0, 1)))
+
+        @jax.jit
+        def value(some, energy, event):
+            return w(Parameters(**some), event._replace(energy=energy))
+
+        slopes = jax.jit(jax.jacfwd(value, argnums=(0, 1)))
         for row in range(3):
             event = events.rows(row)
-            by_parameters, by_event = slopes(Parameters(), event)
-            for name, step in (("MZ", 1e-3), ("WZ", 1e-3), ("aEWM1", 1e-2)):
-                at = getattr(Parameters(), name)
-                up, down = (value(Parameters(**{name: at + k * step}), event) for k in (1, -1))
-                slope = float(up - down) / (2 * step)
-                assert float(getattr(by_parameters, name)) == pytest.approx(slope, rel=1e-5)
-            step = jnp.array([1e-4, 0.0])
-            moved = (event._replace(energy=event.energy + k * step) for k in (1, -1))
-            up, down = (value(Parameters(), each) for each in moved)
-            slope = float(up - down) / 2e-4
-            assert float(by_event.energy[0]) == pytest.approx(slope, rel=1e-5)
+            by_parameters, by_energy = slopes(at, event.energy, event)
+            for name, step in steps.items():
+                up, down = (value(at | {name: at[name] + k * step}, event.energy, event) for k in (1, -1))
+                assert float(by_parameters[name]) == pytest.approx(float(up - down) / (2 * step), rel=1e-5)
+            moved = (event.energy + k * jnp.array([1e-4, 0.0]) for k in (1, -1))
+            up, down = (value(at, energy, event) for energy in moved)
+            assert float(by_energy[0]) == pytest.approx(float(up - down) / 2e-4, rel=1e-5)
 
 
 def test_the_weight_function_is_the_weight(pairs):
