@@ -43,9 +43,18 @@ CLOSED: dict[str, tuple[dict[str, float], int]] = {
 }
 
 
+def cuts_of(name: str) -> dict[str, Any]:
+    """Cuts on what is measured, and on partons where σ were infinite without."""
+    if name != "zbb":
+        return {"selection": CUTS}
+    return {
+        "selection": CUTS | {"pair_mass": [40, 10_000]},
+        "parton_selection": {"bjet_pt": 10, "pair_mass": [40, 10_000]},
+    }
+
+
 def events_of(name: str, number: int, seed: int = 5) -> dict[str, np.ndarray]:
-    more = {"parton_selection": {"bjet_pt": 10, "mass": [40, 1e4]}} if name == "zbb" else {}
-    return draw_events(name, number, seed, CUTS, response=RESPONSE, **more).columns
+    return draw_events(name, number, seed, response=RESPONSE, **cuts_of(name)).columns
 
 
 def weights_of(name: str, events: dict[str, np.ndarray], **settings: Any) -> Weight:
