@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -169,7 +170,11 @@ def test_the_command_says_what_is_kept(events: dict[str, np.ndarray], tmp_path: 
     path, out = write_tree(tmp_path / "events.root", many), tmp_path / "w.root"
     command = [sys.executable, "-m", "deepmem.cli", "compute", str(path), "--process", "drell_yan"]
     process = subprocess.Popen(
-        [*command, "--precision", "1e-4", "--output", str(out)], stderr=subprocess.PIPE, text=True
+        [*command, "--precision", "1e-4", "--output", str(out)],
+        stderr=subprocess.PIPE,
+        text=True,
+        # what a shell starts in the background ignores Ctrl-C, and so would this
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 120
     while not list((tmp_path / ".w.root.parts").glob("*.npz")) and time.monotonic() < deadline:

@@ -311,8 +311,9 @@ def test_configuration():
     assert seen.missing.sigma() == 20.0
     again = detector(seen.to_dict(), ["lepton", "bjet"], missing=True)
     assert again.to_dict() == seen.to_dict()
-    with pytest.raises(TransferError, match="met"):
-        detector({"lepton": 0.02, "met": 20.0}, ["lepton"], missing=False)
+    assert detector({"lepton": 0.02, "met": 20.0}, ["lepton"], missing=False).missing is None
+    with pytest.raises(TransferError, match="response.mett: unknown key .did you mean 'met'"):
+        detector({"lepton": 0.02, "mett": 20.0}, ["lepton"], missing=True)
 
 
 @pytest.mark.parametrize(
