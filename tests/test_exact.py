@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -169,12 +168,12 @@ def test_the_command_says_what_is_kept(events: dict[str, np.ndarray], tmp_path: 
     many = {name: np.tile(values, 1000) for name, values in events.items()}
     path, out = write_tree(tmp_path / "events.root", many), tmp_path / "w.root"
     command = [sys.executable, "-m", "deepmem.cli", "compute", str(path), "--process", "drell_yan"]
+    # what a shell starts in the background ignores Ctrl-C, and so would this
+    heeding = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
     process = subprocess.Popen(
-        [*command, "--precision", "1e-4", "--output", str(out)],
+        [sys.executable, "-c", heeding, *command, "--precision", "1e-4", "--output", str(out)],
         stderr=subprocess.PIPE,
         text=True,
-        # what a shell starts in the background ignores Ctrl-C, and so would this
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 120
     while not list((tmp_path / ".w.root.parts").glob("*.npz")) and time.monotonic() < deadline:

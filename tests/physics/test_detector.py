@@ -312,7 +312,7 @@ def test_configuration():
     again = detector(seen.to_dict(), ["lepton", "bjet"], missing=True)
     assert again.to_dict() == seen.to_dict()
     assert detector({"lepton": 0.02, "met": 20.0}, ["lepton"], missing=False).missing is None
-    with pytest.raises(TransferError, match="response.mett: unknown key .did you mean 'met'"):
+    with pytest.raises(TransferError, match=r"response\.mett: unknown key .did you mean 'met'"):
         detector({"lepton": 0.02, "mett": 20.0}, ["lepton"], missing=True)
 
 
