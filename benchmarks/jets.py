@@ -28,33 +28,21 @@ COSTS: tuple[tuple[str, str, int, float, dict[str, Any], float | None], ...] = (
     ("ttbar_1l", "ttbar_1l", 200, 0.02, {}, 20),
     ("ttbar_1l", "ttbar_1l", 200, 0.02, {"tags": "ignore"}, 40),
     ("ttbar_1l", "ttbar_1l", 200, 0.02, {"tagging": {"b": 0.77, "c": 0.15, "light": 0.01}}, 40),
-    ("tth_bb_1l", "tth_bb_1l", 60, 0.02, {}, 80),
+    ("tth_bb_1l", "tth_bb_1l", 40, 0.02, {}, 80),
     ("wh_bb", "wh_bb", 200, 0.01, {"tags": "ignore"}, 8),
     ("zh_bb", "zh_bb", 200, 0.01, {"tags": "ignore"}, 3),
     ("zbb", "zh_bb", 200, 0.01, {"tags": "ignore"}, 5),
-    ("zh_bb", "zbb", 200, 0.01, {"tags": "ignore"}, 3),
 )
 # events of A; what is another number in B; events
 CLOSED: dict[str, tuple[dict[str, float], int]] = {
     "zh_bb": ({"MH": 128.0}, 600),
     "wh_bb": ({"MH": 128.0}, 600),
-    "zbb": ({"Q": 182.4}, 600),
     "ttbar_1l": ({"MT": 175.0}, 400),
 }
 
 
-def cuts_of(name: str) -> dict[str, Any]:
-    """Cuts on what is measured, and on partons where σ were infinite without."""
-    if name != "zbb":
-        return {"selection": CUTS}
-    return {
-        "selection": CUTS | {"pair_mass": [40, 10_000]},
-        "parton_selection": {"bjet_pt": 10, "pair_mass": [40, 10_000]},
-    }
-
-
 def events_of(name: str, number: int, seed: int = 5) -> dict[str, np.ndarray]:
-    return draw_events(name, number, seed, response=RESPONSE, **cuts_of(name)).columns
+    return draw_events(name, number, seed, CUTS, response=RESPONSE).columns
 
 
 def weights_of(name: str, events: dict[str, np.ndarray], **settings: Any) -> Weight:
