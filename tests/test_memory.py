@@ -136,8 +136,11 @@ def test_what_is_computed_later_is_refused() -> None:
 
 def test_weights_in_a_coffea_processor(tmp_path: Path) -> None:
     """NanoEvents, read when they are used, chunk by chunk: the weights of the file."""
-    nanoevents = pytest.importorskip("coffea.nanoevents")
-    processor = pytest.importorskip("coffea.processor")
+    pytest.importorskip(
+        "coffea", reason="the optional extra 'coffea' is not installed; the nightly run has it"
+    )
+    from coffea import nanoevents, processor
+
     path = tmp_path / "nano.root"
     with uproot.recreate(path) as file:
         met = {f"MET_{name}": np.asarray(COLLECTIONS["MET"][name]) for name in ("pt", "phi")}

@@ -112,7 +112,7 @@ def estimate(
     together = len(chosen.permutations)
     groups = Groups.of_size(together, measured.size)
     parts = np.tile([rank(order) for order in chosen.permutations], measured.size)
-    integral = Integral(f, shared, rows, chosen.dimensions, groups.event, parts, minimum, 1, groups)
+    integral = Integral(f, shared, rows, chosen.dimensions, groups.event, parts, minimum, 1, groups=groups)
     found = chosen.rule.integrate(integral, Accuracy(precision, seed=seed))
     if together == 1:
         return found
