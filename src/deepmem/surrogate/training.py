@@ -24,7 +24,6 @@ have.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -39,6 +38,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, PyTree
 
+from deepmem.cores import available_cores
 from deepmem.data.files import whole_file
 from deepmem.data.loaders import Loader
 from deepmem.errors import DeepMEMError, UsageError
@@ -182,7 +182,7 @@ def run_members(
             own, sums = run_steps(own, optimiser, data, order[member], present[member], scale)
             return eqx.filter(own, eqx.is_array), np.asarray(sums)
 
-    with ThreadPoolExecutor(_cores() if compiled else 1) as pool:
+    with ThreadPoolExecutor(available_cores() if compiled else 1) as pool:
         done = list(pool.map(one, range(len(order))))
     return eqx.combine(_stacked([each for each, _ in done]), static), np.stack([sums for _, sums in done])
 
@@ -196,10 +196,6 @@ def _of_member(arrays: PyTree, member: Int[ArrayLike, ""]) -> PyTree:
 @jax.jit
 def _stacked(members: list[PyTree]) -> PyTree:
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *members)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @eqx.filter_jit
