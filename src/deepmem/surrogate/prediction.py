@@ -4,7 +4,8 @@
 
 ȳ is the calibrated mean of the members, μ and σ the scaler's, g the guide's log10 W (0 without one), s what
 `calibration` says. A model's numbers are arguments, so that models of the same shapes share one compilation.
-Blocks are computed side by side, one for each core that this process may use: none depends on another.
+Blocks are computed side by side, one for each core that this process may use, and in turn on several
+devices: none depends on another.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from deepmem.columns import LARGEST_PHI
-from deepmem.cores import available_cores
+from deepmem.devices import available_cores, devices
 from deepmem.surrogate.calibration import Calibration, calibrated, log_sigma, shifted
 from deepmem.surrogate.features import FeatureMap
 from deepmem.surrogate.network import Network, predictions_and_first_hidden
@@ -112,27 +113,29 @@ def in_blocks(
 
     **Arguments:** `guide`, what rows in the model's unit get from a guide; None without one.
     """
-    device = jax.config.jax_default_device  # type: ignore[attr-defined]
+    there = devices()
+    copies = [jax.device_put(numbers, each) for each in there] if len(there) > 1 else [numbers]
 
     def block(at: int) -> Block:
+        turn = at // BLOCK % len(there)
         rows = table[at : at + BLOCK]
         n = len(rows)
         guided = np.zeros((n, 0)) if guide is None else guide(rows)
         rows, guided = (np.pad(part, ((0, BLOCK - n), (0, 0))) for part in (rows, guided))
         # both are settings of a thread
-        with jax.default_device(device), jax.enable_x64(True):
+        with jax.default_device(there[turn]), jax.enable_x64(True):
             values = jnp.asarray(rows, dtype=jnp.float64)
-            results = evaluated(feature_map, numbers, values, jnp.asarray(guided))
+            results = evaluated(feature_map, copies[turn], values, jnp.asarray(guided))
             return Block(at, *(np.asarray(each)[:n] for each in results))
 
     starts = iter(range(0, len(table), BLOCK))
     if guide is not None or len(table) <= BLOCK:
         yield from map(block, starts)
         return
-    cores = available_cores()
-    with ThreadPoolExecutor(cores) as pool:
+    threads = max(available_cores(), len(there))
+    with ThreadPoolExecutor(threads) as pool:
         # a few ahead: what comes back must not pile up
-        ahead = deque(pool.submit(block, at) for at in islice(starts, 2 * cores))
+        ahead = deque(pool.submit(block, at) for at in islice(starts, 2 * threads))
         while ahead:
             yield ahead.popleft().result()
             ahead.extend(pool.submit(block, at) for at in islice(starts, 1))
