@@ -23,18 +23,7 @@ def on_pre_build(**_: Any) -> None:
         return
     page = ROOT / "docs" / "howto" / "cpp.md"
     for code in re.findall(r"```cpp\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
-        command = [
-            "g++",
-            "-std=c++17",
-            "-Wall",
-            "-Wextra",
-            "-Werror",
-            "-fsyntax-only",
-            "-I",
-            headers,
-            "-xc++",
-            "-",
-        ]
+        command = ["g++", "-std=c++17", "-Wall", "-Werror", "-fsyntax-only", "-I", headers, "-xc++", "-"]
         done = subprocess.run(command, input=code, capture_output=True, text=True, check=False)
         if done.returncode:
             log.warning("%s: an example does not compile:\n%s", page.relative_to(ROOT), done.stderr)
