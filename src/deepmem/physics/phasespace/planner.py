@@ -20,6 +20,7 @@ import numpy as np
 
 from deepmem.physics.errors import PlanError
 from deepmem.physics.phasespace.trees import INVISIBLE, Leg, Resonance, Tree
+from deepmem.physics.processes.base import JETS
 
 MissingKind: TypeAlias = Literal["exact", "response", "recoil", "balance"]
 """Missing p_T as measured; within its response; the recoil within its response; what balances the partons."""
@@ -270,7 +271,7 @@ def _exchanges(tree: Tree) -> list[tuple[int, ...]]:
     for children in mothers:
         kinds: dict[str, list[int]] = {}
         for child in children:
-            if isinstance(child, Leg) and child.kind not in ("lepton", INVISIBLE):
+            if isinstance(child, Leg) and child.kind in JETS:
                 kinds.setdefault(child.kind, []).append(child.number)
         groups += [tuple(numbers) for numbers in kinds.values() if len(numbers) > 1]
     return sorted(groups)

@@ -22,7 +22,7 @@ from deepmem.physics.theory.parameters import PARAMETERS, Parameters
 DEFAULT_DENSITY = "NNPDF23_lo_as_0130_qed"
 DEFAULT_FLAVOURS = 4
 
-ParticleClass: TypeAlias = Literal["lepton", "bjet", "jet", "invisible"]
+ParticleClass: TypeAlias = Literal["lepton", "bjet", "jet", "photon", "tau", "taulepton", "invisible"]
 Flavour: TypeAlias = Literal["b", "c", "light"]
 InitialState: TypeAlias = tuple[int, int]
 MatrixElements: TypeAlias = Callable[[Sequence[FourVector], Parameters, str | None], tuple[Scalar, ...]]
@@ -45,6 +45,8 @@ JETS: tuple[ParticleClass, ...] = ("bjet", "jet")
 """The classes of legs that jets are assigned to."""
 MOST_JETS = 12
 """Of an event that are read."""
+MOST_PHOTONS = 4
+"""Of a process."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,7 +202,8 @@ class Process:
     @property
     def assigned(self) -> bool:
         """Whether objects of an event are assigned to legs in all ways, see `weights.assignments`."""
-        return bool(self.reaction) and bool(self.jets or self.variants)
+        several = bool(self.jets or self.variants) or "photon" in self.classes
+        return bool(self.reaction) and several
 
     @property
     def choices(self) -> dict[str, tuple[str, ...]]:
@@ -217,8 +220,8 @@ class Process:
 
     @property
     def has_jets(self) -> bool:
-        """Whether something is seen that is no lepton."""
-        return bool({*self.classes} - {"lepton", "invisible"})
+        """Whether something is seen whose energy the recoil is worth knowing for: no lepton, no photon."""
+        return bool({*self.classes} - {"lepton", "photon", "invisible"})
 
     @property
     def knows_recoil(self) -> bool:
@@ -333,6 +336,11 @@ def jet_columns(number: int, first: int = 1) -> tuple[str, ...]:
     return tuple(
         f"j{index}_{suffix}" for index in range(first, number + 1) for suffix in ("PT", "Eta", "Phi", "M")
     )
+
+
+def photon_columns(number: int) -> tuple[str, ...]:
+    """The default columns of photons up to `number`."""
+    return tuple(f"pho{index}_{suffix}" for index in range(1, number + 1) for suffix in ("PT", "Eta", "Phi"))
 
 
 def tag_columns(first: int, last: int) -> tuple[str, ...]:

@@ -1,8 +1,8 @@
 """A process that a user says: "NAME=p p > …", or the reaction alone, in place of a name of the menu.
 
-Which of its legs are seen follows from their kind: charged leptons and quarks and gluons, as jets, are,
-neutrinos are not. Final states that differ in their leptons are variants of the process, which events tell
-apart; those that differ in flavours of light jets are summed in one |M|².
+Which of its legs are seen follows from their kind: charged leptons, photons, and quarks and gluons, as jets,
+are, neutrinos are not. Final states that differ in their leptons are variants of the process, which events
+tell apart; those that differ in flavours of light jets are summed in one |M|².
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from deepmem.physics.processes.base import (
     Variant,
     jet_columns,
     lepton_columns,
+    photon_columns,
 )
 from deepmem.physics.processes.generated import Generated
 from deepmem.physics.reactions import Read, Theory, read
@@ -40,14 +41,15 @@ _KINDS: dict[ParticleClass, tuple[int, ...]] = {
     "invisible": (12, 14, 16),
     "jet": (1, 2, 3, 4, 21),
     "bjet": (5,),
+    "photon": (22,),
 }
 _CLASSES: Mapping[int, ParticleClass] = MappingProxyType(
     {code: kind for kind, codes in _KINDS.items() for code in codes}
 )
 _TAGGED: Mapping[int, Flavour] = MappingProxyType({5: "b", 4: "c"})
 _SEEN, _ESCAPING = (
-    MappingProxyType({"lepton": 0.02, "bjet": 0.10, "jet": 0.10}),
-    MappingProxyType({"lepton": 0.05, "bjet": 0.10, "jet": 0.10}),
+    MappingProxyType({"lepton": 0.02, "bjet": 0.10, "jet": 0.10, "photon": 0.02}),
+    MappingProxyType({"lepton": 0.05, "bjet": 0.10, "jet": 0.10, "photon": 0.02}),
 )
 _NARROW = 1e-3
 """Γ/M of a resonance that is narrower than any response."""
@@ -138,6 +140,7 @@ def _common(
         columns=(
             *lepton_columns(charged, flavour=charged > 2 or len(signs) < len(leptons)),
             *jet_columns(jets),
+            *photon_columns(counts.get("photon", 0)),
             *(MISSING_COLUMNS if escaping else ()),
         ),
         parameters=tuple(each for each in found.parameters() if each in depends),
@@ -239,7 +242,7 @@ def _class_of(found: Read, code: int) -> ParticleClass:
     if abs(code) not in _CLASSES:
         particle = found.model.by_code[code]
         raise UsageError(
-            f"weights are of charged leptons, neutrinos and jets, and {found.reaction} makes "
+            f"weights are of charged leptons, neutrinos, photons and jets, and {found.reaction} makes "
             f"{particle.name if code > 0 else particle.antiname}: let it decay, or ask for |M|² alone"
         )
     return _CLASSES[abs(code)]
