@@ -15,6 +15,7 @@ from types import CodeType, MappingProxyType
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from deepmem.kinematics import FourVector, Scalar
+from deepmem.physics.detector.taus import LEPTONIC, TAUS, response_class
 from deepmem.physics.errors import InitialStateError
 from deepmem.physics.processes.generated import Generated
 from deepmem.physics.theory.parameters import PARAMETERS, Parameters
@@ -45,8 +46,8 @@ JETS: tuple[ParticleClass, ...] = ("bjet", "jet")
 """The classes of legs that jets are assigned to."""
 MOST_JETS = 12
 """Of an event that are read."""
-MOST_PHOTONS = 4
-"""Of a process."""
+MOST_PHOTONS = MOST_LEPTONS = 4
+"""Of an event that are read; of leptons and of taus each, where there are taus."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,6 +207,22 @@ class Process:
         return bool(self.reaction) and several
 
     @property
+    def taus(self) -> int:
+        """The number of its legs that are taus, whatever these are seen as."""
+        return sum(kind in TAUS for kind in self.classes)
+
+    @property
+    def escapes(self) -> bool:
+        """Whether missing pT is a part of what happens: some particles escape, or some of a tau's decay."""
+        return self.invisible or self.taus > 0
+
+    @property
+    def response_classes(self) -> tuple[str, ...]:
+        """The classes of particles whose responses its weights may need, each once."""
+        leptonic = (LEPTONIC,) if self.taus else ()
+        return tuple(dict.fromkeys(map(response_class, (*self.visible_classes, *leptonic))))
+
+    @property
     def choices(self) -> dict[str, tuple[str, ...]]:
         """Settings that are one of a few words, the default first."""
         assigned = {"tags": ("hard", "ignore"), "extra_jets": ("leading", "choose")}
@@ -341,6 +358,12 @@ def jet_columns(number: int, first: int = 1) -> tuple[str, ...]:
 def photon_columns(number: int) -> tuple[str, ...]:
     """The default columns of photons up to `number`."""
     return tuple(f"pho{index}_{suffix}" for index in range(1, number + 1) for suffix in ("PT", "Eta", "Phi"))
+
+
+def tau_columns(number: int) -> tuple[str, ...]:
+    """The default columns of taus up to `number`, seen as hadrons; `tauN_M` may be there."""
+    suffixes = ("PT", "Eta", "Phi", "Charge")
+    return tuple(f"tau{index}_{suffix}" for index in range(1, number + 1) for suffix in suffixes)
 
 
 def tag_columns(first: int, last: int) -> tuple[str, ...]:

@@ -188,5 +188,7 @@ REACTIONS: dict[str, Line] = {
     ),
     "diphoton": Line("pp → γγ, tree level", "p p > a a", scale=100.0),
     "higgs_diphoton": Line("gg → H → γγ", "g g > h > a a", model="heft"),
+    "z_tautau": Line("pp → γ*/Z → τ⁺τ⁻", "p p > ta+ ta-", scale="MZ"),
+    "higgs_tautau": Line("gg → H → τ⁺τ⁻", "g g > h > ta+ ta-", model="heft"),
 }
 """By name; beside the processes above, which are definite."""

@@ -17,6 +17,7 @@ import numpy as np
 from deepmem import inputs
 from deepmem.data.table import as_table, has_column
 from deepmem.inputs import Reason
+from deepmem.physics.detector.taus import HADRONIC, TAUS, seen_mass, tau_mass
 from deepmem.physics.phasespace.planner import Composition
 from deepmem.physics.phasespace.trees import decay_tree, has_composed_map
 from deepmem.physics.processes.base import JETS, Process
@@ -31,7 +32,7 @@ from deepmem.physics.weights.assignments import (
 )
 from deepmem.physics.weights.composed import composition_of
 from deepmem.physics.weights.hypothesis import Hypothesis
-from deepmem.physics.weights.particles import Particles, orders_of_legs, particles_of
+from deepmem.physics.weights.particles import Particles, leptons_and_taus, orders_of_legs, particles_of
 from deepmem.physics.weights.visible import Measured, with_missing
 
 _SCALAR = 1
@@ -110,8 +111,10 @@ def contributions(alpha: Hypothesis, events: Any) -> tuple[list[Contributions], 
     at = {name: table[:, i] for i, name in enumerate(names)}
     process, count = alpha.process, len(table)
     lacking = _without_absent(process, at)
+    taus = leptons_and_taus(at) if process.taus else np.full(count, process.taus)
     bad = inputs.implausible(at)
     bad[Reason.LACKING_JET] = lacking
+    bad[Reason.NO_TAU], bad[Reason.MORE_TAUS] = taus < process.taus, taus > process.taus
     jets = _jets(alpha, at, count)
     if jets.tags is not None:
         bad[Reason.TAG] = np.any(~np.isin(jets.tags, (0.0, 1.0)), axis=1)
@@ -283,6 +286,9 @@ def _measured(
     for place, kind in enumerate(process.visible_classes):
         if kind not in JETS:
             values[:, place] = others.values[rows, particles[:, next(next_particle)]]
+            if kind in TAUS:
+                mass[:, place] = tau_mass(alpha.parameters)
+                values[:, place, 3] = seen_mass(values[:, place, 3]) if kind == HADRONIC else 0.0
             continue
         values[:, place] = jets.values[rows, chosen[:, next(next_jet)]]
         values[:, place, 3] = np.abs(values[:, place, 3])  # one below 0 by rounding is that of a massless jet
@@ -292,4 +298,5 @@ def _measured(
     pt, eta, phi, own = (values[:, :, i] for i in range(4))
     with np.errstate(over="ignore", invalid="ignore"):
         energy = np.hypot(pt * np.cosh(eta), own)
-    return with_missing(alpha, at, Measured(energy, eta, phi, mass), pt, rows)
+    seen = own if process.taus else None
+    return with_missing(alpha, at, Measured(energy, eta, phi, mass, own=seen), pt, rows)

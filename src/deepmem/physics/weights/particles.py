@@ -6,6 +6,7 @@ orders count, unless |M|² is symmetric in them. An electron or a muon may come 
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import permutations, product
@@ -19,7 +20,6 @@ from deepmem.physics.processes.base import JETS, Process
 
 PREFIX = {"lepton": "lep", "taulepton": "lep", "tau": "tau", "photon": "pho"}
 """What columns call the particle that is a leg of a class."""
-_TAU = 15
 
 
 class Particles(NamedTuple):
@@ -57,8 +57,26 @@ def particles_of(at: Mapping[str, np.ndarray], count: int) -> Particles:
         values,
         column("Charge"),
         np.abs(column("PDG")),
-        np.isfinite(values[..., 0]),
+        np.stack([at.get(f"{name}_there", np.isfinite(at[f"{name}_PT"])) for name in names], axis=1)
+        if names
+        else np.zeros((count, 0), dtype=bool),
     )
+
+
+def leptons_and_taus(at: dict[str, np.ndarray]) -> np.ndarray:
+    """How many of them each event has; those that are absent get values that nothing is wrong with.
+
+    One is absent where its p_T, η and φ are NaN.
+    """
+    count = 0
+    for name in [each.removesuffix("_PT") for each in at if re.fullmatch(r"(lep|tau)\d+_PT", each)]:
+        absent = np.all([np.isnan(at[f"{name}_{suffix}"]) for suffix in ("PT", "Eta", "Phi")], axis=0)
+        for suffix, usual in (("PT", 1.0), ("Eta", 0.0), ("Phi", 0.0), ("Charge", 1.0), ("M", 0.0)):
+            if (values := at.get(f"{name}_{suffix}")) is not None:
+                at[f"{name}_{suffix}"] = np.where(absent, usual, values)
+        at[f"{name}_there"] = ~absent
+        count = count + ~absent
+    return np.asarray(count)
 
 
 def orders_of_legs(
@@ -73,11 +91,13 @@ def orders_of_legs(
     count = len(particles.values)
     if not legs:
         return np.ones(count, dtype=bool), np.zeros((count, 1, 0), dtype=int)
-    every = _orders(process, legs, particles.kinds)
+    every, alike = _orders(process, legs, particles.kinds), _alike(process, legs)
+    if not len(every):
+        return np.zeros(count, dtype=bool), np.zeros((count, alike, len(legs)), dtype=int)
     fits = np.stack([_fits(kind, code, particles) for kind, code in legs], axis=1)
     possible = np.stack([fits[:, range(len(legs)), order].all(axis=1) for order in every], axis=1)
     # the first ones that fit: as many for all events that have one
-    first = np.argsort(~possible, axis=1, kind="stable")[:, : _alike(process, legs)]
+    first = np.argsort(~possible, axis=1, kind="stable")[:, :alike]
     return np.asarray(possible.any(axis=1)), every[first]
 
 
