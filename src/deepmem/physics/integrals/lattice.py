@@ -218,8 +218,11 @@ class _Window:
         more = np.maximum(self._blocks[active], self._first_blocks[active])
         possible = (self._blocks[active] + more) * self._block_points <= LATTICE_POINTS
         active, more = active[possible], more[possible]
-        self._active = active[self._affordable(active, more * SLOT, tally)]
-        self._open = np.sort(np.r_[self._active, waiting])
+        affordable = self._affordable(active, more * SLOT, tally)
+        active, more = active[affordable], more[affordable]
+        urgent = tally.urgent(active, more * SLOT, self._blocks[active] == 0)
+        self._active = active[urgent]
+        self._open = np.sort(np.r_[active, waiting])
 
     def _affordable(self, active: np.ndarray, cost: np.ndarray, tally: Tally) -> np.ndarray:
         """Which can be paid from what their group has left: those with a new map first, then large errors."""
@@ -270,7 +273,6 @@ class _Window:
         self._shift[event] = self._shifts(event)
         samples.sums[event], samples.moments[event], self._blocks[event] = 0, 0, 0
         samples.tally.forget(event)
-
 
     def _telling(self, samples: _Samples, active: np.ndarray) -> np.ndarray:
         """Whether enough points count for a map to be learned from them: (Σ f)²/Σ f²."""

@@ -79,7 +79,9 @@ def chosen(
     order = np.argsort(np.r_[easy, of], kind="stable")
     both = jax.tree.map(lambda one, other: np.concatenate([one, other]), visible.rows(easy), parts)
     number = np.r_[np.zeros(len(easy), dtype=int), np.tile(1 + np.arange(_PARTS), len(hard))]
-    evaluations = np.r_[least[easy], np.where(size > 0, np.maximum(least[of] * fraction, _LEAST), _EMPTY).astype(int)]
+    evaluations = np.r_[
+        least[easy], np.where(size > 0, np.maximum(least[of] * fraction, _LEAST), _EMPTY).astype(int)
+    ]
     grid = np.tile(IDENTITY, (len(order), dimensions, 1, 1))
     grid[len(easy) + np.arange(len(of)), coordinate] = found.grid
     return Rows(both.rows(order), np.r_[easy, of][order], number[order], evaluations[order], grid[order])
