@@ -40,6 +40,10 @@ class Choices(NamedTuple):
 
     broad: Any = None
     """The share of each mass that is drawn off its resonance."""
+    apart: Any = None
+    """Whether what is drawn off a resonance is not near it, and all else is, see `lines.Resonances`."""
+    parts: Any = None
+    """The range of each mass's number `[events, masses, 2]`, see there."""
     shares: Any = None
     """Of the map's channels `[events, channels]`."""
     table: Any = None
