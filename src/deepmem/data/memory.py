@@ -1,7 +1,8 @@
 """Events given in Python whose objects are collections: NanoEvents, awkward records, dicts of jagged arrays.
 
-The field `pt` of a record `Muon` is the branch `Muon_pt`, as in a file of NanoAOD. Only what is asked for is
-looked at, so that arrays which are read when they are used stay so.
+The field `pt` of a record `Muon` is the branch `Muon_pt`, as in a file of NanoAOD; ROOT's vectors, as uproot
+reads them, have `Muon.pt`. Only what is asked for is looked at, so that arrays which are read when they are
+used stay so.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 from deepmem.data.collections import Collections, evaluated
 from deepmem.data.objects import Objects, replacements
 from deepmem.data.table import as_table, names_of
+from deepmem.data.vectors import computed, made_of, stored_in
 from deepmem.errors import UsageError
 
 # What records with a behaviour of `vector` say of themselves, whatever their fields are.
@@ -53,6 +55,8 @@ class InMemory:
                 continue
             further = [each for each in _OF_BEHAVIOUR if each not in fields and hasattr(type(values), each)]
             found |= {f"{name}_{each}": (name, each) for each in (*fields, *further)}
+            if made := made_of(stored_in(values)):
+                found |= {f"{name}.{each}": (name, each) for each in made}
         return found
 
     def __len__(self) -> int:
@@ -65,6 +69,8 @@ class InMemory:
             if isinstance(values, ak.Array):
                 return values
             return ak.Array(values.to_numpy() if hasattr(values, "to_numpy") else values)
+        if branch == f"{name}.{field}" and (stored := stored_in(values)):
+            return computed(field, stored, stored.__getitem__)
         return values[field] if field in values.fields else getattr(values, field)
 
     def has(self, column: str, objects: Objects | None) -> bool:
@@ -96,7 +102,8 @@ class InMemory:
 
         if objects is None:
             varied = {branch: one(branch) for branch in instead}
-            whole = {name: self._events[name] for name in self._names} | varied
+            vectors = {branch: self[branch] for branch in self.branches if branch in columns}
+            whole = {name: self._events[name] for name in self._names} | vectors | varied
             return as_table(whole, tuple(columns))
         reading = objects.resolve("the events", self.branches, columns)
         arrays = {branch: one(branch) for branch in reading.branches}

@@ -58,9 +58,8 @@ class Source:
             open_tree(path, own or tree, columns, objects, variation) for path, own in expand(addresses)
         ]
         for file in self.files:
-            known = list(file.tree.keys(recursive=True))
             for name in self._keep:
-                check_column(file, name, known)
+                check_column(file, name, file.names)
         self._ends = np.cumsum([file.num_entries for file in self.files])
         if self.num_entries == 0 and not may_be_empty:
             raise UsageError(f"{', '.join(file.address for file in self.files)}: there are no entries")
