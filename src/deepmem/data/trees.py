@@ -127,7 +127,7 @@ class TreeFile:
         """
         if self.reading is not None:
             branches = self.reading.branches
-            found = [self._array(branch, start, stop) for branch in branches]
+            found = (pool.map if pool else map)(lambda branch: self._array(branch, start, stop), branches)
             arrays = dict(zip(branches, found, strict=True))
             return Collections(self.address, self.reading, arrays, stop - start).table()
 

@@ -18,6 +18,7 @@ from deepmem.columns import Ranges, check_column_names
 from deepmem.config import Config
 from deepmem.data.files import check_writable, owned
 from deepmem.data.identity import EventHashes
+from deepmem.data.loaders import ahead
 from deepmem.data.memory import InMemory
 from deepmem.data.root import Source, has_branch
 from deepmem.data.table import as_table, has_column
@@ -234,8 +235,8 @@ def _doing(command: str, process: Sequence[str], parameters: Mapping[str, Any]) 
 def _identity(run: _Run, columns: Sequence[str], reporter: Reporter) -> dict[str, Any]:
     """The identity of the events; what looks wrong in all of them is told, or refused, before the work."""
     hashes, ranges = EventHashes(run.source.columns), Ranges(columns)
-    for low, high in run.source.boundaries(run.start, run.stop, _READ_AT_ONCE):
-        table = run.source.read(low, high)
+    bounds = run.source.boundaries(run.start, run.stop, _READ_AT_ONCE)
+    for table in ahead(run.source.read(*each) for each in bounds):
         hashes.add(table)
         ranges.add(table * run.factors)
     ranges.refuse()
