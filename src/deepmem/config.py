@@ -146,7 +146,7 @@ class Config(BaseModel):
         "physics", description="physics: invariants of the recognised columns; plain: the columns as they are"
     )
     padded: tuple[str, ...] = Field(
-        (), description="objects without a charge that an event may lack, such as j3: learned with a mask"
+        (), description="objects that an event may lack, such as lep3 or j3: learned with a mask"
     )
     guide: dict[str, Any] | None = Field(
         None,
