@@ -23,6 +23,7 @@ from deepmem.data.weights import read_provenance, read_weights, weight_names
 from deepmem.errors import Interrupted
 from deepmem.jobs import exact, farm
 from deepmem.jobs.parts import Pace, Parts
+from deepmem.jobs.spreading import Computation, Hands
 from deepmem.jobs.tasks import Task, hypotheses
 from deepmem.physics.weights.leading_order import draw_events
 from deepmem.reporter import Reporter, Step
@@ -220,7 +221,8 @@ def test_a_gap_between_parts_is_filled(tmp_path: Path) -> None:
     for begin, end in ((0, 3), (9, 12)):
         parts.save((begin, end), compute(begin, end))
     steps: list[int] = []
-    found = list(parts.fill(0, 14, compute, lambda events, note="": steps.append(events)))
+    computation = Computation(compute, lambda begin, end: (begin, end))
+    found = sorted(Hands(None).fill(parts, 0, 14, computation, lambda events, note="": steps.append(events)))
     assert done[2:] == [(3, 7), (7, 9), (12, 14)]
     assert sum(steps) == 14
     np.testing.assert_array_equal(

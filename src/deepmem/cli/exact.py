@@ -47,6 +47,7 @@ def compute(
         bool, typer.Option("--reasons", help="Write NAME_reason too: why a status is what it is.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Of the integration points.")] = 0,
+    workers: options.Workers = 0,
     threads: options.Threads = None,
     debug: options.Debug = False,
     as_json: options.AsJson = False,
@@ -69,6 +70,7 @@ def compute(
         neutrinos=neutrinos,
         assignments=assignments,
         reasons=reasons,
+        **options.processes(workers, threads),
         reporter=console.Console(),
         **values.settings(settings),
     ).to_dict()

@@ -172,6 +172,7 @@ def refine(
     seed: Annotated[int, typer.Option(help="Of the integration points and the audit.")] = 0,
     force: options.Force = False,
     device: options.Device = None,
+    workers: options.Workers = 0,
     threads: options.Threads = None,
     debug: options.Debug = False,
     as_json: options.AsJson = False,
@@ -184,7 +185,8 @@ def refine(
         tolerance=tolerance, budget=budget, weight=weight, audit=audit,
         config=inputfile, precision=precision, calls=calls, seed=seed, pdf=pdf, keep=values.names(keep),
         learn=learn, compare_random=compare_random, output_model=output_model, force=force,
-        device=values.device(device), schema=schema, reporter=console.Console(), **values.settings(settings),
+        device=values.device(device), schema=schema, reporter=console.Console(),
+        **options.processes(workers, threads), **values.settings(settings),
     )  # fmt: skip
     console.show(result, as_json, _print_refined)
     if result["failed"] is not None:

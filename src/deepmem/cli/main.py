@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable
 from functools import wraps
@@ -75,6 +77,8 @@ def main() -> NoReturn:
     """The entry point: exit status 0 done, 2 wrong call or input, 1 failed, 130 interrupted."""
     prepare_jax()
     _show_warnings()
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what was finished is kept
     try:
         status = command_line(app)(standalone_mode=False)
     except UsageError as error:

@@ -13,9 +13,10 @@ DEFAULT_INPUT = "input_files/input.json"
 
 @dataclass
 class Switches:
-    """What an option switches on for the whole process."""
+    """What an option switches on for the whole process; `cores`, those that it could use before."""
 
     debug: bool = False
+    cores: tuple[int, ...] = ()
 
 
 switches = Switches()
@@ -29,8 +30,19 @@ def _switch_debug(value: bool) -> bool:
 def _limit_cores(value: int | None) -> int | None:
     if value is not None and hasattr(os, "sched_setaffinity"):
         allowed = sorted(os.sched_getaffinity(0))
+        switches.cores = tuple(allowed)
         os.sched_setaffinity(0, allowed[:value])
     return value
+
+
+def processes(workers: int, threads: int | None) -> dict[str, int]:
+    """How many processes compute, and the cores of each: `--threads` are those of one, where several are
+    asked for, and else those of all together."""
+    if workers < 2 or threads is None:
+        return {"workers": workers, "threads": 1}
+    if switches.cores:
+        os.sched_setaffinity(0, switches.cores)
+    return {"workers": workers, "threads": threads}
 
 
 def _show_version(value: bool) -> bool:
@@ -98,6 +110,12 @@ Device = Annotated[str | None, typer.Option(help="Number of the GPU; without it,
 Threads = Annotated[
     int | None,
     typer.Option(min=1, help="Use this many cores.", callback=_limit_cores, is_eager=True, metavar="N"),
+]
+Workers = Annotated[
+    int,
+    typer.Option(
+        help="Processes that compute, one on a core; 0: one for each core, if it is worth it.", metavar="N"
+    ),
 ]
 Force = Annotated[
     bool,

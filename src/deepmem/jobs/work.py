@@ -20,6 +20,7 @@ from deepmem.jobs.events import objects_for, refuse_other_unit
 from deepmem.jobs.learned import LearnedWeight
 from deepmem.jobs.outcome import Learned
 from deepmem.jobs.parts import Parts
+from deepmem.jobs.spreading import Computation, Hands
 from deepmem.jobs.tasks import Task, gev_factors
 from deepmem.physics.processes import known_columns, refuse_assigned
 from deepmem.physics.weights import visible
@@ -111,6 +112,7 @@ class Work:
     """Exact weights of entries anywhere in a sample; finished batches are kept.
 
     - `largest`: how many events a batch has at most
+    - `hands`: who computes
     - `refining`, `auditing`: seconds that exact weights took
     - `refined_events`, `audited_events`: how many were computed
     """
@@ -119,6 +121,7 @@ class Work:
     task: Task
     parts: Parts
     largest: int
+    hands: Hands
     refining: float = 0.0
     refined_events: int = 0
     auditing: float = 0.0
@@ -171,10 +174,11 @@ class Work:
         """The weights of some entries, kept from `number` on, and the seconds they took."""
         (name,) = self.task.names
 
-        def compute(begin: int, end: int) -> dict[str, Weight]:
+        def read(begin: int, end: int) -> tuple[np.ndarray, np.ndarray]:
             some = entries[begin - number : end - number]
-            return self.task.compute_table(self.sample.particles(some), some)
+            return self.sample.particles(some), some
 
-        done = list(self.parts.fill(number, number + len(entries), compute, lambda events, note="": None))
+        run = self.parts, number, number + len(entries), Computation(self.task.compute_table, read)
+        done = sorted(self.hands.fill(*run, lambda events, note="": None))
         weights = [self.parts.load(part, [name])[name] for part in done]
         return Weight.concatenate(weights), sum(self.parts.seconds(part) for part in done)
