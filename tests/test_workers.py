@@ -22,11 +22,12 @@ from killing import Killing
 from deepmem.errors import UsageError
 from deepmem.event import Weight
 from deepmem.inputs import Reason
+from deepmem.jobs.environment import cores_here
 from deepmem.jobs.parts import Pace, Parts
 from deepmem.jobs.spreading import Computation, Hands
 from deepmem.jobs.tasks import Task, hypotheses
 from deepmem.jobs.worker import Bench, key_of
-from deepmem.jobs.workers import Workers, cores_here, shares
+from deepmem.jobs.workers import Workers, shares
 from deepmem.reporter import Reporter
 
 several_cores = pytest.mark.skipif(len(cores_here()) < 2, reason="two workers need two cores")
@@ -102,7 +103,7 @@ def test_what_a_worker_raises_is_raised(workers: Workers, tmp_path: Path) -> Non
 def test_workers_end_with_their_driver(tmp_path: Path) -> None:
     """Though it is killed while they work, and cannot tell them."""
     text = (
-        "import time; from deepmem.jobs.workers import Workers, cores_here; crew = Workers([cores_here()[:1]]);"
+        "import time; from deepmem.jobs.environment import cores_here; from deepmem.jobs.workers import Workers; crew = Workers([cores_here()[:1]]);"
         "crew.answers(); crew.submit(0, time.sleep, (600,)); print(*crew.numbers, flush=True); time.sleep(600)"
     )
     driver = subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE, text=True)

@@ -48,6 +48,7 @@ def compute(
     ] = False,
     seed: Annotated[int, typer.Option(help="Of the integration points.")] = 0,
     workers: options.Workers = 0,
+    scheduler: options.Scheduler = None,
     threads: options.Threads = None,
     debug: options.Debug = False,
     as_json: options.AsJson = False,
@@ -70,7 +71,7 @@ def compute(
         neutrinos=neutrinos,
         assignments=assignments,
         reasons=reasons,
-        **options.processes(workers, threads),
+        staff=options.staff(workers, threads, scheduler),
         reporter=console.Console(),
         **values.settings(settings),
     ).to_dict()

@@ -173,6 +173,7 @@ def refine(
     force: options.Force = False,
     device: options.Device = None,
     workers: options.Workers = 0,
+    scheduler: options.Scheduler = None,
     threads: options.Threads = None,
     debug: options.Debug = False,
     as_json: options.AsJson = False,
@@ -186,7 +187,7 @@ def refine(
         config=inputfile, precision=precision, calls=calls, seed=seed, pdf=pdf, keep=values.names(keep),
         learn=learn, compare_random=compare_random, output_model=output_model, force=force,
         device=values.device(device), schema=schema, reporter=console.Console(),
-        **options.processes(workers, threads), **values.settings(settings),
+        staff=options.staff(workers, threads, scheduler), **values.settings(settings),
     )  # fmt: skip
     console.show(result, as_json, _print_refined)
     if result["failed"] is not None:

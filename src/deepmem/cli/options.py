@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from deepmem.jobs.spreading import Staff
 
 DEFAULT_INPUT = "input_files/input.json"
 
@@ -35,14 +38,16 @@ def _limit_cores(value: int | None) -> int | None:
     return value
 
 
-def processes(workers: int, threads: int | None) -> dict[str, int]:
-    """How many processes compute, and the cores of each: `--threads` are those of one, where several are
-    asked for, and else those of all together."""
+def staff(workers: int, threads: int | None, scheduler: str | None = None) -> Staff:
+    """Who computes: `--threads` are the cores of each worker, where several are asked for, and else those of
+    all together."""
+    from deepmem.jobs.spreading import Staff
+
     if workers < 2 or threads is None:
-        return {"workers": workers, "threads": 1}
+        return Staff(workers, scheduler=scheduler)
     if switches.cores:
         os.sched_setaffinity(0, switches.cores)
-    return {"workers": workers, "threads": threads}
+    return Staff(workers, threads, scheduler)
 
 
 def _show_version(value: bool) -> bool:
@@ -116,6 +121,10 @@ Workers = Annotated[
     typer.Option(
         help="Processes that compute, one on a core; 0: one for each core, if it is worth it.", metavar="N"
     ),
+]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(help="A Dask scheduler whose workers compute: tcp://HOST:8786.", metavar="ADDRESS"),
 ]
 Force = Annotated[
     bool,

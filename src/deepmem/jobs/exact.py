@@ -22,14 +22,13 @@ from deepmem.data.memory import InMemory
 from deepmem.data.root import Source, has_branch
 from deepmem.data.table import as_table, has_column
 from deepmem.data.weights import Further, Weights, all_branches, write_weights
-from deepmem.errors import DeepMEMError, Interrupted, UsageError
+from deepmem.errors import Interrupted, UsageError
 from deepmem.inputs import Reason
 from deepmem.jobs.events import tell_objects, unit_of
 from deepmem.jobs.parts import Parts
-from deepmem.jobs.spreading import Computation, Hands
+from deepmem.jobs.spreading import Computation, Hands, Staff
 from deepmem.jobs.tallies import Tally, Written
-from deepmem.jobs.tasks import Processes, Task, gev_factors, histograms, hypotheses
-from deepmem.jobs.workers import shares
+from deepmem.jobs.tasks import Checked, Processes, Task, gev_factors, histograms, hypotheses
 from deepmem.physics.integrals.accuracy import Accuracy
 from deepmem.physics.processes import known_columns
 from deepmem.physics.processes.of_reaction import is_reaction, named
@@ -117,8 +116,7 @@ def compute_files(
     reasons: bool = False,
     part: int | None = None,
     schema: str | None = None,
-    workers: int = 1,
-    threads: int = 1,
+    staff: Staff = Staff(),  # noqa: B008  (it is a value)
     reporter: Reporter | None = None,
     **parameters: Any,
 ) -> Written:
@@ -130,8 +128,7 @@ def compute_files(
     whether NAME_share and NAME_role are written, see `event.Weight`; `reasons`, whether
     NAME_reason is written, why a status is what it is; `part`, how many events are kept together as they are
     done (by default some seconds of work; no weight depends on it); `schema`, of the events, instead of the
-    configuration's; `workers`, how many processes compute, each on `threads` cores: this one alone (1), or
-    one for each core where the work is worth their start (0); the rest as for `compute`.
+    configuration's; `staff`, who computes: by default this process; the rest as for `compute`.
 
     **Raises** `UsageError` where a file, a name or a column is wrong, angles are in degrees, or the output
     cannot be written; `Interrupted`, which says what is kept, where the user stops it.
@@ -139,7 +136,7 @@ def compute_files(
     reporter = reporter or Reporter()
     settings = Config.load(config or {}, need=(), schema=schema)
     _refuse_nameless(process)
-    shares(workers, threads)  # too many, before anything is read
+    staff.check()
     parameters = settings.of_jets | parameters
     alphas = hypotheses(process, parameters, pdf=pdf, response=settings.response)
     check_column_names(settings.column_names, known_columns())
@@ -166,7 +163,7 @@ def compute_files(
     check_writable(output)
     description = task.describe()
     doing = _doing("compute", process, parameters)
-    with owned(output, doing), Hands.of(workers, threads, reporter) as hands:
+    with owned(output, doing), Hands.of(staff, reporter) as hands:
         about = description | {
             "inputs": source.provenance(),
             "entries": [run.start, run.stop],
@@ -258,12 +255,7 @@ def _computation(task: Task, run: _Run, description: Mapping[str, Any]) -> Compu
         varied = {name: source.read(begin, end) * run.factors for name, source in run.varied.items()}
         return table, np.arange(begin, end), varied
 
-    def check() -> None:
-        run.source.refuse_changes()
-        if task.describe() != description:
-            raise DeepMEMError("a density grid was changed while it was used: start again")
-
-    return Computation(task.compute_table, read, check)
+    return Computation(Checked.of(task, description), read, run.source.refuse_changes)
 
 
 def _compute_parts(

@@ -20,20 +20,21 @@ import numpy as np
 from deepmem.data.files import make_folder, whole_file, write_text
 from deepmem.event import Couplings, Monomials, Weight
 
-# Seconds of work that a part is, and the events of the largest.
-_SECONDS, _MOST = 8.0, 8192
+# Seconds of work that a part is, and the events of the largest for each of these.
+_SECONDS, _MOST = 8.0, 1024
 
 
 @dataclass
 class Pace:
-    """How many events the next part has: `size` at first, then what `_SECONDS` of work are; or `fixed`.
+    """How many events the next part has: `size` at first, then what so many `seconds` of work are.
 
     The first part of a process compiles, so its time says little: after a long one comes one event. No part
-    is more than four times the one before.
+    is more than four times the one before. Where it is `fixed`, all have one size.
     """
 
     size: int
     fixed: bool = False
+    seconds: float = _SECONDS
     _parts: int = 0
     _events: int = 0
     _seconds: float = 0.0
@@ -52,10 +53,10 @@ class Pace:
             self._seconds += seconds
         if self.fixed:
             return
-        wanted = _SECONDS * events / max(seconds, 1e-3)
+        wanted = self.seconds * events / max(seconds, 1e-3)
         if not compiled:
-            self.size = int(min(max(wanted, 1), 4 * events, _MOST))
-        elif not self._events and (wanted < 1 or seconds > 2 * _SECONDS):
+            self.size = int(min(max(wanted, 1), 4 * events, _MOST * self.seconds))
+        elif not self._events and (wanted < 1 or seconds > 2 * self.seconds):
             self.size = 1
 
 

@@ -23,10 +23,9 @@ from deepmem.jobs.events import tell_objects
 from deepmem.jobs.learned import LearnedWeight
 from deepmem.jobs.outcome import Entries, Learned, Mixture, Refinement, Saving, SumOfLogs
 from deepmem.jobs.parts import Parts
-from deepmem.jobs.spreading import Hands
+from deepmem.jobs.spreading import Hands, Staff
 from deepmem.jobs.tasks import Task, histograms
 from deepmem.jobs.work import Sample, Work
-from deepmem.jobs.workers import shares
 from deepmem.reporter import Reporter
 
 _AUDITED, _AUDITED_SHARE = 200, 0.02  # of the events that stay learned, the lower of the two
@@ -41,7 +40,7 @@ class Settings:
 
     - `keep_parts`: the exact weights stay beside the output, too, for a caller who is not done yet: called
       again, nothing is computed twice
-    - `workers`, `threads`: how many processes compute, and the cores of each, as for `compute_files`
+    - `staff`: who computes exact weights, by default this process
     - `part`: how many events are kept together as they are done, if not what follows from the process
     - `parameters` of the hypothesis
     """
@@ -59,8 +58,7 @@ class Settings:
     keep_parts: bool = False
     force: bool = False
     part: int | None = None
-    workers: int = 1
-    threads: int = 1
+    staff: Staff = Staff()  # noqa: RUF009  (it is a value)
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -110,7 +108,7 @@ def refine(
     largest = settings.part or call.task.batch
     parts = Parts(Path(output), about | plan | {"batch": largest}, call.task.pace(settings.part))
     try:
-        with Hands.of(settings.workers, settings.threads, reporter) as hands:
+        with Hands.of(settings.staff, reporter) as hands:
             work = Work(call.sample, call.task, parts, largest, hands)
             refinement = _compute(call, learned, ranking, work, about["inputs"], reporter)
     except KeyboardInterrupt:
@@ -143,7 +141,7 @@ def _check(
         )
     if settings.audit is not None and settings.audit < 0:
         raise UsageError(f"--audit {settings.audit}: expected a number of events, 0 for none")
-    shares(settings.workers, settings.threads)
+    settings.staff.check()
     configuration = Config.load(config or {}, need=())
     learned = LearnedWeight.of(model, process, settings.weight)
     alpha = learned.hypothesis(process, settings.parameters, settings.pdf, configuration.response)

@@ -16,9 +16,11 @@ from typing import Any
 import jax
 import numpy as np
 
+from deepmem.errors import UsageError
 from deepmem.event import Weight
 from deepmem.inputs import Reason
 from deepmem.jobs.parts import Interval, Pace, Parts
+from deepmem.jobs.scheduler import DaskWorkers
 from deepmem.jobs.workers import Answer, Crew, Workers, shares
 from deepmem.reporter import Reporter, Step
 
@@ -93,14 +95,37 @@ class _Pieces:
             self.gaps.appendleft((begin + size, end))
         return (begin, min(begin + size, end)), 0
 
-    def repeat(self, piece: Interval, deaths: int) -> None:
-        """A piece whose worker has died comes again, in halves if it can."""
+    def repeat(self, piece: Interval, deaths: int, halved: bool) -> None:
+        """A piece that is lost comes again, in halves if it can, and if it is to blame."""
         begin, end = piece
         middle = (begin + end) // 2
-        if begin < middle:
+        if halved and begin < middle:
             self.again.extend([((begin, middle), 0), ((middle, end), 0)])
         else:
             self.again.append((piece, deaths))
+
+
+@dataclass(frozen=True)
+class Staff:
+    """Whom a call wants to compute.
+
+    - `workers`: this process alone (1), so many of this machine, or one for each core where the work is
+      worth their start (0); each on `threads` cores
+    - `scheduler`: or the workers of a Dask scheduler, by its address
+    """
+
+    workers: int = 1
+    threads: int = 1
+    scheduler: str | None = None
+
+    def check(self) -> None:
+        """**Raises** `UsageError` for a number of workers that makes no sense, or two kinds of them."""
+        shares(self.workers, self.threads)
+        if self.scheduler is not None and self.workers > 1:
+            raise UsageError(
+                f"--workers {self.workers} and --scheduler {self.scheduler}: leave one out, for a scheduler "
+                "has its own workers"
+            )
 
 
 class Hands:
@@ -120,12 +145,13 @@ class Hands:
         self._begin, self._told = time.monotonic(), False
 
     @classmethod
-    def of(cls, workers: int, threads: int = 1, reporter: Reporter | None = None) -> Hands:
-        """So many workers of this machine; 0: one for each core, where the work is worth it.
-
-        **Raises** `UsageError` as `workers.shares` does.
-        """
-        cores = shares(workers, threads)
+    def of(cls, staff: Staff, reporter: Reporter | None = None) -> Hands:
+        """Those of a call. **Raises** `UsageError` as `Staff.check` does, or where a scheduler is none."""
+        staff.check()
+        tell = (reporter or Reporter()).message
+        if (address := staff.scheduler) is not None:
+            return cls(lambda: DaskWorkers(address, tell), at_once=True, reporter=reporter)
+        workers, cores = staff.workers, shares(staff.workers, staff.threads)
         if len(cores) == 1:
             return cls(None, reporter=reporter)
         return cls(lambda: Workers(cores, _MODULES), workers > 0, reporter)
@@ -143,25 +169,34 @@ class Hands:
         return self._crew.size if self._crew is not None and self._joined else 1
 
     def fill(
-        self, parts: Parts, start: int, stop: int, computation: Computation, step: Step
+        self,
+        parts: Parts,
+        start: int,
+        stop: int,
+        computation: Computation,
+        step: Step,
+        later: int = 0,
     ) -> Iterator[Interval]:
         """All parts of [start, stop) as soon as they are there; what is missing is computed.
 
-        **Arguments:** `step`, told of each part.
+        **Arguments:** `step`, told of each part; `later`, events of the same kind that will come in other
+        calls.
 
         **Raises** what a worker raises.
         """
+        if self._crew is not None:
+            parts.pace.seconds = self._crew.piece_seconds
         there = parts.within(start, stop)
         for begin, end in there:
             step(end - begin)
             yield begin, end
         run = _Run(parts, computation, _Pieces.around(there, start, stop))
         while run.pieces.events or run.begun:
-            crew = self._helpful(parts.pace, run.pieces.events)
+            crew = self._helpful(parts.pace, run.pieces.events + later)
             done = [run.alone()] if crew is None else self._together(crew, run)
             for piece in done:
                 step(piece[1] - piece[0])
-                self._estimate(parts.pace, run.pieces.events)
+                self._estimate(parts.pace, run.pieces.events + later)
                 yield piece
 
     def _helpful(self, pace: Pace, left: int) -> Crew | None:
@@ -240,7 +275,7 @@ class _Run:
                 self._keep(piece, self.computation.of_killer(piece[0]), 0.0, True)
                 done.append(piece)
             else:
-                self.pieces.repeat(piece, deaths)
+                self.pieces.repeat(piece, deaths, halved=answer.deaths > 0)
         return done
 
     def _keep(

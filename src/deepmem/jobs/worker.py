@@ -22,6 +22,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from deepmem.errors import DeepMEMError, DeepMEMWarning
+from deepmem.jobs.environment import pin
 
 
 @dataclass(frozen=True)
@@ -66,12 +67,6 @@ def portable(failure: Exception) -> BaseException:
         found = DeepMEMError(f"a worker failed: {type(failure).__name__}: {failure}")
     found.add_note("in a worker:\n" + "".join(traceback.format_exception(failure)))
     return found
-
-
-def pin(cores: Sequence[int]) -> None:
-    """Let this process use these cores alone, where the system knows how."""
-    if cores and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, cores)
 
 
 def _end_with(lifeline: int) -> None:

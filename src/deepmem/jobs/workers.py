@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
 from deepmem.errors import DeepMEMError, UsageError
+from deepmem.jobs.environment import cores_here
 from deepmem.jobs.worker import Computed, key_of
 
 _STILLBORN = 5  # processes that die before they are ready, one after the other, until it is no accident
@@ -25,7 +26,7 @@ _PATIENCE = 2.0  # seconds in which a process that is asked to end does
 
 @dataclass(frozen=True)
 class Answer:
-    """To a ticket: what was computed; None where the worker died, so many of them as `deaths`."""
+    """To a ticket: what was computed; None where it is lost, to so many `deaths` of workers by it."""
 
     ticket: int
     computed: Computed | None
@@ -34,6 +35,9 @@ class Answer:
 
 class Crew(Protocol):
     """Whoever computes works on arguments: processes of this machine, or of others."""
+
+    piece_seconds: float
+    """How much work is to be sent at once."""
 
     @property
     def size(self) -> int:
@@ -51,13 +55,6 @@ class Crew(Protocol):
 
     def close(self) -> None:
         """End it all, whatever is being computed."""
-
-
-def cores_here() -> list[int]:
-    """The numbers of the cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
 
 
 def shares(workers: int, threads: int = 1) -> list[list[int]]:
@@ -150,6 +147,8 @@ class Workers:
             raise UsageError("--workers needs Linux or macOS: leave it out, or say --workers 1")
         self._stillborn, self._modules = 0, modules
         self._processes = [_Process.start(each, modules) for each in cores]
+
+    piece_seconds = 8.0
 
     @property
     def size(self) -> int:
