@@ -204,6 +204,20 @@ def test_a_number_of_workers_that_makes_no_sense(number: int, tmp_path: Path) ->
     assert f"--workers {number}: expected 1 to {len(cores_here())}" in done.said
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        ["predict", "--output", "w.root"],
+        ["cross-section", "drell_yan"],
+        ["generate", "drell_yan", "--events", "9", "--output", "e.root"],
+    ],
+)
+def test_commands_of_one_process_say_so(call: list[str]) -> None:
+    done = run(*call, "--workers", 2)
+    assert done.status == 2
+    assert f"--workers 2: {call[0]} computes in one process" in done.said
+
+
 def test_threads_are_those_of_a_worker() -> None:
     cores = cores_here()
     assert shares(1, len(cores)) == [cores]

@@ -83,11 +83,13 @@ def predict(
         ),
     ] = None,
     device: options.Device = None,
+    workers: options.OneWorker = 1,
     threads: options.Threads = None,
     debug: options.Debug = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Write the weights of any number of events into a ROOT file, entry by entry."""
+    options.one_process(workers, "predict")
     from deepmem.jobs import prediction
 
     if model is None and inputfile is None:

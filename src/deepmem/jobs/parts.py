@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeAlias
+from zipfile import is_zipfile
 
 import numpy as np
 
@@ -86,6 +87,7 @@ class Parts:
         found = [
             (int(begin), int(end))
             for path in self.folder.glob(f"{self._mark}.*-*.npz")
+            if is_zipfile(path)  # not where the machine lost its power
             for begin, _, end in [path.name.split(".")[1].partition("-")]
         ]
         return sorted((begin, end) for begin, end in found if start <= begin < end <= stop)
@@ -105,7 +107,8 @@ class Parts:
                     f"{i}.coefficients": found.coefficients,
                     f"{i}.covariance": found.covariance,
                 }
-        with whole_file(self._path(part)) as temporary, temporary.open("wb") as file:
+        # not synced: to wait for the disk takes longest, and a part that is lost is computed again
+        with whole_file(self._path(part), synced=False) as temporary, temporary.open("wb") as file:
             np.savez(file, allow_pickle=False, seconds=np.array(seconds), **arrays)
 
     def seconds(self, part: Interval) -> float:
