@@ -47,6 +47,7 @@ class Reason(IntEnum):
     NO_RESPONSE = 13
     LACKING_JET = 14
     TAG = 15
+    WORKER_DIED = 31
 
     @property
     def meaning(self) -> str:
@@ -76,6 +77,7 @@ _MEANING = {
     Reason.NEGATIVE_DENSITY: "the parton density is negative there",
     Reason.LACKING_JET: "there are fewer jets than the process has legs of them",
     Reason.TAG: "a jet's tag is neither 0 nor 1",
+    Reason.WORKER_DIED: "worker died: the event ended three processes that computed it",
     Reason.NO_RESPONSE: "a particle is beyond the |η| or the energies for which its response is known",
 }
 
