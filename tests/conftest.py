@@ -57,8 +57,7 @@ LONGEST = (
 )  # fmt: skip
 # Programs of these files and tests run longer than they take to compile.
 RUNNING = (
-    "physics/test_neutrinos.py", "test_workflow.py", "test_generate.py", "physics/test_sense.py",
-    "test_refine.py", "physics/test_integrals.py", "test_exact.py", "physics/test_stored.py",
+    "physics/test_neutrinos.py", "test_generate.py", "physics/test_sense.py", "physics/test_integrals.py",
     "physics/test_normalisation.py", "physics/test_closure.py", "physics/test_leading_order.py",
     "physics/test_weight.py::test_events_far_from_the_resonance_have_honest_errors",
 )  # fmt: skip

@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
@@ -216,12 +215,8 @@ class Surrogate:
             guided = np.zeros((n, 0)) if self._guide is None else self._guide(block * unit)
             padded, guided = (np.pad(part, ((0, _BLOCK - n), (0, 0))) for part in (block, guided))
             with jax.enable_x64(True):
-                *results, features = evaluated(
-                    self.feature_map,
-                    self.numbers,
-                    jnp.asarray(padded, dtype=jnp.float64),
-                    jnp.asarray(guided),
-                )
+                numbers = jax.device_put((np.asarray(padded, dtype=np.float64), guided))
+                *results, features = evaluated(self.feature_map, self.numbers, *numbers)
             for array, result in zip((log10, relative, inside, finite), results, strict=True):
                 array[at : at + n] = np.asarray(result)[:n]
             if test is not None:
@@ -271,7 +266,8 @@ class Surrogate:
             distances = known_products(calibration.rows)
             calibration = calibration._replace(rows=np.zeros(0))
         numbers = Numbers(self.parameters, self.spread, self.scaler, calibration, unit, angles, distances)
-        return jax.tree.map(lambda leaf: jnp.asarray(leaf) if isinstance(leaf, np.ndarray) else leaf, numbers)
+        arrays, rest = eqx.partition(numbers, lambda leaf: isinstance(leaf, np.ndarray))
+        return eqx.combine(jax.device_put(arrays), rest)
 
     def provenance(self, command: str) -> dict[str, Any]:
         """How the weights of this model were made, for the file that carries them."""
@@ -411,7 +407,7 @@ def _network_from(prefix: str, shape: Any, arrays: dict[str, np.ndarray]) -> Net
     stored = [arrays[f"{prefix}.{i:03d}"] for i in range(len(leaves))]
     if [leaf.shape for leaf in leaves] != [array.shape for array in stored]:
         raise KeyError("the arrays do not fit the network that the header names")
-    return jax.tree.unflatten(tree, [jnp.asarray(array) for array in stored])
+    return jax.tree.unflatten(tree, [jax.device_put(array) for array in stored])
 
 
 def _read(path: Path, mark: str, what: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

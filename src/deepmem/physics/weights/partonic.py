@@ -67,7 +67,7 @@ def shared_by_events(alpha: Hypothesis) -> Shared:
     """What all events have in common."""
     count = alpha.count
     with double_precision():
-        p = jax.tree.map(lambda v: jnp.broadcast_to(jnp.asarray(v, dtype=float), (count,)), alpha.parameters)
+        p = jax.tree.map(lambda v: np.broadcast_to(np.asarray(v, dtype=float), (count,)), alpha.parameters)
         density = density_of(alpha)
         if (text := density.outside(alpha.scale)) is not None:
             warnings.warn(text, DeepMEMWarning, stacklevel=2)
