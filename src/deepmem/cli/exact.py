@@ -132,12 +132,14 @@ def processes(
 
 def _reaction(process: str, settings: dict[str, Any]) -> dict[str, Any]:
     """What is known of a reaction, and how its weights are integrated, or why there are none."""
-    from deepmem.physics.processes import reaction_of
+    from deepmem.physics.processes import menu_line
     from deepmem.physics.processes.of_reaction import named
     from deepmem.physics.reactions import Theory, read
     from deepmem.physics.weights.overview import overview
 
-    found = read(reaction_of(process) or named(process)[1], Theory.named(settings)).describe()
+    line = menu_line(process)
+    reaction, model = (named(process)[1], {}) if line is None else (line.reaction, {"model": line.model})
+    found = read(reaction, Theory.named(model | settings)).describe()
     try:
         return found | {"weight": overview(process, **settings)}
     except UsageError as error:

@@ -30,7 +30,9 @@ class Integral:
     - `groups`: which of them are contributions to one number (none if not given): they stop when their sum
       is precise, share the budget, and one that contributes little to the error stops before;
     - `remembered`: whether the estimate brings its course; `follows`: the course of another integral, of
-      nearly the same integrand, whose points are wanted: precision and budget are then what they were there.
+      nearly the same integrand, whose points are wanted: precision and budget are then what they were there;
+    - `grid`: the importance maps that a lattice begins with `[events, d, knots, 2]`, which were learned from
+      other points.
 
     **Raises** `UsageError` where arrays have other lengths.
     """
@@ -47,6 +49,7 @@ class Integral:
     groups: Groups | None = None
     remembered: bool = False
     follows: Course | None = None
+    grid: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         lengths = {"indices": self.numbers, "parts": self.parts, "groups": self.contributions.event}
@@ -87,6 +90,7 @@ class Integral:
             groups=None if self.groups is None else self.groups[here],
             minimum=minimum,
             follows=jax.tree.map(lambda leaf: leaf[here], self.follows),
+            grid=None if self.grid is None else self.grid[here],
         )
 
     def on_device(self) -> Integral:

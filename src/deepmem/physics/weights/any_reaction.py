@@ -50,6 +50,7 @@ class Sampler:
         recoil: Recoil | None = None,
         met: str | None = None,
         K0: float | None = None,
+        taus: str | None = None,
         response: Mapping[str, Any] | None = None,
         **settings: Any,
     ) -> None:
@@ -76,7 +77,7 @@ class Sampler:
         if K0 is not None:
             entries["recoil"] = with_prior(entries.get("recoil"), K0)
         spectra = spectrum, recoil
-        self.view = None if parton else View(self.reaction, self.cuts, spectra, entries, met)
+        self.view = None if parton else View(self.reaction, self.cuts, spectra, entries, met, taus)
         self.rng = rng
         density = _density(pdf, self.reaction)
         self.parts = [PartPoints(self.reaction, part, density) for part in self.reaction.parts]

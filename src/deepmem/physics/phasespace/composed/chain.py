@@ -46,7 +46,8 @@ class Chain:
         self.seen = Seen(shared, event, kinds)
         self.place = {number: i for i, number in enumerate(visible)}
         """Of a leg among the visible ones."""
-        self.solved = {each.leg for each in (*composition.solves, *composition.late)}
+        of_pair = () if composition.pair is None else composition.pair.legs
+        self.solved = {*(each.leg for each in (*composition.solves, *composition.late)), *of_pair}
 
     def measured(self, number: int) -> Scalar:
         """The measured energy of a leg, GeV."""
