@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+import jax
 import numpy as np
 
 from deepmem.errors import DeepMEMWarning
@@ -23,6 +24,7 @@ from deepmem.physics.theory.polynomial import Polynomial
 FREE = ("[:]", "polynomial")
 """What a coupling is set to that stays free."""
 
+_electroweak = jax.jit(electroweak)  # one program in place of ten
 LARGEST_R = 0.3
 """Relative resolutions `r_<class>` are below this."""
 
@@ -212,7 +214,7 @@ def warn_of_expansions(process: Process, parameters: Parameters) -> None:
     """
     if "MH" not in process.parameters:
         return
-    mass, lightest = float(np.max(parameters.MH)), 2 * float(np.min(electroweak(parameters).MW))
+    mass, lightest = float(np.max(parameters.MH)), 2 * float(np.min(_electroweak(parameters).MW))
     if mass > lightest:
         warnings.warn(
             f"MH = {mass:g} GeV: the effective couplings of the Higgs boson to gluons and photons are series "
