@@ -17,11 +17,13 @@ def compute(
     events: options.Events = None,
     *,
     process: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
-            help="A process of the menu, or a reaction 'NAME=p p > …' (may be repeated).", metavar="NAME"
+            help="A process of the menu, a reaction 'NAME=p p > …', or one of the input file's (may be "
+            "repeated; none: all of the input file's).",
+            metavar="NAME",
         ),
-    ],
+    ] = None,
     output: options.WeightFile,
     inputfile: options.OptionalInput = None,
     schema: options.EventSchema = None,
@@ -57,7 +59,7 @@ def compute(
     result = exact.compute_files(
         events or (),
         output,
-        process,
+        process or (),
         config=inputfile,
         precision=precision,
         calls=calls,
@@ -104,7 +106,7 @@ def processes(
     *,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Of a reaction: model, param_card, flavours.", metavar="NAME=VALUE"),
+        typer.Option("--set", help="Of a reaction: model, param_card, flavours, lost.", metavar="NAME=VALUE"),
     ] = None,
     debug: options.Debug = False,
     as_json: options.AsJson = False,
@@ -137,7 +139,8 @@ def _reaction(process: str, settings: dict[str, Any]) -> dict[str, Any]:
     from deepmem.physics.reactions import Theory, read
     from deepmem.physics.weights.overview import overview
 
-    found = read(reaction_of(process) or named(process)[1], Theory.named(settings)).describe()
+    theory = Theory.named({name: value for name, value in settings.items() if name != "lost"})
+    found = read(reaction_of(process) or named(process)[1], theory).describe()
     try:
         return found | {"weight": overview(process, **settings)}
     except UsageError as error:
@@ -163,6 +166,9 @@ def _print_reaction(found: dict[str, Any]) -> None:
         typer.echo(f"    {title:<14}{line}")
     if weight["variables"]:
         typer.echo(f"    variables     {', '.join(weight['variables'])}")
+    for plan in weight.get("lost", {}).values():
+        lines = [line for line in plan["plan"].splitlines()[1:] if "exchanged" not in line]
+        typer.echo(f"    with a lost jet: {'; '.join(lines)}")
     if "assignments" in weight:
         jets = weight["assignments"]
         typer.echo(
