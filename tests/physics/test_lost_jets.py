@@ -300,6 +300,7 @@ def test_visible_cross_section_counts_events_with_one_lost_jet():
     [
         ({"lost": 1}, "give the selection of the events, with jet_pt and jet_eta"),
         ({"lost": 1, "selection": {"jet_pt": 25}}, "with jet_pt and jet_eta"),
+        ({"lost": 1, "selection": {"jet_pt": [30, 0], "jet_eta": 2.5}}, "with jet_pt and jet_eta"),
         ({"lost": 2, "selection": CUTS}, "lost must be 1"),
         ({"lost": {"legs": 1, "loss": 1.0}, "selection": CUTS}, "a loss from 0 to below 1"),
         ({"lost": {"probability": 0.1}, "selection": CUTS}, "lost must be 1"),

@@ -19,8 +19,7 @@ def compute(
     process: Annotated[
         list[str] | None,
         typer.Option(
-            help="A process of the menu, a reaction 'NAME=p p > …', or one of the input file's (may be "
-            "repeated; none: all of the input file's).",
+            help="Of the menu, a reaction 'NAME=p p > …', or of the input file (again; default: all there).",
             metavar="NAME",
         ),
     ] = None,

@@ -153,7 +153,7 @@ def checked_lost(lost: Any, selection: Any) -> Acceptance | None:
         )
     given = {name: entry[name] for name in known[2:] if name in entry}
     cuts = Selection.of(given) if given else Selection.of(selection)
-    if not cuts.jet_pt or not np.isfinite(cuts.jet_eta):
+    if not cuts.jet_pt or cuts.jet_pt[-1] == 0 or not np.isfinite(cuts.jet_eta):
         raise ParameterError(
             "lost needs the cuts that lose jets: give the selection of the events, with jet_pt and jet_eta"
         )

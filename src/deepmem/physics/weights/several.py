@@ -4,7 +4,7 @@
 
 Trials of all of them say what each contributes, and how much it spreads. Each is integrated until its error
 is its part of what the sum is allowed, ∝ √(what it contributes times its spread), beside what is known of the
-others, from their integrals or else from trials. The largest comes first.
+others, from their integrals or else from trials. No event depends on which others there are.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ from deepmem.physics.weights.plan import Plan
 
 # Of the error that is allowed, what is aimed at: what trials say of the others is not precise. And rounds.
 _AIM, _ROUNDS = 0.9, 2
+_LEAST = 0.02
+"""Of the variance that is allowed, the part that any integrand has."""
 
 
 class Part(NamedTuple):
@@ -86,6 +88,7 @@ class _Sum:
         sizes = self.total(self.size)
         of_part = self.total([size * (i == k) for i, size in enumerate(self.size)])
         share = np.divide(of_part, sizes, out=np.ones_like(sizes), where=sizes > 0)
+        share = _LEAST + (1 - _LEAST) * share
         largest = np.zeros(len(sizes))
         for each, size in zip(self.parts, self.size, strict=True):
             np.maximum.at(largest, each.event, size)
@@ -157,19 +160,24 @@ class _Sum:
 
 
 def integrated(
-    parts: Sequence[Part], share: np.ndarray, accuracy: Accuracy, steering: int, correlated: bool
+    parts: Sequence[Part],
+    share: np.ndarray,
+    accuracy: Accuracy,
+    steering: int,
+    correlated: bool,
+    most: int,
 ) -> tuple[Estimate, list[np.ndarray]]:
     """The sums of events `[events]`, and of each part the first value of each row, before its share.
 
-    **Arguments:** `share` of each event, see `Rows.share`; the first `steering` values stop an event.
+    **Arguments:** `share` of each event, see `Rows.share`; the first `steering` values stop an event; `most`,
+    how many parts an event may have, which share its budget.
     """
     if accuracy.calls is not None:
-        accuracy = replace(accuracy, calls=max(accuracy.calls // len(parts), SLOT))
+        accuracy = replace(accuracy, calls=max(accuracy.calls // most, SLOT))
     whole = _Sum(parts, accuracy, steering)
-    by_size = sorted(range(len(parts)), key=lambda k: -float(whole.size[k].sum()))
     events = np.ones(len(share), dtype=bool)
     for _ in range(_ROUNDS):
-        for k in by_size:
+        for k in range(len(parts)):
             whole.integrate(k, events, correlated)
         estimate = whole.result(share)
         missed = (estimate.error > accuracy.precision * np.abs(estimate.value))[:, :steering].any(axis=1)

@@ -22,7 +22,7 @@ from deepmem.physics.integrals.estimate import Estimate
 from deepmem.physics.integrals.groups import Groups
 from deepmem.physics.processes.base import JETS
 from deepmem.physics.weights import several
-from deepmem.physics.weights.contributions import Contributions, contributions
+from deepmem.physics.weights.contributions import Contributions, contributions, lost_legs
 from deepmem.physics.weights.followed import Before, Followed, followed
 from deepmem.physics.weights.hypothesis import Hypothesis
 from deepmem.physics.weights.integration import Done, Rows
@@ -198,7 +198,9 @@ def _with_a_lost_leg(parts: Sequence[Contributions], work: Work) -> tuple[Estima
         share[np.searchsorted(events, each.event)] = each.share
     made = [_part(each, events, work, plan_for(alpha, lost=each.lost)) for each in parts]
     correlated = alpha.polynomial is not None
-    estimate, values = several.integrated(made, share, work.accuracy, alpha.count, correlated)
+    estimate, values = several.integrated(
+        made, share, work.accuracy, alpha.count, correlated, most=len(lost_legs(alpha))
+    )
     return estimate, np.concatenate(values)
 
 
