@@ -26,7 +26,10 @@ import uproot
 from jaxtyping import install_import_hook
 
 # Before anything of deepmem is imported: the shapes in these modules' signatures become checks.
-with install_import_hook(["deepmem.surrogate.network", "deepmem.surrogate.training"], "beartype.beartype"):
+with install_import_hook(
+    ["deepmem.surrogate.network", "deepmem.surrogate.members", "deepmem.surrogate.training"],
+    "beartype.beartype",
+):
     import deepmem.surrogate.network
     import deepmem.surrogate.training  # noqa: F401
 

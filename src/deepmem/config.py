@@ -157,7 +157,7 @@ class Config(BaseModel):
         "physics", description="physics: invariants of the recognised columns; plain: the columns as they are"
     )
     padded: tuple[str, ...] = Field(
-        (), description="objects without a charge that an event may lack, such as j3: learned with a mask"
+        (), description="objects that an event may lack, such as lep3 or j3: learned with a mask"
     )
     guide: dict[str, Any] | None = Field(
         None,
@@ -183,8 +183,8 @@ class Config(BaseModel):
     seed: Annotated[int, Field(ge=0, strict=True)] = Field(
         0, description="same seed, same machine, same result"
     )
-    device: Annotated[int, Field(ge=0, strict=True)] | None = Field(
-        None, description="number of the GPU; none is the CPU; --device overrides"
+    device: Annotated[int, Field(ge=0, strict=True)] | Literal["all"] | None = Field(
+        None, description='number of the GPU, or "all"; none is the CPU; --device overrides'
     )
     tensorboard: bool = Field(False, description="write TensorBoard logs too (extra 'tensorboard')")
 

@@ -28,6 +28,9 @@ class Reason(IntEnum):
     NO_LEPTON = 16
     NO_JET = 17
     NO_MISSING_PT = 18
+    NO_PHOTON = 20
+    NO_TAU = 21
+    MORE_TAUS = 22
     NOT_FINITE = 1
     PT = 2
     ETA = 3
@@ -56,6 +59,9 @@ _MEANING = {
     Reason.NO_LEPTON: "there are fewer leptons than the process has",
     Reason.NO_JET: "there are fewer jets than the process has",
     Reason.NO_MISSING_PT: "there is no missing pT",
+    Reason.NO_PHOTON: "there are fewer photons than the process has",
+    Reason.NO_TAU: "there are fewer leptons and taus than the process has taus",
+    Reason.MORE_TAUS: "there are more leptons and taus than the process has taus",
     Reason.NOT_FINITE: "a value is missing, NaN or infinite",
     Reason.PT: "a pT is not positive",
     Reason.ETA: f"an |η| is {LARGEST_ETA:g} or more",
@@ -81,6 +87,7 @@ _ABSENT = (
     (re.compile(r"lep\d+"), Reason.NO_LEPTON),
     (re.compile(r"j\d+"), Reason.NO_JET),
     (re.compile(r"MET"), Reason.NO_MISSING_PT),
+    (re.compile(r"pho\d+"), Reason.NO_PHOTON),
 )
 
 

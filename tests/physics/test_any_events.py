@@ -141,7 +141,7 @@ def test_columns_of_every_class_in_a_file(tmp_path: Path) -> None:
     [
         ("p p > w+ j, w+ > mu+ vm", {}, "parton_selection"),
         ("p p > t t~", {}, "let it decay"),
-        ("p p > ta+ ta- b b~", {"parton_selection": {"pair_mass": 20}}, "class tau"),
+        ("p p > ta+ ta- b b~", {"parton_selection": {"pair_mass": 20}, "taus": "he"}, "hadrons"),
         (TEXT, {"response": {"photon": 0.1}}, "photon"),
     ],
 )

@@ -337,7 +337,8 @@ def test_tree_of_a_chain():
     [
         ((-11, 12, -13, 14, 16, -16), "has 4 neutrinos"),
         ((-11, 12, 16), "no map is made for the two neutrinos"),
-        ((-15, 14, 2, -1), "comes of no resonance"),
+        ((-11, 14, 2, -1), "comes of no resonance"),
+        ((-15, 14, 2, -1), "two of one mother"),
     ],
 )
 def test_what_has_no_plan(legs, says):

@@ -133,13 +133,15 @@ def processes(
 
 def _reaction(process: str, settings: dict[str, Any]) -> dict[str, Any]:
     """What is known of a reaction, and how its weights are integrated, or why there are none."""
-    from deepmem.physics.processes import reaction_of
+    from deepmem.physics.processes import menu_line
     from deepmem.physics.processes.of_reaction import named
     from deepmem.physics.reactions import Theory, read
     from deepmem.physics.weights.overview import overview
 
-    theory = Theory.named({name: value for name, value in settings.items() if name != "lost"})
-    found = read(reaction_of(process) or named(process)[1], theory).describe()
+    line = menu_line(process)
+    reaction, model = (named(process)[1], {}) if line is None else (line.reaction, {"model": line.model})
+    theory = {name: value for name, value in (model | settings).items() if name != "lost"}
+    found = read(reaction, Theory.named(theory)).describe()
     try:
         return found | {"weight": overview(process, **settings)}
     except UsageError as error:

@@ -94,7 +94,9 @@ Epochs = Annotated[int | None, typer.Option(help="Number of epochs to train for 
 HiddenMode = Annotated[str, typer.Option("--mode", hidden=True)]
 
 # Running
-Device = Annotated[str | None, typer.Option(help="Number of the GPU; without it, the CPU.", metavar="N")]
+Device = Annotated[
+    str | None, typer.Option(help="Number of the GPU, or all; without it, the CPU.", metavar="N")
+]
 Threads = Annotated[
     int | None,
     typer.Option(min=1, help="Use this many cores.", callback=_limit_cores, is_eager=True, metavar="N"),

@@ -6,7 +6,7 @@ neither parts, nor farms, nor interruptions change a weight."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,8 @@ from deepmem.columns import Ranges, check_column_names
 from deepmem.config import Config
 from deepmem.data.files import check_writable, owned
 from deepmem.data.identity import EventHashes
+from deepmem.data.lazy import is_lazy, later
+from deepmem.data.loaders import ahead
 from deepmem.data.memory import InMemory
 from deepmem.data.root import Source, has_branch
 from deepmem.data.table import as_table, has_column
@@ -80,14 +82,22 @@ def compute(
     weights have `.lost`, 0 or 1. Tags are columns j1_B, j2_B, …, and jets beyond the legs are read, too.
 
     **Returns** `Weights`: per process (and value of a scan) value, absolute error and status of each event.
+    Of events of dask-awkward a lazy array of records, by process: `.value`, `.error`, `.status`; random
+    points come from an event's place in its partition.
 
     **Raises** `UsageError` for an unknown name, a missing column, or a grid that is not found.
     """
     Accuracy(precision, calls, seed)  # what is wrong with these, before events are looked at
     alphas = hypotheses(process, parameters, pdf=pdf, response=response)
-    said = {"schema": schema, "objects": objects, "variations": variations, "unit": unit}
+    said: dict[str, Any] = {"schema": schema, "objects": objects, "variations": variations, "unit": unit}
     settings = Config.load({key: value for key, value in said.items() if value is not None}, need=())
     task = Task(alphas, precision, calls, seed, neutrinos, assignments, variations=tuple(settings.variations))
+    if is_lazy(events):
+        again = partial(
+            compute, process=process, precision=precision, calls=calls, seed=seed, pdf=pdf, response=response,
+            **said, **parameters,
+        )  # fmt: skip
+        return _later(events, again, task, settings)
     about = task.describe()
     if settings.located is None and not settings.variations and unit is None:
         task = task.reading(partial(has_column, events))
@@ -106,6 +116,23 @@ def compute(
     hashes = EventHashes(task.columns)
     hashes.add(table)
     return Weights(weights, about | {"events": hashes.to_dict()})
+
+
+def _later(events: Any, again: Callable[[Any], Weights], task: Task, settings: Config) -> Any:
+    """The weights of events of dask-awkward. **Raises** `UsageError` for what is more than a number."""
+    if task.neutrinos or task.assignments or task.terms:
+        raise UsageError(
+            "events that are computed later get value, error and status alone: leave out neutrinos, "
+            "assignments and couplings that are polynomials, or call deepmem.compute on events.compute()"
+        )
+
+    def touch(part: Any) -> None:
+        given = InMemory(part)
+        columns = task.reading(lambda column: given.has(column, settings.located)).columns
+        for fields in ({}, *settings.variations.values()):
+            given.touch(columns, settings.located, fields)
+
+    return later(events, again, touch, task.names)
 
 
 def compute_files(
@@ -259,8 +286,8 @@ def _doing(command: str, process: Sequence[str], parameters: Mapping[str, Any]) 
 def _identity(run: _Run, columns: Sequence[str], reporter: Reporter) -> dict[str, Any]:
     """The identity of the events; what looks wrong in all of them is told, or refused, before the work."""
     hashes, ranges = EventHashes(run.source.columns), Ranges(columns)
-    for low, high in run.source.boundaries(run.start, run.stop, _READ_AT_ONCE):
-        table = run.source.read(low, high)
+    bounds = run.source.boundaries(run.start, run.stop, _READ_AT_ONCE)
+    for table in ahead(run.source.read(*each) for each in bounds):
         hashes.add(table)
         ranges.add(table * run.factors)
     ranges.refuse()

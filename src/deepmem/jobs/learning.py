@@ -16,13 +16,13 @@ from deepmem.data.files import check_writable, owned, refuse_input_as_output, sh
 from deepmem.data.loaders import Loader
 from deepmem.data.root import Source
 from deepmem.data.weights import read_weights, write_weights
+from deepmem.devices import DeviceNumber, on_device
 from deepmem.errors import UsageError
 from deepmem.evaluation.metrics import compare, stratified_quantiles
 from deepmem.evaluation.report import report
 from deepmem.event import Status, Weight
 from deepmem.jobs import refinement
 from deepmem.jobs.account import Account
-from deepmem.jobs.devices import on_device
 from deepmem.jobs.events import refuse_objects
 from deepmem.jobs.labels import paired
 from deepmem.jobs.models import listed, model_card
@@ -52,7 +52,7 @@ def refine(
     learn: bool = False,
     compare_random: bool = False,
     output_model: str | Path | None = None,
-    device: int | None = None,
+    device: DeviceNumber = None,
     schema: str | None = None,
     reporter: Reporter | None = None,
     **parameters: Any,

@@ -201,7 +201,7 @@ def matrix_element(
             times = sum(member.turned is turned for member in members)
             if times:
                 here = flat[:, [1, 0, *range(2, flat.shape[1])]] if turned else flat
-                total += times * channel.amplitude.values(here, values)
+                total += times * channel.values(here, values)
     total[np.isnan(flat).any(axis=(1, 2))] = np.nan
     return total.reshape(points.shape[:-2])
 

@@ -17,12 +17,12 @@ import numpy as np
 from deepmem.surrogate.calibration import TINY, Calibration, Size
 from deepmem.surrogate.coverage import Coverage, Deviations, coverage
 from deepmem.surrogate.knots import hats, quantile_knots
+from deepmem.surrogate.members import FAR
 from deepmem.surrogate.network import Network, member_predictions
 from deepmem.surrogate.outside import above, log_distances, part_by_each, reference_rows, slack
 from deepmem.surrogate.preparation import Prepared, left_out_by
 from deepmem.surrogate.size_fit import SizeFit, Validation
 from deepmem.surrogate.size_network import learn_size
-from deepmem.surrogate.training import FAR
 
 LEARNED_FROM = 200_000
 """Rows from which the size of errors is learned, at most."""

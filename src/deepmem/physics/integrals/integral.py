@@ -32,7 +32,9 @@ class Integral:
     - `beside`: what else the numbers are sums of, `[events, values]`, and `part`, which part of the error
       that is allowed they may have, `[events]`: of a sum over integrals of several integrands;
     - `remembered`: whether the estimate brings its course; `follows`: the course of another integral, of
-      nearly the same integrand, whose points are wanted: precision and budget are then what they were there.
+      nearly the same integrand, whose points are wanted: precision and budget are then what they were there;
+    - `grid`: the importance maps that a lattice begins with `[events, d, knots, 2]`, which were learned from
+      other points.
 
     **Raises** `UsageError` where arrays have other lengths.
     """
@@ -51,6 +53,7 @@ class Integral:
     part: np.ndarray | None = None
     remembered: bool = False
     follows: Course | None = None
+    grid: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         lengths = {"indices": self.numbers, "parts": self.parts, "groups": self.contributions.event}
@@ -94,6 +97,7 @@ class Integral:
             beside=None if self.beside is None else self.beside[here],
             part=None if self.part is None else self.part[here],
             follows=jax.tree.map(lambda leaf: leaf[here], self.follows),
+            grid=None if self.grid is None else self.grid[here],
         )
 
     def on_device(self) -> Integral:

@@ -7,7 +7,8 @@
 3. From the leaves to the root each resonance takes the energy of one leg of its own: a direct child, the one
    with the widest response. One whose legs show its width, or has no energy left, is not mapped.
 4. The other energies are drawn. Equal legs of one mother are exchanged in |M|² alone.
-5. A lost leg has three numbers. The two masses above a massless one put it on an ellipse; one mass gives its
+5. Two taus of one mother are last: its mass and missing p_T or the recoil, within a response, give both.
+6. A lost leg has three numbers. The two masses above a massless one put it on an ellipse; one mass gives its
    energy at a direction. It comes last, after a neutrino, which leaves it the mass that both come of.
 """
 
@@ -20,8 +21,10 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
+from deepmem.physics.detector.taus import TAUS
 from deepmem.physics.errors import PlanError
 from deepmem.physics.phasespace.trees import INVISIBLE, Leg, Resonance, Tree
+from deepmem.physics.processes.base import JETS
 
 MissingKind: TypeAlias = Literal["exact", "response", "recoil", "balance"]
 """Missing p_T as measured; within its response; the recoil within its response; what balances the partons."""
@@ -68,6 +71,16 @@ class Neutrino:
 
 
 @dataclass(frozen=True)
+class Pair:
+    """Two taus of one resonance, whose mass and missing p_T give both energies."""
+
+    resonance: int
+    legs: tuple[int, int]
+    smeared: tuple[int, ...]
+    """Those whose visible energy is a variable: it is not measured perfectly."""
+
+
+@dataclass(frozen=True)
 class Lost:
     """How a leg that no jet is seen of follows from masses."""
 
@@ -96,8 +109,19 @@ class Composition:
     """Resonances whose masses are no variables."""
     exchanges: tuple[tuple[int, ...], ...] = ()
     """Groups of legs that are exchanged in |M|² alone."""
+    pair: Pair | None = None
+    """Of taus, after all others."""
     lost: Lost | None = None
     """The leg that is not seen, after all others."""
+
+    @property
+    def pair_variables(self) -> tuple[str, ...]:
+        """Beside the mass."""
+        if self.pair is None:
+            return ()
+        legs = self.tree.legs
+        seen = (f"E_vis({legs[number].name})" for number in self.pair.smeared)
+        return (*seen, f"E({legs[self.pair.legs[0]].name})")
 
     @property
     def lost_variables(self) -> tuple[str, ...]:
@@ -125,6 +149,7 @@ class Composition:
             *(each.resonance for each in self.solves),
             *of_neutrino,
             *(each.resonance for each in self.late),
+            *(() if self.pair is None else (self.pair.resonance,)),
             *(() if self.lost is None else self.lost.masses),
         )
 
@@ -138,6 +163,7 @@ class Composition:
         return (
             *(f"E({legs[number].name})" for number in self.drawn),
             *self.neutrino_variables,
+            *self.pair_variables,
             *self.lost_variables,
             *(f"s({resonances[place].name})" for place in self.masses),
         )
@@ -175,6 +201,8 @@ class Composition:
         if self.neutrino is not None:
             lines.append(self._of_neutrino(self.neutrino))
         lines += [f"{solved(each)}, after it" for each in self.late]
+        if self.pair is not None:
+            lines.append(self._of_pair(self.pair))
         if self.lost is not None:
             lines.append(self._of_lost(self.lost))
         if self.drawn:
@@ -184,6 +212,14 @@ class Composition:
         for group in self.exchanges:
             lines.append("exchanged in |M|²: " + ", ".join(legs[number].name for number in group))
         return "\n".join((*lines, f"{self.dimensions} dimensions"))
+
+    def _of_pair(self, pair: Pair) -> str:
+        one, other = (self.tree.legs[number].name for number in pair.legs)
+        source = "the recoil" if self.missing == "recoil" else "missing p_T"
+        mass = self.tree.resonances[pair.resonance].name
+        return (
+            f"s({mass}) and E({one}) give E({other}), E({one}) by its decay and {source} within its response"
+        )
 
     def _of_lost(self, lost: Lost) -> str:
         name = self.tree.legs[lost.leg].name
@@ -226,8 +262,8 @@ def planned(tree: Tree, measurement: Measurement, lost: int | None = None) -> Co
 
     **Arguments:** `lost`, the number of a leg that no jet is seen of.
 
-    **Raises** `PlanError` for three neutrinos, two that no expert is for, one that no lepton comes with, and
-    a leg that can't be lost.
+    **Raises** `PlanError` for three neutrinos, two that no expert is for, one that no lepton comes with, taus
+    but for two of one mother, and a leg that can't be lost.
     """
     escaping = tree.invisible
     if len(escaping) > 2:
@@ -235,10 +271,13 @@ def planned(tree: Tree, measurement: Measurement, lost: int | None = None) -> Co
             f"{tree} has {len(escaping)} neutrinos; there are maps for two at most: let something decay to "
             "what is seen"
         )
+    pair = _pair(tree, measurement)
     if len(escaping) == 2:
         if lost is not None:
             raise PlanError(f"{tree} has two neutrinos, and there is no map for a lost jet beside these")
         return ByExpert(tree, _expert(tree))
+    if lost is not None and pair is not None:
+        raise PlanError(f"{tree} has taus, and there is no map for a lost jet beside these")
     unseen = None if lost is None else _lost(tree, lost, measurement)
     taken = () if unseen is None else unseen.masses
     widths = [
@@ -246,11 +285,12 @@ def planned(tree: Tree, measurement: Measurement, lost: int | None = None) -> Co
         for leg in tree.legs
     ]
     neutrino = _neutrino(tree, escaping[0], measurement.missing, taken) if escaping else None
+    taus = () if pair is None else pair.legs
     shown = [_is_shown(each, widths, measurement) for each in tree.resonances]
     solves: list[Solve] = []
     for place, each in enumerate(tree.resonances):
         numbers = [leg.number for leg in each.legs]
-        if set(numbers) & {*escaping, lost} or shown[place]:
+        if set(numbers) & {*escaping, *taus, lost} or shown[place]:
             continue
         _solve(solves, place, each, widths, kept=())
     late: list[Solve] = []
@@ -261,16 +301,22 @@ def planned(tree: Tree, measurement: Measurement, lost: int | None = None) -> Co
                 _solve(late, place, tree.resonances[place], widths, kept=before)
     solved = {each.leg for each in (*solves, *late)}
     of_neutrino = () if neutrino is None else neutrino.masses
-    mapped = {*of_neutrino, *taken, *(each.resonance for each in (*solves, *late))}
+    mapped = {
+        *of_neutrino,
+        *taken,
+        *(() if pair is None else (pair.resonance,)),
+        *(each.resonance for each in (*solves, *late)),
+    }
     return Composition(
         tree,
-        missing=measurement.missing if escaping or measurement.missing == "recoil" else None,
-        drawn=tuple(i for i, width in enumerate(widths) if width > 0 and i not in solved),
+        missing=measurement.missing if escaping or taus or measurement.missing == "recoil" else None,
+        drawn=tuple(i for i, width in enumerate(widths) if width > 0 and i not in {*solved, *taus}),
         solves=tuple(solves),
         neutrino=neutrino,
         late=tuple(late),
         unmapped=tuple(place for place in range(len(tree.resonances)) if place not in mapped),
         exchanges=tuple(_exchanges(tree)),
+        pair=pair,
         lost=unseen,
     )
 
@@ -296,6 +342,29 @@ def _lost(tree: Tree, number: int, measurement: Measurement) -> Lost:
         known |= set(own)
         others.append(own)
     return Lost(number, masses, tuple(others))
+
+
+def _pair(tree: Tree, measurement: Measurement) -> Pair | None:
+    """The two taus of a tree. **Raises** `PlanError` where there are others, or neutrinos beside them."""
+    taus = [leg for leg in tree.legs if leg.kind in TAUS]
+    if not taus:
+        return None
+    places = [place for place, each in enumerate(tree.resonances) if list(each.children) == taus]
+    if len(taus) != 2 or not places:
+        raise PlanError(
+            f"{tree} has taus, and there is a map for two of one mother alone, as in 'p p > ta+ ta-' and "
+            "'h > ta+ ta-'"
+        )
+    if tree.invisible:
+        raise PlanError(f"{tree} has taus and other neutrinos, and there is no map for both")
+    if measurement.missing not in ("response", "recoil"):
+        raise PlanError(
+            "what is not seen of taus is missing p_T, which needs a response: configure that of the recoil, "
+            '"response": {"recoil": {"c": 15}}, or "met" and met=event'
+        )
+    one, other = (leg.number for leg in taus)
+    smeared = tuple(leg.number for leg in taus if measurement.widths[leg.kind] > 0)
+    return Pair(places[0], (one, other), smeared)
 
 
 def _solve(
@@ -344,7 +413,7 @@ def _exchanges(tree: Tree) -> list[tuple[int, ...]]:
     for children in mothers:
         kinds: dict[str, list[int]] = {}
         for child in children:
-            if isinstance(child, Leg) and child.kind not in ("lepton", INVISIBLE):
+            if isinstance(child, Leg) and child.kind in JETS:
                 kinds.setdefault(child.kind, []).append(child.number)
         groups += [tuple(numbers) for numbers in kinds.values() if len(numbers) > 1]
     return sorted(groups)

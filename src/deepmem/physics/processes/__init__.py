@@ -13,7 +13,16 @@ from typing import Any
 
 from deepmem.errors import UsageError
 from deepmem.physics.errors import unknown_name
-from deepmem.physics.processes.base import MOST_JETS, Process, jet_columns, tag_columns
+from deepmem.physics.processes.base import (
+    MOST_JETS,
+    MOST_LEPTONS,
+    MOST_PHOTONS,
+    Process,
+    jet_columns,
+    photon_columns,
+    tag_columns,
+    tau_columns,
+)
 from deepmem.physics.processes.menu import REACTIONS, Line
 from deepmem.physics.processes.of_reaction import is_reaction, process_of
 from deepmem.physics.reactions import Theory
@@ -45,6 +54,8 @@ def find_process(name: str) -> Process:
     return _REGISTRY[name]
 
 
+_SUMMED = {"jet": "light jets", "photon": "photons", "tau": "taus"}
+
 THEORY = ("model", "param_card", "labels")
 """Settings of a reaction: what it is read in. `flavours` is one of them, too, and of the density."""
 
@@ -62,6 +73,7 @@ def chosen_process(text: str, settings: dict[str, Any], summed: bool = False) ->
     line = menu_line(text)
     if line is not None:
         text = f"{text.strip()}={line.reaction}"
+        given.setdefault("model", line.model)
     if not is_reaction(text):
         for name in given:
             raise UsageError(f"{name} is of a reaction: {text} is a process of the menu, which has its own")
@@ -85,11 +97,12 @@ def reaction_of(name: str) -> str | None:
 
 
 def refuse_summed(process: Process) -> None:
-    """**Raises** `UsageError` for a process with light jets or several final states."""
-    if process.variants or "jet" in process.classes:
+    """**Raises** `UsageError` for a process with light jets, photons, taus, or several final states."""
+    what = next((what for kind, what in _SUMMED.items() if kind in process.classes), "several final states")
+    if process.variants or {*_SUMMED} & {*process.classes}:
         raise UsageError(
-            f"{process.name} has {'several final states' if process.variants else 'light jets'}, which "
-            "weights are of, and nothing else yet: write particles in place of labels, and no light quarks"
+            f"{process.name} has {what}, which weights are of, and nothing else yet: write particles in "
+            "place of labels, and no light quarks, photons or taus"
         )
 
 
@@ -121,7 +134,8 @@ def known_columns(suffixes: Iterable[str] = ()) -> tuple[str, ...]:
     columns = [column for process in _REGISTRY.values() for column in process.columns]
     of_jets = [*jet_columns(MOST_JETS), *tag_columns(1, MOST_JETS)]
     of_jets += [f"j{number}_{suffix}" for suffix in suffixes for number in range(1, MOST_JETS + 1)]
-    return tuple(dict.fromkeys([*columns, *of_jets]))
+    of_taus = [*tau_columns(MOST_LEPTONS), *(f"tau{number}_M" for number in range(1, MOST_LEPTONS + 1))]
+    return tuple(dict.fromkeys([*columns, *of_jets, *photon_columns(MOST_PHOTONS), *of_taus]))
 
 
 for _module in pkgutil.iter_modules(__path__):

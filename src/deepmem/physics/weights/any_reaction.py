@@ -50,6 +50,7 @@ class Sampler:
         recoil: Recoil | None = None,
         met: str | None = None,
         K0: float | None = None,
+        taus: str | None = None,
         response: Mapping[str, Any] | None = None,
         lost: Any = None,
         **settings: Any,
@@ -80,7 +81,7 @@ class Sampler:
             entries["recoil"] = with_prior(entries.get("recoil"), K0)
         spectra = spectrum, recoil
         seen_in = checked_lost(lost, self.cuts) if lost else None
-        self.view = None if parton else View(self.reaction, self.cuts, spectra, entries, met, seen_in)
+        self.view = None if parton else View(self.reaction, self.cuts, spectra, entries, met, taus, seen_in)
         self.rng = rng
         density = _density(pdf, self.reaction)
         self.parts = [PartPoints(self.reaction, part, density) for part in self.reaction.parts]

@@ -26,7 +26,7 @@ from deepmem.physics.phasespace.planner import (
     MissingKind,
     planned,
 )
-from deepmem.physics.phasespace.trees import decay_tree
+from deepmem.physics.phasespace.trees import INVISIBLE, decay_tree
 from deepmem.physics.phasespace.visible import Shared, Visible
 from deepmem.physics.precision import double_precision
 from deepmem.physics.processes.base import MatrixElements, Process
@@ -54,8 +54,12 @@ def composition_of(alpha: Hypothesis, lost: int | None = None) -> Composition | 
         missing = alpha.met  # type: ignore[assignment]
     with double_precision():
         widths = {
-            kind: max(float(np.max(np.asarray(r.scale(_TYPICAL)))) / _TYPICAL for r in by_eta.responses)
-            for kind, by_eta in detector.by_class.items()
+            leg.kind: max(
+                float(np.max(np.asarray(r.scale(_TYPICAL)))) / _TYPICAL
+                for r in detector.of(leg.kind).responses
+            )
+            for leg in tree.legs
+            if leg.kind != INVISIBLE
         }
         relative = {
             each.width: _relative_width(alpha.parameters, each.mass, each.width) for each in tree.resonances

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from itertools import permutations
-from math import factorial, prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,9 +18,10 @@ import numpy as np
 from deepmem import inputs
 from deepmem.data.table import as_table, has_column
 from deepmem.inputs import Reason
+from deepmem.physics.detector.taus import HADRONIC, TAUS, seen_mass, tau_mass
 from deepmem.physics.phasespace.planner import Composition
 from deepmem.physics.phasespace.trees import decay_tree, has_composed_map
-from deepmem.physics.processes.base import JET_SUFFIXES, JETS, Process, jet_columns
+from deepmem.physics.processes.base import JET_SUFFIXES, JETS, jet_columns
 from deepmem.physics.weights.assignments import (
     Group,
     assignments,
@@ -34,6 +33,7 @@ from deepmem.physics.weights.assignments import (
 )
 from deepmem.physics.weights.composed import composition_of
 from deepmem.physics.weights.hypothesis import Hypothesis
+from deepmem.physics.weights.particles import Particles, leptons_and_taus, orders_of_legs, particles_of
 from deepmem.physics.weights.settings import FLAVOURS
 from deepmem.physics.weights.visible import Measured, with_missing
 
@@ -63,8 +63,8 @@ class Contributions(NamedTuple):
     lost leg."""
     tags: np.ndarray | None
     """P(tags | assignment, flavours) of each order and channel `[rows, orders · channels]`; None: 1."""
-    leptons: np.ndarray
-    """The lepton that each charged leg has `[rows, charged legs]`, by its place among the columns from 0."""
+    particles: np.ndarray
+    """What each other leg is of the leptons, photons and taus `[rows, legs but jets]`, by its place."""
     lost: int | None = None
     """The number of the outgoing leg that no jet is seen of, in all of its rows."""
 
@@ -77,7 +77,7 @@ class Contributions(NamedTuple):
             share=self.share[rows],
             jets=self.jets[rows],
             tags=None if self.tags is None else self.tags[rows],
-            leptons=self.leptons[rows],
+            particles=self.particles[rows],
         )
 
 
@@ -151,14 +151,17 @@ def contributions(alpha: Hypothesis, events: Any) -> tuple[list[Contributions], 
     at = {name: table[:, i] for i, name in enumerate(names)}
     process, count = alpha.process, len(table)
     there = _without_absent(alpha, at)
+    taus = leptons_and_taus(at) if process.taus else np.full(count, process.taus)
     bad = inputs.implausible(at)
     bad[Reason.LACKING_JET] = there < len(process.jets) - (alpha.lost is not None)
+    bad[Reason.NO_TAU], bad[Reason.MORE_TAUS] = taus < process.taus, taus > process.taus
     jets = _jets(alpha, at, count)
     if jets.tags is not None:
         bad[Reason.TAG] = np.any(~np.isin(jets.tags, (0.0, 1.0)), axis=1)
         bad[Reason.TAG] |= np.any((jets.tagging < 0) | (jets.tagging > 1), axis=(1, 2))
     variants = process.variants or ((process, (process.leptons,)),)
-    orders = [_lepton_orders(process, codes, at, count) for _, every in variants for codes in every]
+    others = particles_of(at, count)
+    orders = [orders_of_legs(variant, codes, others) for variant, every in variants for codes in every]
     bad[Reason.LACKING] = np.all([~fits for fits, _ in orders], axis=0)
     reason = inputs.first(bad, count)
     found, at_order = [], iter(orders)
@@ -166,9 +169,9 @@ def contributions(alpha: Hypothesis, events: Any) -> tuple[list[Contributions], 
         own = alpha.of_variant(variant) if process.variants else alpha
         of_variant = [next(at_order) for _ in every]
         good, whole = reason == Reason.NONE, there >= len(process.jets)
-        found.append(_rows(own, of_variant, at, jets, good & whole))
+        found.append(_rows(own, of_variant, at, (jets, others), good & whole))
         if alpha.lost is not None:
-            found += _by_lost_leg(_rows(own, of_variant, at, jets, good & ~whole, lost=True))
+            found += _by_lost_leg(_rows(own, of_variant, at, (jets, others), good & ~whole, lost=True))
     for each in found:
         kinds = each.alpha.process.visible_classes
         known = alpha.detector.covers(kinds, each.measured.eta, each.measured.energy)
@@ -258,85 +261,57 @@ def _tagging(alpha: Hypothesis, names: Sequence[str], at: Mapping[str, np.ndarra
     return found
 
 
-def _lepton_orders(
-    process: Process, codes: Sequence[int], at: Mapping[str, np.ndarray], count: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Which events have leptons of these codes; the orders in which they are legs `[events, orders, legs]`.
-
-    Of equal codes all orders, unless the legs are side by side.
-    """
-    names = [f"lep{i}" for i in range(1, len(codes) + 1)]
-    if not names:
-        return np.ones(count, dtype=bool), np.zeros((count, 1, 0), dtype=int)
-    charge = np.stack([at[f"{name}_Charge"] for name in names], axis=1)
-    fits = np.sign(charge)[:, None, :] == -np.sign(np.asarray(codes))[:, None]
-    if "lep1_PDG" in at:
-        kinds = np.abs(np.stack([at[f"{name}_PDG"] for name in names], axis=1))
-        fits &= kinds[:, None, :] == np.abs(np.asarray(codes))[:, None]
-    every = np.array(list(permutations(range(len(codes)))))
-    possible = np.stack([fits[:, range(len(codes)), order].all(axis=1) for order in every], axis=1)
-    alike = 1 if _side_by_side(process) else prod(factorial(codes.count(code)) for code in {*codes})
-    # the first ones that fit: as many for all events that have one
-    first = np.argsort(~possible, axis=1, kind="stable")[:, :alike]
-    return np.asarray(possible.any(axis=1)), every[first]
-
-
-def _side_by_side(process: Process) -> bool:
-    """Whether |M|² is symmetric in equal leptons: all of them come of one node of the tree, or of none."""
-    tree = decay_tree(process)
-    return tree is None or not tree.resonances
-
-
 def _rows(
     alpha: Hypothesis,
     orders: Sequence[tuple[np.ndarray, np.ndarray]],
     at: Mapping[str, np.ndarray],
-    jets: _Jets,
+    objects: tuple[_Jets, Particles],
     good: np.ndarray,
     lost: bool = False,
 ) -> Contributions:
     """The rows of one final state whose leptons may be several; `lost`, of events with a jet fewer than legs:
     the next jet, which is absent, stands for it."""
+    jets = objects[0]
     symmetry = symmetry_of(alpha)
     groups, legs = (*symmetry.exchanged, *symmetry.even), len(alpha.process.jets)
     b_legs = [
         i for i, place in enumerate(alpha.process.jets) if alpha.process.visible_classes[place] == "bjet"
     ]
     hard = jets.tags is not None and not alpha.tagging and alpha.tags != "ignore"
-    event, part, lepton, leg, share = [], [], [], [], []
+    event, part, particle, leg, share = [], [], [], [], []
     for e in np.flatnonzero(good & np.any([fits for fits, _ in orders], axis=0)):
-        objects = int(jets.there[e]) + lost
+        considered = int(jets.there[e]) + lost
         ways_in_all = number(legs - lost, int(jets.there[e]))
-        every, places = assignments(legs, objects, groups)
+        every, places = assignments(legs, considered, groups)
         if hard and b_legs:
             assert jets.tags is not None
-            kept = best_tagged(every, jets.tags[e, :objects], b_legs)
+            kept = best_tagged(every, jets.tags[e, :considered], b_legs)
             every, places = every[kept], places[kept]
         ways = [(k, order) for k, (fits, found) in enumerate(orders) if fits[e] for order in found[e]]
         alike = max(found.shape[1] for fits, found in orders if fits[e])
         for i, (_, order) in enumerate(ways):
             event.append(np.full(len(every), e))
-            part.append(i * number(legs, objects) + places)
-            lepton.append(np.tile(order, (len(every), 1)))
+            part.append(i * number(legs, considered) + places)
+            particle.append(np.tile(order, (len(every), 1)))
             leg.append(every)
             share.append(np.full(len(every), multiplicity(groups) / ways_in_all / alike))
     joined = [
         np.concatenate(each) if each else np.zeros(shape, dtype=kind)
         for each, shape, kind in (
-            (event, (0,), int), (part, (0,), int), (lepton, (0, len(alpha.process.leptons)), int),
+            (event, (0,), int), (part, (0,), int), (particle, (0, len(alpha.process.visible) - legs), int),
             (leg, (0, legs), int), (share, (0,), float),
         )
     ]  # fmt: skip
-    rows, parts, leptons, chosen, shares = joined
+    rows, parts, particles, chosen, shares = joined
     return Contributions(
         alpha,
         rows,
         parts,
-        _measured(alpha, at, jets, rows, leptons, chosen),
+        _measured(alpha, at, objects, rows, (particles, chosen)),
         shares,
         np.where(jets.absent(rows, chosen), -1, np.take_along_axis(jets.place[rows], chosen, axis=1)),
         _tags(alpha, jets, rows, chosen, symmetry),
-        leptons,
+        particles,
     )
 
 
@@ -365,24 +340,22 @@ def _tags(
 def _measured(
     alpha: Hypothesis,
     at: Mapping[str, np.ndarray],
-    jets: _Jets,
+    objects: tuple[_Jets, Particles],
     rows: np.ndarray,
-    leptons: np.ndarray,
-    chosen: np.ndarray,
+    orders: tuple[np.ndarray, np.ndarray],
 ) -> Measured:
-    """What was measured, by leg `[rows, legs]`."""
+    """What was measured, by leg `[rows, legs]`; `orders`, which particle and which jet each leg is."""
+    (jets, others), (particles, chosen) = objects, orders
     process = alpha.process
     values = np.zeros((len(rows), len(process.visible), 4))
     mass = np.zeros(values.shape[:2])
-    of_leptons = [
-        np.stack([at[f"lep{i + 1}_{suffix}"][rows] for suffix in _SUFFIXES[:3]], axis=1)
-        for i in range(leptons.shape[1])
-    ]
-    next_lepton, next_jet = iter(range(leptons.shape[1])), iter(range(chosen.shape[1]))
-    here = np.arange(len(rows))
+    next_particle, next_jet = iter(range(particles.shape[1])), iter(range(chosen.shape[1]))
     for place, kind in enumerate(process.visible_classes):
-        if kind == "lepton":
-            values[:, place, :3] = np.stack(of_leptons, axis=1)[here, leptons[:, next(next_lepton)]]
+        if kind not in JETS:
+            values[:, place] = others.values[rows, particles[:, next(next_particle)]]
+            if kind in TAUS:
+                mass[:, place] = tau_mass(alpha.parameters)
+                values[:, place, 3] = seen_mass(values[:, place, 3]) if kind == HADRONIC else 0.0
             continue
         values[:, place] = jets.values[rows, chosen[:, next(next_jet)]]
         values[:, place, 3] = np.abs(values[:, place, 3])  # one below 0 by rounding is that of a massless jet
@@ -398,4 +371,5 @@ def _measured(
     with np.errstate(over="ignore", invalid="ignore"):
         energy = np.where(unseen, _ANY_ENERGY, np.hypot(pt * np.cosh(eta), own))
     pt = np.where(unseen, 0.0, pt)
-    return with_missing(alpha, at, Measured(energy, eta, phi, mass), pt, rows)
+    seen = own if process.taus else None
+    return with_missing(alpha, at, Measured(energy, eta, phi, mass, own=seen), pt, rows)

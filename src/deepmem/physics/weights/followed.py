@@ -57,7 +57,7 @@ def _places(before: Before, rows: Contributions) -> np.ndarray:
     """The place among the nominal rows of each row; −1 where there is none."""
 
     def keys(of: Contributions) -> list[tuple[int, ...]]:
-        return list(map(tuple, np.column_stack([of.event, of.leptons, of.jets]).tolist()))
+        return list(map(tuple, np.column_stack([of.event, of.particles, of.jets]).tolist()))
 
     place = {key: i for i, key in enumerate(keys(before.rows))}
     return np.array([place.get(key, -1) for key in keys(rows)], dtype=int)
@@ -81,7 +81,8 @@ def followed(
     """What can be followed of the rows of a final state; and which rows can't be."""
     alike = _alike(before, rows)
     events = np.unique(rows.event[alike])
-    if not len(events):
+    if not len(events) or before.done.course is None:
+        alike[:], events = False, events[:0]
         return Followed(events, Estimate.of_nothing(), np.zeros((0, steering))), ~alike
     estimate, covariance = _at_points(before, rows.at(np.flatnonzero(alike)), accuracy, steering)
     good = ~_unlike(before, events, estimate, accuracy, steering)

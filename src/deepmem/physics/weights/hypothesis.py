@@ -19,9 +19,11 @@ from deepmem.physics.processes.base import (
     DEFAULT_FLAVOURS,
     MISSING_COLUMNS,
     MOST_JETS,
+    MOST_LEPTONS,
     Process,
     jet_columns,
     tag_columns,
+    tau_columns,
 )
 from deepmem.physics.theory import lhapdf
 from deepmem.physics.theory.parameters import Parameters
@@ -125,14 +127,17 @@ class Hypothesis:
         **Raises** `UsageError` for `tagging` of events without tags.
         """
         legs = len(self.process.jets)
-        if not (self.process.assigned and legs):
+        if not self.process.assigned:
             return self.columns
+        of_taus = self._columns_of_taus(there) if self.process.taus else ()
+        if not legs:
+            return tuple(dict.fromkeys((*self._columns_but_taus, *of_taus)))
         tagged = self.tags != "ignore" and there(*tag_columns(1, 1))
         if self.tagging and not tagged:
             raise UsageError(f"tagging of {self.process.name} needs the tags of jets, columns j1_B, j2_B, …")
         lacks_last = self.lost is not None and not there(f"j{legs}_PT")
         last = jet_columns(legs, legs) if lacks_last else ()
-        columns = [column for column in self.columns if column not in last]
+        columns = [column for column in (*self._columns_but_taus, *of_taus) if column not in last]
         for number in range(1, MOST_JETS + 1):
             if number > legs - lacks_last and not there(f"j{number}_PT"):
                 break
@@ -144,6 +149,32 @@ class Hypothesis:
         """The columns of the tag of one jet, from 1, and of its probabilities."""
         named = (each for _, each in self.tagging if isinstance(each, str))
         return *tag_columns(number, number), *(f"j{number}_{suffix}" for suffix in dict.fromkeys(named))
+
+    @property
+    def _columns_but_taus(self) -> tuple[str, ...]:
+        unsure = tau_columns(self.process.taus)
+        return tuple(name for name in self.columns if name not in unsure)
+
+    def _columns_of_taus(self, there: Callable[[str], bool]) -> tuple[str, ...]:
+        """Those of all leptons and taus that events have, any of which a tau may be seen as.
+
+        **Raises** `UsageError` where they have none.
+        """
+        columns: list[str] = []
+        for prefix, more in (("lep", ()), ("tau", ("M",))):
+            for number in range(1, MOST_LEPTONS + 1):
+                if not there(f"{prefix}{number}_PT"):
+                    break
+                columns += [f"{prefix}{number}_{suffix}" for suffix in ("PT", "Eta", "Phi", "Charge")]
+                columns += [
+                    f"{prefix}{number}_{suffix}" for suffix in more if there(f"{prefix}{number}_{suffix}")
+                ]
+        if not columns:
+            raise UsageError(
+                f"{self.process.name} needs taus, columns tau1_PT, tau1_Eta, tau1_Phi, tau1_Charge, or what "
+                "they decay to, lep1_PT, …; the events have neither"
+            )
+        return tuple(columns)
 
     def of_variant(self, process: Process) -> Hypothesis:
         """The same of one of its process's variants."""
@@ -159,7 +190,7 @@ class Hypothesis:
         return self._unit(lost=0)
 
     def _unit(self, lost: int) -> str:
-        transverse = self.process.invisible or self.met == "recoil"
+        transverse = self.process.escapes or self.met == "recoil"
         power = len(self.process.visible) + 2 * transverse - 4 * self.mass_from_event
         return f"GeV^{lost - power}"
 
@@ -316,7 +347,7 @@ def _scanned(
 ) -> tuple[Parameters, dict[str, tuple[float, ...]]]:
     """The theory parameters, the one that is scanned an array; and the values of that one by its name."""
     scans = {name: _numbers(name, v) for name, v in settings.items() if np.ndim(v) == 1}
-    fixed = {"sqrt_s", "MB"} if process.invisible else {"sqrt_s"}
+    fixed = {"sqrt_s", *(("MB",) if process.invisible else ()), *(("MTA",) if process.taus else ())}
     for name in scans.keys() & fixed:
         raise ParameterError(f"{name} changes the phase space and can't be scanned: compute value by value")
     if len(scans) > 1:

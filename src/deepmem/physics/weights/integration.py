@@ -17,14 +17,18 @@ from deepmem.physics.integrals.course import Course
 from deepmem.physics.integrals.estimate import Estimate
 from deepmem.physics.integrals.groups import Groups
 from deepmem.physics.integrals.integral import Integral
-from deepmem.physics.integrals.integrand import Integrand, Staged
+from deepmem.physics.integrals.integrand import Integrand
 from deepmem.physics.integrals.slots import SLOT
 from deepmem.physics.phasespace import trials
+from deepmem.physics.phasespace.parts import Rows as PartsOfRows
+from deepmem.physics.phasespace.parts import chosen
 from deepmem.physics.phasespace.visible import Shared, Visible
 from deepmem.physics.weights.plan import Plan
 
 # What is dropped, of a sum at most; and of the precision that is asked for.
 _DROPPED, _OF_PRECISION = 1e-3, 0.1
+_NUMBERS = 1 << 40
+"""Above those that tell rows apart."""
 
 
 class Rows(NamedTuple):
@@ -41,6 +45,21 @@ class Rows(NamedTuple):
     """What the sum over rows is multiplied by, one number for all rows of an event `[events]`."""
     minimum: np.ndarray | int = 0
     """Evaluations of each row before it may stop."""
+    grid: np.ndarray | None = None
+    """The importance maps that rows begin with."""
+
+
+def of_parts(rows: Rows, parts: PartsOfRows) -> Rows:
+    """The rows that are integrated, where some are cut into parts: the points of a whole one are its own."""
+    return Rows(
+        parts.visible,
+        Groups(rows.groups.event[parts.of]),
+        rows.numbers[parts.of],
+        rows.parts[parts.of] + _NUMBERS * parts.part,
+        rows.share,
+        parts.minimum,
+        parts.grid,
+    )
 
 
 class Done(NamedTuple):
@@ -74,9 +93,11 @@ def integrated(
     """
     groups = rows.groups
     if plan.two_sided:
-        assert isinstance(f, Staged)
-        visible = trials.best_side(f, shared, rows.visible, plan.dimensions, groups)
-        rows = rows._replace(visible=visible)
+        parts = chosen(f, shared, rows.visible, plan.dimensions, groups, rows.minimum)
+        found = _of_rows(plan, f, shared, of_parts(rows, parts), accuracy, steering, correlated, False)
+        value = np.bincount(parts.of, found.value[:, 0], groups.event.size)
+        done = Done(rows.visible, value, np.arange(len(value)), None, None)
+        return averaged(found, Groups(groups.event[parts.of]), rows.share, accuracy, steering), done
     asked = (accuracy, steering, correlated, remembered)
     if groups.single or not plan.selects:
         found = _of_rows(plan, f, shared, rows, *asked)
@@ -89,7 +110,7 @@ def integrated(
     part = np.divide(size, largest, out=np.ones_like(size), where=largest > 0)
     minimum = np.maximum(np.broadcast_to(rows.minimum, len(kept)) * part, SLOT).astype(int)
     where = np.flatnonzero(kept)
-    chosen = Rows(
+    largest_ones = Rows(
         rows.visible.rows(where),
         Groups(groups.event[where]),
         rows.numbers[where],
@@ -97,13 +118,13 @@ def integrated(
         rows.share,
         minimum[where],
     )
-    estimate = _of_rows(plan, f, shared, chosen, *asked)
+    estimate = _of_rows(plan, f, shared, largest_ones, *asked)
     dropped = groups.sum(np.where(kept[:, None], 0.0, first.mean))
     trial = groups.sum(np.full(len(kept), SLOT))
     value = first.mean[:, 0].copy()
     value[where] = estimate.value[:, 0]
     done = Done(rows.visible, value, where, estimate.course, dropped)
-    return averaged(estimate, chosen.groups, rows.share, accuracy, steering, dropped, trial), done
+    return averaged(estimate, largest_ones.groups, rows.share, accuracy, steering, dropped, trial), done
 
 
 def kept_rows(first: trials.FirstLook, groups: Groups, accuracy: Accuracy, steering: int) -> np.ndarray:
@@ -150,6 +171,7 @@ def _of_rows(
         correlated=correlated,
         groups=rows.groups,
         remembered=remembered,
+        grid=rows.grid,
     )
     return plan.rule.integrate(integral, accuracy)
 

@@ -198,6 +198,8 @@ def _read(text: str, settings: dict[str, Any]) -> tuple[str, Read, str | float |
     line = menu_line(text)
     if line is not None or is_reaction(text):
         name, reaction = named(text) if line is None else (text.strip(), line.reaction)
+        if line is not None:
+            given.setdefault("model", line.model)
         theory = Theory.of(**given, flavours=DEFAULT_FLAVOURS if flavours is None else flavours)
         return name, read(reaction, theory), None if line is None else line.scale
     process = find_process(text)

@@ -19,20 +19,23 @@ from deepmem.kinematics import FourVector
 from deepmem.physics.detector.detector import Detector
 from deepmem.physics.detector.entries import check_classes
 from deepmem.physics.detector.entries import detector as detector_of
-from deepmem.physics.errors import ParameterError, PlanError
+from deepmem.physics.detector.taus import TAUS, response_class
+from deepmem.physics.errors import ParameterError
 from deepmem.physics.phasespace.bodies import from_rest_frame
 from deepmem.physics.phasespace.trees import INVISIBLE
 from deepmem.physics.phasespace.visible import Acceptance
 from deepmem.physics.precision import double_precision
 from deepmem.physics.weights.parton_level import Reaction
+from deepmem.physics.weights.parton_taus import decayed, seen_of_tau
 from deepmem.physics.weights.recoil import Recoil, checked_spectrum
 from deepmem.physics.weights.settings import RECOIL_EXAMPLE
 from deepmem.selection import CHARGED_LEPTONS, JETS, Selection, angles, delta_r, of_kind
 
+_TAU = 15
 _MET = ("event", "balance", "recoil")
 _BLOCK = 4096
 """Points whose energies are drawn by one program."""
-_USUAL = {"lepton": 0.02, "bjet": 0.10, "jet": 0.10, "photon": 0.02}
+_USUAL = {"lepton": 0.02, "bjet": 0.10, "jet": 0.10, "photon": 0.02, "tau": 0.05}
 _BESIDE_NEUTRINOS = {"lepton": 0.05}
 
 
@@ -41,8 +44,10 @@ class Seen(NamedTuple):
 
     true: np.ndarray
     """`[points, legs, 4]`: outgoing momenta in the laboratory, with the recoil, GeV."""
+    visible: np.ndarray
+    """The same of what is seen of taus, and of all others."""
     measured: np.ndarray
-    """The same after the responses; neutrinos as they are."""
+    """The same after the responses; neutrinos as they are; of taus what is seen."""
     missing: np.ndarray | None
     """`[points, 2]`: the measured missing (p_x, p_y); None where nothing escapes and no recoil is used."""
     boost: np.ndarray
@@ -57,10 +62,11 @@ class View:
     """How a reaction is seen.
 
     **Arguments:** `spectra`, what was given as `spectrum` and under its earlier name; `response`, the key of
-    a configuration; `met`, as for weights (None: its default); `lost`, where one jet is lost.
+    a configuration; `met`, as for weights (None: its default); `taus`, see `parton_taus.checked_decays`;
+    `lost`, where one jet is lost.
 
-    **Raises** `PlanError` for a leg that no response is of; `TransferError` where an entry is wrong;
-    `ParameterError` for a recoil that is used and has no response.
+    **Raises** `ReactionError` for a leg that nothing measures; `TransferError` where an entry is wrong;
+    `ParameterError` for a recoil that is used and has no response, and for decays that are none.
     """
 
     def __init__(
@@ -70,22 +76,18 @@ class View:
         spectra: tuple[Recoil | None, Recoil | None],
         response: Mapping[str, Any] | None,
         met: str | None = None,
+        taus: str | None = None,
         lost: Acceptance | None = None,
     ) -> None:
         self.lost = lost
-        self.kinds = tuple(leg.kind for leg in reaction.tree.legs)
-        self.escapes = INVISIBLE in self.kinds
-        usual = _USUAL | (_BESIDE_NEUTRINOS if self.escapes else {})
-        for kind in self.kinds:
-            if kind not in (*usual, INVISIBLE):
-                raise PlanError(
-                    f"{reaction.name} makes a leg of the class {kind}, whose response is not known: ask for "
-                    "its cross-section with cuts on partons (--parton)"
-                )
-        classes = tuple(dict.fromkeys(kind for kind in self.kinds if kind != INVISIBLE))
+        self.kinds = decayed(reaction.name, [leg.kind for leg in reaction.tree.legs], taus)
+        self._taus = [leg for leg, kind in enumerate(self.kinds) if kind in TAUS]
+        self.escapes = INVISIBLE in self.kinds or bool(self._taus)
+        usual = _USUAL | (_BESIDE_NEUTRINOS if INVISIBLE in self.kinds else {})
+        classes = tuple(dict.fromkeys(response_class(kind) for kind in self.kinds if kind != INVISIBLE))
         check_classes(response or {}, classes)
         entries = {kind: usual[kind] for kind in classes} | dict(response or {})
-        has_jets = bool({*self.kinds} - {"lepton", INVISIBLE})
+        has_jets = bool({*self.kinds} - {"lepton", "photon", INVISIBLE})
         detector = detector_of(entries, classes, self.escapes, self.escapes or has_jets)
         if met is None:
             met = "recoil" if detector.recoil is not None and has_jets else "event"
@@ -99,6 +101,8 @@ class View:
         for part in reaction.parts:
             for codes, _ in part.finals:
                 selection.refuse_without_effect(codes)
+        if self._taus and reaction.mass(_TAU) == 0:
+            raise ParameterError(f"{reaction.name} has taus without a mass MTA, on which their decays depend")
         self._masses = [reaction.mass(leg.particle) for leg in reaction.tree.legs]
 
     def see(self, momenta: np.ndarray, rng: np.random.Generator) -> Seen:
@@ -106,40 +110,43 @@ class View:
         count, legs = momenta.shape[:2]
         size, angle = self._spectrum.draw(rng.random((count,))), 2 * np.pi * rng.random((count,))
         true, boost = recoiling(momenta, (size * np.cos(angle), size * np.sin(angle)))
-        measured, reached = true.copy(), np.full((count, legs), True)
+        visible, masses = true.copy(), [np.full(count, mass) for mass in self._masses]
+        for leg in self._taus:
+            visible[:, leg], masses[leg] = seen_of_tau(self.kinds[leg], true[:, leg], self._masses[leg], rng)
+        measured, reached = visible.copy(), np.full((count, legs), True)
         # ndtri(0) is −∞, and random() may return 0
         noise = np.maximum(rng.random((legs + 2, count)), 2.0**-54)
         for leg, kind in enumerate(self.kinds):
             if kind != INVISIBLE:
                 measured[:, leg], reached[:, leg] = self._measured(
-                    kind, true[:, leg], noise[leg], self._masses[leg]
+                    kind, visible[:, leg], noise[leg], masses[leg]
                 )
-        missing = self._missing(true, measured, noise[-2:])
-        return Seen(true, measured, missing, boost, reached, noise[-2:])
+        seen = Seen(true, visible, measured, None, boost, reached, noise[-2:])
+        return seen._replace(missing=self._missing(seen))
 
     @property
     def measures_missing(self) -> bool:
         """Whether missing p_T says something: something escapes, or the recoil is used."""
         return self.escapes or self.detector.recoil is not None
 
-    def _missing(
-        self, true: np.ndarray, measured: np.ndarray, noise: np.ndarray, lost: int | None = None
-    ) -> np.ndarray | None:
+    def _missing(self, points: Seen, lost: int | None = None) -> np.ndarray | None:
         """The measured missing (p_x, p_y) `[points, 2]`; None where nothing escapes and no recoil is used.
 
         The p_T of a `lost` leg is the recoil's.
         """
         if not self.measures_missing:
             return None
+        true, measured = points.true, points.measured
         hidden = [leg for leg, kind in enumerate(self.kinds) if kind == INVISIBLE]
         seen = [leg for leg, kind in enumerate(self.kinds) if kind != INVISIBLE and leg != lost]
         activity = np.hypot(measured[:, seen, 1], measured[:, seen, 2]).sum(axis=1)
+        hidden_of_taus = true[:, self._taus] - points.visible[:, self._taus]
+        of_neutrinos = np.concatenate([true[:, hidden], hidden_of_taus], axis=1)
         escaped, total, of_seen = (
-            each[..., 1:3].sum(axis=1).T
-            for each in (true[:, hidden], true[:, hidden + seen], measured[:, seen])
+            each[..., 1:3].sum(axis=1).T for each in (of_neutrinos, true[:, hidden + seen], measured[:, seen])
         )
         with double_precision():
-            drawn = self.detector.draw_missing(escaped, total, of_seen, activity, tuple(noise))
+            drawn = self.detector.draw_missing(escaped, total, of_seen, activity, tuple(points.noise))
         return np.stack([np.asarray(each) for each in drawn], axis=-1)
 
     def passed(self, seen: Seen, finals: Sequence[tuple[int, ...]]) -> np.ndarray:
@@ -167,13 +174,13 @@ class View:
             for other in others:
                 if other != leg:
                     kept &= delta_r(seen.true[:, leg], seen.true[:, other]) > lost.delta_r
-            missing = self._missing(seen.true, seen.measured, seen.noise, lost=leg)
+            missing = self._missing(seen, lost=leg)
             kept &= self.selection.passes(seen.measured[:, rest], [codes[other] for other in rest], missing)
             found += hidden * kept
         return found
 
     def _measured(
-        self, kind: str, p: np.ndarray, u: np.ndarray, mass: float
+        self, kind: str, p: np.ndarray, u: np.ndarray, mass: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """The measured momentum, another energy with the same direction and mass; and whether the true one is
         in its support."""
@@ -181,23 +188,24 @@ class View:
         with np.errstate(divide="ignore"):
             eta = np.arcsinh(p[:, 3] / np.hypot(p[:, 1], p[:, 2]))
         blocks = -(-len(p) // _BLOCK)
-        padded = np.ones((3, blocks * _BLOCK))
-        padded[2] = 0.5
-        padded[:, : len(p)] = eta, np.hypot(length, mass), u
+        padded = np.ones((4, blocks * _BLOCK))
+        padded[2:] = np.array([[0.5], [0.0]])
+        padded[:, : len(p)] = eta, np.hypot(length, mass), u, mass
         parts = [np.zeros((2, 0))]
         with double_precision():
-            for block in padded.reshape(3, blocks, _BLOCK).swapaxes(0, 1):
-                parts.append(np.stack(_drawn(self.detector, kind, *map(jnp.asarray, block), mass)))
+            for block in padded.reshape(4, blocks, _BLOCK).swapaxes(0, 1):
+                parts.append(np.stack(_drawn(self.detector, kind, *map(jnp.asarray, block))))
         energy, reached = np.concatenate(parts, axis=1)[:, : len(p)]
-        stretch = np.sqrt(np.maximum(energy**2 - mass**2, 0.0)) / length
+        with np.errstate(divide="ignore", invalid="ignore"):
+            stretch = np.sqrt(np.maximum(energy**2 - mass**2, 0.0)) / length
         return np.column_stack([energy, p[:, 1:] * stretch[:, None]]), (reached > 0) & (stretch > 0)
 
 
 @partial(jax.jit, static_argnums=1)
 def _drawn(
-    detector: Detector, kind: str, eta: jax.Array, energy: jax.Array, u: jax.Array, mass: float
+    detector: Detector, kind: str, eta: jax.Array, energy: jax.Array, u: jax.Array, mass: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    return jax.vmap(lambda a, b, c: detector.draw(kind, a, b, c, mass))(eta, energy, u)
+    return jax.vmap(partial(detector.draw, kind))(eta, energy, u, mass)
 
 
 def recoiling(momenta: np.ndarray, kick: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

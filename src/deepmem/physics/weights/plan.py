@@ -28,6 +28,7 @@ from deepmem.physics.phasespace.experts import energies, resonance
 from deepmem.physics.phasespace.experts.higgs_to_w_pairs import HIGGS_TO_W_PAIR
 from deepmem.physics.phasespace.experts.top_pairs import TOP_PAIR
 from deepmem.physics.phasespace.experts.w_pairs import W_PAIR
+from deepmem.physics.phasespace.parts import sides_of
 from deepmem.physics.phasespace.planner import ByExpert, Composition
 from deepmem.physics.phasespace.trees import has_composed_map
 from deepmem.physics.phasespace.visible import NO_CHOICES, Choices, Shared, Visible, where
@@ -101,11 +102,14 @@ class Plan:
             lambda *each: np.stack(each, axis=1).reshape(-1, *np.shape(each[0])[1:]), *permuted
         )
 
-    def alike(self, rows: Visible, events: Visible) -> Visible:
-        """The rows of nearly the same events, with the choices of `rows` and their side first."""
-        own = self.rows(events)
+    def alike(self, rows: Visible, of: np.ndarray, events: Visible) -> Visible:
+        """The rows of nearly the same events, with the choices of `rows` and their side first.
+
+        **Arguments:** `of`, which of the rows of events each is a part of.
+        """
+        own = self.rows(events).rows(of)
         if rows.choices.second_first is not None:
-            first, second = trials.sides_of(own)
+            first, second = sides_of(own)
             own = where(np.asarray(rows.choices.second_first), second, first)
         return own._replace(choices=rows.choices._replace(like=rows if self.two_sided else None))
 

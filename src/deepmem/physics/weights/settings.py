@@ -182,7 +182,7 @@ def checked_detector(
     """
     entries = dict(response or {})
     given = [kind for kind in process.responses if settings.get(f"r_{kind}") is not None]
-    check_classes(entries, process.visible_classes, given)
+    check_classes(entries, process.response_classes, given)
     for kind, default in process.responses.items():
         r = settings.pop(f"r_{kind}", None)
         if r is not None and kind in entries:
@@ -194,8 +194,7 @@ def checked_detector(
         entries.setdefault(kind, default if r is None else r)
     if process.knows_recoil and (median := settings.pop("K0", None)) is not None:
         entries["recoil"] = with_prior(entries.get("recoil"), median)
-    classes = tuple(dict.fromkeys(process.visible_classes))
-    return detector(entries, classes, process.invisible, process.knows_recoil)
+    return detector(entries, process.response_classes, process.escapes, process.knows_recoil)
 
 
 def with_prior(entry: Any, median: Any) -> Mapping[str, Any]:

@@ -46,10 +46,11 @@ class Chain:
         self.seen = Seen(shared, event, kinds)
         self.place = {number: i for i, number in enumerate(visible)}
         """Of a leg among the visible ones."""
-        self.solved = {each.leg for each in (*composition.solves, *composition.late)}
-        """Of legs that are not known beforehand, a lost one among them."""
-        if composition.lost is not None:
-            self.solved.add(composition.lost.leg)
+        of_pair = () if composition.pair is None else composition.pair.legs
+        of_lost = () if composition.lost is None else (composition.lost.leg,)
+        solved = (each.leg for each in (*composition.solves, *composition.late))
+        self.solved = {*solved, *of_pair, *of_lost}
+        """Legs that are not known beforehand."""
 
     def measured(self, number: int) -> Scalar:
         """The measured energy of a leg, GeV."""

@@ -37,15 +37,21 @@ _EVEN_SHARE = 0.05
 _BROAD = 0.03
 
 
+def _masses(shared: Shared, event: Visible, u: jax.Array) -> tuple[tuple[Scalar, ...], Scalar]:
+    """s of both sides' W and top, and ds/du of all. u: their numbers."""
+    (w, top), choices = w_and_top(shared.parameters), event.choices
+    apart = False if choices.apart is None else choices.apart
+    masses = Resonances((w, top, w, top), choices.broad, apart, choices.parts)
+    s = masses.draw(u)
+    return s, masses.volume / masses.density(s)
+
+
 def by_energies(shared: Shared, event: Visible, u: jax.Array, _: None, balance: bool = False) -> Proposal:
     """Four masses and all energies; up to four branches. u: s13, s134, s25, s256, energies, missing p_T.
 
     For missing p_T that balances the partons, and for perfect measurements.
     """
-    w, top = w_and_top(shared.parameters)
-    masses = Resonances((w, top, w, top), event.choices.broad)
-    s = masses.draw(u)
-    density = 1 / masses.density(s)
+    s, density = _masses(shared, event, u)
     momenta, measure = Seen(shared, event, CLASSES).draw_all(u[4:])
     missing = missing_pt(shared, event, u, momenta if balance else None)
     plus, quark, minus, antiquark = momenta
@@ -73,10 +79,8 @@ def first_side(shared: Shared, event: Visible, u: jax.Array, _: None) -> FirstSi
 
     u: masses, the two energies, …; see `solutions.ellipse`.
     """
-    w, top = w_and_top(shared.parameters)
-    masses = Resonances((w, top, w, top), event.choices.broad)
-    s_w, s_t, s_w2, s_t2 = s = masses.draw(u)
-    density = 1 / masses.density(s)
+    s, density = _masses(shared, event, u)
+    s_w, s_t, s_w2, s_t2 = s
     seen = Seen(shared, event, CLASSES)
     lepton, of_lepton = seen.draw(0, u[4])
     if event.choices.like is None:
