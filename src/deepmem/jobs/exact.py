@@ -30,7 +30,15 @@ from deepmem.jobs.events import tell_objects, unit_of
 from deepmem.jobs.parts import Parts
 from deepmem.jobs.spreading import Computation, Hands, Staff
 from deepmem.jobs.tallies import Tally, Written
-from deepmem.jobs.tasks import Checked, Processes, Task, gev_factors, histograms, hypotheses
+from deepmem.jobs.tasks import (
+    Checked,
+    Processes,
+    Task,
+    gev_factors,
+    histograms,
+    hypotheses,
+    reactions_by_name,
+)
 from deepmem.physics.integrals.accuracy import Accuracy
 from deepmem.physics.processes import known_columns
 from deepmem.physics.processes.of_reaction import is_reaction, named
@@ -60,7 +68,8 @@ def compute(
 
     **Arguments:** `events`, a dict of arrays, a structured array or awkward records with the process's
     columns, in GeV; or collections (NanoEvents, awkward records), with `schema` or `objects`; `process`, one
-    name of the menu or several, or reactions: "p p > …", "NAME=p p > …", or {"NAME": "p p > …"}; `precision`,
+    name of the menu or several, or reactions: "p p > …", "NAME=p p > …", or {"NAME": "p p > …"} (or a list of
+    some that are summed, or {"reaction": "p p > …", "MT": 175} with settings of its own); `precision`,
     relative error at which an event stops; `calls`, evaluations per event at most; `seed`; `pdf`, a set's
     name or the path of a grid; `response`, transfer functions by particle class; `neutrinos`, whether weights
     of processes with neutrinos bring `.neutrinos`, their momenta averaged over the integral; `assignments`,
@@ -70,7 +79,8 @@ def compute(
     `Weight.ratio_to`); `parameters`, as `deepmem.processes()` lists them: `MZ=91.0`, or `MZ=[90.7, 91.2]` for
     a scan that shares points; of a reaction also `model`, and couplings that are "[:]", see `Weight.at`; of
     one with jets `tags="ignore"`, `tagging={"b": 0.77, "c": 0.15, "light": 0.01}` (the probabilities of
-    tags), `extra_jets="choose"`. Tags are columns j1_B, j2_B, …, and jets beyond the legs are read, too.
+    tags), `extra_jets="choose"`, or `lost=1` with the `selection` of the events, where a jet may be lost: its
+    weights have `.lost`, 0 or 1. Tags are columns j1_B, j2_B, …, and jets beyond the legs are read, too.
 
     **Returns** `Weights`: per process (and value of a scan) value, absolute error and status of each event.
     Of events of dask-awkward a lazy array of records, by process: `.value`, `.error`, `.status`; random
@@ -150,6 +160,7 @@ def compute_files(
     """Write the exact weights of events in files, entry by entry; continue where an interrupted call stopped.
 
     **Arguments:** `events`, files, globs, `path:tree` or addresses (none: the configuration's `input_paths`);
+    `process`, as for `compute`, or names of the configuration's `processes` (none: all of these);
     `config`, for paths, tree, unit, `column_names` and `response`; `entries`, the part [A, B) of the run of
     entries to compute (a farm: see `farm.merge`); `keep`, branches to copy along; `assignments`,
     whether NAME_share and NAME_role are written, see `event.Weight`; `reasons`, whether
@@ -162,11 +173,13 @@ def compute_files(
     """
     reporter = reporter or Reporter()
     settings = Config.load(config or {}, need=(), schema=schema)
+    process, apart = _chosen(process, reactions_by_name(settings.processes))
     _refuse_nameless(process)
     staff.check()
-    parameters = settings.of_jets | parameters
-    alphas = hypotheses(process, parameters, pdf=pdf, response=settings.response)
-    check_column_names(settings.column_names, known_columns())
+    parameters = settings.settings(parameters)
+    alphas = hypotheses(process, parameters, pdf=pdf, response=settings.response, apart=apart)
+    suffixes = [name for each in alphas for _, name in each.tagging if isinstance(name, str)]
+    check_column_names(settings.column_names, known_columns(suffixes))
     files, objects = events or settings.input_paths or _no_events(), settings.located
 
     def there(column: str) -> bool:
@@ -215,6 +228,19 @@ def compute_files(
                 f"{others} other interrupted call(s) with this output have parts in {parts.folder}"
             )
     return written
+
+
+def _chosen(
+    asked: Sequence[str], configured: Mapping[str, Mapping[str, Any]]
+) -> tuple[list[str], Mapping[str, Mapping[str, Any]]]:
+    """The processes that are asked for, or all of the configuration's, and settings of some of them alone.
+
+    **Raises** `UsageError` where there is none.
+    """
+    by_name = {named(text)[0]: text for text in configured}
+    if not asked and not by_name:
+        raise UsageError("say what the weights are of: --process NAME, or the key processes")
+    return [by_name.get(name.strip(), name) for name in asked or by_name], configured
 
 
 def _refuse_nameless(processes: Sequence[str]) -> None:
