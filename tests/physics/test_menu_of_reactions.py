@@ -30,6 +30,7 @@ DEFINITE: dict[str, tuple[str, int, float | None]] = {
     "zh_bb": ("p p > z h, z > mu+ mu-, h > b b~", 1, None),
     "zbb": ("p p > mu+ mu- b b~", 1, 91.188),
     "wz_3l": ("p p > e+ ve mu+ mu-", 1, 91.188),
+    "ww_2l_full": ("p p > e+ ve mu- vm~", 1, 80.419),
 }
 OTHERS = ("diphoton", "higgs_diphoton", "z_tautau", "higgs_tautau")  # in test_photons.py, test_taus.py
 SLOW = {"ttbar_0l", "tth_bb_1l", "ttbb_1l", "ttz_1l", "zbb"}
@@ -145,6 +146,6 @@ def test_the_page_of_plans_says_what_is_integrated():
     lines = {name.strip("`"): rest for name, *rest in cells}
     assert lines.keys() == REACTIONS.keys()
     for name, (dimensions, variables, *_) in lines.items():
-        recoil = {} if name == "wz_3l" else {"recoil": {"c": 15}}
+        recoil = {} if name in ("wz_3l", "ww_2l_full") else {"recoil": {"c": 15}}
         found = overview(name, response=recoil)
         assert (dimensions, variables) == (str(found["dimensions"]), ", ".join(found["variables"])), name

@@ -186,6 +186,11 @@ REACTIONS: dict[str, Line] = {
     "wz_3l": Line(
         "pp → WZ → (ℓν)(ℓ'⁺ℓ'⁻), other flavour", "p p > e+ ve mu+ mu- ; p p > mu+ vm e+ e- ; cc", scale="MZ"
     ),
+    "ww_2l_full": Line(
+        "pp → ℓ⁺ν ℓ'⁻ν̄', e and μ, all diagrams",
+        "p p > e+ ve mu- vm~ ; p p > mu+ vm e- ve~",
+        scale=_MW,
+    ),
     "diphoton": Line("pp → γγ, tree level", "p p > a a", scale=100.0),
     "higgs_diphoton": Line("gg → H → γγ", "g g > h > a a", model="heft"),
     "z_tautau": Line("pp → γ*/Z → τ⁺τ⁻", "p p > ta+ ta-", scale="MZ"),
