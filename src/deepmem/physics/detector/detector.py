@@ -73,6 +73,9 @@ class _Chosen(Response):
     def draw(self, gen: Values, u: Values) -> Array:
         return self._take([response.draw(gen, u) for response in self.responses])
 
+    def above(self, rec: Values, gen: Values) -> Array:
+        return self._take([response.above(rec, gen) for response in self.responses])
+
     def support(self, rec: Values, mass: Values = 0.0) -> tuple[Array, Array]:
         low, high = zip(*(response.support(rec, mass) for response in self.responses), strict=True)
         return self._take(low), self._take(high)
@@ -255,9 +258,11 @@ class Detector(eqx.Module):
     def reach(self, energies: np.ndarray) -> tuple[float, float]:
         """Bounds of E_gen/E_rec that the responses allow at measured energies `[energies]` in GeV."""
         with double_precision():
-            ratios = [
-                np.asarray(limit) / energies
-                for response in self.responses
-                for limit in jax.vmap(response.support)(energies)
-            ]
+            limits = _supports(self.responses, energies)
+            ratios = [np.asarray(limit) / energies for each in limits for limit in each]
         return float(np.min(ratios)), float(np.max(ratios))
+
+
+@jax.jit
+def _supports(responses: list[Response], energies: Array) -> list[tuple[Array, Array]]:
+    return [jax.vmap(response.support)(energies) for response in responses]
