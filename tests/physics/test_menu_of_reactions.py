@@ -26,6 +26,7 @@ DEFINITE: dict[str, tuple[str, int, float | None]] = {
     "ttbb_1l": (f"p p > t t~ b b~, {TOPS}", 2, None),
     "ttz_1l": (f"p p > t t~ z, {TOPS}, z > e+ e-", 2, None),
     "single_top_s": ("p p > t b~, (t > w+ b, w+ > mu+ vm)", 1, None),
+    "single_top_t": ("p p > t j, (t > w+ b, w+ > mu+ vm)", 1, None),
     "wh_bb": ("p p > w+ h, w+ > mu+ vm, h > b b~", 1, None),
     "zh_bb": ("p p > z h, z > mu+ mu-, h > b b~", 1, None),
     "zbb": ("p p > mu+ mu- b b~", 1, 91.188),
@@ -81,7 +82,10 @@ def test_every_line_is_checked():
 def test_a_weight_is_the_sum_of_its_final_states(name: str):
     reaction, number, scale = DEFINITE[name]
     # jets and what a sum and its term have in common are as in the definite process
-    definite = made(f"x={reaction}", **({} if scale is None else {"Q": scale}))
+    settings: dict[str, Any] = {"flavours": REACTIONS[name].flavours} | (
+        {} if scale is None else {"Q": scale}
+    )
+    definite = made(f"x={reaction}", **settings)
     summed = made(name)
     assert summed.scale == definite.scale
     events = event_of(definite)
