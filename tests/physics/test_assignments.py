@@ -211,16 +211,16 @@ def test_a_weight_does_not_depend_on_others_nor_on_the_order_of_jets():
 
 def test_certain_tags_are_hard_tags():
     certain = {"b": 1.0, "c": 0.0, "light": 0.0}
-    agree(weight(event()), weight(event(), tagging=certain))
+    agree(weight(event(), DEFINITE), weight(event(), DEFINITE, tagging=certain))
     untagged = event([(*jet[:4], 0.0) for jet in JETS])
-    assert weight(untagged, tagging=certain).status[0] == 2
+    assert weight(untagged, DEFINITE, tagging=certain).status[0] == 2
     agree(weight(untagged), weight(untagged, tags="ignore"))
 
 
 def test_tags_that_say_nothing_are_a_common_factor():
     """P = ½ for each of four jets, whatever its flavour."""
     even = {"b": 0.5, "c": 0.5, "light": 0.5}
-    agree(weight(event(), tagging=even), weight(event(), tags="ignore"), 0.5**4)
+    agree(weight(event(), DEFINITE, tagging=even), weight(event(), DEFINITE, tags="ignore"), 0.5**4)
 
 
 def test_probable_tags_are_a_mean_over_assignments():

@@ -48,6 +48,8 @@ def compute(
         bool, typer.Option("--reasons", help="Write NAME_reason too: why a status is what it is.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Of the integration points.")] = 0,
+    workers: options.Workers = 0,
+    scheduler: options.Scheduler = None,
     threads: options.Threads = None,
     debug: options.Debug = False,
     as_json: options.AsJson = False,
@@ -70,6 +72,7 @@ def compute(
         neutrinos=neutrinos,
         assignments=assignments,
         reasons=reasons,
+        staff=options.staff(workers, threads, scheduler),
         reporter=console.Console(),
         **values.settings(settings),
     ).to_dict()
@@ -217,10 +220,12 @@ def generate(
     ] = False,
     parton_selection: options.PartonSelection = None,
     settings: options.Settings = None,
+    workers: options.OneWorker = 1,
     debug: options.Debug = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Make events with Pythia 8 (extra 'generate') and the response of the transfer functions."""
+    options.one_process(workers, "generate")
     from deepmem.config import Config
 
     config = Config.load(inputfile or {}, need=())
@@ -312,11 +317,13 @@ def cross_section(
     settings: options.Settings = None,
     pdf: options.Pdf = None,
     seed: Annotated[int, typer.Option(help="Of the points.")] = 1,
+    workers: options.OneWorker = 1,
     threads: options.Threads = None,
     debug: options.Debug = False,
     as_json: options.AsJson = False,
 ) -> None:
     """σ, and σ_vis within cuts on measured quantities, in pb with their errors."""
+    options.one_process(workers, "cross-section")
     from deepmem.config import Config
     from deepmem.physics.weights.leading_order import cross_section as integrate
 

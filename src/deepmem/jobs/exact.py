@@ -24,13 +24,14 @@ from deepmem.data.memory import InMemory
 from deepmem.data.root import Source, has_branch
 from deepmem.data.table import as_table, has_column
 from deepmem.data.weights import Further, Weights, all_branches, write_weights
-from deepmem.errors import DeepMEMError, Interrupted, UsageError
-from deepmem.event import Weight
+from deepmem.errors import Interrupted, UsageError
 from deepmem.inputs import Reason
 from deepmem.jobs.events import tell_objects, unit_of
 from deepmem.jobs.parts import Parts
+from deepmem.jobs.spreading import Computation, Hands, Staff
 from deepmem.jobs.tallies import Tally, Written
 from deepmem.jobs.tasks import (
+    Checked,
     Processes,
     Task,
     gev_factors,
@@ -152,6 +153,7 @@ def compute_files(
     reasons: bool = False,
     part: int | None = None,
     schema: str | None = None,
+    staff: Staff = Staff(),  # noqa: B008  (it is a value)
     reporter: Reporter | None = None,
     **parameters: Any,
 ) -> Written:
@@ -164,7 +166,7 @@ def compute_files(
     whether NAME_share and NAME_role are written, see `event.Weight`; `reasons`, whether
     NAME_reason is written, why a status is what it is; `part`, how many events are kept together as they are
     done (by default some seconds of work; no weight depends on it); `schema`, of the events, instead of the
-    configuration's; the rest as for `compute`.
+    configuration's; `staff`, who computes: by default this process; the rest as for `compute`.
 
     **Raises** `UsageError` where a file, a name or a column is wrong, angles are in degrees, or the output
     cannot be written; `Interrupted`, which says what is kept, where the user stops it.
@@ -173,6 +175,7 @@ def compute_files(
     settings = Config.load(config or {}, need=(), schema=schema)
     process, apart = _chosen(process, reactions_by_name(settings.processes))
     _refuse_nameless(process)
+    staff.check()
     parameters = settings.settings(parameters)
     alphas = hypotheses(process, parameters, pdf=pdf, response=settings.response, apart=apart)
     suffixes = [name for each in alphas for _, name in each.tagging if isinstance(name, str)]
@@ -199,7 +202,8 @@ def compute_files(
     task.load_densities()
     check_writable(output)
     description = task.describe()
-    with owned(output, _doing("compute", process, parameters)):
+    doing = _doing("compute", process, parameters)
+    with owned(output, doing), Hands.of(staff, reporter) as hands:
         about = description | {
             "inputs": source.provenance(),
             "entries": [run.start, run.stop],
@@ -213,7 +217,7 @@ def compute_files(
         }
         parts = Parts(Path(output), about, task.pace(part))
         try:
-            _compute_parts(task, run, parts, description, reporter)
+            _compute_parts(run, parts, task, _computation(task, run, description), hands, reporter)
         except KeyboardInterrupt:
             raise Interrupted(_interruption(run, parts)) from None
         written = _write(task, run, parts, output, about, further)
@@ -296,25 +300,26 @@ def _identity(run: _Run, columns: Sequence[str], reporter: Reporter) -> dict[str
     return hashes.to_dict()
 
 
-def _compute_parts(
-    task: Task, run: _Run, parts: Parts, description: Mapping[str, Any], reporter: Reporter
-) -> None:
-    """Compute the parts that are not there yet. **Raises** `DeepMEMError` where a grid changes meanwhile."""
+def _computation(task: Task, run: _Run, description: Mapping[str, Any]) -> Computation:
+    """The weights of a run's entries. It **raises** `DeepMEMError` where a grid changes meanwhile."""
 
-    def compute(begin: int, end: int) -> dict[str, Weight]:
+    def read(begin: int, end: int) -> tuple[Any, ...]:
         table = run.source.read(begin, end) * run.factors
         varied = {name: source.read(begin, end) * run.factors for name, source in run.varied.items()}
-        weights = task.compute_table(table, np.arange(begin, end), varied)
-        run.source.refuse_changes()
-        if task.describe() != description:
-            raise DeepMEMError("a density grid was changed while it was used: start again")
-        return weights
+        return table, np.arange(begin, end), varied
 
+    return Computation(Checked.of(task, description), read, run.source.refuse_changes)
+
+
+def _compute_parts(
+    run: _Run, parts: Parts, task: Task, computation: Computation, hands: Hands, reporter: Reporter
+) -> None:
+    """Compute the parts that are not there yet."""
     total = run.stop - run.start
     if done := parts.events():
         reporter.message(f"continuing: {done:,} of {total:,} events are there from an earlier call")
     with reporter.progress(f"computing {', '.join(task.names)}", total) as step:
-        for _ in parts.fill(run.start, run.stop, compute, step):
+        for _ in hands.fill(parts, run.start, run.stop, computation, step):
             pass
 
 

@@ -3,6 +3,8 @@ provenance and for the keys of what is kept."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -13,7 +15,7 @@ import numpy as np
 
 from deepmem.columns import Column, described
 from deepmem.data.weights import Further
-from deepmem.errors import UsageError
+from deepmem.errors import DeepMEMError, UsageError
 from deepmem.event import Weight, variation_name
 from deepmem.jobs.parts import Pace
 from deepmem.physics.processes import THEORY, chosen_process, is_reaction, reaction_of
@@ -267,6 +269,39 @@ class Task:
         """Whether to ask for them: where no process has any, the error for asking is left to the engine."""
         some = any(each.process.invisible for each in self.hypotheses)
         return self.neutrinos and (bool(alpha.process.invisible) or not some)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A task in any process: where its weights depend on something that is another one there, such as a
+    density grid that was replaced, there are none.
+
+    - `description`: the digest of what the task says of itself
+    """
+
+    task: Task
+    description: str
+
+    @classmethod
+    def of(cls, task: Task, description: Mapping[str, Any]) -> Checked:
+        """The task as it described itself."""
+        return cls(task, _digest(description))
+
+    def __call__(
+        self, table: np.ndarray, entries: np.ndarray, variations: Mapping[str, np.ndarray] | None = None
+    ) -> dict[str, Weight]:
+        """`Task.compute_table`. **Raises** `DeepMEMError` where the task would be described otherwise."""
+        weights = self.task.compute_table(table, entries, variations)
+        if _digest(self.task.describe()) != self.description:
+            raise DeepMEMError(
+                "a density grid or a model is not what it was when the call began: it was changed, and the "
+                "call has to start again, or another one is found here"
+            )
+        return weights
+
+
+def _digest(description: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
 
 
 def gev_factors(columns: Sequence[str | Column], unit: str) -> np.ndarray:

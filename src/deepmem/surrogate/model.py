@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
@@ -267,7 +266,8 @@ class Surrogate:
             distances = known_products(calibration.rows)
             calibration = calibration._replace(rows=np.zeros(0))
         numbers = Numbers(self.parameters, self.spread, self.scaler, calibration, unit, angles, distances)
-        return jax.tree.map(lambda leaf: jnp.asarray(leaf) if isinstance(leaf, np.ndarray) else leaf, numbers)
+        arrays, rest = eqx.partition(numbers, lambda leaf: isinstance(leaf, np.ndarray))
+        return eqx.combine(jax.device_put(arrays), rest)
 
     def provenance(self, command: str) -> dict[str, Any]:
         """How the weights of this model were made, for the file that carries them."""
@@ -407,7 +407,7 @@ def _network_from(prefix: str, shape: Any, arrays: dict[str, np.ndarray]) -> Net
     stored = [arrays[f"{prefix}.{i:03d}"] for i in range(len(leaves))]
     if [leaf.shape for leaf in leaves] != [array.shape for array in stored]:
         raise KeyError("the arrays do not fit the network that the header names")
-    return jax.tree.unflatten(tree, [jnp.asarray(array) for array in stored])
+    return jax.tree.unflatten(tree, [jax.device_put(array) for array in stored])
 
 
 def _read(path: Path, mark: str, what: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

@@ -258,9 +258,11 @@ class Detector(eqx.Module):
     def reach(self, energies: np.ndarray) -> tuple[float, float]:
         """Bounds of E_gen/E_rec that the responses allow at measured energies `[energies]` in GeV."""
         with double_precision():
-            ratios = [
-                np.asarray(limit) / energies
-                for response in self.responses
-                for limit in jax.vmap(response.support)(energies)
-            ]
+            limits = _supports(self.responses, energies)
+            ratios = [np.asarray(limit) / energies for each in limits for limit in each]
         return float(np.min(ratios)), float(np.max(ratios))
+
+
+@jax.jit
+def _supports(responses: list[Response], energies: Array) -> list[tuple[Array, Array]]:
+    return [jax.vmap(response.support)(energies) for response in responses]

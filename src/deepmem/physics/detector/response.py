@@ -75,7 +75,7 @@ class Response(eqx.Module):
 
     def covers(self, rec: Values) -> Array:
         """Whether the response is known for a measured energy: if not, the event has no weight."""
-        return jnp.asarray(rec) > 0
+        return rec > 0
 
     def reaches(self, rec: Values, gen: Values, mass: Values = 0.0) -> Array:
         """Whether E_gen lies in the support of E_rec, outside of which no weight is integrated."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from deepmem.errors import DeepMEMError, UsageError
@@ -23,6 +22,7 @@ from deepmem.physics.weights.multichannel import Channel, Multichannel
 from deepmem.physics.weights.parton_level import Reaction
 from deepmem.physics.weights.parton_points import PartPoints, Points
 from deepmem.physics.weights.parton_response import Seen, View
+from deepmem.physics.weights.partonic import density_at_scale
 from deepmem.physics.weights.recoil import Recoil
 from deepmem.physics.weights.settings import checked_lost, with_prior
 from deepmem.selection import Selection
@@ -119,7 +119,7 @@ def _density(pdf: Any, reaction: Reaction) -> DensityAtScale:
     partons = {parton for part in reaction.parts for each in part.contributions for parton in each.partons}
     density = load(pdf).select(*sorted(partons))
     with double_precision():
-        return density.at_scale(jnp.asarray(reaction.scale))
+        return density_at_scale(density, np.asarray(reaction.scale))
 
 
 def cross_section_of(

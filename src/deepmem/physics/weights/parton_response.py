@@ -7,7 +7,7 @@ as `leading_order` says, for any final state whose legs have classes of the dete
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -145,9 +145,8 @@ class View:
         escaped, total, of_seen = (
             each[..., 1:3].sum(axis=1).T for each in (of_neutrinos, true[:, hidden + seen], measured[:, seen])
         )
-        with double_precision():
-            drawn = self.detector.draw_missing(escaped, total, of_seen, activity, tuple(points.noise))
-        return np.stack([np.asarray(each) for each in drawn], axis=-1)
+        rows = np.stack([*escaped, *total, *of_seen, *points.noise, activity])
+        return _in_blocks(partial(_drawn_missing, self.detector), rows).T
 
     def passed(self, seen: Seen, finals: Sequence[tuple[int, ...]]) -> np.ndarray:
         """How much of points is in the selection, for each final state `[finals, points]`.
@@ -187,25 +186,35 @@ class View:
         length = np.sqrt((p[:, 1:] ** 2).sum(axis=1))
         with np.errstate(divide="ignore"):
             eta = np.arcsinh(p[:, 3] / np.hypot(p[:, 1], p[:, 2]))
-        blocks = -(-len(p) // _BLOCK)
-        padded = np.ones((4, blocks * _BLOCK))
-        padded[2:] = np.array([[0.5], [0.0]])
-        padded[:, : len(p)] = eta, np.hypot(length, mass), u, mass
-        parts = [np.zeros((2, 0))]
-        with double_precision():
-            for block in padded.reshape(4, blocks, _BLOCK).swapaxes(0, 1):
-                parts.append(np.stack(_drawn(self.detector, kind, *map(jnp.asarray, block))))
-        energy, reached = np.concatenate(parts, axis=1)[:, : len(p)]
+        rows = np.stack([eta, np.hypot(length, mass), u, np.broadcast_to(mass, u.shape)])
+        energy, reached = _in_blocks(partial(_drawn, self.detector, kind), rows)
         with np.errstate(divide="ignore", invalid="ignore"):
             stretch = np.sqrt(np.maximum(energy**2 - mass**2, 0.0)) / length
         return np.column_stack([energy, p[:, 1:] * stretch[:, None]]), (reached > 0) & (stretch > 0)
 
 
+def _in_blocks(function: Callable[[np.ndarray], jax.Array], rows: np.ndarray) -> np.ndarray:
+    """A function of `[numbers, points]`, in blocks of one size, for which it is compiled once."""
+    count = rows.shape[1]
+    padded = np.full((len(rows), max(1, -(-count // _BLOCK)) * _BLOCK), 0.5)
+    padded[:, :count] = rows
+    with double_precision():
+        blocks = np.split(padded, padded.shape[1] // _BLOCK, axis=1)
+        parts = [np.asarray(function(block)) for block in blocks]
+    return np.concatenate(parts, axis=1)[:, :count]
+
+
 @partial(jax.jit, static_argnums=1)
-def _drawn(
-    detector: Detector, kind: str, eta: jax.Array, energy: jax.Array, u: jax.Array, mass: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    return jax.vmap(partial(detector.draw, kind))(eta, energy, u, mass)
+def _drawn(detector: Detector, kind: str, rows: jax.Array) -> jax.Array:
+    energy, reached = jax.vmap(partial(detector.draw, kind))(*rows)
+    return jnp.stack([energy, reached])
+
+
+@jax.jit
+def _drawn_missing(detector: Detector, rows: jax.Array) -> jax.Array:
+    *pairs, activity = rows
+    escaped, total, seen, noise = ((pairs[i], pairs[i + 1]) for i in range(0, 8, 2))
+    return jnp.stack(detector.draw_missing(escaped, total, seen, activity, noise))
 
 
 def recoiling(momenta: np.ndarray, kick: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

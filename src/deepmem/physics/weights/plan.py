@@ -181,9 +181,9 @@ def _some_escape(alpha: Hypothesis, expert: Expert, by_angle: bool | None) -> Pl
     """The process's own variables: by angle where missing pT is given and all energies have responses."""
     seen, detector = alpha.process.visible_classes, alpha.detector
     smeared = detector.dimensions(seen)
+    of_angle = {"event": expert.by_angle, "recoil": expert.by_angle_and_recoil}.get(alpha.met, ())
     if by_angle is None:
-        free = alpha.met == "event" and smeared == len(seen)
-        by_angle = bool(expert.by_angle) and free and _wide(alpha)
+        by_angle = bool(of_angle) and smeared == len(seen) and _wide(alpha)
     steps = {"balance": expert.by_balance, "recoil": expert.by_recoil}.get(alpha.met, expert.by_energies)
     if not steps:
         raise UsageError(
@@ -202,7 +202,7 @@ def _some_escape(alpha: Hypothesis, expert: Expert, by_angle: bool | None) -> Pl
         rule = replace(rule, **_TABULATED)
     return Plan(
         smeared + expert.hidden + (0 if detector.transverse is None else 2),
-        partial(_escaping, steps=expert.by_angle if by_angle else steps),
+        partial(_escaping, steps=of_angle if by_angle else steps),
         rule,
         _permutations(alpha),
         choices=choices,

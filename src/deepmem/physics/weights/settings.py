@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, TypeAlias
 
+import jax
 import numpy as np
 
 from deepmem.errors import DeepMEMWarning
@@ -30,6 +31,7 @@ FLAVOURS = ("b", "c", "light")
 Tagging: TypeAlias = tuple[tuple[str, float | str], ...]
 """The probability of a tag by flavour, or the end of the names of columns that have it."""
 
+_electroweak = jax.jit(electroweak)  # one program in place of ten
 LARGEST_R = 0.3
 """Relative resolutions `r_<class>` are below this."""
 
@@ -269,7 +271,7 @@ def warn_of_expansions(process: Process, parameters: Parameters) -> None:
     """
     if "MH" not in process.parameters:
         return
-    mass, lightest = float(np.max(parameters.MH)), 2 * float(np.min(electroweak(parameters).MW))
+    mass, lightest = float(np.max(parameters.MH)), 2 * float(np.min(_electroweak(parameters).MW))
     if mass > lightest:
         warnings.warn(
             f"MH = {mass:g} GeV: the effective couplings of the Higgs boson to gluons and photons are series "
