@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 from deepmem.errors import UsageError
 from deepmem.physics.integrals.course import Course
 from deepmem.physics.integrals.groups import Groups
+from deepmem.physics.integrals.importance import FirstMaps
 from deepmem.physics.integrals.integrand import Integrand, values
 
 
@@ -31,8 +32,8 @@ class Integral:
       is precise, share the budget, and one that contributes little to the error stops before;
     - `remembered`: whether the estimate brings its course; `follows`: the course of another integral, of
       nearly the same integrand, whose points are wanted: precision and budget are then what they were there;
-    - `grid`: the importance maps that a lattice begins with `[events, d, knots, 2]`, which were learned from
-      other points.
+    - `maps`: those that a lattice begins with, where one was learned before. Others are then learned from
+      many points alone: what is narrow is known already.
 
     **Raises** `UsageError` where arrays have other lengths.
     """
@@ -49,7 +50,7 @@ class Integral:
     groups: Groups | None = None
     remembered: bool = False
     follows: Course | None = None
-    grid: np.ndarray | None = None
+    maps: FirstMaps | None = None
 
     def __post_init__(self) -> None:
         lengths = {"indices": self.numbers, "parts": self.parts, "groups": self.contributions.event}
@@ -90,7 +91,7 @@ class Integral:
             groups=None if self.groups is None else self.groups[here],
             minimum=minimum,
             follows=jax.tree.map(lambda leaf: leaf[here], self.follows),
-            grid=None if self.grid is None else self.grid[here],
+            maps=jax.tree.map(lambda leaf: leaf[here], self.maps),
         )
 
     def on_device(self) -> Integral:
