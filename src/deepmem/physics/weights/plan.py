@@ -16,6 +16,7 @@ import jax
 import numpy as np
 
 from deepmem.errors import UsageError
+from deepmem.physics.errors import PlanError
 from deepmem.physics.integrals.integrand import Integrand, Staged
 from deepmem.physics.integrals.lattice import Lattice
 from deepmem.physics.integrals.quadrature import Quadrature
@@ -123,15 +124,19 @@ class Plan:
         return rows, minimum
 
 
-def plan_for(alpha: Hypothesis, by_angle: bool | None = None) -> Plan:
+def plan_for(alpha: Hypothesis, by_angle: bool | None = None, lost: int | None = None) -> Plan:
     """How the weights of a hypothesis are integrated.
 
     **Arguments:** `by_angle`, of a process with a map by angle: whether it is used; None, where it is the
-    better one.
+    better one; `lost`, the number of the outgoing leg that no jet is seen of.
+
+    **Raises** `PlanError` where there is no map, `UsageError` where there is no expert.
     """
     process, topology = alpha.process, alpha.process.topology
+    if lost is not None and not has_composed_map(process):
+        raise PlanError(f"{process.name} has a map made by hand, which does not know lost jets")
     if has_composed_map(process):
-        composition = composed.composition_of(alpha)
+        composition = composed.composition_of(alpha, lost)
         if isinstance(composition, ByExpert):
             topology = composition.name
         else:
