@@ -40,7 +40,8 @@ def test_points_go_where_they_take_the_most_off_an_error():
     """Of three contributions to one sum, by their errors and what points cost; one of another sum."""
 
     class Of:
-        count, contributions, steering, correlated = 4, Groups(np.array([0, 0, 0, 1])), 1, False
+        count, contributions, steering = 4, Groups(np.array([0, 0, 0, 1])), 1
+        correlated, beside, part = False, None, None
 
     tally = Tally(Of(), 1, 0.01)
     tally.value[:, 0] = 1.0

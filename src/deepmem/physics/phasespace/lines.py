@@ -22,7 +22,7 @@ from deepmem.physics.tables import cell_of
 
 # How near to an end a number may be: there, s would be infinite.
 _EDGE = 1e-15
-CORE = 5.0
+CORE = 8.0
 """Widths from a resonance up to which masses that are apart are near it."""
 
 
