@@ -305,6 +305,8 @@ COMMAND: dict[str, tuple[list[str], str]] = {
     "not a pair": (["--set", "MZ"], "expected NAME=VALUE"),
     "not a number": (["--set", "MZ=abc"], "must be a number, got 'abc'"),
     "beam of no energy": (["--set", "sqrt_s=0"], "sqrt_s must be finite and positive"),
+    "beam in TeV": (["--set", "sqrt_s=13.6"], "sqrt_s = 13.6 GeV is below 100 GeV: it is in GeV"),
+    "precision in per cent": (["--precision", "1"], "one of 1 says nothing: 1 % is 0.01"),
     "no precision": (["--precision", "0"], "precision must be a positive relative error"),
     "no calls": (["--calls", "0"], "calls must be a positive number"),
     "flavours": (["--set", "flavours=6"], "flavours must be 4 or 5"),

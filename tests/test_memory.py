@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -128,10 +129,23 @@ def test_what_is_not_there_is_named(events: Any, settings: dict[str, Any], says:
         deepmem.compute(events, **settings)
 
 
-def test_what_is_computed_later_is_refused() -> None:
-    later = type("Array", (), {"__module__": "dask_awkward.lib.core"})()
-    with pytest.raises(UsageError, match=r"map_partitions"):
-        deepmem.compute(later, schema="nanoaod")
+def test_parts_that_are_computed_later_are_to_be_one_array() -> None:
+    lazy = type("Array", (), {"__module__": "dask_awkward.lib.core"})()
+    with pytest.raises(UsageError, match=r"'Muon' is computed later: give one array of records"):
+        deepmem.compute({"Muon": lazy}, schema="nanoaod")
+
+
+def test_only_needed_fields_are_touched_before_there_are_numbers() -> None:
+    """So that dask-awkward reads no others; what is not there is said then, too."""
+    records = ak.zip({**COLLECTIONS, "extra": np.arange(EVENTS)}, depth_limit=1)
+    layout, report = ak.typetracer.typetracer_with_report(ak.to_layout(records).form_with_key_path())
+    InMemory(ak.Array(layout)).touch(["lep1_PT", "lep1_Charge"], SCHEMA, {"Muon_pt": "Muon_pt + Muon_mass"})
+    paths = [ast.literal_eval(key) for key in report.data_touched]
+    touched = {(path[0], path[-1]) for path in paths if len(path) > 1}
+    owners = {"Electron": ("pt", "charge"), "Muon": ("pt", "charge", "mass")}
+    assert touched == {(name, field) for name in owners for field in owners[name]}
+    with pytest.raises(UsageError, match="taus"):
+        InMemory(ak.Array(layout)).touch(["tau1_PT"], SCHEMA)
 
 
 def test_weights_in_a_coffea_processor(tmp_path: Path) -> None:

@@ -452,9 +452,11 @@ def test_what_objects_are_identifies_weights(tmp_path: Path) -> None:
 
 
 def test_learning_reads_objects_some_of_which_are_absent(tmp_path: Path) -> None:
-    """And predicts another version of the format; a jet that is absent is no bad input."""
+    """And predicts another version of the format; a jet or a third lepton that is absent is no bad input."""
     old = nanoaod(tmp_path / "old.root", "btagDeepFlavB", "MET")
-    columns = [*LEPTONS, *(f"j{i}_{q}" for i in (1, 2) for q in ("PT", "Eta", "Phi", "M")), "MET", "MET_Phi"]
+    third = [f"lep3_{q}" for q in ("PT", "Eta", "Phi", "Charge", "PDG")]
+    jets = [f"j{i}_{q}" for i in (1, 2) for q in ("PT", "Eta", "Phi", "M")]
+    columns = [*LEPTONS, *third, *jets, "MET", "MET_Phi"]
     table = expected(columns, 0.2783)
     there = np.isfinite(table[:, : len(LEPTONS)]).all(axis=1)
     weights = np.where(there, np.exp(-np.nan_to_num(table[:, 0]) / 50), np.nan)
@@ -462,8 +464,8 @@ def test_learning_reads_objects_some_of_which_are_absent(tmp_path: Path) -> None
     quantities = ["PT", "Eta", "Phi", "Charge", "PDG"]
     config = {
         "schema": "nanoaod", "input_paths": [str(old)], "output_paths": [str(tmp_path / "weights.root")],
-        "prefixes": [["lep1_", "lep2_"], ["j1_", "j2_"], ["MET"]],
-        "suffixes": [quantities, ["PT", "Eta", "Phi", "M"], ["", "_Phi"]], "padded": ["j1", "j2"],
+        "prefixes": [["lep1_", "lep2_", "lep3_"], ["j1_", "j2_"], ["MET"]],
+        "suffixes": [quantities, ["PT", "Eta", "Phi", "M"], ["", "_Phi"]], "padded": ["lep3", "j1", "j2"],
         "weights": ["w"], "epochs": 2, "width": 8, "depth": 1, "members": 1, "split": [8, 0, 2],
         "save_lowest_loss_model_at": str(tmp_path / "m.model"), "run_folder": str(tmp_path / "run"),
     }  # fmt: skip
@@ -519,11 +521,39 @@ def test_what_is_absent_adds_nothing() -> None:
         elif name in pair:
             np.testing.assert_allclose(value, pair[name], rtol=1e-12)
     assert np.isnan(damaged["log pT j1"] * damaged["eta j1"])
-    for names, padding in ((columns, ["lep2"]), (columns, ["j2"]), ([*columns, "j1_Charge"], ["j1"])):
+    for names, padding in ((columns, ["lep2"]), (columns, ["j2"])):
         with pytest.raises(UsageError, match="cannot be padded"):
             FeatureMap(names, padded=padding)
     with pytest.raises(UsageError, match="cannot be padded"):
         FeatureMap(columns, "plain", padded=["j1"])
+
+
+def test_an_absent_lepton_is_the_last_of_them() -> None:
+    """What is there stands in order of its code, whichever columns it came in; those that are absent follow."""
+    columns = [f"lep{i}_{q}" for i in (1, 2, 3, 4) for q in ("PT", "Eta", "Phi", "Charge", "PDG")]
+    leptons = [[40, 0.5, 0.1, 1, -13], [30, -0.3, 2.0, -1, 11], [20, 1.2, -2.0, -1, 13], [np.nan] * 5]
+    padded, usual = FeatureMap(columns, padded=["lep3", "lep4"]), FeatureMap(columns)
+    four = np.array([*leptons[:3], [15, 0.1, 1.0, 1, -11]], dtype=float).reshape(1, -1)
+    with jax.enable_x64(True):
+
+        def features(of: FeatureMap, *order: int) -> dict[str, float]:
+            rows = np.array([leptons[i] for i in order], dtype=float).reshape(1, -1) if order else four
+            return dict(zip(of.names, np.asarray(of(jnp.asarray(rows)))[0].tolist(), strict=True))
+
+        whole = features(padded)
+        assert {name: value for name, value in whole.items() if not name.startswith("has ")} == features(
+            usual
+        )
+        one, other = features(padded, 0, 1, 2, 3), features(padded, 0, 1, 3, 2)
+        three = features(FeatureMap(columns[:15]), 0, 1, 2)
+    assert {name for name in one if one[name] != other[name]} == {"exchange 0.2"}
+    assert (one["has lep3"], one["has lep4"]) == (1, 0)
+    assert np.isfinite([*one.values()]).all()
+    for name, value in one.items():
+        if "lep4" in name.split() or name == "charge 4":
+            assert value == 0, name
+        elif name in three and not name.startswith("exchange"):
+            np.testing.assert_allclose(value, three[name], rtol=1e-12, err_msg=name)
 
 
 def test_config_check_says_what_is_taken_from_where(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import awkward as ak
 import numpy as np
@@ -17,7 +18,7 @@ from conftest import COLUMNS, EVENTS, RNTUPLE, write_tree
 from deepmem import UsageError, Weight, Weights
 from deepmem.data.files import whole_file
 from deepmem.data.root import Source
-from deepmem.data.trees import expand
+from deepmem.data.trees import TreeFile, expand
 from deepmem.data.weights import read_provenance, read_weights, write_weights
 
 
@@ -202,3 +203,25 @@ def test_a_file_cut_anywhere_is_refused_in_one_sentence(kind: str, tmp_path: Pat
         cut.write_bytes(whole[: int(len(whole) * part)])
         with pytest.raises(UsageError, match=r"^[^\n]*$"):
             read(cut)
+
+
+def test_short_reads_that_follow_one_another_unpack_a_cluster_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_tree(tmp_path / "one.root", {"a": np.arange(1000.0), "b": np.arange(1000.0) ** 2})
+    source, asked = Source([str(path)], None, ["a", "b"]), []
+    read = TreeFile.read
+
+    def counted(self: TreeFile, start: int, stop: int, pool: Any = None) -> np.ndarray:
+        asked.append((start, stop))
+        return read(self, start, stop, pool)
+
+    monkeypatch.setattr(TreeFile, "read", counted)
+    parts = [source.read(at, at + 50) for at in range(0, 1000, 50)]
+    np.testing.assert_array_equal(
+        np.concatenate(parts), np.stack([np.arange(1000.0), np.arange(1000.0) ** 2], 1)
+    )
+    assert asked == [(0, 50), (0, 1000)]
+    parts[1][:] = 0.0  # what is given belongs to who asked
+    np.testing.assert_array_equal(source.read(10, 12)[:, 0], [10, 11])
+    np.testing.assert_array_equal(source.read(12, 14)[:, 0], [12, 13])

@@ -1,13 +1,14 @@
 """From the fields of collections to columns of events: cuts, overlaps, order, and the first few of each kind.
 
-Objects are flat arrays with the number of their event. Where the first k of an event are wanted, the largest
-key of each event is taken k times: no sorting of millions of short lists.
+Objects are flat arrays with the number of their event. Where the first k of an event are wanted, its objects
+are put among its k largest one after the other, in all events at once: no sorting of millions of short lists.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import awkward as ak
@@ -31,15 +32,45 @@ class _Objects:
         at = np.flatnonzero(keep)
         return _Objects(self.event.take(at), {name: each.take(at) for name, each in self.values.items()})
 
-    def places(self, events: int) -> np.ndarray:
-        """`[events, most]`: the number of each object of an event, −1 where there is none."""
-        order = np.argsort(self.event, kind="stable")
+    @cached_property
+    def order(self) -> np.ndarray:
+        """Their places, event by event."""
+        return np.argsort(self.event, kind="stable")
+
+    def in_place(self, events: int) -> Iterator[np.ndarray]:
+        """The first object of each event, the second, and so on: `[events]`, −1 where there is none."""
         counts = np.bincount(self.event, minlength=events)
         starts = np.cumsum(counts) - counts
-        place = np.full((events, max(int(counts.max(initial=0)), 1)), -1)
-        rising = self.event[order]
-        place[rising, np.arange(len(order)) - starts[rising]] = order
-        return place
+        for place in range(int(counts.max(initial=0))):
+            found = np.full(events, -1)
+            there = np.flatnonzero(counts > place)
+            found[there] = self.order[starts[there] + place]
+            yield found
+
+    def leading(self, among: np.ndarray, keys: np.ndarray, number: int, events: int) -> np.ndarray:
+        """Those with the largest keys, in order, `[number, events]`, −1 where there is none.
+
+        Of equal ones, the first comes first.
+
+        **Arguments:** `among`, places of objects, event by event; `keys`, of all objects.
+        """
+        keys = keys[among]
+        counts = np.bincount(self.event[among], minlength=events)
+        starts = np.cumsum(counts) - counts
+        found = np.full((number, events), -1)
+        largest = np.full((number, events), -np.inf, dtype=keys.dtype)
+        for place in range(int(counts.max(initial=0))):
+            at = np.flatnonzero(counts > place)
+            new = starts[at] + place
+            enters = keys[new] > largest[-1, at]
+            at, new = at[enters], new[enters]
+            key, wins = keys[new], np.zeros(len(at), dtype=bool)
+            for row, known in zip(found, largest, strict=True):
+                old, old_key = row[at], known[at]
+                wins |= key > old_key  # and all that come after move down
+                row[at], new = np.where(wins, new, old), np.where(wins, old, new)
+                known[at], key = np.where(wins, key, old_key), np.where(wins, old_key, key)
+        return np.append(among, -1)[found]
 
 
 class Collections:
@@ -63,7 +94,7 @@ class Collections:
         """
         columns = self._reading.columns.values()
         table = np.empty((len(columns), self._events))
-        firsts: dict[Kind, list[np.ndarray]] = {}
+        firsts: dict[Kind, np.ndarray] = {}
         for i, wanted in enumerate(columns):
             if wanted.kind == "met":
                 table[i] = self._missing(wanted.quantity)
@@ -76,25 +107,18 @@ class Collections:
             table[i] = values[firsts[wanted.kind][wanted.place]]
         return table.T
 
-    def _first(self, kind: Kind, number: int) -> list[np.ndarray]:
-        """The first `number` objects of each event in their order, `[events]` each; −1: there is none."""
+    def _first(self, kind: Kind, number: int) -> np.ndarray:
+        """The first `number` objects of each event in their order, `[number, events]`; −1: there is none."""
         found = self._passing(kind)
         entry = self._reading.kinds[kind][0].entry
         key = found.values[entry.sort.lstrip("-")] * (1 if entry.sort.startswith("-") else -1)
         # what has no key comes last
         keys = np.where(np.isfinite(key), key, np.finfo(key.dtype).min)
-        order = np.argsort(found.event, kind="stable")
-        event, keys = found.event[order], keys[order]
-        tagged = found.values["tag"][order] > 0 if "tag" in found.values else None
-        firsts = []
-        for _ in range(number):
-            best = _largest(event, keys, self._events)
-            if tagged is not None:
-                best_tagged = _largest(event, np.where(tagged, keys, -np.inf), self._events)
-                best = np.where(best_tagged >= 0, best_tagged, best)
-            keys[best[best >= 0]] = -np.inf
-            firsts.append(np.append(order, -1)[best])
-        return firsts
+        if "tag" not in found.values:
+            return found.leading(found.order, keys, number, self._events)
+        tagged = found.values["tag"][found.order] > 0
+        groups = [found.leading(found.order[each], keys, number, self._events) for each in (tagged, ~tagged)]
+        return _one_after_the_other(*groups)
 
     def _passing(self, kind: Kind) -> _Objects:
         """All objects of a kind that pass their cuts and overlap with none."""
@@ -120,15 +144,13 @@ class Collections:
     def _near(self, objects: _Objects, others: _Objects, radius: float) -> np.ndarray:
         """Which objects have another one within ΔR."""
         near = np.zeros(len(objects.event), dtype=bool)
-        if not len(others.event):
-            return near
-        for column in others.places(self._events).T:
-            at = column[objects.event]
-            both = np.flatnonzero(at >= 0)
-            eta = objects.values["eta"][both] - others.values["eta"][at[both]]
-            close = np.flatnonzero(np.abs(eta) < radius)
-            both, eta = both[close], eta[close]
-            phi = np.abs(objects.values["phi"][both] - others.values["phi"][at[both]])
+        both = np.arange(len(near))
+        for column in others.in_place(self._events):
+            # an event that has no second one has no third
+            both = both[column[objects.event[both]] >= 0]
+            at = column[objects.event[both]]
+            eta = objects.values["eta"][both] - others.values["eta"][at]
+            phi = np.abs(objects.values["phi"][both] - others.values["phi"][at])
             phi = np.minimum(phi, np.abs(2 * np.pi - phi))
             near[both] |= eta * eta + phi * phi < radius * radius
         return near
@@ -239,19 +261,12 @@ class _Quantities:
         raise KeyError(name)
 
 
-def _largest(event: np.ndarray, keys: np.ndarray, events: int) -> np.ndarray:
-    """Where the first largest key of each event stands, `[events]`; −1 where all are −∞, or there is none.
-
-    **Arguments:** `event`, `[objects]`, rising; `keys`, `[objects]`.
-    """
-    best = np.full(events, -1)
-    if not len(event):
-        return best
-    starts = np.flatnonzero(np.diff(event, prepend=-1))
-    largest = np.repeat(np.maximum.reduceat(keys, starts), np.diff(starts, append=len(event)))
-    hits = np.flatnonzero((keys == largest) & (keys > -np.inf))[::-1]
-    best[event[hits]] = hits  # the first of equal ones is written last
-    return best
+def _one_after_the_other(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Places `[number, events]`, −1 for none: the first ones, and then the others."""
+    count = (before >= 0).sum(axis=0)
+    place = np.arange(len(before))[:, None]
+    follow = np.take_along_axis(after, np.maximum(place - count, 0), axis=0)
+    return np.where(place < count, before, follow)
 
 
 def _joined(parts: list[_Objects]) -> _Objects:

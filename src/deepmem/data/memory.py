@@ -1,22 +1,26 @@
 """Events given in Python whose objects are collections: NanoEvents, awkward records, dicts of jagged arrays.
 
-The field `pt` of a record `Muon` is the branch `Muon_pt`, as in a file of NanoAOD. Only what is asked for is
-looked at, so that arrays which are read when they are used stay so.
+The field `pt` of a record `Muon` is the branch `Muon_pt`, as in a file of NanoAOD; ROOT's vectors, as uproot
+reads them, have `Muon.pt`. Only what is asked for is looked at, so that arrays which are read when they are
+used stay so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 import awkward as ak
 import numpy as np
 
+from deepmem.columns import split_index
 from deepmem.data.collections import Collections, evaluated
+from deepmem.data.lazy import is_lazy
 from deepmem.data.objects import Objects, replacements
 from deepmem.data.table import as_table, names_of
-from deepmem.errors import UsageError
+from deepmem.data.vectors import computed, made_of, stored_in
+from deepmem.errors import UsageError, nearest
 
 # What records with a behaviour of `vector` say of themselves, whatever their fields are.
 _OF_BEHAVIOUR = ("pt", "eta", "phi", "mass")
@@ -25,15 +29,10 @@ _OF_BEHAVIOUR = ("pt", "eta", "phi", "mass")
 class InMemory:
     """Events, and the branches that they have.
 
-    **Raises** `UsageError` where they have no fields, or are to be computed later (dask-awkward).
+    **Raises** `UsageError` where they have no fields.
     """
 
     def __init__(self, events: Any):
-        if type(events).__module__.startswith("dask_awkward"):
-            raise UsageError(
-                "these events are computed later, and weights need them now: call deepmem.compute on "
-                "events.compute(), or in a function for dask_awkward.map_partitions"
-            )
         self._events, self._names = events, names_of(events) or []
         if not self._names:
             raise UsageError(
@@ -47,12 +46,18 @@ class InMemory:
         found: dict[str, tuple[str, str | None]] = {}
         for name in self._names:
             values = self._events[name]
+            if is_lazy(values):
+                raise UsageError(
+                    f"{name!r} is computed later: give one array of records, such as dask_awkward.zip makes"
+                )
             fields = values.fields if isinstance(values, ak.Array) else []
             if not fields:
                 found[name] = name, None
                 continue
             further = [each for each in _OF_BEHAVIOUR if each not in fields and hasattr(type(values), each)]
             found |= {f"{name}_{each}": (name, each) for each in (*fields, *further)}
+            if made := made_of(stored_in(values)):
+                found |= {f"{name}.{each}": (name, each) for each in made}
         return found
 
     def __len__(self) -> int:
@@ -65,15 +70,39 @@ class InMemory:
             if isinstance(values, ak.Array):
                 return values
             return ak.Array(values.to_numpy() if hasattr(values, "to_numpy") else values)
+        if branch == f"{name}.{field}" and (stored := stored_in(values)):
+            return computed(field, stored, stored.__getitem__)
         return values[field] if field in values.fields else getattr(values, field)
 
     def has(self, column: str, objects: Objects | None) -> bool:
         """Whether there is a default column, or what it is made from."""
         try:
-            self.table([column], objects, {})
+            self.needed([column], objects, {})
         except UsageError:
             return False
         return True
+
+    def needed(
+        self, columns: Sequence[str], objects: Objects | None, variation: Mapping[str, str]
+    ) -> tuple[str, ...]:
+        """The branches that `table` looks at. **Raises** `UsageError` where a field is not there."""
+        instead = replacements("the events", variation, self.branches)
+        if objects is not None:
+            branches: Sequence[str] = objects.resolve("the events", self.branches, columns).branches
+        else:
+            branches = [name if name in self.branches else split_index(name)[0] for name in columns]
+        for name in branches:
+            if name not in self.branches:
+                raise UsageError(f"the events have no column {name!r}{nearest(name, self.branches)}")
+        named = [path for branch in branches if branch in instead for path in instead[branch][1].values()]
+        return tuple(dict.fromkeys([*branches, *named]))
+
+    def touch(
+        self, columns: Sequence[str], objects: Objects | None, variation: Mapping[str, str] | None = None
+    ) -> None:
+        """Look at what is needed of events that have a type and no numbers. **Raises** as `needed` does."""
+        for branch in self.needed(columns, objects, variation or {}):
+            ak.typetracer.touch_data(self[branch])
 
     def table(
         self, columns: Sequence[str], objects: Objects | None, variation: Mapping[str, str]
@@ -96,8 +125,14 @@ class InMemory:
 
         if objects is None:
             varied = {branch: one(branch) for branch in instead}
-            whole = {name: self._events[name] for name in self._names} | varied
+            vectors = {branch: self[branch] for branch in self.branches if branch in columns}
+            whole = {name: self._events[name] for name in self._names} | vectors | varied
             return as_table(whole, tuple(columns))
         reading = objects.resolve("the events", self.branches, columns)
         arrays = {branch: one(branch) for branch in reading.branches}
         return Collections("the events", reading, arrays, len(self)).table()
+
+
+def touching(columns: Sequence[str], objects: Objects | None) -> Callable[[Any], None]:
+    """What looks at all that columns need, of events that have a type and no numbers."""
+    return lambda part: InMemory(part).touch(columns, objects)

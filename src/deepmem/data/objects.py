@@ -284,9 +284,16 @@ class Names:
             raise UsageError(f"{name!r} may be {' or '.join(found)}: give the whole name")
         return next(iter(found), None)
 
-    def has_prefix(self, prefix: str) -> bool:
-        """Whether the name of some branch begins so."""
-        return bool(prefix) and any(name.startswith(prefix) for name in self._short)
+    def prefix(self, said: str) -> str | None:
+        """What names of branches begin with, where a separator may be left out; None: none does.
+
+        `muonp4` is `muonp4.` where there are `muonp4` and `muonp4.pt`.
+        """
+        usual = [name for each in _USUAL.values() for name in each]
+        for prefix in (said, *(said + separator for separator in "._:")) if said else ():
+            if any(self.find(prefix + name) for name in usual):
+                return prefix
+        return said if said and any(name.startswith(said) for name in self._short) else None
 
     def near(self, name: str) -> str:
         return nearest(name, self._short) or self.some
@@ -323,7 +330,7 @@ def replacements(
 def _located(where: str, kind: Kind, entry: Entry, names: Names, quantities: set[str]) -> Located:
     """A collection's fields in a file. **Raises** `UsageError` where one is not there."""
     fields: dict[str, Found] = {}
-    prefix = next((each for each in entry.prefix if names.has_prefix(each)), entry.prefix[0])
+    prefix = next((each for said in entry.prefix if (each := names.prefix(said))), entry.prefix[0])
 
     def locate(quantity: str) -> dict[str, Found] | None:
         """The fields that make a quantity: what was said, before what is usual; None: there are none."""

@@ -58,10 +58,11 @@ class Source:
             open_tree(path, own or tree, columns, objects, variation) for path, own in expand(addresses)
         ]
         for file in self.files:
-            known = list(file.tree.keys(recursive=True))
             for name in self._keep:
-                check_column(file, name, known)
+                check_column(file, name, file.names)
         self._ends = np.cumsum([file.num_entries for file in self.files])
+        self._last = -1
+        self._stretch: tuple[int, int, np.ndarray] | None = None
         if self.num_entries == 0 and not may_be_empty:
             raise UsageError(f"{', '.join(file.address for file in self.files)}: there are no entries")
 
@@ -70,7 +71,30 @@ class Source:
         return int(self._ends[-1])
 
     def read(self, start: int, stop: int, pool: ThreadPoolExecutor | None = None) -> np.ndarray:
-        """Entries [start, stop) of the whole run, `[entries, columns]`."""
+        """Entries [start, stop) of the whole run, `[entries, columns]`.
+
+        Short reads that follow one another come from a stretch that is read once: else each would unpack the
+        same cluster again.
+        """
+        follows, self._last = start == self._last, stop
+        low, high = self._stretch_around(start) if follows else (start, stop)
+        if stop > high or 2 * (stop - start) > high - low:
+            return self._read(start, stop, pool)
+        if self._stretch is None or self._stretch[:2] != (low, high):
+            self._stretch = low, high, self._read(low, high, pool)
+        return self._stretch[2][start - low : stop - low].copy()
+
+    def _stretch_around(self, entry: int) -> tuple[int, int]:
+        starts = self._stretches
+        at = int(np.searchsorted(starts, entry, side="right"))
+        return int(starts[at - 1]), int(starts[at]) if at < len(starts) else self.num_entries
+
+    @cached_property
+    def _stretches(self) -> np.ndarray:
+        """Where the stretches begin."""
+        return np.array([start for start, _ in self.boundaries(0, self.num_entries, STRETCH)] or [0])
+
+    def _read(self, start: int, stop: int, pool: ThreadPoolExecutor | None = None) -> np.ndarray:
         parts = []
         begin = 0
         for file, end in zip(self.files, self._ends, strict=True):

@@ -19,6 +19,7 @@ from deepmem.columns import split_index
 from deepmem.data.collections import Collections, evaluated
 from deepmem.data.objects import Objects, Reading, replacements
 from deepmem.data.schemas import looks_like
+from deepmem.data.vectors import Vectors, vectors
 from deepmem.errors import UsageError, nearest
 
 STRETCH = 100_000  # entries of a stretch that is read for some of them
@@ -70,6 +71,8 @@ class TreeFile:
     """What the columns are made from, where they are no branches."""
     instead: Mapping[str, tuple[str, dict[str, str]]] = field(default_factory=dict)
     """What a variation reads in place of branches, see `objects.replacements`."""
+    _last: dict[str, tuple[tuple[int, int] | None, Any]] = field(default_factory=dict)
+    """Records of vectors, of the entries that were read last."""
 
     @property
     def uuid(self) -> str:
@@ -85,8 +88,25 @@ class TreeFile:
         return int(self.tree.num_entries)
 
     @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The branches, and what vectors among them make."""
+        return (*self.tree.keys(recursive=True), *self._of_vectors)
+
+    @cached_property
     def branches(self) -> frozenset[str]:
-        return frozenset(self.tree.keys(recursive=True))
+        return frozenset(self.names)
+
+    @cached_property
+    def _of_vectors(self) -> dict[str, tuple[Vectors, str]]:
+        """What vectors make, and no branch is called: the vectors, and the quantity."""
+        kinds = [(path, _class_of(each)) for path, each in self.tree.iteritems(recursive=True)]
+        there = {path for path, _ in kinds}
+        made = {
+            f"{name}.{quantity}": (each, quantity)
+            for name, each in vectors(kinds).items()
+            for quantity in each.quantities
+        }
+        return {name: each for name, each in made.items() if name not in there}
 
     def has(self, name: str) -> bool:
         """Whether there is a branch for a column."""
@@ -107,7 +127,7 @@ class TreeFile:
         """
         if self.reading is not None:
             branches = self.reading.branches
-            found = [self._array(branch, start, stop) for branch in branches]
+            found = (pool.map if pool else map)(lambda branch: self._array(branch, start, stop), branches)
             arrays = dict(zip(branches, found, strict=True))
             return Collections(self.address, self.reading, arrays, stop - start).table()
 
@@ -135,6 +155,9 @@ class TreeFile:
         return arrays[""] if "" in arrays else evaluated(self.address, text, arrays)
 
     def _read(self, branch: str, start: int, stop: int) -> ak.Array:
+        if branch in self._of_vectors:
+            found, quantity = self._of_vectors[branch]
+            return found.get(quantity, lambda name: self._records(name, start, stop))
         try:
             return self.tree[branch].array(entry_start=start, entry_stop=stop, library="ak")
         except Exception as error:  # uproot raises as many kinds as there are ways to damage a file
@@ -143,19 +166,31 @@ class TreeFile:
                 f"(a truncated or damaged file?): {_first_line(error)}"
             ) from error
 
+    def _records(self, branch: str, start: int, stop: int) -> ak.Array:
+        """A branch that several quantities are made from: it is unpacked once for all of them."""
+        if self._last.get(branch, (None,))[0] != (start, stop):
+            self._last[branch] = (start, stop), self._read(branch, start, stop)
+        return self._last[branch][1]
+
+    def kind(self, name: str) -> str:
+        """The type of a column's branch."""
+        branch, _ = self.locate(name)
+        return "double" if branch in self._of_vectors else str(self.tree[branch].typename)
+
     @property
     def is_single(self) -> bool:
         """Whether all columns are in single precision."""
-        found = (str(self.tree[self.locate(name)[0]].typename) for name in self.columns)
-        return self.reading is None and not self.instead and all(map(_is_single, found))
+        return (
+            self.reading is None and not self.instead and all(_is_single(self.kind(n)) for n in self.columns)
+        )
 
     def is_integer(self, name: str) -> bool:
         """Whether the branch of a column holds integers, alone or in a list."""
-        return re.search(r"[Ff]loat|[Dd]ouble|[Bb]ool", str(self.tree[self.locate(name)[0]].typename)) is None
+        return re.search(r"[Ff]loat|[Dd]ouble|[Bb]ool", self.kind(name)) is None
 
     def is_list(self, name: str) -> bool:
         """Whether the branch of a column holds a list of values per event."""
-        return self.tree[self.locate(name)[0]].array(entry_start=0, entry_stop=0, library="ak").ndim > 1
+        return self._read(self.locate(name)[0], 0, 0).ndim > 1
 
     def _flat(self, array: ak.Array, name: str, index: int | None, start: int) -> np.ndarray:
         if array.ndim == 1:
@@ -233,13 +268,12 @@ def open_tree(
         listed = f"; it has {', '.join(trees)}" if trees else "; it has none"
         raise UsageError(f"{path} has no tree {tree!r}{nearest(tree, trees)}{listed}")
     try:
-        opened = file[tree]
-        known = list(opened.keys(recursive=True))  # of an RNTuple, these are read from its end
+        found = TreeFile(path, file[tree], tuple(columns), stamp)
+        known = found.names  # of an RNTuple, these are read from its end
     except Exception as error:
         raise UsageError(
             f"{path}: the tree {tree!r} cannot be read (a truncated or damaged file?): {_first_line(error)}"
         ) from error
-    found = TreeFile(path, opened, tuple(columns), stamp)
     found.instead = replacements(found.address, variation or {}, known)
     for name in [each for _, named in found.instead.values() for each in named.values()]:
         check_column(found, name, known)
@@ -269,23 +303,24 @@ _NUMBER = re.compile(
 )
 
 
-def check_column(file: TreeFile, name: str, known: list[str]) -> None:
-    branch, _ = file.locate(name)
+def check_column(file: TreeFile, name: str, known: Sequence[str]) -> None:
     try:
-        found = file.tree[branch]
+        kind = file.kind(name)
     except Exception:
+        branch, _ = file.locate(name)
         hint = looks_like((), known) or nearest(branch, known) or _some(known)
         raise UsageError(f"{file.address} has no branch {branch!r}{hint}") from None
-    kind = str(found.typename)
     kind = re.sub(r"^(?:std::)?optional<(.*)>$", r"\1", kind)
     inner = re.sub(
         r"^(?:std::)?(?:vector|RVec|ROOT::VecOps::RVec|ROOT::RVec|array)<(.*?)(?:,\s*\d+)?>$", r"\1", kind
     )
     inner = re.sub(r"\[[^\]]*\]", "", inner).strip()
     if not _NUMBER.fullmatch(inner):
+        branch, _ = file.locate(name)
+        made = f": name what it makes, as {branch}.pt" if f"{branch}.pt" in file.branches else ""
         raise UsageError(
             f"{file.address}: branch {branch!r} is of type {kind}, expected numbers "
-            "(one per event, or a list of them)"
+            f"(one per event, or a list of them){made}"
         )
 
 
@@ -294,7 +329,13 @@ def _is_single(kind: str) -> bool:
     return re.search(r"\b(?:float|Float_t|float32_t)\b", kind) is not None
 
 
-def _some(names: list[str]) -> str:
+def _class_of(branch: Any) -> str:
+    """The C++ class that a TTree's branch holds, "" where it is none; fields of an RNTuple are all split."""
+    member = getattr(branch, "member", None)
+    return "" if member is None else str(member("fClassName", none_if_missing=True) or "")
+
+
+def _some(names: Sequence[str]) -> str:
     return f"; it has {', '.join(names[:12])}{', …' if len(names) > 12 else ''}"
 
 

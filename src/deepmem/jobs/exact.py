@@ -6,7 +6,7 @@ neither parts, nor farms, nor interruptions change a weight."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,8 @@ from deepmem.columns import Ranges, check_column_names
 from deepmem.config import Config
 from deepmem.data.files import check_writable, owned
 from deepmem.data.identity import EventHashes
+from deepmem.data.lazy import is_lazy, later
+from deepmem.data.loaders import ahead
 from deepmem.data.memory import InMemory
 from deepmem.data.root import Source, has_branch
 from deepmem.data.table import as_table, has_column
@@ -28,7 +30,15 @@ from deepmem.jobs.events import tell_objects, unit_of
 from deepmem.jobs.parts import Parts
 from deepmem.jobs.spreading import Computation, Hands, Staff
 from deepmem.jobs.tallies import Tally, Written
-from deepmem.jobs.tasks import Checked, Processes, Task, gev_factors, histograms, hypotheses
+from deepmem.jobs.tasks import (
+    Checked,
+    Processes,
+    Task,
+    gev_factors,
+    histograms,
+    hypotheses,
+    reactions_by_name,
+)
 from deepmem.physics.integrals.accuracy import Accuracy
 from deepmem.physics.processes import known_columns
 from deepmem.physics.processes.of_reaction import is_reaction, named
@@ -58,7 +68,8 @@ def compute(
 
     **Arguments:** `events`, a dict of arrays, a structured array or awkward records with the process's
     columns, in GeV; or collections (NanoEvents, awkward records), with `schema` or `objects`; `process`, one
-    name of the menu or several, or reactions: "p p > …", "NAME=p p > …", or {"NAME": "p p > …"}; `precision`,
+    name of the menu or several, or reactions: "p p > …", "NAME=p p > …", or {"NAME": "p p > …"} (or a list of
+    some that are summed, or {"reaction": "p p > …", "MT": 175} with settings of its own); `precision`,
     relative error at which an event stops; `calls`, evaluations per event at most; `seed`; `pdf`, a set's
     name or the path of a grid; `response`, transfer functions by particle class; `neutrinos`, whether weights
     of processes with neutrinos bring `.neutrinos`, their momenta averaged over the integral; `assignments`,
@@ -68,17 +79,26 @@ def compute(
     `Weight.ratio_to`); `parameters`, as `deepmem.processes()` lists them: `MZ=91.0`, or `MZ=[90.7, 91.2]` for
     a scan that shares points; of a reaction also `model`, and couplings that are "[:]", see `Weight.at`; of
     one with jets `tags="ignore"`, `tagging={"b": 0.77, "c": 0.15, "light": 0.01}` (the probabilities of
-    tags), `extra_jets="choose"`. Tags are columns j1_B, j2_B, …, and jets beyond the legs are read, too.
+    tags), `extra_jets="choose"`, or `lost=1` with the `selection` of the events, where a jet may be lost: its
+    weights have `.lost`, 0 or 1. Tags are columns j1_B, j2_B, …, and jets beyond the legs are read, too.
 
     **Returns** `Weights`: per process (and value of a scan) value, absolute error and status of each event.
+    Of events of dask-awkward a lazy array of records, by process: `.value`, `.error`, `.status`; random
+    points come from an event's place in its partition.
 
     **Raises** `UsageError` for an unknown name, a missing column, or a grid that is not found.
     """
     Accuracy(precision, calls, seed)  # what is wrong with these, before events are looked at
     alphas = hypotheses(process, parameters, pdf=pdf, response=response)
-    said = {"schema": schema, "objects": objects, "variations": variations, "unit": unit}
+    said: dict[str, Any] = {"schema": schema, "objects": objects, "variations": variations, "unit": unit}
     settings = Config.load({key: value for key, value in said.items() if value is not None}, need=())
     task = Task(alphas, precision, calls, seed, neutrinos, assignments, variations=tuple(settings.variations))
+    if is_lazy(events):
+        again = partial(
+            compute, process=process, precision=precision, calls=calls, seed=seed, pdf=pdf, response=response,
+            **said, **parameters,
+        )  # fmt: skip
+        return _later(events, again, task, settings)
     about = task.describe()
     if settings.located is None and not settings.variations and unit is None:
         task = task.reading(partial(has_column, events))
@@ -97,6 +117,23 @@ def compute(
     hashes = EventHashes(task.columns)
     hashes.add(table)
     return Weights(weights, about | {"events": hashes.to_dict()})
+
+
+def _later(events: Any, again: Callable[[Any], Weights], task: Task, settings: Config) -> Any:
+    """The weights of events of dask-awkward. **Raises** `UsageError` for what is more than a number."""
+    if task.neutrinos or task.assignments or task.terms:
+        raise UsageError(
+            "events that are computed later get value, error and status alone: leave out neutrinos, "
+            "assignments and couplings that are polynomials, or call deepmem.compute on events.compute()"
+        )
+
+    def touch(part: Any) -> None:
+        given = InMemory(part)
+        columns = task.reading(lambda column: given.has(column, settings.located)).columns
+        for fields in ({}, *settings.variations.values()):
+            given.touch(columns, settings.located, fields)
+
+    return later(events, again, touch, task.names)
 
 
 def compute_files(
@@ -123,6 +160,7 @@ def compute_files(
     """Write the exact weights of events in files, entry by entry; continue where an interrupted call stopped.
 
     **Arguments:** `events`, files, globs, `path:tree` or addresses (none: the configuration's `input_paths`);
+    `process`, as for `compute`, or names of the configuration's `processes` (none: all of these);
     `config`, for paths, tree, unit, `column_names` and `response`; `entries`, the part [A, B) of the run of
     entries to compute (a farm: see `farm.merge`); `keep`, branches to copy along; `assignments`,
     whether NAME_share and NAME_role are written, see `event.Weight`; `reasons`, whether
@@ -135,11 +173,13 @@ def compute_files(
     """
     reporter = reporter or Reporter()
     settings = Config.load(config or {}, need=(), schema=schema)
+    process, apart = _chosen(process, reactions_by_name(settings.processes))
     _refuse_nameless(process)
     staff.check()
-    parameters = settings.of_jets | parameters
-    alphas = hypotheses(process, parameters, pdf=pdf, response=settings.response)
-    check_column_names(settings.column_names, known_columns())
+    parameters = settings.settings(parameters)
+    alphas = hypotheses(process, parameters, pdf=pdf, response=settings.response, apart=apart)
+    suffixes = [name for each in alphas for _, name in each.tagging if isinstance(name, str)]
+    check_column_names(settings.column_names, known_columns(suffixes))
     files, objects = events or settings.input_paths or _no_events(), settings.located
 
     def there(column: str) -> bool:
@@ -190,6 +230,19 @@ def compute_files(
     return written
 
 
+def _chosen(
+    asked: Sequence[str], configured: Mapping[str, Mapping[str, Any]]
+) -> tuple[list[str], Mapping[str, Mapping[str, Any]]]:
+    """The processes that are asked for, or all of the configuration's, and settings of some of them alone.
+
+    **Raises** `UsageError` where there is none.
+    """
+    by_name = {named(text)[0]: text for text in configured}
+    if not asked and not by_name:
+        raise UsageError("say what the weights are of: --process NAME, or the key processes")
+    return [by_name.get(name.strip(), name) for name in asked or by_name], configured
+
+
 def _refuse_nameless(processes: Sequence[str]) -> None:
     """**Raises** `UsageError` for a reaction that does not say what its branches are to be called."""
     for text in processes:
@@ -237,8 +290,8 @@ def _doing(command: str, process: Sequence[str], parameters: Mapping[str, Any]) 
 def _identity(run: _Run, columns: Sequence[str], reporter: Reporter) -> dict[str, Any]:
     """The identity of the events; what looks wrong in all of them is told, or refused, before the work."""
     hashes, ranges = EventHashes(run.source.columns), Ranges(columns)
-    for low, high in run.source.boundaries(run.start, run.stop, _READ_AT_ONCE):
-        table = run.source.read(low, high)
+    bounds = run.source.boundaries(run.start, run.stop, _READ_AT_ONCE)
+    for table in ahead(run.source.read(*each) for each in bounds):
         hashes.add(table)
         ranges.add(table * run.factors)
     ranges.refuse()

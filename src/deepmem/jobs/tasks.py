@@ -20,7 +20,7 @@ from deepmem.event import Weight, variation_name
 from deepmem.jobs.parts import Pace
 from deepmem.physics.processes import THEORY, chosen_process, is_reaction, reaction_of
 from deepmem.physics.weights import engine
-from deepmem.physics.weights.hypothesis import Hypothesis, hypothesis
+from deepmem.physics.weights.hypothesis import OF_JETS, Hypothesis, hypothesis
 from deepmem.physics.weights.partonic import shared_by_events
 
 # Events that are decided on at once, some seconds of work up to a minute; and those of a first part.
@@ -28,8 +28,29 @@ _BATCH, _FIRST = 4096, 256
 _BATCH_WITH_NEUTRINOS, _FIRST_WITH_NEUTRINOS = 256, 8
 
 
-Processes: TypeAlias = str | Sequence[str] | Mapping[str, str]
+Reactions: TypeAlias = str | Sequence[str] | Mapping[str, Any]
+"""A reaction, some that are summed, or {"reaction": …} with settings of its own."""
+Processes: TypeAlias = str | Sequence[str] | Mapping[str, Reactions]
 """Names of the menu or reactions, "NAME=p p > …"; or reactions by name."""
+
+
+def reactions_by_name(named: Mapping[str, Reactions]) -> dict[str, Mapping[str, Any]]:
+    """Settings by "NAME=p p > …".
+
+    **Raises** `UsageError` for what is no reaction.
+    """
+    found: dict[str, Mapping[str, Any]] = {}
+    for name, said in named.items():
+        entry = dict(said) if isinstance(said, Mapping) else {"reaction": said}
+        reaction = entry.pop("reaction", None)
+        text = reaction if isinstance(reaction, str) else " ; ".join(map(str, reaction or ()))
+        if not is_reaction(text):
+            raise UsageError(
+                f'processes.{name}: expected a reaction "p p > …", a list of some, or '
+                f'{{"reaction": "p p > …"}} with settings, got {said!r}'
+            )
+        found[f"{name}={text}"] = entry
+    return found
 
 
 def hypotheses(
@@ -38,15 +59,23 @@ def hypotheses(
     *,
     pdf: str | None = None,
     response: Mapping[str, Any] | None = None,
+    apart: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> tuple[Hypothesis, ...]:
     """One hypothesis per process; a setting goes to the processes that know it.
 
+    **Arguments:** `apart`, settings of some processes alone, by what `process` calls them.
+
     **Raises** `UsageError` for a setting that none of them knows, and as `hypothesis` does.
     """
+    apart = dict(apart or {})
     if isinstance(process, Mapping):
-        process = [f"{name}={reaction}" for name, reaction in process.items()]
+        apart |= reactions_by_name(process)
+        process = list(reactions_by_name(process))
     names = [process] if isinstance(process, str) else list(process)
-    chosen = {name: chosen_process(name, _theory(name, settings), summed=True) for name in names}
+    chosen = {
+        name: chosen_process(name, _theory(name, {**settings, **apart.get(name, {})}), summed=True)
+        for name in names
+    }
     called = [process.name for process in chosen.values()]
     if not names or len(set(called)) != len(names):
         raise UsageError(f"name each process once, and one at least; got {', '.join(names) or 'none'}")
@@ -55,7 +84,7 @@ def hypotheses(
             *process.menu_entry()["parameters"],
             "subset",
             *(THEORY if process.reaction else ()),
-            *(("tagging",) if process.assigned and process.jets else ()),
+            *(OF_JETS if process.assigned and process.jets else ()),
         }
         - {"pdf"}
         for name, process in chosen.items()
@@ -68,7 +97,7 @@ def hypotheses(
             key: value
             for key, value in settings.items()
             if key in parameters[name] or (i == 0 and not any(key in parameters[each] for each in others))
-        }
+        } | dict(apart.get(name, {}))
         density = {} if pdf is None else {"pdf": pdf}
         alphas.append(hypothesis(name, response=response, **density, **own))
     return tuple(alphas)
@@ -155,6 +184,7 @@ class Task:
             assignments=[
                 name for each in self.hypotheses if self._wants_assignments(each) for name in each.names
             ],
+            lost=[name for each in self.hypotheses if each.lost is not None for name in each.names],
         )
 
     @property

@@ -56,7 +56,7 @@ class Sample:
                 f"the model was trained on {self.unit}, and the configuration says {settings.unit}: the "
                 "events can be in one unit only"
             )
-        check_column_names(settings.column_names, known_columns())
+        check_column_names(settings.column_names, known_columns(settings.columns_of_tags))
         own = [settings.column_names.get(column, column) for column in alpha.columns]
         branches = list(dict.fromkeys([*learned.surrogate.columns, *own]))
         paths = events or settings.input_paths

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from deepmem.surrogate.calibration import TINY, Calibration, Size
@@ -136,7 +135,7 @@ def predictions(networks: Network, features: np.ndarray, block: int = 8_192) -> 
         for at in range(0, len(features), block):
             piece = features[at : at + block]
             padded = np.pad(piece, ((0, block - len(piece)), (0, 0)))
-            targets = np.asarray(member_predictions(networks, jnp.asarray(padded)), dtype=np.float64)
+            targets = np.asarray(member_predictions(networks, jax.device_put(padded)), dtype=np.float64)
             parts.append(targets[:, : len(piece)])
     return np.concatenate(parts, axis=1)
 

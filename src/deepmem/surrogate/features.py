@@ -10,7 +10,8 @@ wrapped angles, pair and total invariants. Three symmetries are built in rather 
 - leptons are told apart by charge (and flavour), not by order: charged objects are put in order of these.
 
 An object that an event may lack (`padded`) is a momentum of 0 among the totals where it is absent, which is
-where all its columns are NaN; its own features and those of its pairs are 0 then, and a mask says so.
+where all its columns are NaN; its own features and those of its pairs are 0 then, and a mask says so. An
+absent one comes after all that have a charge.
 
 The second and third symmetry leave the signs that they used among the features, so that no information is
 lost where a user's weights lack them (asymmetric beams; weights that depend on the order of the leptons).
@@ -33,6 +34,9 @@ from deepmem.errors import UsageError
 from deepmem.kinematics import wrap_angle
 
 Features = dict[str, Any]  # name of a feature → its values [events]
+
+# What tells an absent object from those with a charge or code: it is beyond all of them.
+_BEHIND = 1e9
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +68,7 @@ class _Momenta:
     eta: list
     phi: list
     mass: list
+    absent: list
     missing: list[_Missing]
 
 
@@ -88,8 +93,8 @@ class FeatureMap:
     the only φ, and an angle that is no azimuth, give their cosine and sine. `padded`: objects that an event
     may lack.
 
-    **Raises** `UsageError` where an object to be padded has no momentum, has a charge, or is one of the first
-    two, which fix angles and signs.
+    **Raises** `UsageError` where an object to be padded has no momentum, or is one of the first two, which
+    fix angles and signs.
 
     A value outside a feature's domain (pT ≤ 0, NaN) gives a feature that is not finite, in that event alone.
     Two maps of the same columns and kind are equal, and share compiled code.
@@ -121,14 +126,22 @@ class FeatureMap:
         return hash(self._identity_of_map)
 
     def _refuse_padding(self) -> None:
-        able = [each.name for each in self._momenta[2:] if Quantity.CHARGE not in each.at]
+        able = [each.name for each in self._momenta[2:]]
         for name in self.padded:
             if name not in able:
                 listed = ", ".join(able) or "none"
                 raise UsageError(
-                    f"'padded': {name!r} cannot be padded. That takes pT, eta and phi, no charge, a place "
-                    f"after the first two objects, and physics features; here {listed} can be"
+                    f"'padded': {name!r} cannot be padded. That takes pT, eta and phi, a place after the "
+                    f"first two objects, and physics features; here {listed} can be"
                 )
+
+    @property
+    def _places_padded(self) -> list[int]:
+        """Which objects may be absent when those with a charge are in order: the last of these."""
+        padded = [each.name in self.padded for each in self._momenta]
+        charged = [k for k, each in enumerate(self._momenta) if Quantity.CHARGE in each.at]
+        last = charged[len(charged) - sum(padded[k] for k in charged) :]
+        return sorted(last + [k for k, is_padded in enumerate(padded) if is_padded and k not in charged])
 
     def known(self, values: Any) -> Any:
         """Which columns `[events, columns]` are finite, or of an absent object that is padded."""
@@ -197,15 +210,12 @@ class FeatureMap:
         return features
 
     def _physics(self, values: Any) -> Features:
-        absent = {each.name: where for each, where in self._absent(values).items()}
-        events = self._momenta_of(values)
+        events, identity = self._momenta_of(values), self._identity(values)
+        _pad(events, identity)
+        charges = _order_by_charge(events, identity)
+        absent = {self._momenta[k].name: events.absent[k] for k in self._places_padded}
         features: Features = {f"has {name}": jnp.where(where, 0.0, 1.0) for name, where in absent.items()}
-        for k, each in enumerate(self._momenta):
-            if each.name in absent:
-                for array in (events.pt, events.eta, events.mass):
-                    array[k] = jnp.where(absent[each.name], 0.0, array[k])
-                events.phi[k] = jnp.where(absent[each.name], events.phi[0], events.phi[k])
-        features |= _order_by_charge(events, self._identity(values))
+        features |= charges
         events, sign = _turned(events)
         if sign is not None:
             features["sign of first delta phi"] = sign
@@ -222,7 +232,8 @@ class FeatureMap:
         return features | _where_there(_with_missing([o.name for o in self._momenta], events, totals), absent)
 
     def _momenta_of(self, values: Any) -> _Momenta:
-        objects = self._momenta
+        objects, lacking = self._momenta, self._absent(values)
+        nothing = jnp.zeros(len(values), dtype=bool)
         pt = [o.get(values, Quantity.PT) for o in objects]
         eta = [o.get(values, Quantity.ETA) for o in objects]
         return _Momenta(
@@ -230,6 +241,7 @@ class FeatureMap:
             eta,
             [o.get(values, Quantity.PHI) for o in objects],
             [_mass(o, values, p, e) for o, p, e in zip(objects, pt, eta, strict=True)],
+            [lacking.get(o, nothing) for o in objects],
             [
                 _Missing(o.name, o.get(values, Quantity.PT), o.get(values, Quantity.PHI))
                 for o in self._missing
@@ -245,6 +257,16 @@ class FeatureMap:
             (-o.get(values, Quantity.PDG) if with_code else o.get(values, Quantity.CHARGE)) if has else None
             for o, has in zip(self._momenta, charged, strict=True)
         ]
+
+
+def _pad(events: _Momenta, identity: list) -> None:
+    """Give absent objects a momentum of 0 along the first one, and a place behind all charges."""
+    for k, where in enumerate(events.absent):
+        for array in (events.pt, events.eta, events.mass):
+            array[k] = jnp.where(where, 0.0, array[k])
+        events.phi[k] = jnp.where(where, events.phi[0], events.phi[k])
+        if identity[k] is not None:
+            identity[k] = jnp.where(where, _BEHIND, identity[k])
 
 
 def _where_there(features: Features, absent: Mapping[str, Any]) -> Features:
@@ -285,11 +307,11 @@ def _order_by_charge(events: _Momenta, identity: list) -> Features:
         for k in range(sweep % 2, len(charged) - 1, 2):
             i, j = charged[k], charged[k + 1]
             swap = identity[i] > identity[j]
-            for array in (events.pt, events.eta, events.phi, events.mass, identity):
+            for array in (events.pt, events.eta, events.phi, events.mass, events.absent, identity):
                 array[i], array[j] = jnp.where(swap, array[j], array[i]), jnp.where(swap, array[i], array[j])
             features[f"exchange {sweep}.{k}"] = jnp.where(swap, 1.0, -1.0)
     for i in charged:
-        features[f"charge {i + 1}"] = identity[i]
+        features[f"charge {i + 1}"] = jnp.where(events.absent[i], 0.0, identity[i])
     return features
 
 

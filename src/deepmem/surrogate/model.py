@@ -1,8 +1,7 @@
 """A trained model: scalers and network in one file, and the weights they give.
 
 The file is safetensors: a header of JSON and plain arrays behind it, so that loading one cannot run code.
-Its header records all that `predict` needs to know: columns, units, features, names of the weights, process,
-training range, versions.
+Its header records all that `predict` needs: columns, units, features, weights, process, range, versions.
 """
 
 from __future__ import annotations
@@ -11,14 +10,13 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
@@ -28,7 +26,8 @@ from deepmem.columns import Column, Quantity, described, no_angle
 from deepmem.config import Config
 from deepmem.data.files import whole_file
 from deepmem.data.identity import EventHashes
-from deepmem.data.memory import InMemory
+from deepmem.data.lazy import is_lazy, later
+from deepmem.data.memory import InMemory, touching
 from deepmem.data.table import as_table
 from deepmem.data.weights import Weights
 from deepmem.errors import UsageError
@@ -115,18 +114,21 @@ class Surrogate:
     ) -> Weights:
         """The weights of events, in their order.
 
-        **Arguments:** `events`, a dict of arrays, a structured array, an awkward record array with the
-        model's columns, or an array `[events, columns]`, in the model's unit; or, with `schema` or `objects`
-        as in a configuration, collections (NanoEvents, awkward records); `at`, `MZ=91.1`, a value of the
-        parameter in which the model's weights are a scan: see `at`.
+        **Arguments:** `events`, a dict of arrays, a structured array, awkward records with the model's
+        columns, or an array `[events, columns]`, in the model's unit; or, with `schema` or `objects` as in a
+        configuration, collections; `at`, `MZ=91.1`, see `at`.
 
         **Returns** `Weights`, with calibrated errors; status 3 (and NaN) where an input is missing or not
-        finite, 4 where the event is unlike those learned from (`deepmem.surrogate.outside`).
+        finite, 4 where the event is unlike those learned from; of dask-awkward's events lazy records.
 
         **Raises** `UsageError` where a column is missing, and for collections where the model's unit is MeV.
         """
         given = {"schema": schema, "objects": objects}
         settings = Config.load({key: each for key, each in given.items() if each is not None}, need=())
+        if is_lazy(events):
+            again = partial(self, schema=schema, objects=objects, **at)
+            names = tuple(self.at({}, at)) if at else self.weights
+            return later(events, again, touching(self.columns, settings.located), names)
         if settings.located is None:
             table = as_table(events, self.columns)
         elif self.unit == "GeV":
@@ -153,8 +155,8 @@ class Surrogate:
     def at(self, weights: Mapping[str, Weight], at: Mapping[str, float]) -> dict[str, Weight]:
         """The weight at a value of the scanned parameter: a cubic spline of log W through the values learned.
 
-        Its relative error is interpolated as well; what a spline between values does not know is not in it:
-        choose their distance so that W(θ) is smooth from one to the next.
+        Its relative error is interpolated, too; what the spline does not know is not in it: choose values
+        between which W(θ) is smooth.
 
         **Arguments:** `weights`, what `predict` gave (empty: only names are asked for); `at`, the parameter
         and its value.
@@ -264,7 +266,8 @@ class Surrogate:
             distances = known_products(calibration.rows)
             calibration = calibration._replace(rows=np.zeros(0))
         numbers = Numbers(self.parameters, self.spread, self.scaler, calibration, unit, angles, distances)
-        return jax.tree.map(lambda leaf: jnp.asarray(leaf) if isinstance(leaf, np.ndarray) else leaf, numbers)
+        arrays, rest = eqx.partition(numbers, lambda leaf: isinstance(leaf, np.ndarray))
+        return eqx.combine(jax.device_put(arrays), rest)
 
     def provenance(self, command: str) -> dict[str, Any]:
         """How the weights of this model were made, for the file that carries them."""
@@ -404,7 +407,7 @@ def _network_from(prefix: str, shape: Any, arrays: dict[str, np.ndarray]) -> Net
     stored = [arrays[f"{prefix}.{i:03d}"] for i in range(len(leaves))]
     if [leaf.shape for leaf in leaves] != [array.shape for array in stored]:
         raise KeyError("the arrays do not fit the network that the header names")
-    return jax.tree.unflatten(tree, [jnp.asarray(array) for array in stored])
+    return jax.tree.unflatten(tree, [jax.device_put(array) for array in stored])
 
 
 def _read(path: Path, mark: str, what: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

@@ -124,8 +124,8 @@ def in_blocks(
         rows, guided = (np.pad(part, ((0, BLOCK - n), (0, 0))) for part in (rows, guided))
         # both are settings of a thread
         with jax.default_device(there[turn]), jax.enable_x64(True):
-            values = jnp.asarray(rows, dtype=jnp.float64)
-            results = evaluated(feature_map, copies[turn], values, jnp.asarray(guided))
+            values = jax.device_put((np.asarray(rows, dtype=np.float64), guided))
+            results = evaluated(feature_map, copies[turn], *values)
             return Block(at, *(np.asarray(each)[:n] for each in results))
 
     starts = iter(range(0, len(table), BLOCK))

@@ -85,6 +85,12 @@ def make_optimiser(network: str, learning_rate: float, steps: int) -> optax.Grad
 
 
 @eqx.filter_jit
+def _moments(optimiser: optax.GradientTransformation, networks: Network) -> PyTree:
+    """What the optimiser begins with, for each of some stacked networks."""
+    return eqx.filter_vmap(lambda n: optimiser.init(eqx.filter(n, eqx.is_inexact_array)))(networks)
+
+
+@eqx.filter_jit
 def _evaluate(
     networks: Network, features: Array, target: Array, importance: Array, scale: Array | None
 ) -> tuple[Array, Array]:
@@ -116,8 +122,7 @@ class Training:
             self._scale = jnp.asarray(np.log(10) * scaler.target_std, jnp.float32) if noisy else None
         steps = recipe.epochs * self._count_steps(rows)
         self._optimiser = make_optimiser(recipe.network, recipe.learning_rate, steps)
-        moments = eqx.filter_vmap(lambda n: self._optimiser.init(eqx.filter(n, eqx.is_inexact_array)))
-        self._state = State(networks, moments(networks))
+        self._state = State(networks, _moments(self._optimiser, networks))
         self._compiled = False
         self._resident: Prepared | None = None
         self._resident_draw = np.zeros((0, 1), dtype=np.uint32)
@@ -174,7 +179,7 @@ class Training:
                 prepared = [self._preparation(rows) for rows in self._loader.scan("train")]
                 together = Prepared(*(np.concatenate(parts) for parts in zip(*prepared, strict=True)))
                 self._resident_draw = together.draw
-                self._resident = Prepared(*map(jnp.asarray, together))
+                self._resident = Prepared(*map(jax.device_put, together))
             yield (self._resident, *self._orders(self._resident_draw, rng))
             return
         size = max(1, _STREAM_ROWS // self.recipe.batch_size) * self.recipe.batch_size
@@ -234,7 +239,7 @@ class Training:
                 batch = tuple(array[at : at + _EVALUATION_ROWS] for array in prepared)
                 missing = _EVALUATION_ROWS - len(batch[0])
                 # importance 0 for what fills the last batch up
-                batch = tuple(jnp.asarray(np.pad(array, ((0, missing), (0, 0)))) for array in batch)
+                batch = tuple(jax.device_put(np.pad(array, ((0, missing), (0, 0)))) for array in batch)
                 if self._loader.resident:
                     kept.append(batch)
                 yield batch
@@ -286,7 +291,7 @@ class Training:
         leaves, tree = jax.tree.flatten(dynamic)
         if [np.shape(leaf) for leaf in leaves] != [array.shape for array in arrays]:
             raise UsageError(f"{path} belongs to a network of another shape: train anew without --resume")
-        restored = jax.tree.unflatten(tree, [jnp.asarray(array) for array in arrays])
+        restored = jax.tree.unflatten(tree, [jax.device_put(array) for array in arrays])
         self._state, self.best = eqx.combine(restored, static)
         self.epoch, self.best_epoch, self.best_loss = about["epoch"], about["best_epoch"], about["best_loss"]
 

@@ -30,6 +30,14 @@ def mapped(grid: Float[Array, "knots 2"], u: Float[Array, ""]) -> tuple[Float[Ar
     return _cubic(grid[k], grid[k + 1], u * BINS - k)
 
 
+def mapped_rows(
+    grid: Float[np.ndarray, "rows knots 2"], u: Float[np.ndarray, "rows points"]
+) -> tuple[Float[np.ndarray, "rows points"], Float[np.ndarray, "rows points"]]:
+    """The same of one coordinate of many rows, in NumPy."""
+    row, k = np.arange(len(u))[:, None], np.clip((u * BINS).astype(int), 0, BINS - 1)
+    return _cubic(grid[row, k], grid[row, k + 1], u * BINS - k)
+
+
 def _cubic(low: Any, high: Any, t: Any) -> tuple[Any, Any]:
     y0, s0, y1, s1 = low[..., 0], low[..., 1] / BINS, high[..., 0], high[..., 1] / BINS
     rise = y1 - y0

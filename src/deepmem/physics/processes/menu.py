@@ -165,6 +165,8 @@ class Line:
     reaction: str
     scale: str | float | None = None
     """The factorisation scale Q, a parameter's name or GeV; None: the heaviest particle that is written."""
+    model: str = "sm"
+    """What the reaction is read in by default."""
 
 
 _TOP, _TOP_TO_JETS = "(t > w+ b, w+ > l+ vl)", "(t~ > w- b~, w- > j j)"
@@ -184,5 +186,9 @@ REACTIONS: dict[str, Line] = {
     "wz_3l": Line(
         "pp → WZ → (ℓν)(ℓ'⁺ℓ'⁻), other flavour", "p p > e+ ve mu+ mu- ; p p > mu+ vm e+ e- ; cc", scale="MZ"
     ),
+    "diphoton": Line("pp → γγ, tree level", "p p > a a", scale=100.0),
+    "higgs_diphoton": Line("gg → H → γγ", "g g > h > a a", model="heft"),
+    "z_tautau": Line("pp → γ*/Z → τ⁺τ⁻", "p p > ta+ ta-", scale="MZ"),
+    "higgs_tautau": Line("gg → H → τ⁺τ⁻", "g g > h > ta+ ta-", model="heft"),
 }
 """By name; beside the processes above, which are definite."""
