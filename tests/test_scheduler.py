@@ -1,5 +1,5 @@
 """Weights that the workers of a Dask scheduler compute. Here they are threads of this process; separate processes
-that are killed are in benchmarks/faults.py."""
+that are killed are in benchmarks/scale.py faults."""
 
 from __future__ import annotations
 
