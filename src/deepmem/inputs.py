@@ -47,7 +47,7 @@ class Reason(IntEnum):
     NO_RESPONSE = 13
     LACKING_JET = 14
     TAG = 15
-    LOST = 20
+    LOST = 32
     WORKER_DIED = 31
 
     @property
