@@ -1,5 +1,7 @@
 """Names of branches: what they hold, and how prefixes and suffixes make them."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given
@@ -17,6 +19,7 @@ from deepmem.columns import (
     split_index,
 )
 from deepmem.errors import UsageError
+from deepmem.surrogate.features import FeatureMap
 
 
 @pytest.mark.parametrize(
@@ -92,6 +95,75 @@ def test_a_name_that_looks_like_a_quantity_is_named(name: str, looks: str) -> No
     assert f'"columns": {{"{name}"' in text
     said = {name: Column(name, "lep1", Quantity.OTHER)}
     assert described([name], said)[0] == said[name]
+
+
+_DEFAULT = [f"lep{i}_{name}" for i in (1, 2) for name in ("PT", "Eta", "Phi", "Charge")] + ["MET", "MET_Phi"]
+# How people call the same columns: a name with {i} for each of the two leptons, and missing pT.
+_HABITS = {
+    "quantities first": ("pt{i} eta{i} phi{i} Q{i}", "met phi_met"),
+    "quantities first, with letters": ("ptl{i} etal{i} phil{i} ql{i}", "pt_met phi_met"),
+    "letters last": ("l{i}pt l{i}eta l{i}phi l{i}q", "met_pt met_phi"),
+    "numbers last": ("Muon_pt_{i} Muon_eta_{i} Muon_phi_{i} Muon_charge_{i}", "PuppiMET_pt PuppiMET_phi"),
+    "numbers from 0": ("lep_{i}_pt lep_{i}_eta lep_{i}_phi lep_{i}_charge", "met_et met_phi"),
+    "camels": ("muonPt{i} muonEta{i} muonPhi{i} muonCharge{i}", "MissingEt MissingEtPhi"),
+    "camels, one letter": ("lepton{i}Pt lepton{i}Eta lepton{i}Phi lepton{i}Q", "ETmiss ETmiss_phi"),
+    "dots": ("mu{i}.pt mu{i}.eta mu{i}.phi mu{i}.q", "MissingET.MET MissingET.Phi"),
+    "prefixes": ("reco_lep{i}_pt reco_lep{i}_eta reco_lep{i}_phi reco_lep{i}_charge", "reco_met reco_met_phi"),
+    "systematics": ("el{i}_pt_NOSYS el{i}_eta el{i}_phi el{i}_charge", "met_met_NOSYS met_phi_NOSYS"),
+    "nominal": ("el{i}_pt_nominal el{i}_eta_nominal el{i}_phi_nominal el{i}_charge", "MET_T1_pt MET_T1_phi"),
+    "elements": ("lep_pt[{i}] lep_eta[{i}] lep_phi[{i}] lep_charge[{i}]", "met_pt[0] met_phi[0]"),
+    "capitals": ("LEP{i}_PT LEP{i}_ETA LEP{i}_PHI LEP{i}_CHARGE", "MET_PT MET_PHI"),
+    "split objects": (" ".join(f"l{{i}}/fCoordinates/fCoordinates.f{q}" for q in ("Pt", "Eta", "Phi"))
+                      + " l{i}_charge", "MET_MET MET_PHI"),
+}  # fmt: skip
+# The same, of which something is said rather than understood.
+_WARNED = {
+    "azimuth": ("l{i}_pt l{i}_eta l{i}_ph l{i}_charge", "l1_ph"),
+    "rapidity": ("l{i}_pt l{i}_y l{i}_phi l{i}_charge", "l1_y"),
+    "charge": ("lep{i}_pt lep{i}_eta lep{i}_phi lep{i}_ch", "lep1_ch"),
+    "sign": ("lep{i}_pt lep{i}_eta lep{i}_phi lep{i}_sign", "lep1_sign"),
+    "charge between": ("LepPt{i} LepEta{i} LepPhi{i} LepCh{i}", "LepCh1"),
+    "corrected": ("lep{i}_ptcorr lep{i}_eta lep{i}_phi lep{i}_q", "lep1_ptcorr"),
+    "unit": ("lep{i}_pt_GeV lep{i}_eta lep{i}_phi lep{i}_q", "lep1_pt_GeV"),
+    "which": ("lep_pt_lead{i} lep_eta_lead{i} lep_phi_lead{i} lep_q{i}", "lep_pt_lead1"),
+    "in words": ("l{i}_transverseMomentum l{i}_pseudorapidity l{i}_azimuth l{i}_charge", "l1_azimuth"),
+    "Cartesian": ("mu{i}_px mu{i}_py mu{i}_pz mu{i}_E", "mu1_px"),
+    "Cartesian first": ("px{i} py{i} pz{i} E{i}", "pz1"),
+    "Cartesian, camels": ("mu{i}Px mu{i}Py mu{i}Pz mu{i}E", "mu1Py"),
+}
+
+
+def _columns(leptons: str, *others: str, first: int = 1) -> list[str]:
+    return [name.format(i=i) for i in (first, first + 1) for name in leptons.split()] + " ".join(
+        others
+    ).split()
+
+
+@pytest.mark.parametrize("habit", _HABITS)
+def test_a_habit_of_naming_is_as_good_as_the_default_names(habit: str) -> None:
+    """What is learned from is the same, number by number."""
+    names = _columns(*_HABITS[habit], first=0 if habit in ("numbers from 0", "elements") else 1)
+    assert misgivings(described(names)) == []
+    values = np.array(
+        [[41.0, 0.5, 0.1, 1, 38.0, -0.7, 2.9, -1, 12.0, 1.0], [50, 1.5, -3, -1, 20, 2, 0.2, 1, 5, -2]]
+    )
+    with jax.enable_x64(True):
+        found, default = (np.asarray(FeatureMap(each)(jnp.asarray(values))) for each in (names, _DEFAULT))
+    np.testing.assert_array_equal(found, default)
+
+
+@pytest.mark.parametrize("habit", _WARNED)
+def test_a_habit_that_is_not_understood_is_warned_of(habit: str) -> None:
+    names, suspect = _columns(_WARNED[habit][0]), _WARNED[habit][1]
+    said = misgivings(described(names))
+    assert any(text.startswith(f"{suspect!r} looks like ") for text in said), said
+    assert all("in the input file" in text for text in said)
+
+
+def test_columns_beside_objects_are_not_suspected() -> None:
+    names = ["lep1_PT", "lep1_Eta", "lep1_Phi", "lep1_Charge", "lep1_iso", "lep1_d0", "ptll", "mll", "npx", "jetpixels",
+             "deltaRl1", "costheta1", "njets", "HT", "lep1_chIso", "MET", "MET_Phi", "MET_sig", "lep1_id"]  # fmt: skip
+    assert misgivings(described(names)) == []
 
 
 def test_the_example_of_the_original_readme() -> None:

@@ -181,6 +181,24 @@ def test_what_is_masked_is_not_there(column: str) -> None:
     assert deepmem.compute(events, r_lepton=0)["drell_yan"].status.tolist() == [0, 3]
 
 
+@pytest.mark.parametrize(
+    ("charges", "says"),
+    [
+        ([True, False], "a charge is neither +1 nor −1"),
+        ([1, 1], "the charges of the leptons are not those of the process"),
+        ([-1, np.nan], "a value is missing, NaN or infinite"),
+    ],
+)
+def test_what_is_wrong_with_charges_is_said(charges: list[Any], says: str, tmp_path: Path) -> None:
+    """Also where a file has them as bool: true is no charge."""
+    columns = {name: np.repeat(value, 2) for name, value in PAIR.items()}
+    columns |= {f"lep{i + 1}_Charge": np.array([charge] * 2) for i, charge in enumerate(charges)}
+    path = write_tree(tmp_path / "events.root", columns)
+    done = run("compute", path, "--process", "drell_yan", "--output", tmp_path / "w.root")
+    assert done.status == 0
+    assert f"2: {says}" in done.said
+
+
 # Hypotheses
 
 

@@ -106,6 +106,15 @@ _LOOKS = (
     (re.compile(r"mass"), Quantity.MASS),
     (re.compile(r"charge"), Quantity.CHARGE),
 )
+# What stands beside the name of an object, and may be these of it.
+_WORDS_OF = {
+    Quantity.CHARGE: ("ch", "chg", "c", "sign", "sgn", "qe", "cha"),
+    Quantity.ETA: ("y", "rap", "rapidity", "et", "h"),
+    Quantity.PHI: ("ph", "p", "az", "angle", "f"),
+}
+_COMPONENT = re.compile(
+    r"(?:.*[_.\d]|.*[a-z0-9](?=P))?(?:[pP]_?[xyzXYZ])(?:_?\d+)?|[pP][xyzXYZ](?:[_.].*|\d.*)?"
+)
 _TOKEN = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 LARGEST_PHI = 2 * np.pi + 0.1
@@ -178,6 +187,8 @@ def described(
     """
     said = said or {}
     found = [each if isinstance(each, Column) else said.get(each) or recognise(each) for each in columns]
+    found = [_beside(each, found) if each.quantity is Quantity.OTHER and each.name not in said else each
+             for each in found]  # fmt: skip
     companions = Counter(column.object for column in found if column.quantity is not Quantity.OTHER)
 
     def alone(column: Column) -> bool:
@@ -190,18 +201,69 @@ def described(
     )
 
 
+def _beside(column: Column, others: Sequence[Column]) -> Column:
+    """One letter beside the name of an object that other columns describe: `ql1`, `l1Q` beside `ptl1`."""
+    for owner, rest in _owners(column, others):
+        if rest in _SHORT:
+            return Column(column.name, owner, _SHORT[rest])
+    return column
+
+
+def _owners(column: Column, others: Sequence[Column]) -> Iterator[tuple[str, str]]:
+    """Objects with a pT whose name is in a column's, and what else that has, in small letters."""
+    name = column.name.lower()
+    for owner in dict.fromkeys(each.object for each in others if each.quantity is Quantity.PT):
+        stem = owner.lower()
+        if stem.isdigit() or name == stem:
+            continue
+        # `lep1` is in `lep1_ch`, `ch_lep1` and `lepCh1`
+        words, number = stem.rstrip("0123456789"), stem[len(stem.rstrip("0123456789")) :]
+        whole, words = re.escape(stem), re.escape(words)
+        around = rf"{whole}[_.]?(.+)|(.+?)[_.]?{whole}|{words}[_.]?(\D+?)[_.]?{number}"
+        if match := re.fullmatch(around, name):
+            yield owner, next(each for each in match.groups() if each)
+
+
 def misgivings(columns: Iterable[Column]) -> list[str]:
-    """A sentence for each column that looks like a pT, η, φ, mass or charge and was not recognised as one."""
-    sentences = []
-    for column in columns:
-        if column.quantity is Quantity.OTHER and (quantity := _looks_like(split_index(column.name)[0])):
-            key = next(key for key, value in _SPELLING.items() if value is quantity)
-            entry = f'{{"{column.name}": {{"object": "lep1", "quantity": "{key}"}}}}'
-            sentences.append(
-                f"{column.name!r} looks like {quantity}, and its name does not say of what: it is taken as "
-                f'it is. Say what it holds, in the input file: "columns": {entry}'
-            )
-    return sentences
+    """A sentence for each column that looks like a momentum or charge and was not recognised as one."""
+    columns = tuple(columns)
+    texts = [_misgiving(each, columns) for each in columns if each.quantity is Quantity.OTHER]
+    return [text for text in texts if text]
+
+
+def _misgiving(column: Column, columns: Sequence[Column]) -> str:
+    name = split_index(column.name)[0]
+    if _COMPONENT.fullmatch(name):
+        return (
+            f"{column.name!r} looks like a component of a momentum, and is taken as it is: pT, eta and phi "
+            "teach better. 'objects' makes them, in the input file: "
+            '"objects": {"leptons": {"prefix": "…"}}'
+        )
+    if quantity := _looks_like(name):
+        owner, what = "lep1", "does not say of what"
+    elif found := _unsaid(column, columns):
+        owner, quantity = found
+        what = f"does not say so, though {owner} has others"
+    else:
+        return ""
+    key = next(key for key, value in _SPELLING.items() if value is quantity)
+    entry = f'{{"{column.name}": {{"object": "{owner}", "quantity": "{key}"}}}}'
+    return (
+        f"{column.name!r} looks like {quantity}, and its name {what}: it is taken as it is. Say what it "
+        f'holds, in the input file: "columns": {entry}'
+    )
+
+
+def _unsaid(column: Column, columns: Sequence[Column]) -> tuple[str, Quantity] | None:
+    """An object, and what of it a column may be in other words than are known."""
+    for owner, rest in _owners(column, columns):
+        lacks = {Quantity.ETA, Quantity.PHI, Quantity.CHARGE} - {
+            c.quantity for c in columns if c.object == owner
+        }
+        for quantity, words in _WORDS_OF.items():
+            if rest in words and quantity in lacks:
+                return owner, quantity
+    return None
 
 
 def _looks_like(name: str) -> Quantity | None:

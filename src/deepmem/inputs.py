@@ -47,6 +47,8 @@ class Reason(IntEnum):
     NO_RESPONSE = 13
     LACKING_JET = 14
     TAG = 15
+    LOST = 32
+    WORKER_DIED = 31
 
     @property
     def meaning(self) -> str:
@@ -75,7 +77,9 @@ _MEANING = {
     Reason.NO_POINT: "the integrand is finite nowhere, as for leptons of one direction",
     Reason.NEGATIVE_DENSITY: "the parton density is negative there",
     Reason.LACKING_JET: "there are fewer jets than the process has legs of them",
-    Reason.TAG: "a jet's tag is neither 0 nor 1",
+    Reason.TAG: "a jet's tag is neither 0 nor 1, or a probability of it is none",
+    Reason.LOST: "another number of jets is lost than in the nominal event, so that units differ",
+    Reason.WORKER_DIED: "worker died: the event ended three processes that computed it",
     Reason.NO_RESPONSE: "a particle is beyond the |η| or the energies for which its response is known",
 }
 

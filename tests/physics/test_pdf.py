@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import bz2
 import contextlib
 import dataclasses
+import gzip
 import hashlib
 import json
+import lzma
 import os
 import shutil
 from pathlib import Path
@@ -201,6 +204,24 @@ def test_folders_and_info(tmp_path, monkeypatch, density):
     (folder / "MySet.info").write_text("Interpolator: linear\n")
     with pytest.raises(lhapdf.PdfFormatError, match="'linear'"):
         lhapdf.load("MySet")
+
+
+@pytest.mark.parametrize(
+    ("suffix", "pack"), [(".gz", gzip.compress), (".bz2", bz2.compress), (".xz", lzma.compress)]
+)
+def test_members_and_compressed_grids(tmp_path, monkeypatch, density, suffix, pack):
+    folder = tmp_path / "MySet"
+    folder.mkdir()
+    packed = pack(lhapdf.find(NAME).read_bytes())
+    (folder / f"MySet_0012.dat{suffix}").write_bytes(packed)
+    monkeypatch.setenv("LHAPDF_DATA_PATH", str(tmp_path))
+    assert lhapdf.find("MySet/12") == lhapdf.find("MySet", 12) == lhapdf.find(folder / "12")
+    np.testing.assert_array_equal(lhapdf.load("MySet/12").corners, density.corners)
+    with pytest.raises(lhapdf.PdfNotFoundError, match="member 7"):
+        lhapdf.load("MySet/7")
+    (folder / f"MySet_0012.dat{suffix}").write_bytes(packed[: len(packed) // 2])
+    with pytest.raises(lhapdf.PdfFormatError, match="cannot be read"):
+        lhapdf.load("MySet/12")
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def _check_physics(settings: Config) -> None:
         from deepmem.columns import check_column_names
         from deepmem.physics.processes import known_columns
 
-        check_column_names(settings.column_names, known_columns())
+        check_column_names(settings.column_names, known_columns(settings.columns_of_tags))
     Selection.of(settings.selection)
     if settings.response:
         from deepmem.physics.detector.entries import OF_ENERGIES, detector

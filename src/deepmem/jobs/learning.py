@@ -27,6 +27,7 @@ from deepmem.jobs.events import refuse_objects
 from deepmem.jobs.labels import paired
 from deepmem.jobs.models import listed, model_card
 from deepmem.jobs.outcome import RANDOM, WORST_FIRST, Change, Entries, Learning, Point, Refinement
+from deepmem.jobs.spreading import Staff
 from deepmem.jobs.training import train
 from deepmem.reporter import Reporter
 from deepmem.surrogate.model import Surrogate
@@ -54,6 +55,7 @@ def refine(
     output_model: str | Path | None = None,
     device: DeviceNumber = None,
     schema: str | None = None,
+    staff: Staff = Staff(),  # noqa: B008  (it is a value)
     reporter: Reporter | None = None,
     **parameters: Any,
 ) -> dict[str, Any]:
@@ -73,6 +75,7 @@ def refine(
     - `audit`: how many of the events that stay learned are computed as well, beyond the budget, to measure
       bias and coverage (200, or 2 % of them where that is less).
     - `schema`: of the events, instead of the configuration's.
+    - `staff`: who computes exact weights, by default this process.
     - `force`: whether a model of another hypothesis is taken all the same.
     - `learn`: whether to train again, as `config` (a training's) says, with what was computed added to its
       training part; `compare_random`, whether to learn also from half of it, and from as many events chosen
@@ -94,7 +97,7 @@ def refine(
     _refuse_lone_options(learn, compare_random, output_model, config)
     settings = refinement.Settings(
         tolerance, budget, weight, audit, compare_random, precision, calls, seed, pdf, keep,
-        keep_parts=learn, force=force, parameters=parameters,
+        keep_parts=learn, force=force, staff=staff, parameters=parameters,
     )  # fmt: skip
     words = [*events, "--process", process, "--model", model, "--output", output]
     inputfile = config if isinstance(config, str | Path) else None

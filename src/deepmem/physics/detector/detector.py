@@ -73,6 +73,9 @@ class _Chosen(Response):
     def draw(self, gen: Values, u: Values) -> Array:
         return self._take([response.draw(gen, u) for response in self.responses])
 
+    def above(self, rec: Values, gen: Values) -> Array:
+        return self._take([response.above(rec, gen) for response in self.responses])
+
     def support(self, rec: Values, mass: Values = 0.0) -> tuple[Array, Array]:
         low, high = zip(*(response.support(rec, mass) for response in self.responses), strict=True)
         return self._take(low), self._take(high)

@@ -18,7 +18,8 @@ class Accuracy:
     - `calls`: evaluations per event at most; None, the rule's own number;
     - `seed`: of the random points.
 
-    **Raises** `UsageError` for a precision or calls that are not positive, or a negative seed.
+    **Raises** `UsageError` for a precision that is not between 0 and 1, calls that are not positive, or a
+    negative seed.
     """
 
     precision: float = 0.01
@@ -31,6 +32,10 @@ class Accuracy:
             kind = "" if number else f", a {type(self.precision).__name__}: give a number"
             raise UsageError(
                 f"precision must be a positive relative error such as 0.01, got {self.precision!r}{kind}"
+            )
+        if self.precision >= 1:
+            raise UsageError(
+                f"precision is a relative error, and one of {self.precision:g} says nothing: 1 % is 0.01"
             )
         if self.calls is not None and self.calls < 1:
             raise UsageError(f"calls must be a positive number of evaluations per event, got {self.calls}")

@@ -24,6 +24,8 @@ class Tally:
         count = integral.count
         self._groups, self._steering = integral.contributions, integral.steering
         self._precision, self._allowance = precision, allowance
+        self._beside = 0.0 if integral.beside is None else integral.beside
+        self._part = np.ones(count) if integral.part is None else integral.part
         self.value = np.zeros((count, outputs))
         self.error = np.zeros((count, outputs))
         steering = min(outputs, self._steering or outputs)
@@ -120,5 +122,7 @@ class Tally:
         return Estimate(value, error, status.astype(np.int32), self.evaluations, covariance)
 
     def _size(self) -> np.ndarray:
-        """|value| of the sum that an event contributes to, `[events, values]`."""
-        return np.abs(self._groups.sum(self.value))[self._groups.event]
+        """|value| of the sum that an event contributes to, times the part of its error that is allowed,
+        `[events, values]`."""
+        own = self._groups.sum(self.value)[self._groups.event]
+        return np.abs(own + self._beside) * self._part[:, None]

@@ -105,6 +105,16 @@ def where(condition: np.ndarray, some: Visible, others: Visible) -> Visible:
     return jax.tree.map(chosen, some, others)
 
 
+class Acceptance(NamedTuple):
+    """Where a jet is seen: p_T above `pt` as measured, in GeV, and |η| below `eta`, but for a part `loss`."""
+
+    loss: Any
+    pt: Any
+    eta: Any
+    delta_r: Any
+    """From any other jet or lepton: nearer to one than this is no part of what is integrated over."""
+
+
 class Shared(NamedTuple):
     """What all events of a hypothesis have in common."""
 
@@ -114,6 +124,8 @@ class Shared(NamedTuple):
     detector: Detector
     resonance: tuple[Scalar, Scalar] | None = None
     """Mass and width, `[scan]` in GeV, of the one that is mapped."""
+    acceptance: Acceptance | None = None
+    """Of jets, where a lost one is integrated over."""
 
     def responses(self, event: Visible, classes: Sequence[str]) -> list[Response]:
         """The responses of one event's legs, each of its region of η."""

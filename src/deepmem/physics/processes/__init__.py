@@ -6,7 +6,7 @@ Every `Process` that a module of this folder defines is on the menu; `register` 
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from importlib import import_module
 from typing import Any
@@ -74,6 +74,7 @@ def chosen_process(text: str, settings: dict[str, Any], summed: bool = False) ->
     if line is not None:
         text = f"{text.strip()}={line.reaction}"
         given.setdefault("model", line.model)
+        settings.setdefault("flavours", line.flavours)
     if not is_reaction(text):
         for name in given:
             raise UsageError(f"{name} is of a reaction: {text} is a process of the menu, which has its own")
@@ -117,7 +118,8 @@ def refuse_assigned(process: Process, what: str) -> None:
 def said_in(entry: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """What finds the process of a provenance's entry again, and the settings that it is read in."""
     said = f"{entry['process']}={entry['reaction']}" if "reaction" in entry else entry["process"]
-    return said, {name: entry[name] for name in THEORY if name in entry}
+    known = (*THEORY, "flavours") if "reaction" in entry else THEORY
+    return said, {name: entry[name] for name in known if name in entry}
 
 
 def all_processes() -> dict[str, Process]:
@@ -125,10 +127,14 @@ def all_processes() -> dict[str, Process]:
     return dict(_REGISTRY)
 
 
-def known_columns() -> tuple[str, ...]:
-    """The default columns of all processes, each once: what `column_names` may be of."""
+def known_columns(suffixes: Iterable[str] = ()) -> tuple[str, ...]:
+    """The default columns of all processes, each once: what `column_names` may be of.
+
+    **Arguments:** `suffixes` of further columns of jets.
+    """
     columns = [column for process in _REGISTRY.values() for column in process.columns]
     of_jets = [*jet_columns(MOST_JETS), *tag_columns(1, MOST_JETS)]
+    of_jets += [f"j{number}_{suffix}" for suffix in suffixes for number in range(1, MOST_JETS + 1)]
     of_taus = [*tau_columns(MOST_LEPTONS), *(f"tau{number}_M" for number in range(1, MOST_LEPTONS + 1))]
     return tuple(dict.fromkeys([*columns, *of_jets, *photon_columns(MOST_PHOTONS), *of_taus]))
 

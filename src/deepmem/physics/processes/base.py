@@ -46,6 +46,8 @@ JETS: tuple[ParticleClass, ...] = ("bjet", "jet")
 """The classes of legs that jets are assigned to."""
 MOST_JETS = 12
 """Of an event that are read."""
+JET_SUFFIXES, TAG_SUFFIX = ("PT", "Eta", "Phi", "M"), "B"
+"""Of the columns of a jet, j1_PT, …, and of its tag."""
 MOST_PHOTONS = MOST_LEPTONS = 4
 """Of an event that are read; of leptons and of taus each, where there are taus."""
 
@@ -350,9 +352,7 @@ def lepton_columns(number: int, flavour: bool = False) -> tuple[str, ...]:
 
 def jet_columns(number: int, first: int = 1) -> tuple[str, ...]:
     """The default columns of jets up to `number`, each with its own mass."""
-    return tuple(
-        f"j{index}_{suffix}" for index in range(first, number + 1) for suffix in ("PT", "Eta", "Phi", "M")
-    )
+    return tuple(f"j{index}_{suffix}" for index in range(first, number + 1) for suffix in JET_SUFFIXES)
 
 
 def photon_columns(number: int) -> tuple[str, ...]:
@@ -368,4 +368,4 @@ def tau_columns(number: int) -> tuple[str, ...]:
 
 def tag_columns(first: int, last: int) -> tuple[str, ...]:
     """The default columns of jets' tags."""
-    return tuple(f"j{index}_B" for index in range(first, last + 1))
+    return tuple(f"j{index}_{TAG_SUFFIX}" for index in range(first, last + 1))

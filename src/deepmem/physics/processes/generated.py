@@ -101,6 +101,8 @@ class Generated:
         known = {name: value for name, value in own.items() if name != "sqrt_s" and value is not None}
         numbers = checked(self.model, known | others)
         chosen = parameters(**usual | own)
+        if self.theory.massless_b:
+            chosen = chosen._replace(MB=0.0)
         # masses and widths of resonances are read by name, by whoever maps one
         read_by_name = {name for pair in self.resonances for name in pair} | {*self._masses_of_taus}
         read_by_name -= set(PARAMETERS)

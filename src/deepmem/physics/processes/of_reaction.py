@@ -3,7 +3,7 @@
 Which of its legs are seen follows from their kind: charged leptons, photons, taus, and quarks and gluons, as
 jets, are, neutrinos are not. Final states that differ in their leptons, or in what taus are seen as, are
 variants of the process, which events tell apart; those that differ in flavours of light jets are summed in
-one |M|².
+one |M|². Where b quarks come in, MB is 0.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ _SEEN, _ESCAPING = (
     MappingProxyType({"lepton": 0.02, "bjet": 0.10, "jet": 0.10, "photon": 0.02, "tau": 0.05}),
     MappingProxyType({"lepton": 0.05, "bjet": 0.10, "jet": 0.10, "photon": 0.02, "tau": 0.05}),
 )
+_B = 5
 _NARROW = 1e-3
 """Γ/M of a resonance that is narrower than any response."""
 # By topology, the tree that its map is of: what decays, into what, in the order of the legs.
@@ -88,6 +89,8 @@ def process_of(text: str, theory: Theory) -> Process:
     """
     name, reaction = named(text)
     found = read(reaction, theory)
+    if not theory.massless_b and _has_incoming_b(found, theory, name):
+        return process_of(text, replace(theory, massless_b=True))
     members = [(n, member) for n, channel in enumerate(found.channels) for member in channel.members]
     _refuse_beams({member.subprocess.incoming for _, member in members}, name)
     classes = _classes(found, [member.subprocess for _, member in members], name)
@@ -219,11 +222,20 @@ def _refuse_beams(incoming: set[tuple[int, ...]], name: str) -> None:
             raise UsageError(
                 f"{name} has the beams {codes}: a weight is of two protons, or of partons in them"
             )
-        if 5 in map(abs, codes):
-            raise UsageError(
-                f"{name} has incoming b quarks, whose mass weights do not know: use flavours=4, or the "
-                "partons u, d, s, c and g by name"
-            )
+
+
+def _has_incoming_b(found: Read, theory: Theory, name: str) -> bool:
+    """**Raises** `UsageError` where these are in no proton, or of a mass that can't be left out."""
+    members = (member for channel in found.channels for member in channel.members)
+    if not any(_B in map(abs, member.subprocess.incoming) for member in members):
+        return False
+    if theory.flavours < _B:
+        raise UsageError(f"{name} has incoming b quarks, which are in a proton of five: add flavours=5")
+    if (mass := found.model.by_code[_B].mass) not in ("MB", "ZERO"):
+        raise UsageError(
+            f"{name} has incoming b quarks, whose mass {mass} weights do not know: use flavours=4"
+        )
+    return True
 
 
 def _refuse_alike(parts: list[list[tuple[int, ...]]], name: str) -> None:
@@ -329,12 +341,12 @@ def _symmetric(found: Read, channel: Channel) -> bool:
 def _topology(subprocess: Subprocess, name: str) -> str:
     """The tree whose map has two neutrinos. **Raises** `UsageError` where there is none."""
     for topology, tree in _TREES.items():
-        if _fits(subprocess.products, tree):
+        if _fits(subprocess.products, tree) or _fits_as_leptons(subprocess.products, tree):
             return topology
     raise UsageError(
         f"{name} has several particles that escape, and no plan for its tree of decays: there are plans for "
         "'t t~, (t > w+ b, w+ > e+ ve), (t~ > w- b~, w- > mu- vm~)' and 'w+ w-, w+ > e+ ve, w- > mu- vm~', "
-        "legs in this order, also after '> h >'"
+        "legs in this order, also after '> h >', and 'e+ ve mu- vm~'"
     )
 
 
@@ -348,6 +360,12 @@ def _fits(nodes: Sequence[Node], tree: Sequence[Any]) -> bool:
         elif not (isinstance(node, Branch) and node.particle == wanted[0] and _fits(node.into, wanted[1])):
             return False
     return True
+
+
+def _fits_as_leptons(nodes: Sequence[Node], tree: Sequence[Any]) -> bool:
+    """Whether legs that come of nothing written are what the bosons of a tree decay to."""
+    wanted = [leaf for _, into in tree for leaf in into]
+    return all(isinstance(leaf, int) and abs(leaf) == 1 for leaf in wanted) and _fits(nodes, wanted)
 
 
 def _is_kind(code: int, wanted: int) -> bool:

@@ -7,11 +7,15 @@ so.
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import hashlib
 import importlib.metadata
+import lzma
 import os
 import sys
-from collections.abc import Sequence
+import zlib
+from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
 
@@ -28,6 +32,14 @@ class PdfNotFoundError(UsageError, FileNotFoundError):
     """No grid of that name in any of the places that were looked at."""
 
 
+# What makes text of a compressed file.
+_UNPACKED: dict[str, Callable[[bytes], bytes]] = {
+    ".gz": gzip.decompress,
+    ".bz2": bz2.decompress,
+    ".xz": lzma.decompress,
+}
+
+
 class PdfFormatError(UsageError):
     """A file that is not a complete LHAPDF grid of a kind that can be interpolated."""
 
@@ -36,8 +48,8 @@ def load(name: str | os.PathLike[str], member: int = 0) -> PartonDensity:
     """Read one member of a set of parton densities, by name or from a file.
 
     **Arguments:** `name`: a set's name, looked for in `LHAPDF_DATA_PATH`, in an installed LHAPDF and in the
-    data folder of an installed `pythia8mc`; or the path of a `.dat` file or of a set's folder. `member`: the
-    member of the set, 0 is the central one.
+    data folder of an installed `pythia8mc`; `SET/3` is a member of it; or the path of a `.dat` file or of a
+    set's folder. Files may be compressed (`.gz`, `.bz2`, `.xz`). `member`: of the set, 0 is the central one.
 
     **Raises** `PdfNotFoundError` with the places that were looked at; `PdfFormatError` for a file that is
     truncated or of another format.
@@ -65,21 +77,22 @@ def _mark(path: Path) -> tuple[int, int]:
 def find(name: str | os.PathLike[str], member: int = 0) -> Path:
     """The grid file of a member of a set: see `load`."""
     given = Path(name)
-    set_name = given.name
     if given.is_file():
         return given
+    if given.name.isdigit() and len(given.parts) > 1 and not given.exists():
+        given, member = given.parent, int(given.name)
+    set_name = given.name
     if given.is_dir():
-        path = given / f"{set_name}_{member:04d}.dat"
-        if path.is_file():
+        if (path := _grid_in(given, set_name, member)) is not None:
             return path
-        raise PdfNotFoundError(f"the folder {given} has no {path.name}: is it the folder of an LHAPDF set?")
+        wanted = f"{set_name}_{member:04d}.dat"
+        raise PdfNotFoundError(f"the folder {given} has no {wanted}: is it the folder of an LHAPDF set?")
     if given.suffix == ".dat" or len(given.parts) > 1:
         raise PdfNotFoundError(f"there is no density grid at {given}: give the path of an LHAPDF .dat file")
     folders = search_path()
     for folder in folders:
         for candidate in (folder / set_name, folder):
-            path = candidate / f"{set_name}_{member:04d}.dat"
-            if path.is_file():
+            if (path := _grid_in(candidate, set_name, member)) is not None:
                 return path
     names = sorted({path.name[:-9] for folder in folders for path in folder.glob("*_0000.dat")})
     places = "".join(f"\n  {folder}" for folder in folders) or " nowhere (no LHAPDF, no pythia8mc)"
@@ -88,6 +101,12 @@ def find(name: str | os.PathLike[str], member: int = 0) -> Path:
         "Install the extra that brings grids (pip install 'deepmem[generate]'), set LHAPDF_DATA_PATH, or "
         "give a grid file (--pdf PATH)"
     )
+
+
+def _grid_in(folder: Path, set_name: str, member: int) -> Path | None:
+    """The grid of a member in a folder, as it is or compressed."""
+    paths = (folder / f"{set_name}_{member:04d}.dat{suffix}" for suffix in ("", *_UNPACKED))
+    return next((path for path in paths if path.is_file()), None)
 
 
 def search_path() -> list[Path]:
@@ -113,9 +132,10 @@ def read(path: Path) -> PartonDensity:
     """Read an LHAPDF `.dat` file, and the set's `.info` beside it if there is one: see `load`."""
     files = [path, *_info_file(path)]
     try:
-        data = [file.read_bytes() for file in files]
-    except OSError as error:
-        raise PdfFormatError(f"{path} cannot be read: {error.strerror}") from None
+        data = [_UNPACKED.get(file.suffix, bytes)(file.read_bytes()) for file in files]
+    except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise PdfFormatError(f"{path} cannot be read: {why}") from None
     header, *blocks = _blocks(path, data[0])
     if "lhagrid1" not in header.lower():
         raise PdfFormatError(f"{path} is not an LHAPDF 6 grid: its header doesn't say 'Format: lhagrid1'")
@@ -214,7 +234,8 @@ def _is_number(word: str) -> bool:
 
 def _info_file(path: Path) -> list[Path]:
     """The `.info` file of the set of a grid, or none (Pythia's wheel doesn't ship them)."""
-    return sorted(path.parent.glob(f"{path.stem[:-5]}.info")) if len(path.stem) > 5 else []
+    stem = path.name.partition(".dat")[0]
+    return sorted(path.parent.glob(f"{stem[:-5]}.info")) if len(stem) > 5 else []
 
 
 def _info(data: Sequence[bytes]) -> dict[str, str]:

@@ -68,6 +68,9 @@ class Parameters(NamedTuple):
         return Parameters(**self._asdict() | {"others": {**(self.others or {}), name: value}})
 
 
+# GeV: less is no collider of protons, and more likely TeV.
+_LEAST_SQRT_S = 100.0
+
 PARAMETERS = tuple(name for name in Parameters._fields if name != "others")
 """The names of those that every process can have."""
 
@@ -100,9 +103,10 @@ def parameters(**values: float) -> Parameters:
                 f"{width} = {getattr(chosen, width):g} GeV is not below M{width[1:]} = {mass:g} GeV: a "
                 "resonance is narrower than its mass; are both in GeV?"
             )
-    if chosen.sqrt_s < chosen.MZ:
+    if chosen.sqrt_s < max(chosen.MZ, _LEAST_SQRT_S):
+        least = "100 GeV" if chosen.MZ < _LEAST_SQRT_S else "the mass of the Z"
         raise ParameterError(
-            f"sqrt_s = {chosen.sqrt_s:g} GeV is below the mass of the Z: it is in GeV, 13 TeV are 13000"
+            f"sqrt_s = {chosen.sqrt_s:g} GeV is below {least}: it is in GeV, 13 TeV are 13000"
         )
     if chosen.MW is None and 2 * np.sqrt(2) * np.pi > chosen.aEWM1 * chosen.GF * chosen.MZ**2:
         raise ParameterError(

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from deepmem.errors import DeepMEMError
+from deepmem.errors import DeepMEMError, UsageError
 from deepmem.physics.detector.taus import LEPTONIC
 from deepmem.physics.weights.any_reaction import Sampler
 from deepmem.physics.weights.leg_columns import columns_of_legs
@@ -47,6 +47,8 @@ def events_of(
 ) -> Events:
     """Events of a reaction within a selection: see `leading_order.draw_events`."""
     sampler = Sampler(text, selection, rng, **settings)
+    if sampler.view is not None and sampler.view.lost is not None:
+        raise UsageError("events are drawn with all jets: leave lost out")
     many = sampler.integrals(visible_alone=True)
     many.prepare()
     ceilings = _ceilings(many, rng)

@@ -24,7 +24,7 @@ from deepmem.physics.weights.parton_points import PartPoints, Points
 from deepmem.physics.weights.parton_response import Seen, View
 from deepmem.physics.weights.partonic import density_at_scale
 from deepmem.physics.weights.recoil import Recoil
-from deepmem.physics.weights.settings import with_prior
+from deepmem.physics.weights.settings import checked_lost, with_prior
 from deepmem.selection import Selection
 
 _OF_THE_MENU = ("mass", "pair_mass", "top_window", "subset")
@@ -52,6 +52,7 @@ class Sampler:
         K0: float | None = None,
         taus: str | None = None,
         response: Mapping[str, Any] | None = None,
+        lost: Any = None,
         **settings: Any,
     ) -> None:
         for name in _OF_THE_MENU:
@@ -61,6 +62,8 @@ class Sampler:
                     "masses, or within window, the widths of its resonances, and the selection"
                 )
         self.cuts = Selection.of(selection)
+        if parton and lost:
+            raise UsageError("lost is of jets that are measured: leave parton out")
         if parton and parton_selection is not None:
             raise UsageError("parton has the selection on partons: parton_selection is for cuts beside it")
         on_partons = self.cuts if parton else Selection.of(parton_selection)
@@ -77,7 +80,8 @@ class Sampler:
         if K0 is not None:
             entries["recoil"] = with_prior(entries.get("recoil"), K0)
         spectra = spectrum, recoil
-        self.view = None if parton else View(self.reaction, self.cuts, spectra, entries, met, taus)
+        seen_in = checked_lost(lost, self.cuts) if lost else None
+        self.view = None if parton else View(self.reaction, self.cuts, spectra, entries, met, taus, seen_in)
         self.rng = rng
         density = _density(pdf, self.reaction)
         self.parts = [PartPoints(self.reaction, part, density) for part in self.reaction.parts]

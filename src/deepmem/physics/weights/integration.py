@@ -13,8 +13,10 @@ import numpy as np
 
 from deepmem.event import Status, worst
 from deepmem.physics.integrals.accuracy import Accuracy
+from deepmem.physics.integrals.course import Course
 from deepmem.physics.integrals.estimate import Estimate
 from deepmem.physics.integrals.groups import Groups
+from deepmem.physics.integrals.importance import FirstMaps
 from deepmem.physics.integrals.integral import Integral
 from deepmem.physics.integrals.integrand import Integrand
 from deepmem.physics.integrals.slots import SLOT
@@ -44,8 +46,8 @@ class Rows(NamedTuple):
     """What the sum over rows is multiplied by, one number for all rows of an event `[events]`."""
     minimum: np.ndarray | int = 0
     """Evaluations of each row before it may stop."""
-    grid: np.ndarray | None = None
-    """The importance maps that rows begin with."""
+    maps: FirstMaps | None = None
+    """That rows begin with."""
 
 
 def of_parts(rows: Rows, parts: PartsOfRows) -> Rows:
@@ -57,8 +59,23 @@ def of_parts(rows: Rows, parts: PartsOfRows) -> Rows:
         rows.parts[parts.of] + _NUMBERS * parts.part,
         rows.share,
         parts.minimum,
-        parts.grid,
+        parts.maps,
     )
+
+
+class Done(NamedTuple):
+    """What an integration of rows leaves for others to follow."""
+
+    visible: Visible
+    """All rows, with what trials decided."""
+    value: np.ndarray
+    """The first value of each row, before its share."""
+    kept: np.ndarray
+    """Which rows were integrated."""
+    course: Course | None
+    """Of these."""
+    dropped: np.ndarray | None
+    """What the trial says of the others, of each event; None where there was none."""
 
 
 def integrated(
@@ -69,23 +86,27 @@ def integrated(
     accuracy: Accuracy,
     steering: int,
     correlated: bool,
-) -> tuple[Estimate, np.ndarray]:
-    """The sums over rows of prepared events' integrals, and the first value of each row, before its share.
+    remembered: bool = False,
+) -> tuple[Estimate, Done]:
+    """The sums over rows of prepared events' integrals, and what was done.
 
-    The first `steering` values stop an event.
+    **Arguments:** the first `steering` values stop an event; `correlated` and `remembered` as of `Integral`.
     """
     groups = rows.groups
     if plan.two_sided:
         parts = chosen(f, shared, rows.visible, plan.dimensions, groups, rows.minimum)
-        found = _of_rows(plan, f, shared, of_parts(rows, parts), accuracy, steering, correlated)
+        found = _of_rows(plan, f, shared, of_parts(rows, parts), accuracy, steering, correlated, False)
         value = np.bincount(parts.of, found.value[:, 0], groups.event.size)
-        return averaged(found, Groups(groups.event[parts.of]), rows.share, accuracy, steering), value
+        done = Done(rows.visible, value, np.arange(len(value)), None, None)
+        return averaged(found, Groups(groups.event[parts.of]), rows.share, accuracy, steering), done
+    asked = (accuracy, steering, correlated, remembered)
     if groups.single or not plan.selects:
-        found = _of_rows(plan, f, shared, rows, accuracy, steering, correlated)
-        return averaged(found, groups, rows.share, accuracy, steering), found.value[:, 0]
+        found = _of_rows(plan, f, shared, rows, *asked)
+        done = Done(rows.visible, found.value[:, 0], np.arange(len(found.value)), found.course, None)
+        return averaged(found, groups, rows.share, accuracy, steering), done
     first = trials.first_look(f, shared, rows.visible, plan.dimensions)
-    kept = _kept(first, groups, accuracy, steering)
-    size = np.abs(first.mean[:, :steering]).max(axis=1) * _deviation(first)
+    kept = kept_rows(first, groups, accuracy, steering)
+    size = np.abs(first.mean[:, :steering]).max(axis=1) * deviation(first)
     largest = groups.max(np.where(kept, size, 0.0))[groups.event]
     part = np.divide(size, largest, out=np.ones_like(size), where=largest > 0)
     minimum = np.maximum(np.broadcast_to(rows.minimum, len(kept)) * part, SLOT).astype(int)
@@ -98,21 +119,22 @@ def integrated(
         rows.share,
         minimum[where],
     )
-    estimate = _of_rows(plan, f, shared, largest_ones, accuracy, steering, correlated)
+    estimate = _of_rows(plan, f, shared, largest_ones, *asked)
     dropped = groups.sum(np.where(kept[:, None], 0.0, first.mean))
     trial = groups.sum(np.full(len(kept), SLOT))
     value = first.mean[:, 0].copy()
     value[where] = estimate.value[:, 0]
-    return averaged(estimate, largest_ones.groups, rows.share, accuracy, steering, dropped, trial), value
+    done = Done(rows.visible, value, where, estimate.course, dropped)
+    return averaged(estimate, largest_ones.groups, rows.share, accuracy, steering, dropped, trial), done
 
 
-def _kept(first: trials.FirstLook, groups: Groups, accuracy: Accuracy, steering: int) -> np.ndarray:
+def kept_rows(first: trials.FirstLook, groups: Groups, accuracy: Accuracy, steering: int) -> np.ndarray:
     """Which rows are integrated: all but the smallest of an event, by what the trial says at most of them.
 
     An event of which the trial saw nothing keeps all.
     """
     most = np.abs(first.mean[:, :steering])
-    most = most * (1 + 2 * _deviation(first) / np.sqrt(SLOT))[:, None]
+    most = most * (1 + 2 * deviation(first) / np.sqrt(SLOT))[:, None]
     total = np.abs(groups.sum(first.mean[:, :steering]))[groups.event]
     part = np.divide(most, total, out=np.zeros_like(most), where=total > 0).max(axis=1)
     order = np.lexsort((part, groups.event))
@@ -123,7 +145,7 @@ def _kept(first: trials.FirstLook, groups: Groups, accuracy: Accuracy, steering:
     return ~small | (groups.max(np.abs(first.mean).max(axis=1)) == 0)[groups.event]
 
 
-def _deviation(first: trials.FirstLook) -> np.ndarray:
+def deviation(first: trials.FirstLook) -> np.ndarray:
     """The standard deviation of each row's integrand over its mean; 0 where all is 0."""
     return np.sqrt(np.maximum(np.where(np.isfinite(first.spread), first.spread, 1.0) - 1, 0.0))
 
@@ -136,6 +158,7 @@ def _of_rows(
     accuracy: Accuracy,
     steering: int,
     correlated: bool,
+    remembered: bool,
 ) -> Estimate:
     integral = Integral(
         f,
@@ -148,7 +171,8 @@ def _of_rows(
         steering,
         correlated=correlated,
         groups=rows.groups,
-        grid=rows.grid,
+        maps=rows.maps,
+        remembered=remembered,
     )
     return plan.rule.integrate(integral, accuracy)
 
@@ -175,6 +199,7 @@ def averaged(
             value=estimate.value * share[:, None],
             error=estimate.error * share[:, None],
             covariance=covariance,
+            course=None,
         )
     value, variance = groups.sum(estimate.value), groups.sum(estimate.error**2)
     covariance = estimate.covariance

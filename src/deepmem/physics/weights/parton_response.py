@@ -23,12 +23,13 @@ from deepmem.physics.detector.taus import TAUS, response_class
 from deepmem.physics.errors import ParameterError
 from deepmem.physics.phasespace.bodies import from_rest_frame
 from deepmem.physics.phasespace.trees import INVISIBLE
+from deepmem.physics.phasespace.visible import Acceptance
 from deepmem.physics.precision import double_precision
 from deepmem.physics.weights.parton_level import Reaction
 from deepmem.physics.weights.parton_taus import decayed, seen_of_tau
 from deepmem.physics.weights.recoil import Recoil, checked_spectrum
 from deepmem.physics.weights.settings import RECOIL_EXAMPLE
-from deepmem.selection import Selection
+from deepmem.selection import CHARGED_LEPTONS, JETS, Selection, angles, delta_r, of_kind
 
 _TAU = 15
 _MET = ("event", "balance", "recoil")
@@ -43,21 +44,26 @@ class Seen(NamedTuple):
 
     true: np.ndarray
     """`[points, legs, 4]`: outgoing momenta in the laboratory, with the recoil, GeV."""
+    visible: np.ndarray
+    """The same of what is seen of taus, and of all others."""
     measured: np.ndarray
     """The same after the responses; neutrinos as they are; of taus what is seen."""
     missing: np.ndarray | None
     """`[points, 2]`: the measured missing (p_x, p_y); None where nothing escapes and no recoil is used."""
     boost: np.ndarray
     """E'/E."""
-    possible: np.ndarray
-    """Whether every true energy lies in its response's support of the measured one."""
+    reached: np.ndarray
+    """`[points, legs]`: whether a true energy lies in its response's support of the measured one."""
+    noise: np.ndarray
+    """`[2, points]`: the uniform numbers of the missing p_T's response."""
 
 
 class View:
     """How a reaction is seen.
 
     **Arguments:** `spectra`, what was given as `spectrum` and under its earlier name; `response`, the key of
-    a configuration; `met`, as for weights (None: its default); `taus`, see `parton_taus.checked_decays`.
+    a configuration; `met`, as for weights (None: its default); `taus`, see `parton_taus.checked_decays`;
+    `lost`, where one jet is lost.
 
     **Raises** `ReactionError` for a leg that nothing measures; `TransferError` where an entry is wrong;
     `ParameterError` for a recoil that is used and has no response, and for decays that are none.
@@ -71,7 +77,9 @@ class View:
         response: Mapping[str, Any] | None,
         met: str | None = None,
         taus: str | None = None,
+        lost: Acceptance | None = None,
     ) -> None:
+        self.lost = lost
         self.kinds = decayed(reaction.name, [leg.kind for leg in reaction.tree.legs], taus)
         self._taus = [leg for leg, kind in enumerate(self.kinds) if kind in TAUS]
         self.escapes = INVISIBLE in self.kinds or bool(self._taus)
@@ -102,46 +110,73 @@ class View:
         count, legs = momenta.shape[:2]
         size, angle = self._spectrum.draw(rng.random((count,))), 2 * np.pi * rng.random((count,))
         true, boost = recoiling(momenta, (size * np.cos(angle), size * np.sin(angle)))
-        seen, masses = true.copy(), [np.full(count, mass) for mass in self._masses]
+        visible, masses = true.copy(), [np.full(count, mass) for mass in self._masses]
         for leg in self._taus:
-            seen[:, leg], masses[leg] = seen_of_tau(self.kinds[leg], true[:, leg], self._masses[leg], rng)
-        measured, possible = seen.copy(), np.full(count, True)
+            visible[:, leg], masses[leg] = seen_of_tau(self.kinds[leg], true[:, leg], self._masses[leg], rng)
+        measured, reached = visible.copy(), np.full((count, legs), True)
         # ndtri(0) is −∞, and random() may return 0
         noise = np.maximum(rng.random((legs + 2, count)), 2.0**-54)
         for leg, kind in enumerate(self.kinds):
             if kind != INVISIBLE:
-                measured[:, leg], reached = self._measured(kind, seen[:, leg], noise[leg], masses[leg])
-                possible &= reached
-        missing = self._missing(true, seen, measured, noise[-2:])
-        return Seen(true, measured, missing, boost, possible)
+                measured[:, leg], reached[:, leg] = self._measured(
+                    kind, visible[:, leg], noise[leg], masses[leg]
+                )
+        seen = Seen(true, visible, measured, None, boost, reached, noise[-2:])
+        return seen._replace(missing=self._missing(seen))
 
     @property
     def measures_missing(self) -> bool:
         """Whether missing p_T says something: something escapes, or the recoil is used."""
         return self.escapes or self.detector.recoil is not None
 
-    def _missing(
-        self, true: np.ndarray, visible: np.ndarray, measured: np.ndarray, noise: np.ndarray
-    ) -> np.ndarray | None:
-        """The measured missing (p_x, p_y) `[points, 2]`; None where nothing escapes and no recoil is used."""
+    def _missing(self, points: Seen, lost: int | None = None) -> np.ndarray | None:
+        """The measured missing (p_x, p_y) `[points, 2]`; None where nothing escapes and no recoil is used.
+
+        The p_T of a `lost` leg is the recoil's.
+        """
         if not self.measures_missing:
             return None
+        true, measured = points.true, points.measured
         hidden = [leg for leg, kind in enumerate(self.kinds) if kind == INVISIBLE]
-        seen = [leg for leg, kind in enumerate(self.kinds) if kind != INVISIBLE]
+        seen = [leg for leg, kind in enumerate(self.kinds) if kind != INVISIBLE and leg != lost]
         activity = np.hypot(measured[:, seen, 1], measured[:, seen, 2]).sum(axis=1)
-        hidden_of_taus = true[:, self._taus] - visible[:, self._taus]
+        hidden_of_taus = true[:, self._taus] - points.visible[:, self._taus]
+        of_neutrinos = np.concatenate([true[:, hidden], hidden_of_taus], axis=1)
         escaped, total, of_seen = (
-            each[..., 1:3].sum(axis=1).T
-            for each in (np.concatenate([true[:, hidden], hidden_of_taus], axis=1), true, measured[:, seen])
+            each[..., 1:3].sum(axis=1).T for each in (of_neutrinos, true[:, hidden + seen], measured[:, seen])
         )
-        rows = np.stack([*escaped, *total, *of_seen, *noise, activity])
+        rows = np.stack([*escaped, *total, *of_seen, *points.noise, activity])
         return _in_blocks(partial(_drawn_missing, self.detector), rows).T
 
     def passed(self, seen: Seen, finals: Sequence[tuple[int, ...]]) -> np.ndarray:
-        """Which points are in the selection, for each final state `[finals, points]`."""
+        """How much of points is in the selection, for each final state `[finals, points]`.
+
+        That is 0 or 1; where a jet is lost Σ_ℓ (1 − (1 − loss) [ℓ would be seen]) [all others pass].
+        """
+        if self.lost is not None:
+            return np.stack([self._without_one(seen, codes, self.lost) for codes in finals])
+        possible = seen.reached.all(axis=1)
         return np.stack(
-            [seen.possible & self.selection.passes(seen.measured, codes, seen.missing) for codes in finals]
+            [possible & self.selection.passes(seen.measured, codes, seen.missing) for codes in finals]
         )
+
+    def _without_one(self, seen: Seen, codes: Sequence[int], lost: Acceptance) -> np.ndarray:
+        """Σ over the jets, one of which is lost and apart from all other jets and leptons `[points]`."""
+        found = np.zeros(len(seen.true))
+        others = of_kind(codes, JETS + CHARGED_LEPTONS)
+        for leg in of_kind(codes, JETS):
+            eta, _ = angles(seen.true[:, leg])
+            pt = np.hypot(seen.measured[:, leg, 1], seen.measured[:, leg, 2])
+            hidden = 1 - (1 - lost.loss) * ((pt > lost.pt) & (np.abs(eta) < lost.eta))
+            rest = [other for other in range(len(codes)) if other != leg]
+            kept = seen.reached[:, rest].all(axis=1)
+            for other in others:
+                if other != leg:
+                    kept &= delta_r(seen.true[:, leg], seen.true[:, other]) > lost.delta_r
+            missing = self._missing(seen, lost=leg)
+            kept &= self.selection.passes(seen.measured[:, rest], [codes[other] for other in rest], missing)
+            found += hidden * kept
+        return found
 
     def _measured(
         self, kind: str, p: np.ndarray, u: np.ndarray, mass: np.ndarray

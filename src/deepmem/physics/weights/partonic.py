@@ -74,7 +74,7 @@ def shared_by_events(alpha: Hypothesis) -> Shared:
         at_scale = density_at_scale(density, np.asarray(alpha.scale))
     names = mapped_resonance(alpha)
     resonance = None if names is None else (p.get(names[0]), p.get(names[1]))
-    return Shared(p, at_scale, alpha.detector, resonance)
+    return Shared(p, at_scale, alpha.detector, resonance, alpha.lost)
 
 
 def over_states(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache, partial
 from typing import Any
 
-from deepmem.physics.phasespace.composed import neutrinos, taus
+from deepmem.physics.phasespace.composed import lost, neutrinos, taus
 from deepmem.physics.phasespace.composed.energies import energies, masses
 from deepmem.physics.phasespace.expert import Step
 from deepmem.physics.phasespace.planner import Composition
@@ -20,4 +20,6 @@ def steps(composition: Composition) -> tuple[Step, ...]:
         last = [neutrinos.two_masses, neutrinos.on_ellipse] if two else [neutrinos.one_mass]
     if composition.pair is not None:
         last = [taus.tabulated_pair, taus.solved_pair]
+    if composition.lost is not None:
+        last += [lost.path, lost.finished]
     return tuple(partial(step, composition=composition) for step in (masses, energies, *last))
