@@ -233,7 +233,7 @@ class FeatureMap:
 
     def _momenta_of(self, values: Any) -> _Momenta:
         objects, lacking = self._momenta, self._absent(values)
-        nothing = jnp.zeros(len(values), dtype=bool)
+        nothing = jnp.zeros(values.shape[:1], dtype=bool)
         pt = [o.get(values, Quantity.PT) for o in objects]
         eta = [o.get(values, Quantity.ETA) for o in objects]
         return _Momenta(
