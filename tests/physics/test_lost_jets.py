@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import any_process
 import jax
 import numpy as np
 import pytest
+from conftest import write_tree
 from scipy.stats import norm
 
+from deepmem.data.weights import read_provenance, read_weights
 from deepmem.errors import UsageError
+from deepmem.jobs import exact
+from deepmem.jobs.combining import read_named
 from deepmem.physics.detector.entries import detector
 from deepmem.physics.errors import ParameterError, PlanError
 from deepmem.physics.phasespace.composed.fit import fits
@@ -210,6 +215,28 @@ def test_an_event_is_the_same_among_others_and_however_the_jet_is_absent():
     lost = engine.compute(alpha, together, precision=0.1)["x"].lost
     assert lost is not None
     assert lost.tolist() == [0, 1, 1]
+
+
+def test_files_say_which_events_have_lost_a_jet(tmp_path: Path):
+    """The selection of a configuration is where jets are lost; analyses refuse both kinds in one file."""
+    absent = dict.fromkeys(("j2_PT", "j2_Eta", "j2_Phi", "j2_M"), np.nan)
+    other = {"j2_PT": 40.0, "j2_Eta": 0.4, "j2_Phi": -1.1, "j2_M": 4.7}
+    many = [events(**each) for each in (other, absent)]
+    table = {name: np.concatenate([each[name] for each in many]) for name in many[0]}
+    write_tree(tmp_path / "in.root", table)
+    response = {"bjet": R, "lepton": 0.0, "recoil": {"c": 15.0}}
+    config = {"lost": 1, "selection": CUTS, "response": response, "processes": {"x": SINGLE_TOP}}
+    path = tmp_path / "w.root"
+    exact.compute_files([str(tmp_path / "in.root")], path, (), config=config, precision=0.1)
+    found = read_weights(path, "x")
+    assert found.lost is not None
+    assert found.lost.tolist() == [0, 1]
+    expected = engine.compute(single_top(), table, precision=0.1)["x"]
+    np.testing.assert_array_equal(found.value, expected.value)
+    (entry,) = read_provenance(path)["hypotheses"]
+    assert entry["lost"]["jet_pt"] == 25.0
+    with pytest.raises(UsageError, match="events with a lost jet beside others"):
+        read_named([str(path)], ["x"])
 
 
 def test_tags_are_of_the_jets_that_are_there():
