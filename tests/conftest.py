@@ -49,14 +49,17 @@ COLUMNS = (
 # The files that take longest, in this order and first: a worker that begins with one of them at the end
 # leaves the other idle. `make test` keeps the order (--no-loadscope-reorder).
 LONGEST = (
-    "physics/test_neutrinos.py", "physics/test_weight.py", "physics/test_normalisation.py", "test_workflow.py",
-    "physics/test_closure.py", "physics/test_sense.py", "test_generate.py", "test_refine.py",
-    "physics/test_integrals.py", "physics/test_leading_order.py", "test_exact.py", "physics/test_stored.py",
-    "test_faults.py", "test_cli.py", "test_calibration.py", "test_any_reaction.py",
-    "physics/test_detector.py", "test_combining.py", "test_surrogate.py", "physics/test_amplitudes.py", "test_faults_of_inputs.py",
-    "physics/test_composed_maps.py", "physics/test_top_pairs.py", "physics/test_pdf.py",
-    "physics/test_momemta_top_pairs.py", "test_readme.py", "test_analysis.py", "test_identity.py", "test_report.py",
-    "physics/test_menu.py",
+    "physics/test_neutrinos.py", "test_workflow.py", "physics/test_normalisation.py",
+    "physics/test_weight.py", "physics/test_closure.py", "physics/test_sense.py", "test_generate.py",
+    "test_refine.py", "test_exact.py", "physics/test_assignments.py", "physics/test_integrals.py",
+    "physics/test_leading_order.py", "physics/test_recoil.py", "test_faults.py", "test_calibration.py",
+    "test_cli.py", "test_any_reaction.py", "test_combining.py", "physics/test_taus.py",
+    "physics/test_composed_maps.py", "physics/test_any_events.py", "physics/test_detector.py",
+    "physics/test_grown_reactions.py", "physics/test_stored.py", "test_surrogate.py",
+    "physics/test_menu_of_reactions.py", "physics/test_parton_level.py", "test_variations.py",
+    "physics/test_momemta_top_pairs.py", "physics/test_amplitudes.py", "physics/test_top_pairs.py",
+    "physics/test_photons.py", "physics/test_menu.py", "test_faults_of_inputs.py", "physics/test_pdf.py",
+    "test_readme.py", "test_responses.py", "test_analysis.py", "test_identity.py", "test_report.py",
 )  # fmt: skip
 # Programs of these files and tests run longer than they take to compile.
 RUNNING = (

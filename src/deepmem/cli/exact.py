@@ -142,8 +142,8 @@ def _reaction(process: str, settings: dict[str, Any]) -> dict[str, Any]:
     from deepmem.physics.weights.overview import overview
 
     line = menu_line(process)
-    reaction, model = (named(process)[1], {}) if line is None else (line.reaction, {"model": line.model})
-    theory = {name: value for name, value in (model | settings).items() if name != "lost"}
+    reaction, usual = (named(process)[1], {}) if line is None else (line.reaction, line.theory)
+    theory = {name: value for name, value in (usual | settings).items() if name != "lost"}
     found = read(reaction, Theory.named(theory)).describe()
     try:
         return found | {"weight": overview(process, **settings)}

@@ -114,5 +114,6 @@ def looks_like(trees: Collection[str], branches: Collection[str] = ()) -> str:
         telling = {"Events": "Runs", "CollectionTree": "MetaData", "EventData": "MetaData"}
         by_tree = any(tree in trees and telling.get(tree, tree) in trees for tree in schema.trees)
         if by_tree or any(branch in branches for branch in schema.branches):
-            return f" (it looks like {schema.title}: exact weights read it with --schema {name})"
+            in_file = f'"schema": "{name}"'
+            return f" (it looks like {schema.title}: --schema {name} reads it, {in_file} in an input file)"
     return ""

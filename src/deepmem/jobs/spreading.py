@@ -41,7 +41,7 @@ class Computation:
     """Exact weights of entries of a sample: what a process needs to compute them, and what to see after.
 
     - `work`: the weights by name of a table of events, such as `Task.compute_table`; a value that pickles
-    - `read`: of entries [begin, end), the arguments of `work`
+    - `read`: of entries [begin, end), the arguments of `work`: a table, the entries, tables of variations
     - `check`: **raises** where what weights depend on has changed meanwhile
     """
 
@@ -57,8 +57,9 @@ class Computation:
 
     def of_killer(self, at: int) -> dict[str, Weight]:
         """Of an event that no worker survives: no weight, and the reason."""
-        table, *others = self.read(at, at + 1)
-        weights = self.work(np.full_like(table, np.nan), *others)
+        table, entries, *varied = self.read(at, at + 1)
+        nothing = [{name: np.full_like(each, np.nan) for name, each in tables.items()} for tables in varied]
+        weights = self.work(np.full_like(table, np.nan), entries, *nothing)
         died = np.full(1, Reason.WORKER_DIED, dtype=np.int32)
         return {name: replace(weight, reason=died) for name, weight in weights.items()}
 

@@ -74,7 +74,8 @@ def matrix_element(
         read_in = Theory.of(labels, model=model or "sm", param_card=param_card)
         return of_reaction(process, incoming, momenta, read_in, **parameters)
     if subset is None and (line := menu_line(process)) is not None:
-        read_in = Theory.of(labels, model=model or line.model, param_card=param_card)
+        usual = line.theory | ({} if model is None else {"model": model})
+        read_in = Theory.of(labels, param_card=param_card, **usual)
         return of_reaction(line.reaction, incoming, momenta, read_in, **parameters)
     entry = find_process(process)
     given = {"model": model, "param_card": param_card, "labels": labels}

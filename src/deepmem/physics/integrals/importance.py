@@ -6,7 +6,7 @@ y'_i: an array `[..., knots, 2]` of both.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,22 @@ BINS = 32
 _FLOOR, _UNIFORM = 0.05, 0.1
 # The least excess of the second moment over the squared mean that a map is trusted to reach.
 _LEAST_EXCESS = 0.01
+
+
+class FirstMaps(NamedTuple):
+    """Maps of one coordinate of each event that were learned before, from points that count for nothing."""
+
+    coordinate: np.ndarray
+    """`[events]`; −1 where there is none."""
+    grid: np.ndarray
+    """`[events, knots, 2]`."""
+
+    def of_all(self, dimensions: int) -> np.ndarray:
+        """Maps of all coordinates `[events, d, knots, 2]`."""
+        found = np.tile(IDENTITY, (len(self.coordinate), dimensions, 1, 1))
+        there = np.flatnonzero(self.coordinate >= 0)
+        found[there, self.coordinate[there]] = self.grid[there]
+        return found
 
 
 def mapped(grid: Float[Array, "knots 2"], u: Float[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:

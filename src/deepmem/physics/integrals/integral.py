@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 from deepmem.errors import UsageError
 from deepmem.physics.integrals.course import Course
 from deepmem.physics.integrals.groups import Groups
+from deepmem.physics.integrals.importance import FirstMaps
 from deepmem.physics.integrals.integrand import Integrand, values
 
 
@@ -33,8 +34,8 @@ class Integral:
       that is allowed they may have, `[events]`: of a sum over integrals of several integrands;
     - `remembered`: whether the estimate brings its course; `follows`: the course of another integral, of
       nearly the same integrand, whose points are wanted: precision and budget are then what they were there;
-    - `grid`: the importance maps that a lattice begins with `[events, d, knots, 2]`, which were learned from
-      other points.
+    - `maps`: those that a lattice begins with, where one was learned before. Others are then learned from
+      many points alone: what is narrow is known already.
 
     **Raises** `UsageError` where arrays have other lengths.
     """
@@ -53,7 +54,7 @@ class Integral:
     part: np.ndarray | None = None
     remembered: bool = False
     follows: Course | None = None
-    grid: np.ndarray | None = None
+    maps: FirstMaps | None = None
 
     def __post_init__(self) -> None:
         lengths = {"indices": self.numbers, "parts": self.parts, "groups": self.contributions.event}
@@ -97,7 +98,7 @@ class Integral:
             beside=None if self.beside is None else self.beside[here],
             part=None if self.part is None else self.part[here],
             follows=jax.tree.map(lambda leaf: leaf[here], self.follows),
-            grid=None if self.grid is None else self.grid[here],
+            maps=jax.tree.map(lambda leaf: leaf[here], self.maps),
         )
 
     def on_device(self) -> Integral:

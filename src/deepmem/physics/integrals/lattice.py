@@ -42,7 +42,7 @@ _WINDOW = 1 << 12
 # Importance maps per event at most, and the factor in variance from which one is worth its evaluations.
 _MAPS = 6
 _WORTH_IT = 1.5
-# And how many points that count a map is learned from at least.
+# And how many points that count a map is learned from at least, where one was learned before.
 _TELLING = 100
 # Zero so far isn't zero: how many times the minimum is looked for before giving up.
 _EMPTY = 4
@@ -116,8 +116,11 @@ class _Window:
         self._first_blocks = _first_blocks(np.broadcast_to(minimum, count), self._calls)
         self._block_points = SLOT // rule.shifts
         self._z = (TRIPLES_VECTOR if rule.triples else GENERATING_VECTOR)[:dimensions]
-        even = np.tile(IDENTITY, (count, dimensions, 1, 1))
-        self._grid = even if integral.grid is None else integral.grid.copy()
+        self._grid = np.tile(IDENTITY, (count, dimensions, 1, 1))
+        self._narrow = np.zeros(count, dtype=bool)
+        if integral.maps is not None:
+            self._grid, self._narrow = integral.maps.of_all(dimensions), integral.maps.coordinate >= 0
+        self._on_map = self._narrow.copy()
         self._blocks = np.zeros(count, dtype=np.int64)  # of the present map
         self._stage = np.zeros(count, dtype=np.int64)  # maps adopted so far
         self._shift = self._shifts(np.arange(count))
@@ -126,8 +129,8 @@ class _Window:
             course = integral.follows
             assert isinstance(course, CourseOfLattice)
             self._grid, self._stage, self._first_blocks = course.grid, course.stage, course.blocks
+            self._on_map |= course.stage > 0
             self._shift, self._learning = self._shifts(np.arange(count)), np.zeros(count, dtype=bool)
-        self._on_map = (self._grid != IDENTITY).any(axis=(1, 2, 3))
         # those that get points now, and those that may get some later
         self._active = self._open = np.arange(count)
 
@@ -256,7 +259,8 @@ class _Window:
 
         A map costs what was sampled before it: not worth it where four times as much would do anyway.
         """
-        wanted = self._learning[active] & samples.tally.distant(active) & self._telling(samples, active)
+        wanted = self._learning[active] & samples.tally.distant(active)
+        wanted &= ~self._narrow[active] | self._telling(samples, active)
         event = active[wanted & (left[active] >= self._first_blocks[active] * SLOT)]
         grid, gain = better_maps(
             self._grid[event],

@@ -22,7 +22,7 @@ from deepmem.physics.tables import cell_of
 
 # How near to an end a number may be: there, s would be infinite.
 _EDGE = 1e-15
-CORE = 5.0
+CORE = 8.0
 """Widths from a resonance up to which masses that are apart are near it."""
 
 
@@ -135,6 +135,12 @@ class Tails(NamedTuple):
     widths: Scalar
     """w, in widths; y₀ is below m²."""
 
+    @property
+    def gap(self) -> tuple[Scalar, Scalar]:
+        """What is not off the resonance."""
+        m2, least, _, _ = self._scales()
+        return m2 - least, m2 + least
+
     def _scales(self) -> tuple[Scalar, Scalar, Scalar, Scalar]:
         """m², y₀, and the integrals of both sides."""
         m2 = self.shape.mass**2
@@ -142,7 +148,7 @@ class Tails(NamedTuple):
         return m2, least, jnp.log(m2 / least), jnp.log1p(m2 / least)
 
     def draw(self, u: Scalar) -> Scalar:
-        m2, least, below, above = self._scales()
+        m2, _, below, above = self._scales()
         v = jnp.clip(jnp.where(u < 0.5, 2 * u, 2 * u - 1), _EDGE, 1 - _EDGE)
         # of the upper side y/(y + m²) = exp(−v above)
         rest = jnp.exp(-v * jnp.where(u < 0.5, below, above))
@@ -207,8 +213,8 @@ class Resonances(NamedTuple):
 
     def _core(self, shape: BreitWigner) -> tuple[Scalar, Scalar]:
         """What is near a resonance: all of it, where masses are not apart."""
-        m2, _, _, _ = scales = Tails(shape, CORE)._scales()
-        return jnp.where(self.apart, m2 - scales[1], 0.0), jnp.where(self.apart, m2 + scales[1], jnp.inf)
+        low, high = Tails(shape, CORE).gap
+        return jnp.where(self.apart, low, 0.0), jnp.where(self.apart, high, jnp.inf)
 
 
 class Above(NamedTuple):

@@ -1,8 +1,8 @@
 """How the map by angle is used for each row: which top comes first, and hard rows in parts.
 
 In an event that does not fit its hypothesis any one of the masses may be off its resonance, each with other
-energies and angles of the neutrinos. No map of single coordinates suits all of these at once. So a hard row is
-cut into parts, each integrated by itself with points of its own. With x_i < ρ where mass i is off,
+energies and angles of the neutrinos. No map of single coordinates suits all of these at once. So a hard row
+is cut into parts, each integrated by itself with points of its own. With x_i < ρ where mass i is off,
 
     1 = Π_i θ(x_i > ρ) + Σ_k θ(x_k < ρ) Π_{i<k} θ(x_i > ρ):
 
@@ -12,13 +12,19 @@ none is off, or the first that is off is the k-th. A few fixed points decide, an
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from deepmem.physics.integrals.groups import Groups
-from deepmem.physics.integrals.importance import BINS, IDENTITY, better_maps, mapped_rows
+from deepmem.physics.integrals.importance import (
+    BINS,
+    IDENTITY,
+    FirstMaps,
+    better_maps,
+    mapped_rows,
+)
 from deepmem.physics.integrals.integrand import Integrand
 from deepmem.physics.integrals.points import fixed_points
 from deepmem.physics.phasespace.trials import on_points, spread_of, trial
@@ -35,6 +41,8 @@ _EMPTY = 512
 """And of one that was not seen to contribute."""
 _ROUND = 2
 """Points of the second look at a part, in slots."""
+_TOGETHER = 64
+"""Rows that are looked at together, which bounds memory."""
 MASSES = 4
 """Of both sides' W and top."""
 
@@ -49,8 +57,8 @@ class Rows(NamedTuple):
     """0 of a row that is whole, else the number of the part."""
     minimum: np.ndarray
     """Evaluations before it may stop."""
-    grid: np.ndarray | None = None
-    """The importance maps that they begin with `[rows, d, knots, 2]`; None: those that change nothing."""
+    maps: FirstMaps | None = None
+    """That they begin with: of the mass that is off."""
 
 
 def chosen(
@@ -68,23 +76,37 @@ def chosen(
     hard = np.flatnonzero((spread > _HARD) & (mean >= _TRIFLE * groups.max(mean)[groups.event]))
     if not len(hard):
         return Rows(visible, np.arange(count), np.zeros(count, dtype=int), least)
-    parts, found, coordinate = _fitted(f, shared, rows.rows(hard), dimensions)
-    of = np.repeat(hard, _PARTS)
-    size = found.mean * np.sqrt(np.where(np.isfinite(found.spread), found.spread, 1.0))
+    fits = [
+        _fitted(f, shared, rows.rows(hard[first : first + _TOGETHER]), dimensions)
+        for first in range(0, len(hard), _TOGETHER)
+    ]
+    cut: _Fitted = jax.tree.map(lambda *each: np.concatenate(each), *fits)
+    of, easy = np.repeat(hard, _PARTS), np.setdiff1d(np.arange(count), hard)
+    at = np.r_[easy, of]
+    order = np.argsort(at, kind="stable")
+
+    def both(one: Any, other: Any) -> Any:
+        return jax.tree.map(lambda some, others: np.concatenate([some, others])[order], one, other)
+
+    none = FirstMaps(np.full(len(easy), -1), np.tile(IDENTITY, (len(easy), 1, 1)))
+    return Rows(
+        both(visible.rows(easy), cut.visible),
+        at[order],
+        both(np.zeros(len(easy), dtype=int), np.tile(1 + np.arange(_PARTS), len(hard))),
+        both(least[easy], _first_points(cut.look, groups, of, least[of])),
+        # that of parts of which no mass is off changes nothing
+        both(none, FirstMaps(np.maximum(cut.number, 0), cut.look.grid)),
+    )
+
+
+def _first_points(look: _Look, groups: Groups, of: np.ndarray, minimum: np.ndarray) -> np.ndarray:
+    """Evaluations of parts before they may stop, by what the last look says of their share of the error."""
+    size = look.mean * np.sqrt(np.where(np.isfinite(look.spread), look.spread, 1.0))
     largest = np.zeros(len(groups.first))
     np.maximum.at(largest, groups.event[of], size)
     largest = largest[groups.event[of]]
-    fraction = np.divide(size, largest, out=np.ones_like(size), where=largest > 0)
-    easy = np.setdiff1d(np.arange(count), hard)
-    order = np.argsort(np.r_[easy, of], kind="stable")
-    both = jax.tree.map(lambda one, other: np.concatenate([one, other]), visible.rows(easy), parts)
-    number = np.r_[np.zeros(len(easy), dtype=int), np.tile(1 + np.arange(_PARTS), len(hard))]
-    evaluations = np.r_[
-        least[easy], np.where(size > 0, np.maximum(least[of] * fraction, _LEAST), _EMPTY).astype(int)
-    ]
-    grid = np.tile(IDENTITY, (len(order), dimensions, 1, 1))
-    grid[len(easy) + np.arange(len(of)), coordinate] = found.grid
-    return Rows(both.rows(order), np.r_[easy, of][order], number[order], evaluations[order], grid[order])
+    part = np.divide(size, largest, out=np.ones_like(size), where=largest > 0)
+    return np.where(size > 0, np.maximum(minimum * part, _LEAST), _EMPTY).astype(int)
 
 
 class _Look(NamedTuple):
@@ -96,32 +118,46 @@ class _Look(NamedTuple):
     """`[parts, knots, 2]`."""
 
 
-def _fitted(
-    f: Integrand, shared: Shared, rows: Visible, dimensions: int
-) -> tuple[Visible, _Look, np.ndarray]:
-    """All parts of rows with the better side first, and a map of the mass that is off, its number the last result.
+class _Fitted(NamedTuple):
+    """All parts of rows, one after the other."""
 
-    The first look is at one mass off and all others near. The mass of which it says most is asked for first.
+    visible: Visible
+    look: _Look
+    number: np.ndarray
+    """Of the mass that is off, −1 of none."""
+
+
+def _fitted(f: Integrand, shared: Shared, rows: Visible, dimensions: int) -> _Fitted:
+    """All parts with the better side first, and a map of the mass that is off.
+
+    The first look is at one mass off and all others near. The mass of which it says most is asked for first:
+    parts that come later have little then.
     """
-    count, parts = rows.size, MASSES + 1
-    off = np.tile(np.arange(parts) - 1, count)
+    count = rows.size
+    off = np.tile(np.arange(_PARTS) - 1, count)
     single = _of_ranges(rows, np.tile(_ONE_OFF, (count, 1, 1)))
     sides, even = sides_of(single), np.tile(IDENTITY, (single.size, 1, 1))
     numbers = off, np.where(off < 0, off, (off + MASSES // 2) % MASSES)
     looks = [_look(f, shared, *each, even, dimensions, 1) for each in zip(sides, numbers, strict=True)]
     second = looks[1].spread < looks[0].spread
     grid = np.where(second[:, None, None], looks[1].grid, looks[0].grid)
-    of_mass = np.maximum(looks[0].mean, looks[1].mean).reshape(count, parts)[:, 1:]
-    order = np.argsort(-of_mass, axis=1, kind="stable")
-    ranges = np.tile(_ONE_OFF[:1], (count * parts, 1, 1)).reshape(count, parts, MASSES, 2)
+    of_mass = np.maximum(looks[0].mean, looks[1].mean).reshape(count, _PARTS)[:, 1:]
+    first, other = sides_of(_of_ranges(rows, ranges(np.argsort(-of_mass, axis=1, kind="stable"))))
+    visible, number = where(second, other, first), np.where(second, *numbers[::-1])
+    return _Fitted(visible, _look(f, shared, visible, number, grid, dimensions, _ROUND), number)
+
+
+def ranges(order: np.ndarray) -> np.ndarray:
+    """The ranges of all masses' numbers in all parts of rows `[rows · parts, masses, 2]`.
+
+    **Arguments:** `order`, in which masses are asked whether they are off `[rows, masses]`.
+    """
+    found = np.tile(_ONE_OFF[0], (len(order), _PARTS, 1, 1))
     place = np.argsort(order, axis=1)
     for mass in range(MASSES):
-        later = place > place[:, mass : mass + 1]
-        ranges[:, 1 + mass][later] = _ANY
-        ranges[:, 1 + mass, mass] = _IS_OFF
-    first, other = sides_of(_of_ranges(rows, ranges.reshape(-1, MASSES, 2)))
-    cut, number = where(second, other, first), np.where(second, *numbers[::-1])
-    return cut, _look(f, shared, cut, number, grid, dimensions, _ROUND), number
+        found[:, 1 + mass][place > place[:, mass : mass + 1]] = _ANY
+        found[:, 1 + mass, mass] = _IS_OFF
+    return found.reshape(-1, MASSES, 2)
 
 
 def _look(
@@ -133,6 +169,7 @@ def _look(
     dimensions: int,
     slots: int,
 ) -> _Look:
+    """**Arguments:** `number`, of the coordinate to be mapped, −1 for none; `grid`, its map now."""
     points = fixed_points(slots, dimensions).reshape(-1, dimensions)
     rows, place = np.arange(parts.size), np.arange(len(points))
     u = points[:, number].T

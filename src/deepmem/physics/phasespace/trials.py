@@ -1,8 +1,8 @@
 """Trials on a few fixed points: how each event with neutrinos is best integrated.
 
-A table of two coordinates of W pairs; the shares of the channels of H → WW; what `parts` asks for. The
-same points for all events, so that an event's choice does not depend on the others; and none of them counts in a weight, which would be biased by
-having chosen after looking.
+A table of two coordinates of W pairs; the shares of the channels of H → WW; and what `parts` asks for. The
+points are the same for all events, so that an event's choice does not depend on the others; and none of them
+counts in a weight, which would be biased by having chosen after looking.
 """
 
 from __future__ import annotations

@@ -74,6 +74,7 @@ def chosen_process(text: str, settings: dict[str, Any], summed: bool = False) ->
     if line is not None:
         text = f"{text.strip()}={line.reaction}"
         given.setdefault("model", line.model)
+        settings.setdefault("flavours", line.flavours)
     if not is_reaction(text):
         for name in given:
             raise UsageError(f"{name} is of a reaction: {text} is a process of the menu, which has its own")

@@ -341,12 +341,12 @@ def _symmetric(found: Read, channel: Channel) -> bool:
 def _topology(subprocess: Subprocess, name: str) -> str:
     """The tree whose map has two neutrinos. **Raises** `UsageError` where there is none."""
     for topology, tree in _TREES.items():
-        if _fits(subprocess.products, tree):
+        if _fits(subprocess.products, tree) or _fits_as_leptons(subprocess.products, tree):
             return topology
     raise UsageError(
         f"{name} has several particles that escape, and no plan for its tree of decays: there are plans for "
         "'t t~, (t > w+ b, w+ > e+ ve), (t~ > w- b~, w- > mu- vm~)' and 'w+ w-, w+ > e+ ve, w- > mu- vm~', "
-        "legs in this order, also after '> h >'"
+        "legs in this order, also after '> h >', and 'e+ ve mu- vm~'"
     )
 
 
@@ -360,6 +360,12 @@ def _fits(nodes: Sequence[Node], tree: Sequence[Any]) -> bool:
         elif not (isinstance(node, Branch) and node.particle == wanted[0] and _fits(node.into, wanted[1])):
             return False
     return True
+
+
+def _fits_as_leptons(nodes: Sequence[Node], tree: Sequence[Any]) -> bool:
+    """Whether legs that come of nothing written are what the bosons of a tree decay to."""
+    wanted = [leaf for _, into in tree for leaf in into]
+    return all(isinstance(leaf, int) and abs(leaf) == 1 for leaf in wanted) and _fits(nodes, wanted)
 
 
 def _is_kind(code: int, wanted: int) -> bool:

@@ -16,6 +16,7 @@ from deepmem.physics.integrals.accuracy import Accuracy
 from deepmem.physics.integrals.course import Course
 from deepmem.physics.integrals.estimate import Estimate
 from deepmem.physics.integrals.groups import Groups
+from deepmem.physics.integrals.importance import FirstMaps
 from deepmem.physics.integrals.integral import Integral
 from deepmem.physics.integrals.integrand import Integrand
 from deepmem.physics.integrals.slots import SLOT
@@ -45,8 +46,8 @@ class Rows(NamedTuple):
     """What the sum over rows is multiplied by, one number for all rows of an event `[events]`."""
     minimum: np.ndarray | int = 0
     """Evaluations of each row before it may stop."""
-    grid: np.ndarray | None = None
-    """The importance maps that rows begin with."""
+    maps: FirstMaps | None = None
+    """That rows begin with."""
 
 
 def of_parts(rows: Rows, parts: PartsOfRows) -> Rows:
@@ -58,7 +59,7 @@ def of_parts(rows: Rows, parts: PartsOfRows) -> Rows:
         rows.parts[parts.of] + _NUMBERS * parts.part,
         rows.share,
         parts.minimum,
-        parts.grid,
+        parts.maps,
     )
 
 
@@ -170,8 +171,8 @@ def _of_rows(
         steering,
         correlated=correlated,
         groups=rows.groups,
+        maps=rows.maps,
         remembered=remembered,
-        grid=rows.grid,
     )
     return plan.rule.integrate(integral, accuracy)
 

@@ -200,6 +200,7 @@ def _read(text: str, settings: dict[str, Any]) -> tuple[str, Read, str | float |
         name, reaction = named(text) if line is None else (text.strip(), line.reaction)
         if line is not None:
             given.setdefault("model", line.model)
+            flavours = line.flavours if flavours is None else flavours
         theory = Theory.of(**given, flavours=DEFAULT_FLAVOURS if flavours is None else flavours)
         return name, read(reaction, theory), None if line is None else line.scale
     process = find_process(text)

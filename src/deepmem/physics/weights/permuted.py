@@ -17,6 +17,7 @@ from deepmem.physics.integrals.accuracy import Accuracy
 from deepmem.physics.integrals.course import Course
 from deepmem.physics.integrals.estimate import Estimate
 from deepmem.physics.integrals.groups import Groups
+from deepmem.physics.integrals.importance import FirstMaps
 from deepmem.physics.integrals.integral import Integral
 from deepmem.physics.integrals.integrand import Integrand
 from deepmem.physics.phasespace.parts import Rows as PartsOfRows
@@ -38,6 +39,7 @@ class Before(NamedTuple):
     of: np.ndarray
     """The row of an event and a permutation that each is a part of."""
     part: np.ndarray
+    maps: FirstMaps | None
 
     def at(self, whole: np.ndarray) -> Before:
         """Those that are parts of some rows, of which each is there once."""
@@ -45,8 +47,8 @@ class Before(NamedTuple):
         size = np.searchsorted(self.of, whole, side="right") - first
         begin = np.repeat(first - np.r_[0, np.cumsum(size)[:-1]], size)
         index = begin + np.arange(size.sum())
-        rows, course, _, part = jax.tree.map(lambda leaf: leaf[index], tuple(self))
-        return Before(rows, course, np.repeat(np.arange(len(whole)), size), part)
+        rows, course, _, part, maps = jax.tree.map(lambda leaf: leaf[index], tuple(self))
+        return Before(rows, course, np.repeat(np.arange(len(whole)), size), part, maps)
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ class Integration:
         if estimate.course is not None:
             of = np.arange(visible.size) if parts is None else parts.of
             part = np.zeros_like(of) if parts is None else parts.part
-            before = Before(rows.visible, estimate.course, of, part)
+            before = Before(rows.visible, estimate.course, of, part, rows.maps)
         return self._mean(estimate, rows), before
 
     def follow(
@@ -105,7 +107,9 @@ class Integration:
         events = prepare(self.alpha, self.plan, self.shared, measured)
         visible = self.plan.alike(before.rows, before.of, events)
         whole = self._rows(visible, numbers, 0)
-        rows = of_parts(whole, PartsOfRows(visible, before.of, before.part, np.zeros(len(before.of))))
+        rows = of_parts(
+            whole, PartsOfRows(visible, before.of, before.part, np.zeros(len(before.of)), before.maps)
+        )
         estimate = self.plan.rule.integrate(self._integral(rows, True, before.course), self.accuracy)
         covariance = before.course.covariance(estimate.course)  # type: ignore[arg-type]
         return self._mean(estimate, rows), rows.groups.sum(covariance) * rows.share[:, None] ** 2
@@ -136,5 +140,5 @@ class Integration:
             groups=rows.groups,
             remembered=remembered,
             follows=follows,
-            grid=rows.grid,
+            maps=rows.maps,
         )

@@ -26,12 +26,12 @@ from deepmem.selection import Selection
 FREE = ("[:]", "polynomial")
 """What a coupling is set to that stays free."""
 
+_electroweak = jax.jit(electroweak)  # one program in place of ten
 FLAVOURS = ("b", "c", "light")
 """What a tag tells apart."""
 Tagging: TypeAlias = tuple[tuple[str, float | str], ...]
 """The probability of a tag by flavour, or the end of the names of columns that have it."""
 
-_electroweak = jax.jit(electroweak)  # one program in place of ten
 LARGEST_R = 0.3
 """Relative resolutions `r_<class>` are below this."""
 

@@ -81,8 +81,9 @@ class FirstSide(NamedTuple):
 def _near_recoil(
     shared: Shared, event: Visible, u: jax.Array, first: FourVector
 ) -> tuple[tuple[Scalar, Scalar], Scalar]:
-    """The neutrinos' p_T before the other side has energies, and d²p_T/d²u: a Gaussian about what is left with
-    the measured ones, as wide as the recoil's response and theirs are. u: …, two numbers.
+    """The neutrinos' p_T before the other side has energies, and d²p_T/d²u. u: …, two numbers.
+
+    A Gaussian about what is left with the measured energies, as wide as their responses and the recoil's are.
 
     **Arguments:** `first`, what there is of the first side.
     """
