@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import any_process
 import jax
 import numpy as np
 import pytest
+from conftest import write_tree
 from scipy.stats import norm
 
+from deepmem.data.weights import read_provenance, read_weights
 from deepmem.errors import UsageError
+from deepmem.jobs import exact
+from deepmem.jobs.combining import read_named
 from deepmem.physics.detector.entries import detector
 from deepmem.physics.errors import ParameterError, PlanError
 from deepmem.physics.phasespace.composed.fit import fits
@@ -212,6 +217,28 @@ def test_an_event_is_the_same_among_others_and_however_the_jet_is_absent():
     assert lost.tolist() == [0, 1, 1]
 
 
+def test_files_say_which_events_have_lost_a_jet(tmp_path: Path):
+    """The selection of a configuration is where jets are lost; analyses refuse both kinds in one file."""
+    absent = dict.fromkeys(("j2_PT", "j2_Eta", "j2_Phi", "j2_M"), np.nan)
+    other = {"j2_PT": 40.0, "j2_Eta": 0.4, "j2_Phi": -1.1, "j2_M": 4.7}
+    many = [events(**each) for each in (other, absent)]
+    table = {name: np.concatenate([each[name] for each in many]) for name in many[0]}
+    write_tree(tmp_path / "in.root", table)
+    response = {"bjet": R, "lepton": 0.0, "recoil": {"c": 15.0}}
+    config = {"lost": 1, "selection": CUTS, "response": response, "processes": {"x": SINGLE_TOP}}
+    path = tmp_path / "w.root"
+    exact.compute_files([str(tmp_path / "in.root")], path, (), config=config, precision=0.1)
+    found = read_weights(path, "x")
+    assert found.lost is not None
+    assert found.lost.tolist() == [0, 1]
+    expected = engine.compute(single_top(), table, precision=0.1)["x"]
+    np.testing.assert_array_equal(found.value, expected.value)
+    (entry,) = read_provenance(path)["hypotheses"]
+    assert entry["lost"]["jet_pt"] == 25.0
+    with pytest.raises(UsageError, match="events with a lost jet beside others"):
+        read_named([str(path)], ["x"])
+
+
 def test_tags_are_of_the_jets_that_are_there():
     """A lost leg has no factor: with probabilities 0 and 1 for b quarks a tagged jet says nothing."""
     tagged = events(j1_B=1.0)
@@ -260,7 +287,8 @@ def test_the_weight_with_all_jets_integrates_to_that_with_a_lost_one():
         turn = np.abs((phi - around + np.pi) % (2 * np.pi) - np.pi)
         measure = np.where(np.hypot(eta - there, turn) > 0.4, measure, 0.0)
     many = {name: np.full(count, value) for name, value in one.items()}
-    many |= {"j2_PT": pt, "j2_Eta": eta, "j2_Phi": phi, "j2_M": np.full(count, 4.7)}
+    # E_rec is all that counts; a mass above the momentum would be no jet's
+    many |= {"j2_PT": energy / np.cosh(eta), "j2_Eta": eta, "j2_Phi": phi, "j2_M": np.zeros(count)}
     all_jets = engine.compute(hypothesis(f"x={ZH}", response=jets), many, precision=0.1, calls=1 << 14)["x"]
     assert (all_jets.status[np.abs(eta) < 9] != 3).mean() > 0.999
     values = 2 * np.nan_to_num(all_jets.value) * measure
