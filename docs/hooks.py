@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,19 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).parent.parent
 PAGES = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
 log = logging.getLogger("mkdocs.hooks")
+
+
+def on_pre_build(**_: Any) -> None:
+    """Examples in C++ are compiled where ONNXRUNTIME_INCLUDE names the folder of ONNX Runtime's headers."""
+    headers = os.environ.get("ONNXRUNTIME_INCLUDE")
+    if headers is None:
+        return
+    page = ROOT / "docs" / "howto" / "cpp.md"
+    for code in re.findall(r"```cpp\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+        command = ["g++", "-std=c++17", "-Wall", "-Werror", "-fsyntax-only", "-I", headers, "-xc++", "-"]
+        done = subprocess.run(command, input=code, capture_output=True, text=True, check=False)
+        if done.returncode:
+            log.warning("%s: an example does not compile:\n%s", page.relative_to(ROOT), done.stderr)
 
 
 def on_files(files: Files, config: Any) -> Files:

@@ -13,7 +13,7 @@ from conftest import write_tree
 
 import deepmem
 from deepmem import UsageError
-from deepmem.data.weights import read_provenance, read_weights
+from deepmem.data.weights import read_provenance, read_weights, weight_names
 from deepmem.jobs import exact, farm
 from deepmem.physics.processes import chosen_process, find_process
 from deepmem.physics.weights.hypothesis import Hypothesis, hypothesis
@@ -171,7 +171,8 @@ def test_provenance_says_reaction_and_model_and_is_read_again():
         ("x=p p > t t~", {}, "makes t: let it decay"),
         ("x=p p > z z, z > ve ve~, z > mu+ mu-", {}, "no plan for its tree of decays"),
         ("x=e+ e- > mu+ mu-", {}, r"has the beams \(-11, 11\)"),
-        ("x=p p > e+ e-", {"flavours": 5}, "incoming b quarks"),
+        ("x=b b~ > e+ e-", {}, "incoming b quarks, which are in a proton of five"),
+        ("x=p p > e+ e-", {"flavours": 5, "MB": 4.7}, "unknown parameter of x 'MB'"),
         ("higgs_4l", {"model": "hvv"}, "model is of a reaction"),
         ("higgs_4l", {"MH": "[:]"}, "can't be left free"),
         (HIGGS, {"model": "hvv", "MH": "[:]"}, "enters the mass of 'h'"),
@@ -200,6 +201,32 @@ def test_a_weight_in_a_file_needs_a_name(events, tmp_path: Path):
     done = run("compute", path, "--process", "g g > h > e+ e- mu+ mu-", "--output", tmp_path / "w.root")
     assert done.status == 2
     assert "NAME=g g > h > e+ e- mu+ mu-" in done.said
+
+
+def test_a_configuration_names_reactions(events, tmp_path: Path):
+    """Of one line, of several that are summed, and with settings of its own; --process chooses among them."""
+    write_tree(tmp_path / "in.root", events)
+    reaction = HIGGS.partition("=")[2]
+    own = {"reaction": reaction, "model": "heft", "MH": 126.0}
+    config = {"processes": {"a": {"reaction": [reaction], "model": "heft"}, "b": own}, "input_tree": "events"}
+    assert named_in(config, tmp_path, ()) == {"a", "b"}
+    found = read_weights(tmp_path / "out.root", "b")
+    expected = deepmem.compute(events, HIGGS, model="heft", MH=126.0)["h"]
+    np.testing.assert_array_equal(found.value, expected.value)
+    same = deepmem.compute(events, {"b": own})["b"]
+    np.testing.assert_array_equal(same.value, expected.value)
+    assert named_in(config, tmp_path, ("b",)) == {"b"}
+    with pytest.raises(UsageError, match="or the key processes"):
+        exact.compute_files([str(tmp_path / "in.root")], tmp_path / "none.root", ())
+    with pytest.raises(UsageError, match="c: expected a reaction"):
+        deepmem.compute(events, {"c": {"MH": 126.0}})
+
+
+def named_in(config: dict[str, Any], folder: Path, asked: tuple[str, ...]) -> set[str]:
+    """The weights that are written."""
+    path = folder / "out.root"
+    exact.compute_files([str(folder / "in.root")], path, asked, config=config, precision=0.01)
+    return set(weight_names(path))
 
 
 def test_the_page_on_anomalous_couplings_runs():

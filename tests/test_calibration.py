@@ -23,12 +23,12 @@ from deepmem.jobs import training
 from deepmem.reporter import Reporter
 from deepmem.surrogate.calibration_fit import ErrorFit, Limits, fit_errors
 from deepmem.surrogate.features import FeatureMap
+from deepmem.surrogate.members import _deviance
 from deepmem.surrogate.network import build_members, first_hidden
 from deepmem.surrogate.outside import above, away, log_distance, slack
 from deepmem.surrogate.preparation import Preparation, left_out_by
 from deepmem.surrogate.sample_test import SampleTest, two_sample_of
 from deepmem.surrogate.size_fit import Validation
-from deepmem.surrogate.training import _deviance
 
 
 @pytest.mark.parametrize(("noise", "tolerance"), [(0.01, 2e-3), (0.05, 3e-3), (0.3, 6e-3)])

@@ -22,7 +22,9 @@ from deepmem import UsageError
 from deepmem.data.weights import read_provenance, read_weights, weight_names
 from deepmem.errors import Interrupted
 from deepmem.jobs import exact, farm
+from deepmem.jobs.environment import cores_here
 from deepmem.jobs.parts import Pace, Parts
+from deepmem.jobs.spreading import Computation, Hands
 from deepmem.jobs.tasks import Task, hypotheses
 from deepmem.physics.weights.leading_order import draw_events
 from deepmem.reporter import Reporter, Step
@@ -163,22 +165,27 @@ def test_an_interruption_says_what_is_kept(events: dict[str, np.ndarray], tmp_pa
     _same(read_weights(out), deepmem.compute(events)["drell_yan"])
 
 
-def test_the_command_says_what_is_kept(events: dict[str, np.ndarray], tmp_path: Path) -> None:
-    """Ctrl-C: the last line, and the exit status. Of so many events that it comes before the end on a busy machine."""
+@pytest.mark.parametrize(("sent", "workers"), [(signal.SIGINT, 1), (signal.SIGTERM, len(cores_here()[:2]))])
+def test_the_command_says_what_is_kept(
+    sent: signal.Signals, workers: int, events: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    """Ctrl-C, and what batch systems send: the last line, and the exit status. Of so many events that it comes
+    before the end on a busy machine."""
     many = {name: np.tile(values, 1000) for name, values in events.items()}
     path, out = write_tree(tmp_path / "events.root", many), tmp_path / "w.root"
     command = [sys.executable, "-m", "deepmem.cli", "compute", str(path), "--process", "drell_yan"]
     # what a shell starts in the background ignores Ctrl-C, and so would this
     heeding = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
+    asked = ["--precision", "1e-4", "--workers", str(workers)]
     process = subprocess.Popen(
-        [sys.executable, "-c", heeding, *command, "--precision", "1e-4", "--output", str(out)],
+        [sys.executable, "-c", heeding, *command, *asked, "--output", str(out)],
         stderr=subprocess.PIPE,
         text=True,
     )
     deadline = time.monotonic() + 120
     while not list((tmp_path / ".w.root.parts").glob("*.npz")) and time.monotonic() < deadline:
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     told = process.communicate()[1].splitlines()[-1]
     assert process.returncode == 130
     bounds = [path.name.split(".")[1].split("-") for path in (tmp_path / ".w.root.parts").glob("*.npz")]
@@ -220,7 +227,8 @@ def test_a_gap_between_parts_is_filled(tmp_path: Path) -> None:
     for begin, end in ((0, 3), (9, 12)):
         parts.save((begin, end), compute(begin, end))
     steps: list[int] = []
-    found = list(parts.fill(0, 14, compute, lambda events, note="": steps.append(events)))
+    computation = Computation(compute, lambda begin, end: (begin, end))
+    found = sorted(Hands(None).fill(parts, 0, 14, computation, lambda events, note="": steps.append(events)))
     assert done[2:] == [(3, 7), (7, 9), (12, 14)]
     assert sum(steps) == 14
     np.testing.assert_array_equal(

@@ -180,6 +180,10 @@ HYPOTHESES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "tags": ({"process": JETS}, {"process": JETS, "tags": "ignore"}),
     "extra_jets": ({"process": JETS}, {"process": JETS, "extra_jets": "choose"}),
     "tagging": ({"process": JETS}, {"process": JETS, "tagging": {"b": 0.7, "c": 0.1, "light": 0.01}}),
+    "lost": (
+        {"process": JETS, "lost": 1, "selection": {"jet_pt": 30, "jet_eta": 2.5}},
+        {"process": JETS, "lost": {"jet_pt": 25, "jet_eta": 2.5, "loss": 0.01}},
+    ),
     "polynomial": (
         {"process": ANOMALOUS, "model": "hvv"},
         {"process": ANOMALOUS, "model": "hvv", "ca3": "[:]"},

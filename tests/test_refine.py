@@ -18,6 +18,8 @@ from deepmem.data.weights import read_provenance, read_weights
 from deepmem.evaluation.report import report
 from deepmem.jobs import refinement
 from deepmem.jobs.audit import Audit
+from deepmem.jobs.environment import cores_here
+from deepmem.jobs.spreading import Staff
 from deepmem.physics.weights import engine
 from deepmem.physics.weights.hypothesis import hypothesis
 from deepmem.reporter import Reporter, Step
@@ -71,8 +73,9 @@ def test_a_tolerance_picks_what_is_above_it(
     tolerance = float(np.median(spread))
     out = tmp_path / "w.root"
     result = deepmem.refine(
-        [path], out, "drell_yan", model, tolerance=tolerance, audit=40, precision=1e-3, keep=["MET"]
-    )
+        [path], out, "drell_yan", model, tolerance=tolerance, audit=40, precision=1e-3, keep=["MET"],
+        staff=Staff(workers=len(cores_here()[:2])),
+    )  # fmt: skip
     written = read_weights(out, "weight_DY")
     assert written.source is not None
     above = ~(spread <= tolerance)

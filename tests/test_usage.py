@@ -107,7 +107,8 @@ def test_help_and_completion() -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["compute"], "--process"),
+        (["compute"], "--output"),
+        (["compute", "--output", "x.root"], "--process"),
         (["compute", "--bogus", "2"], "--bogus"),
         (["nope"], "nope"),
         (["compute", "--precision", "abc", "--process", "drell_yan", "--output", "x.root"], "--precision"),

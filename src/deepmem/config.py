@@ -88,6 +88,11 @@ class Config(BaseModel):
     )
 
     # Exact weights
+    processes: dict[str, str | list[str] | dict[str, Any]] = Field(
+        {},
+        description='what weights are of, where --process does not say: {"tth": "p p > …"}, a list of '
+        'reactions that are summed, or {"tth": {"reaction": "p p > …", "MT": 175}} with settings of its own',
+    )
     event_schema: Literal["flat", "nanoaod", "delphes", "physlite"] = Field(
         "flat",
         alias="schema",
@@ -119,14 +124,20 @@ class Config(BaseModel):
     tags: Literal["hard", "ignore"] | None = Field(
         None, description="of reactions with jets: ignore the tags jN_B; by default they are hard"
     )
-    tagging: dict[str, float] | None = Field(
+    tagging: dict[str, float | str] | None = Field(
         None,
         description="of reactions with jets: the probability of a tag by flavour, "
-        '{"b": 0.77, "c": 0.15, "light": 0.01}',
+        '{"b": 0.77, "c": 0.15, "light": 0.01}, or the end of columns of the jets, "EffB" for j1_EffB, …',
     )
     extra_jets: Literal["leading", "choose"] | None = Field(
         None,
         description="of more jets than a reaction has legs, the leading ones, or all that one may choose",
+    )
+
+    lost: int | dict[str, float] | None = Field(
+        None,
+        description='of reactions with jets: 1, or {"legs": 1, "loss": 0.02}: weights of events with a jet '
+        "fewer than legs, which the selection's jet_pt, jet_eta and jet_delta_r lost",
     )
 
     # How the events reach the training
@@ -172,8 +183,8 @@ class Config(BaseModel):
     seed: Annotated[int, Field(ge=0, strict=True)] = Field(
         0, description="same seed, same machine, same result"
     )
-    device: Annotated[int, Field(ge=0, strict=True)] | None = Field(
-        None, description="number of the GPU; none is the CPU; --device overrides"
+    device: Annotated[int, Field(ge=0, strict=True)] | Literal["all"] | None = Field(
+        None, description='number of the GPU, or "all"; none is the CPU; --device overrides'
     )
     tensorboard: bool = Field(False, description="write TensorBoard logs too (extra 'tensorboard')")
 
@@ -198,8 +209,21 @@ class Config(BaseModel):
     @property
     def of_jets(self) -> dict[str, Any]:
         """The settings of reactions with jets that are given."""
-        given = {name: getattr(self, name) for name in ("tags", "tagging", "extra_jets")}
+        given = {name: getattr(self, name) for name in ("tags", "tagging", "extra_jets", "lost")}
         return {name: value for name, value in given.items() if value is not None}
+
+    @property
+    def columns_of_tags(self) -> tuple[str, ...]:
+        """The ends of names of columns that have the probabilities of tags."""
+        return tuple(each for each in (self.tagging or {}).values() if isinstance(each, str))
+
+    def settings(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """Those with a call's `parameters`, and the selection where a jet may be lost by its cuts."""
+        given = self.of_jets | dict(parameters)
+        lost = given.get("lost")
+        by_cuts = lost is not None and not (isinstance(lost, Mapping) and "jet_pt" in lost)
+        cuts = {"selection": self.selection} if by_cuts and self.selection is not None else {}
+        return cuts | given
 
     @field_validator("split")
     @classmethod

@@ -187,6 +187,8 @@ class Weight:
       apart are one.
     - `role`: int32 `[events, jets]`, beside it: the outgoing leg, from 0, that each of the jets that are read
       is in the likeliest assignment, −1 where it is none.
+    - `lost`: int32 `[events]`, where asked for: how many jets are lost, 0 or 1. The unit of a weight has as
+      many energies fewer, and no weights of different numbers can be compared.
     - `covariance`: float64 `[events]`, of the weight of a variation, with the nominal one; None of others.
     """
 
@@ -200,6 +202,7 @@ class Weight:
     couplings: Couplings | None = None
     share: np.ndarray | None = None
     role: np.ndarray | None = None
+    lost: np.ndarray | None = None
     covariance: np.ndarray | None = None
 
     def __post_init__(self) -> None:
@@ -247,7 +250,7 @@ class Weight:
         for name in (field.name for field in fields(Weight)):
             arrays = [getattr(part, name) for part in parts]
             # what files do not hold, and some do not have, is that of none
-            optional = name in ("reason", "evaluations", "share", "role")
+            optional = name in ("reason", "evaluations", "share", "role", "lost")
             lacks = arrays[0] is None or (optional and any(array is None for array in arrays))
             join = Couplings.concatenate if name == "couplings" else np.concatenate
             joined[name] = None if lacks else join(arrays)

@@ -28,6 +28,9 @@ class Reason(IntEnum):
     NO_LEPTON = 16
     NO_JET = 17
     NO_MISSING_PT = 18
+    NO_PHOTON = 20
+    NO_TAU = 21
+    MORE_TAUS = 22
     NOT_FINITE = 1
     PT = 2
     ETA = 3
@@ -44,6 +47,8 @@ class Reason(IntEnum):
     NO_RESPONSE = 13
     LACKING_JET = 14
     TAG = 15
+    LOST = 32
+    WORKER_DIED = 31
 
     @property
     def meaning(self) -> str:
@@ -55,6 +60,9 @@ _MEANING = {
     Reason.NO_LEPTON: "there are fewer leptons than the process has",
     Reason.NO_JET: "there are fewer jets than the process has",
     Reason.NO_MISSING_PT: "there is no missing pT",
+    Reason.NO_PHOTON: "there are fewer photons than the process has",
+    Reason.NO_TAU: "there are fewer leptons and taus than the process has taus",
+    Reason.MORE_TAUS: "there are more leptons and taus than the process has taus",
     Reason.NOT_FINITE: "a value is missing, NaN or infinite",
     Reason.PT: "a pT is not positive",
     Reason.ETA: f"an |η| is {LARGEST_ETA:g} or more",
@@ -69,7 +77,9 @@ _MEANING = {
     Reason.NO_POINT: "the integrand is finite nowhere, as for leptons of one direction",
     Reason.NEGATIVE_DENSITY: "the parton density is negative there",
     Reason.LACKING_JET: "there are fewer jets than the process has legs of them",
-    Reason.TAG: "a jet's tag is neither 0 nor 1",
+    Reason.TAG: "a jet's tag is neither 0 nor 1, or a probability of it is none",
+    Reason.LOST: "another number of jets is lost than in the nominal event, so that units differ",
+    Reason.WORKER_DIED: "worker died: the event ended three processes that computed it",
     Reason.NO_RESPONSE: "a particle is beyond the |η| or the energies for which its response is known",
 }
 
@@ -79,6 +89,7 @@ _ABSENT = (
     (re.compile(r"lep\d+"), Reason.NO_LEPTON),
     (re.compile(r"j\d+"), Reason.NO_JET),
     (re.compile(r"MET"), Reason.NO_MISSING_PT),
+    (re.compile(r"pho\d+"), Reason.NO_PHOTON),
 )
 
 

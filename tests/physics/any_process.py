@@ -226,3 +226,8 @@ def _drawn(shared: Shared, event: Visible, u: jax.Array, _: None, composition: C
         legs[composition.neutrino.leg] = (size * jnp.cosh(eta), kx, ky, size * jnp.sinh(eta))
         density = density * _RAPIDITIES / jnp.exp(norm.logpdf(z)) / (2 * (2 * jnp.pi) ** 3)
     return Proposal(by_branch(*(legs[i] for i in range(len(tree.legs)))), jnp.atleast_1d(density))
+
+
+def broad(rec: jax.Array, gen: jax.Array) -> jax.Array:
+    """A response of a user's own: a parabola between 0.4 and 1.6 of E_gen, 1/GeV."""
+    return 0.75 / (0.6 * gen) * (1 - ((rec / gen - 1) / 0.6) ** 2)

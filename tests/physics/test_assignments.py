@@ -138,12 +138,10 @@ def test_hard_tags_put_as_many_as_possible_on_legs_of_b_quarks():
 
 def test_probabilities_of_tags_are_those_of_all_jets():
     """Summed over all tags of all jets, they are 1; unused jets count as light."""
-    tagging = {"b": 0.7, "c": 0.2, "light": 0.1}
+    tagging = np.array([0.7, 0.2, 0.1])  # b, c, light
     tags = np.array(np.meshgrid(*[(0, 1)] * 3)).reshape(3, -1).T
-    unused = np.stack([tags[:, 2] == 1, tags[:, 2] == 0], axis=1).astype(int)
-    found = tag_factors(
-        tags[:, :2], unused, [("b", "c"), ("light", "b")], tagging, [(0, 1), (1, 0)], [(0, 1)]
-    )
+    chances = np.where(tags[..., None] == 1, tagging, 1 - tagging)
+    found = tag_factors(chances[:, :2], chances[:, 2, 2], [(0, 1), (2, 0)], [(0, 1), (1, 0)], [(0, 1)])
     np.testing.assert_allclose(found.sum(axis=0), 1.0)
     first = tags.tolist().index([1, 0, 1])
     np.testing.assert_allclose(
@@ -213,16 +211,16 @@ def test_a_weight_does_not_depend_on_others_nor_on_the_order_of_jets():
 
 def test_certain_tags_are_hard_tags():
     certain = {"b": 1.0, "c": 0.0, "light": 0.0}
-    agree(weight(event()), weight(event(), tagging=certain))
+    agree(weight(event(), DEFINITE), weight(event(), DEFINITE, tagging=certain))
     untagged = event([(*jet[:4], 0.0) for jet in JETS])
-    assert weight(untagged, tagging=certain).status[0] == 2
+    assert weight(untagged, DEFINITE, tagging=certain).status[0] == 2
     agree(weight(untagged), weight(untagged, tags="ignore"))
 
 
 def test_tags_that_say_nothing_are_a_common_factor():
     """P = ½ for each of four jets, whatever its flavour."""
     even = {"b": 0.5, "c": 0.5, "light": 0.5}
-    agree(weight(event(), tagging=even), weight(event(), tags="ignore"), 0.5**4)
+    agree(weight(event(), DEFINITE, tagging=even), weight(event(), DEFINITE, tags="ignore"), 0.5**4)
 
 
 def test_probable_tags_are_a_mean_over_assignments():
@@ -235,6 +233,23 @@ def test_probable_tags_are_a_mean_over_assignments():
     same_as(weight(event(), DEFINITE, tagging=tagging, precision=0.02), factors)
 
 
+def test_probabilities_of_tags_may_be_columns_of_the_jets():
+    """Each jet has its own; where all have one it is that of the setting."""
+    tagging = {"b": 0.77, "c": 0.15, "light": 0.01}
+    names = {"b": "EffB", "c": "EffC", "light": "EffL"}
+    every = {f"j{n}_{names[k]}": np.array([v]) for n in range(1, 5) for k, v in tagging.items()}
+    same = weight(event() | every, DEFINITE, tagging=names, precision=0.05)
+    assert same.value[0] == weight(event(), DEFINITE, tagging=tagging, precision=0.05).value[0]
+    other = {"j1_EffB": np.array([0.5])}
+    mixed = weight(event() | every | other, DEFINITE, tagging=names, precision=0.05)
+    # the tagged j1 is a b quark of nearly all of the weight
+    assert mixed.value[0] / same.value[0] == pytest.approx(0.5 / 0.77, rel=0.02)
+    bad = weight(event() | every | {"j2_EffL": np.array([1.2])}, DEFINITE, tagging=names)
+    assert (bad.status[0], bad.reason[0]) == (3, Reason.TAG)
+    with pytest.raises(UsageError, match="j1_EffB"):
+        weight(event(), DEFINITE, tagging=names)
+
+
 def test_more_jets_than_legs():
     """The leading ones are used, tagged ones first; or all that one may choose, unused ones beside."""
     fifth = (150.0, 0.1, 2.0, 0.0, 0.0)
@@ -245,6 +260,30 @@ def test_more_jets_than_legs():
     chosen = weight(event([*JETS, (30.0, 0.1, 2.0, 0.0, 0.0)]), extra_jets="choose")
     # all of the four's assignments are among those of five
     assert chosen.value[0] * number(4, 5) > 0.9 * four.value[0] * number(4, 4)
+
+
+@pytest.mark.parametrize("met", ["event", "balance", "recoil"])
+def test_jets_that_are_not_used_belong_to_the_recoil(met: str):
+    """A row knows its own jets and the missing p_T: −K_meas is their sum, whatever else there is."""
+    response = RESPONSE | ({"recoil": {"c": 15.0, "b": 0.5}} if met == "recoil" else {})
+    further = event([*JETS, (30.0, 0.1, 2.0, 0.0, 0.0)])
+    alpha = hypothesis(f"x={DEFINITE}", response=response, met=met)
+    (plain, *_), _ = contributions(alpha, event())
+    (more, *_), _ = contributions(alpha, further)
+    for one, other in zip(plain.measured, more.measured, strict=True):
+        np.testing.assert_array_equal(one, other)
+    (chosen, *_), _ = contributions(replace(alpha, extra_jets="choose"), further)
+    # 2 tagged jets on b legs, and a pair of the 3 others that light jets share
+    assert len(chosen.event) == 2 * 3
+    measured = chosen.measured
+    pt = np.stack([further[f"j{i}_PT"][0] * np.array([np.cos(further[f"j{i}_Phi"][0]),
+                   np.sin(further[f"j{i}_Phi"][0])]) for i in range(1, 6)])  # fmt: skip
+    used = pt[chosen.jets].sum(axis=1) + LEPTON[0] * np.array([np.cos(LEPTON[2]), np.sin(LEPTON[2])])
+    missing = MISSING[0] * np.array([np.cos(MISSING[1]), np.sin(MISSING[1])])
+    expected = {"event": missing + 0 * used, "balance": 0 * used, "recoil": missing + used}[met]
+    np.testing.assert_allclose(measured.missing, expected, atol=1e-12)
+    activity = np.array([further[f"j{i}_PT"][0] for i in range(1, 6)])[chosen.jets].sum(axis=1) + LEPTON[0]
+    np.testing.assert_allclose(measured.activity, activity)
 
 
 def test_fewer_jets_than_legs_have_no_weight_and_a_reason():
@@ -262,6 +301,7 @@ def test_fewer_jets_than_legs_have_no_weight_and_a_reason():
         ({"tagging": {"b": 0.7}}, "tagging must be the probability"),
         ({"tagging": {"b": 0.7, "c": 0.1, "light": 1.7}}, "tagging of light must be a probability"),
         ({"tagging": {"b": 0.7, "c": 0.1, "light": 0.01}, "tags": "ignore"}, "takes no tagging"),
+        ({"tagging": {"b": "B", "c": 0.1, "light": 0.01}}, "tagging of b must be a probability, or the end"),
         ({"tags": "soft"}, "tags must be hard or ignore"),
         ({"extra_jets": "all"}, "extra_jets must be leading or choose"),
     ],

@@ -14,6 +14,7 @@ from deepmem.kinematics import Scalar
 from deepmem.physics.phasespace.composed.masses import CELLS, MassTable, MassTables
 from deepmem.physics.phasespace.experts import angles
 from deepmem.physics.phasespace.lines import (
+    CORE,
     Above,
     BreitWigner,
     Mixture,
@@ -64,8 +65,8 @@ def _mixture() -> Line:
     return Line(draw, lambda s: line.density(s, low, high), low, high, rising=False)
 
 
-def _resonance(share: float, shapes: BreitWigner) -> Line:
-    line = Resonances((shapes,), share)
+def _resonance(share: float, shapes: BreitWigner, apart: bool = False) -> Line:
+    line = Resonances((shapes,), share, apart)
     return Line(lambda u: line.draw(u[None])[0], lambda s: line.density((s,)), 0.0, INF, rising=False)
 
 
@@ -106,6 +107,8 @@ LINES = {
     "scan, below": between(Scan(TOPS), 0.0, 174.0**2, rising=False),
     "resonance of one": _resonance(0.03, ONE_W),
     "resonance": _resonance(0.3, TOPS),
+    "resonance apart": _resonance(0.1, ONE_W, apart=True),
+    "resonance apart, scan": _resonance(0.1, TOPS, apart=True),
     "above": _above(0.03, 0.95, 40.0**2, ONE_W),
     "above, far": _above(0.03, 0.95, 150.0**2, ONE_W),
     "above, scan": _above(0.1, 0.95, 172.0**2, TOPS),
@@ -165,6 +168,14 @@ def test_the_resonances_of_one_event_are_those_of_one_value():
         [[BreitWigner(m, w).density(x, 0.0, INF) for m, w in zip(*TOPS, strict=True)] for x in s], axis=0
     )
     np.testing.assert_allclose(density, apart.mean(axis=0), rtol=1e-12)
+
+
+def test_masses_that_are_apart_are_near_or_off_as_their_numbers_say():
+    line, u = Resonances((ONE_W,), 0.1, True), (np.arange(1000) + 0.5) / 1000
+    s = np.asarray(jax.jit(jax.vmap(lambda x: line.draw(x[None])[0]))(u))
+    off = np.abs(s - ONE_W.mass**2) > CORE * ONE_W.mass * ONE_W.width
+    np.testing.assert_array_equal(off, u < 0.1)
+    assert (s[off] < ONE_W.mass**2).mean() == pytest.approx(0.5, abs=0.02)
 
 
 def test_tables_in_a_batch_draw_as_much_below_a_point_as_their_densities_say():

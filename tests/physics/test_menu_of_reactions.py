@@ -26,11 +26,14 @@ DEFINITE: dict[str, tuple[str, int, float | None]] = {
     "ttbb_1l": (f"p p > t t~ b b~, {TOPS}", 2, None),
     "ttz_1l": (f"p p > t t~ z, {TOPS}, z > e+ e-", 2, None),
     "single_top_s": ("p p > t b~, (t > w+ b, w+ > mu+ vm)", 1, None),
+    "single_top_t": ("p p > t j, (t > w+ b, w+ > mu+ vm)", 1, None),
     "wh_bb": ("p p > w+ h, w+ > mu+ vm, h > b b~", 1, None),
     "zh_bb": ("p p > z h, z > mu+ mu-, h > b b~", 1, None),
     "zbb": ("p p > mu+ mu- b b~", 1, 91.188),
     "wz_3l": ("p p > e+ ve mu+ mu-", 1, 91.188),
+    "ww_2l_full": ("p p > e+ ve mu- vm~", 1, 80.419),
 }
+OTHERS = ("diphoton", "higgs_diphoton", "z_tautau", "higgs_tautau")  # in test_photons.py, test_taus.py
 SLOW = {"ttbar_0l", "tth_bb_1l", "ttbb_1l", "ttz_1l", "zbb"}
 
 
@@ -70,7 +73,7 @@ def made(process: str, **settings: Any) -> Hypothesis:
 
 
 def test_every_line_is_checked():
-    assert DEFINITE.keys() | {"wjj"} == REACTIONS.keys()
+    assert DEFINITE.keys() | {"wjj", *OTHERS} == REACTIONS.keys()
 
 
 @pytest.mark.parametrize(
@@ -79,7 +82,10 @@ def test_every_line_is_checked():
 def test_a_weight_is_the_sum_of_its_final_states(name: str):
     reaction, number, scale = DEFINITE[name]
     # jets and what a sum and its term have in common are as in the definite process
-    definite = made(f"x={reaction}", **({} if scale is None else {"Q": scale}))
+    settings: dict[str, Any] = {"flavours": REACTIONS[name].flavours} | (
+        {} if scale is None else {"Q": scale}
+    )
+    definite = made(f"x={reaction}", **settings)
     summed = made(name)
     assert summed.scale == definite.scale
     events = event_of(definite)
@@ -144,6 +150,6 @@ def test_the_page_of_plans_says_what_is_integrated():
     lines = {name.strip("`"): rest for name, *rest in cells}
     assert lines.keys() == REACTIONS.keys()
     for name, (dimensions, variables, *_) in lines.items():
-        recoil = {} if name == "wz_3l" else {"recoil": {"c": 15}}
+        recoil = {} if name in ("wz_3l", "ww_2l_full") else {"recoil": {"c": 15}}
         found = overview(name, response=recoil)
         assert (dimensions, variables) == (str(found["dimensions"]), ", ".join(found["variables"])), name

@@ -92,6 +92,10 @@ def prepared(alpha, events):
 
 MAPS = {
     "tt by angle": ("ttbar_2l_assignment_0", top_pairs.by_angle(even_share=1e-12, precision=np.float64)),
+    "tt by angle, recoil": (
+        "ttbar_2l_assignment_0",
+        top_pairs.by_angle(even_share=1e-12, precision=np.float64, recoil=True),
+    ),
     "tt by energies": ("ttbar_2l_assignment_0", TOP_PAIR.by_energies),
     "tt balanced": ("ttbar_2l_assignment_0", TOP_PAIR.by_balance),
     "WW": ("ww_2l", w_pairs.steps(out_of_reach=1e-12)),
@@ -117,11 +121,14 @@ def test_density_is_the_jacobian(case):
     Two coordinates of WW follow an uneven table.
     """
     process, steps = MAPS[case]
-    alpha = hypothesis(process, met="balance" if "balanced" in case else "event")
+    recoil = "recoil" in case
+    met = "recoil" if recoil else "balance" if "balanced" in case else "event"
+    response = {"response": hypothesis(process).detector.to_dict() | {"recoil": {"c": 15}}} if recoil else {}
+    alpha = hypothesis(process, met=met, **response)
     events = columns("gen0000")
     shared, rows = prepared(alpha, events if "tt" in case else leptons_alone(events))
     event = rows.rows(0).choosing(broad=1e-12)
-    if case != "tt by angle":
+    if "angle" not in case:
         event = event.choosing(second_first=None)
     if event.choices.table is not None:
         event = event.choosing(table=table_of(0.3 + np.random.default_rng(4).random((1, 4, 6)))[0])
@@ -137,7 +144,9 @@ def test_density_is_the_jacobian(case):
     density = density.reshape(len(u), 2 * d + 1, -1)
     valid = (density > 0).all(axis=1)
     nu, nubar = (legs[i] for i in escaping)
-    y = np.stack([*(legs[i][0] for i in seen), nu[1], nu[2], nu[3], nubar[3]])
+    y = np.stack(
+        [*(legs[i][0] for i in seen), nu[1], nu[2], nu[3], nubar[3], *(nubar[1:3] if recoil else ())]
+    )
     slopes = np.moveaxis(y[:, :, 1 : d + 1] - y[:, :, d + 1 :], 0, -1)[
         valid.nonzero()[0], :, valid.nonzero()[1]
     ] / (2 * h)
@@ -153,8 +162,13 @@ def test_density_is_the_jacobian(case):
             size = np.linalg.norm(at[:, i, 1:], axis=1)
             expected = expected * size * event.legs.sine[k] / (2 * TWO_PI_3) * t
     missing = -at[:, seen, 1:3].sum(axis=1) if "balanced" in case else event.missing
-    off = np.abs(at[:, escaping, 1:3].sum(axis=1) - missing).max(axis=1)
-    assert np.all(off < 1e-9 * at[:, :, 0].sum(axis=1))
+    if recoil:
+        # of K_meas, the response is a Gaussian of 15 GeV in both components
+        off = (at[:, :, 1:3].sum(axis=1) - event.missing) / 15
+        expected = expected * np.exp(-(off**2).sum(axis=1) / 2) / (2 * np.pi * 15**2)
+    else:
+        off = np.abs(at[:, escaping, 1:3].sum(axis=1) - missing).max(axis=1)
+        assert np.all(off < 1e-9 * at[:, :, 0].sum(axis=1))
     ratio = density[:, 0][valid] / expected
     assert len(ratio) > 50
     # differences across a cell's end, or near where solutions merge, are no derivatives

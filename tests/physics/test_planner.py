@@ -279,6 +279,38 @@ def test_every_unknown_has_one_variable(name):
     assert set(found.masses) | set(found.unmapped) == set(range(len(found.tree.resonances)))
 
 
+LOST = {
+    2: """\
+s(w-) gives E(u~)
+s(t~) gives E(b~)
+s(w+) gives the rapidity of vm, p_T by the recoil within its response
+s(t) gives E(b), which is lost, at a direction by where it is lost
+drawn: E(d)""",
+    4: """\
+s(w+) and s(t) give vm on an ellipse, φ by the recoil within its response
+s(w-) and s(t~) give u~, which is lost, on an ellipse, φ by where it is lost
+drawn: E(b), E(d), E(b~)""",
+    5: """\
+s(w-) gives E(u~)
+s(w+) and s(t) give vm on an ellipse, φ by the recoil within its response
+s(t~) gives E(b~), which is lost, at a direction by where it is lost
+drawn: E(b), E(d)""",
+}
+
+
+@pytest.mark.parametrize("leg", LOST)
+def test_plans_with_a_lost_leg(leg: int):
+    """Three numbers for it, of which masses replace some: of tt̄ 1ℓ with all jets there are 7."""
+    reaction, missing, widths, whole = PLANS["tt̄ 1ℓ"]
+    found = planned(tree(reaction), Measurement(widths, missing, WIDTHS), leg)
+    assert isinstance(found, Composition)
+    first, *_, last = whole.splitlines()
+    assert found.describe() == f"{first}\n{LOST[leg]}\nexchanged in |M|²: d, u~\n9 dimensions"
+    assert last == "7 dimensions"
+    assert hash(found) == hash(pickle.loads(pickle.dumps(found)))
+    assert set(found.masses) | set(found.unmapped) == set(range(len(found.tree.resonances)))
+
+
 def test_orders_of_exchanged_legs():
     found = plan("tt̄bb̄ 1ℓ")
     assert isinstance(found, Composition)
@@ -305,7 +337,8 @@ def test_tree_of_a_chain():
     [
         ((-11, 12, -13, 14, 16, -16), "has 4 neutrinos"),
         ((-11, 12, 16), "no map is made for the two neutrinos"),
-        ((-15, 14, 2, -1), "comes of no resonance"),
+        ((-11, 14, 2, -1), "comes of no resonance"),
+        ((-15, 14, 2, -1), "two of one mother"),
     ],
 )
 def test_what_has_no_plan(legs, says):

@@ -50,6 +50,21 @@ def test_madgraphs_numbers_by_name(
     np.testing.assert_allclose(found, Z_AND_JET["me2"], rtol=Z_AND_JET["tolerance"])
 
 
+@pytest.mark.parametrize(("axis", "angle"), [("y", np.pi), ("x", 0.7)])
+def test_each_point_has_the_spinors_of_its_own_frame(axis: str, angle: float) -> None:
+    """Beams along z, downwards and across, in one call or alone."""
+    turn = np.eye(4)
+    a, b = {"x": (2, 3), "y": (1, 3)}[axis]
+    turn[[a, b], [a, b]] = round(np.cos(angle), 15)
+    turn[a, b] = round(np.sin(angle), 15)
+    turn[b, a] = -turn[a, b]
+    points = np.array([MOMENTA[0], MOMENTA[1] @ turn, MOMENTA[1], MOMENTA[0] @ turn])
+    found = deepmem.matrix_element("u u~ > e+ e- g", None, points)
+    np.testing.assert_allclose(found, [Z_AND_JET["me2"][k] for k in (0, 1, 1, 0)], rtol=1e-10)
+    alone = [deepmem.matrix_element("u u~ > e+ e- g", None, point) for point in points]
+    np.testing.assert_array_equal(found, alone)
+
+
 def test_the_examples_of_the_page() -> None:
     """u ū and c c̄ are alike, and so are e and μ; another mass of the Z is another |M|²."""
     names: dict[str, Any] = {}

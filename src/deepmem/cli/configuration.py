@@ -55,11 +55,9 @@ def _check_physics(settings: Config) -> None:
         from deepmem.columns import check_column_names
         from deepmem.physics.processes import known_columns
 
-        check_column_names(settings.column_names, known_columns())
+        check_column_names(settings.column_names, known_columns(settings.columns_of_tags))
     Selection.of(settings.selection)
     if settings.response:
-        from deepmem.physics.detector.entries import detector
-        from deepmem.physics.processes import all_processes
+        from deepmem.physics.detector.entries import OF_ENERGIES, detector
 
-        classes = sorted({kind for each in all_processes().values() for kind in each.visible_classes})
-        detector(settings.response, classes, missing=True)
+        detector(settings.response, OF_ENERGIES, missing=True)

@@ -17,11 +17,12 @@ def compute(
     events: options.Events = None,
     *,
     process: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
-            help="A process of the menu, or a reaction 'NAME=p p > …' (may be repeated).", metavar="NAME"
+            help="Of the menu, a reaction 'NAME=p p > …', or of the input file (again; default: all there).",
+            metavar="NAME",
         ),
-    ],
+    ] = None,
     output: options.WeightFile,
     inputfile: options.OptionalInput = None,
     schema: options.EventSchema = None,
@@ -47,6 +48,8 @@ def compute(
         bool, typer.Option("--reasons", help="Write NAME_reason too: why a status is what it is.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Of the integration points.")] = 0,
+    workers: options.Workers = 0,
+    scheduler: options.Scheduler = None,
     threads: options.Threads = None,
     debug: options.Debug = False,
     as_json: options.AsJson = False,
@@ -57,7 +60,7 @@ def compute(
     result = exact.compute_files(
         events or (),
         output,
-        process,
+        process or (),
         config=inputfile,
         precision=precision,
         calls=calls,
@@ -69,6 +72,7 @@ def compute(
         neutrinos=neutrinos,
         assignments=assignments,
         reasons=reasons,
+        staff=options.staff(workers, threads, scheduler),
         reporter=console.Console(),
         **values.settings(settings),
     ).to_dict()
@@ -104,7 +108,7 @@ def processes(
     *,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Of a reaction: model, param_card, flavours.", metavar="NAME=VALUE"),
+        typer.Option("--set", help="Of a reaction: model, param_card, flavours, lost.", metavar="NAME=VALUE"),
     ] = None,
     debug: options.Debug = False,
     as_json: options.AsJson = False,
@@ -132,12 +136,15 @@ def processes(
 
 def _reaction(process: str, settings: dict[str, Any]) -> dict[str, Any]:
     """What is known of a reaction, and how its weights are integrated, or why there are none."""
-    from deepmem.physics.processes import reaction_of
+    from deepmem.physics.processes import menu_line
     from deepmem.physics.processes.of_reaction import named
     from deepmem.physics.reactions import Theory, read
     from deepmem.physics.weights.overview import overview
 
-    found = read(reaction_of(process) or named(process)[1], Theory.named(settings)).describe()
+    line = menu_line(process)
+    reaction, usual = (named(process)[1], {}) if line is None else (line.reaction, line.theory)
+    theory = {name: value for name, value in (usual | settings).items() if name != "lost"}
+    found = read(reaction, Theory.named(theory)).describe()
     try:
         return found | {"weight": overview(process, **settings)}
     except UsageError as error:
@@ -163,6 +170,9 @@ def _print_reaction(found: dict[str, Any]) -> None:
         typer.echo(f"    {title:<14}{line}")
     if weight["variables"]:
         typer.echo(f"    variables     {', '.join(weight['variables'])}")
+    for plan in weight.get("lost", {}).values():
+        lines = [line for line in plan["plan"].splitlines()[1:] if "exchanged" not in line]
+        typer.echo(f"    with a lost jet: {'; '.join(lines)}")
     if "assignments" in weight:
         jets = weight["assignments"]
         typer.echo(
@@ -210,10 +220,12 @@ def generate(
     ] = False,
     parton_selection: options.PartonSelection = None,
     settings: options.Settings = None,
+    workers: options.OneWorker = 1,
     debug: options.Debug = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Make events with Pythia 8 (extra 'generate') and the response of the transfer functions."""
+    options.one_process(workers, "generate")
     from deepmem.config import Config
 
     config = Config.load(inputfile or {}, need=())
@@ -305,11 +317,13 @@ def cross_section(
     settings: options.Settings = None,
     pdf: options.Pdf = None,
     seed: Annotated[int, typer.Option(help="Of the points.")] = 1,
+    workers: options.OneWorker = 1,
     threads: options.Threads = None,
     debug: options.Debug = False,
     as_json: options.AsJson = False,
 ) -> None:
     """σ, and σ_vis within cuts on measured quantities, in pb with their errors."""
+    options.one_process(workers, "cross-section")
     from deepmem.config import Config
     from deepmem.physics.weights.leading_order import cross_section as integrate
 

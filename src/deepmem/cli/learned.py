@@ -83,11 +83,13 @@ def predict(
         ),
     ] = None,
     device: options.Device = None,
+    workers: options.OneWorker = 1,
     threads: options.Threads = None,
     debug: options.Debug = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Write the weights of any number of events into a ROOT file, entry by entry."""
+    options.one_process(workers, "predict")
     from deepmem.jobs import prediction
 
     if model is None and inputfile is None:
@@ -172,6 +174,8 @@ def refine(
     seed: Annotated[int, typer.Option(help="Of the integration points and the audit.")] = 0,
     force: options.Force = False,
     device: options.Device = None,
+    workers: options.Workers = 0,
+    scheduler: options.Scheduler = None,
     threads: options.Threads = None,
     debug: options.Debug = False,
     as_json: options.AsJson = False,
@@ -184,7 +188,8 @@ def refine(
         tolerance=tolerance, budget=budget, weight=weight, audit=audit,
         config=inputfile, precision=precision, calls=calls, seed=seed, pdf=pdf, keep=values.names(keep),
         learn=learn, compare_random=compare_random, output_model=output_model, force=force,
-        device=values.device(device), schema=schema, reporter=console.Console(), **values.settings(settings),
+        device=values.device(device), schema=schema, reporter=console.Console(),
+        staff=options.staff(workers, threads, scheduler), **values.settings(settings),
     )  # fmt: skip
     console.show(result, as_json, _print_refined)
     if result["failed"] is not None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable
 from functools import wraps
-from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -15,6 +15,7 @@ import typer
 from deepmem.cli import configuration, console, detector, exact, judged, learned, options
 from deepmem.cli.usage import command_line
 from deepmem.errors import DeepMEMError, DeepMEMWarning, Interrupted, UsageError
+from deepmem.jobs.environment import prepare_jax
 
 app = typer.Typer(
     no_args_is_help=False,
@@ -75,6 +76,8 @@ def main() -> NoReturn:
     """The entry point: exit status 0 done, 2 wrong call or input, 1 failed, 130 interrupted."""
     prepare_jax()
     _show_warnings()
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what was finished is kept
     try:
         status = command_line(app)(standalone_mode=False)
     except UsageError as error:
@@ -91,15 +94,6 @@ def main() -> NoReturn:
     if status == 130:
         _interrupted()
     sys.exit(status if isinstance(status, int) else 0)
-
-
-def prepare_jax() -> None:
-    """Settings of the command's own process; a user's Python session is left as it is."""
-    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "deepmem" / "xla"
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 
 
 def _show_warnings() -> None:

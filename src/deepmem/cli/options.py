@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from deepmem.errors import UsageError
+
+if TYPE_CHECKING:
+    from deepmem.jobs.spreading import Staff
 
 DEFAULT_INPUT = "input_files/input.json"
 
 
 @dataclass
 class Switches:
-    """What an option switches on for the whole process."""
+    """What an option switches on for the whole process; `cores`, those that it could use before."""
 
     debug: bool = False
+    cores: tuple[int, ...] = ()
 
 
 switches = Switches()
@@ -29,8 +35,30 @@ def _switch_debug(value: bool) -> bool:
 def _limit_cores(value: int | None) -> int | None:
     if value is not None and hasattr(os, "sched_setaffinity"):
         allowed = sorted(os.sched_getaffinity(0))
+        switches.cores = tuple(allowed)
         os.sched_setaffinity(0, allowed[:value])
     return value
+
+
+def staff(workers: int, threads: int | None, scheduler: str | None = None) -> Staff:
+    """Who computes: `--threads` are the cores of each worker, where several are asked for, and else those of
+    all together."""
+    from deepmem.jobs.spreading import Staff
+
+    if workers < 2 or threads is None:
+        return Staff(workers, scheduler=scheduler)
+    if switches.cores:
+        os.sched_setaffinity(0, switches.cores)
+    return Staff(workers, threads, scheduler)
+
+
+def one_process(workers: int, command: str) -> None:
+    """**Raises** `UsageError` for more workers than a command can use."""
+    if workers not in (0, 1):
+        raise UsageError(
+            f"--workers {workers}: {command} computes in one process, whose threads use all cores, so 0 or 1 "
+            "is expected (compute and refine take more)"
+        )
 
 
 def _show_version(value: bool) -> bool:
@@ -94,10 +122,25 @@ Epochs = Annotated[int | None, typer.Option(help="Number of epochs to train for 
 HiddenMode = Annotated[str, typer.Option("--mode", hidden=True)]
 
 # Running
-Device = Annotated[str | None, typer.Option(help="Number of the GPU; without it, the CPU.", metavar="N")]
+Device = Annotated[
+    str | None, typer.Option(help="Number of the GPU, or all; without it, the CPU.", metavar="N")
+]
 Threads = Annotated[
     int | None,
     typer.Option(min=1, help="Use this many cores.", callback=_limit_cores, is_eager=True, metavar="N"),
+]
+Workers = Annotated[
+    int,
+    typer.Option(
+        help="Processes that compute, one on a core; 0: one for each core, if it is worth it.", metavar="N"
+    ),
+]
+OneWorker = Annotated[
+    int, typer.Option(help="One process computes, on all cores: 1, or 0 for what is best.", metavar="N")
+]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(help="A Dask scheduler whose workers compute: tcp://HOST:8786.", metavar="ADDRESS"),
 ]
 Force = Annotated[
     bool,

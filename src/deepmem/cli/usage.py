@@ -19,7 +19,9 @@ _GROUPS = {
     ),
     "Precision": ("events", "precision", "calls", "seed", "tolerance", "budget", "audit", "samples"),
     "Learning": ("loader", "epochs", "mode", "resume", "learn", "compare_random"),
-    "Running": ("device", "threads", "force", "flagged", "as_json", "debug", "version"),
+    "Running": (
+        "device", "workers", "scheduler", "threads", "force", "flagged", "as_json", "debug", "version",
+    ),
 }  # fmt: skip
 
 EXAMPLES = {

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from deepmem.errors import UsageError
+
+if TYPE_CHECKING:
+    from deepmem.devices import DeviceNumber
 
 # Options that a user may take for parameters.
 _NO_PARAMETERS = (
@@ -17,12 +20,14 @@ _NO_PARAMETERS = (
 _LONGEST_SCAN = 1000  # values
 
 
-def device(text: str | None) -> int | None:
-    """`--device`: the number of a GPU, or `None` for the CPU as in DeepMEM 0.0.1."""
+def device(text: str | None) -> DeviceNumber:
+    """`--device`: the number of a GPU, `all`, or `None` for the CPU as in DeepMEM 0.0.1."""
     if text is None or text.lower() == "none":
         return None
+    if text.lower() == "all":
+        return "all"
     if not text.isdecimal():
-        raise typer.BadParameter(f"{text!r} is not the number of a GPU (0, 1, …) or None for the CPU")
+        raise typer.BadParameter(f"{text!r} is not the number of a GPU (0, 1, …), all, or None for the CPU")
     return int(text)
 
 

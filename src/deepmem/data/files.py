@@ -69,8 +69,10 @@ def make_folder(folder: Path) -> None:
 
 
 @contextmanager
-def whole_file(path: str | Path) -> Iterator[Path]:
+def whole_file(path: str | Path, synced: bool = True) -> Iterator[Path]:
     """A temporary path beside `path`, which is renamed to it when all went well and removed when not.
+
+    `synced`, whether it is on the disk then, so that it outlives a loss of power.
 
     Missing parent folders are made. A process killed meanwhile leaves only the temporary file,
     `.NAME.PID-RANDOM.part`.
@@ -89,8 +91,9 @@ def whole_file(path: str | Path) -> Iterator[Path]:
             mode = temporary.stat().st_mode
             yield temporary
             temporary.chmod(mode)
-            with temporary.open("rb+") as file:
-                os.fsync(file.fileno())
+            if synced:
+                with temporary.open("rb+") as file:
+                    os.fsync(file.fileno())
             temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -23,6 +23,7 @@ TREE = "deepmem"
 _BESIDE = {
     "_error": "the error", "_status": "the status", "_source": "the source", "_reason": "the reason",
     "_cov": "the covariance", "_share": "the shares of assignments", "_role": "the roles of jets",
+    "_lost": "the number of lost jets",
 }  # fmt: skip
 
 
@@ -34,7 +35,8 @@ class Further(NamedTuple):
     - `terms`: NAME_c0, …, NAME_cov of polynomials in couplings, and how many terms these have;
     - `covariance`: NAME_cov, of variations with the nominal weight;
     - `reasons`: NAME_reason;
-    - `assignments`: NAME_share and NAME_role, lists.
+    - `assignments`: NAME_share and NAME_role, lists;
+    - `lost`: NAME_lost, how many jets are.
     """
 
     source: bool = False
@@ -43,6 +45,7 @@ class Further(NamedTuple):
     covariance: Sequence[str] = ()
     reasons: Sequence[str] = ()
     assignments: Sequence[str] = ()
+    lost: Sequence[str] = ()
 
     def branches(self, name: str) -> dict[str, Any]:
         """The branches of a weight, with their types."""
@@ -55,6 +58,8 @@ class Further(NamedTuple):
             kinds |= dict.fromkeys(neutrino_branches(name), "f8")
         if name in self.assignments:
             kinds |= {f"{name}_share": "var * float64", f"{name}_role": "var * int32"}
+        if name in self.lost:
+            kinds[f"{name}_lost"] = "i4"
         if name in self.covariance:
             kinds[f"{name}_cov"] = "f8"
         if (terms := self.terms.get(name)) is not None:
@@ -92,6 +97,8 @@ class WeightWriter:
                 there = np.isfinite(weight.share)
                 arrays[f"{name}_share"] = ak.unflatten(weight.share[there], there.sum(axis=1))
                 arrays[f"{name}_role"] = ak.from_regular(ak.Array(weight.role.astype(np.int32)))
+            if weight.lost is not None and name in self._further.lost:
+                arrays[f"{name}_lost"] = weight.lost
             if weight.covariance is not None and name in self._further.covariance:
                 arrays[f"{name}_cov"] = weight.covariance
             if weight.reason is not None and name in self._further.reasons:
@@ -172,6 +179,7 @@ def read_weights(path: str | Path, name: str | None = None, tree: str | None = N
     status = column.get(f"{name}_status")
     if status is not None:
         _refuse_other_than_status(status, f"{file.address}: the branch {name}_status")
+    lost = file.tree[f"{name}_lost"].array(library="np") if f"{name}_lost" in branches else None
     share, role = _read_assignments(file.tree, name) if f"{name}_role" in branches else (None, None)
     source, reason = (column.get(f"{name}_{each}") for each in ("source", "reason"))
     return Weight(
@@ -183,6 +191,7 @@ def read_weights(path: str | Path, name: str | None = None, tree: str | None = N
         couplings=couplings,
         share=share,
         role=role,
+        lost=lost,
         covariance=column.get(f"{name}_cov"),
     )
 
@@ -261,6 +270,7 @@ def further_of(weights: Mapping[str, Weight], reasons: bool = False) -> Further:
         [name for name, weight in weights.items() if weight.covariance is not None],
         [name for name, weight in weights.items() if reasons and weight.reason is not None],
         [name for name, weight in weights.items() if weight.share is not None],
+        [name for name, weight in weights.items() if weight.lost is not None],
     )
 
 

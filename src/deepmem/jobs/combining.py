@@ -30,7 +30,7 @@ _TREATMENT = {
 def read_named(paths: Sequence[str], names: Sequence[str]) -> dict[str, Weight]:
     """Weights by name from files of the same events, whichever of them has it.
 
-    **Raises** `UsageError` where none has.
+    **Raises** `UsageError` where none has, and where a jet is lost in some of the events alone.
     """
     there = {name: path for path in paths for name in branch_names(path)}
     for name in names:
@@ -40,11 +40,32 @@ def read_named(paths: Sequence[str], names: Sequence[str]) -> dict[str, Weight]:
                 f"{', '.join(paths)}: there is no weight {name!r}{nearest(name, weights)}; "
                 f"there are {', '.join(weights)}"
             )
-    return {name: read_weights(there[name], name) for name in names}
+    found = {name: read_weights(there[name], name) for name in names}
+    for name, weight in found.items():
+        _refuse_mixed([weight], f"{name} in {there[name]}")
+    return found
+
+
+def _refuse_mixed(weights: Sequence[Weight], what: str) -> None:
+    """**Raises** `UsageError` for weights with all jets beside some with a lost one."""
+    lost: set[int] = set()
+    for weight in weights:
+        known = np.isfinite(weight.value)
+        lost |= {0} if weight.lost is None else set(np.unique(weight.lost[known]).tolist())
+    if len(lost) > 1:
+        raise UsageError(
+            f"{what} has weights of events with a lost jet beside others, whose unit is another, and "
+            "whose σ_vis: compute them apart, from files of their own"
+        )
 
 
 def concatenate(runs: Sequence[Mapping[str, Weight]]) -> dict[str, Weight]:
-    """The weights by name of several runs of events, one after the other."""
+    """The weights by name of several runs of events, one after the other.
+
+    **Raises** `UsageError` where a jet is lost in some of the events alone.
+    """
+    for name in runs[0]:
+        _refuse_mixed([run[name] for run in runs], name)
     return {
         name: Weight(
             np.concatenate([run[name].value for run in runs]),

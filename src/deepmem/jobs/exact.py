@@ -24,13 +24,21 @@ from deepmem.data.memory import InMemory
 from deepmem.data.root import Source, has_branch
 from deepmem.data.table import as_table, has_column
 from deepmem.data.weights import Further, Weights, all_branches, write_weights
-from deepmem.errors import DeepMEMError, Interrupted, UsageError
-from deepmem.event import Weight
+from deepmem.errors import Interrupted, UsageError
 from deepmem.inputs import Reason
 from deepmem.jobs.events import tell_objects, unit_of
 from deepmem.jobs.parts import Parts
+from deepmem.jobs.spreading import Computation, Hands, Staff
 from deepmem.jobs.tallies import Tally, Written
-from deepmem.jobs.tasks import Processes, Task, gev_factors, histograms, hypotheses
+from deepmem.jobs.tasks import (
+    Checked,
+    Processes,
+    Task,
+    gev_factors,
+    histograms,
+    hypotheses,
+    reactions_by_name,
+)
 from deepmem.physics.integrals.accuracy import Accuracy
 from deepmem.physics.processes import known_columns
 from deepmem.physics.processes.of_reaction import is_reaction, named
@@ -60,7 +68,8 @@ def compute(
 
     **Arguments:** `events`, a dict of arrays, a structured array or awkward records with the process's
     columns, in GeV; or collections (NanoEvents, awkward records), with `schema` or `objects`; `process`, one
-    name of the menu or several, or reactions: "p p > …", "NAME=p p > …", or {"NAME": "p p > …"}; `precision`,
+    name of the menu or several, or reactions: "p p > …", "NAME=p p > …", or {"NAME": "p p > …"} (or a list of
+    some that are summed, or {"reaction": "p p > …", "MT": 175} with settings of its own); `precision`,
     relative error at which an event stops; `calls`, evaluations per event at most; `seed`; `pdf`, a set's
     name or the path of a grid; `response`, transfer functions by particle class; `neutrinos`, whether weights
     of processes with neutrinos bring `.neutrinos`, their momenta averaged over the integral; `assignments`,
@@ -70,7 +79,8 @@ def compute(
     `Weight.ratio_to`); `parameters`, as `deepmem.processes()` lists them: `MZ=91.0`, or `MZ=[90.7, 91.2]` for
     a scan that shares points; of a reaction also `model`, and couplings that are "[:]", see `Weight.at`; of
     one with jets `tags="ignore"`, `tagging={"b": 0.77, "c": 0.15, "light": 0.01}` (the probabilities of
-    tags), `extra_jets="choose"`. Tags are columns j1_B, j2_B, …, and jets beyond the legs are read, too.
+    tags), `extra_jets="choose"`, or `lost=1` with the `selection` of the events, where a jet may be lost: its
+    weights have `.lost`, 0 or 1. Tags are columns j1_B, j2_B, …, and jets beyond the legs are read, too.
 
     **Returns** `Weights`: per process (and value of a scan) value, absolute error and status of each event.
     Of events of dask-awkward a lazy array of records, by process: `.value`, `.error`, `.status`; random
@@ -143,28 +153,33 @@ def compute_files(
     reasons: bool = False,
     part: int | None = None,
     schema: str | None = None,
+    staff: Staff = Staff(),  # noqa: B008  (it is a value)
     reporter: Reporter | None = None,
     **parameters: Any,
 ) -> Written:
     """Write the exact weights of events in files, entry by entry; continue where an interrupted call stopped.
 
     **Arguments:** `events`, files, globs, `path:tree` or addresses (none: the configuration's `input_paths`);
+    `process`, as for `compute`, or names of the configuration's `processes` (none: all of these);
     `config`, for paths, tree, unit, `column_names` and `response`; `entries`, the part [A, B) of the run of
     entries to compute (a farm: see `farm.merge`); `keep`, branches to copy along; `assignments`,
     whether NAME_share and NAME_role are written, see `event.Weight`; `reasons`, whether
     NAME_reason is written, why a status is what it is; `part`, how many events are kept together as they are
     done (by default some seconds of work; no weight depends on it); `schema`, of the events, instead of the
-    configuration's; the rest as for `compute`.
+    configuration's; `staff`, who computes: by default this process; the rest as for `compute`.
 
     **Raises** `UsageError` where a file, a name or a column is wrong, angles are in degrees, or the output
     cannot be written; `Interrupted`, which says what is kept, where the user stops it.
     """
     reporter = reporter or Reporter()
     settings = Config.load(config or {}, need=(), schema=schema)
+    process, apart = _chosen(process, reactions_by_name(settings.processes))
     _refuse_nameless(process)
-    parameters = settings.of_jets | parameters
-    alphas = hypotheses(process, parameters, pdf=pdf, response=settings.response)
-    check_column_names(settings.column_names, known_columns())
+    staff.check()
+    parameters = settings.settings(parameters)
+    alphas = hypotheses(process, parameters, pdf=pdf, response=settings.response, apart=apart)
+    suffixes = [name for each in alphas for _, name in each.tagging if isinstance(name, str)]
+    check_column_names(settings.column_names, known_columns(suffixes))
     files, objects = events or settings.input_paths or _no_events(), settings.located
 
     def there(column: str) -> bool:
@@ -187,7 +202,8 @@ def compute_files(
     task.load_densities()
     check_writable(output)
     description = task.describe()
-    with owned(output, _doing("compute", process, parameters)):
+    doing = _doing("compute", process, parameters)
+    with owned(output, doing), Hands.of(staff, reporter) as hands:
         about = description | {
             "inputs": source.provenance(),
             "entries": [run.start, run.stop],
@@ -201,7 +217,7 @@ def compute_files(
         }
         parts = Parts(Path(output), about, task.pace(part))
         try:
-            _compute_parts(task, run, parts, description, reporter)
+            _compute_parts(run, parts, task, _computation(task, run, description), hands, reporter)
         except KeyboardInterrupt:
             raise Interrupted(_interruption(run, parts)) from None
         written = _write(task, run, parts, output, about, further)
@@ -212,6 +228,19 @@ def compute_files(
                 f"{others} other interrupted call(s) with this output have parts in {parts.folder}"
             )
     return written
+
+
+def _chosen(
+    asked: Sequence[str], configured: Mapping[str, Mapping[str, Any]]
+) -> tuple[list[str], Mapping[str, Mapping[str, Any]]]:
+    """The processes that are asked for, or all of the configuration's, and settings of some of them alone.
+
+    **Raises** `UsageError` where there is none.
+    """
+    by_name = {named(text)[0]: text for text in configured}
+    if not asked and not by_name:
+        raise UsageError("say what the weights are of: --process NAME, or the key processes")
+    return [by_name.get(name.strip(), name) for name in asked or by_name], configured
 
 
 def _refuse_nameless(processes: Sequence[str]) -> None:
@@ -271,25 +300,26 @@ def _identity(run: _Run, columns: Sequence[str], reporter: Reporter) -> dict[str
     return hashes.to_dict()
 
 
-def _compute_parts(
-    task: Task, run: _Run, parts: Parts, description: Mapping[str, Any], reporter: Reporter
-) -> None:
-    """Compute the parts that are not there yet. **Raises** `DeepMEMError` where a grid changes meanwhile."""
+def _computation(task: Task, run: _Run, description: Mapping[str, Any]) -> Computation:
+    """The weights of a run's entries. It **raises** `DeepMEMError` where a grid changes meanwhile."""
 
-    def compute(begin: int, end: int) -> dict[str, Weight]:
+    def read(begin: int, end: int) -> tuple[Any, ...]:
         table = run.source.read(begin, end) * run.factors
         varied = {name: source.read(begin, end) * run.factors for name, source in run.varied.items()}
-        weights = task.compute_table(table, np.arange(begin, end), varied)
-        run.source.refuse_changes()
-        if task.describe() != description:
-            raise DeepMEMError("a density grid was changed while it was used: start again")
-        return weights
+        return table, np.arange(begin, end), varied
 
+    return Computation(Checked.of(task, description), read, run.source.refuse_changes)
+
+
+def _compute_parts(
+    run: _Run, parts: Parts, task: Task, computation: Computation, hands: Hands, reporter: Reporter
+) -> None:
+    """Compute the parts that are not there yet."""
     total = run.stop - run.start
     if done := parts.events():
         reporter.message(f"continuing: {done:,} of {total:,} events are there from an earlier call")
     with reporter.progress(f"computing {', '.join(task.names)}", total) as step:
-        for _ in parts.fill(run.start, run.stop, compute, step):
+        for _ in hands.fill(parts, run.start, run.stop, computation, step):
             pass
 
 

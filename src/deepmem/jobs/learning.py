@@ -16,17 +16,18 @@ from deepmem.data.files import check_writable, owned, refuse_input_as_output, sh
 from deepmem.data.loaders import Loader
 from deepmem.data.root import Source
 from deepmem.data.weights import read_weights, write_weights
+from deepmem.devices import DeviceNumber, on_device
 from deepmem.errors import UsageError
 from deepmem.evaluation.metrics import compare, stratified_quantiles
 from deepmem.evaluation.report import report
 from deepmem.event import Status, Weight
 from deepmem.jobs import refinement
 from deepmem.jobs.account import Account
-from deepmem.jobs.devices import on_device
 from deepmem.jobs.events import refuse_objects
 from deepmem.jobs.labels import paired
 from deepmem.jobs.models import listed, model_card
 from deepmem.jobs.outcome import RANDOM, WORST_FIRST, Change, Entries, Learning, Point, Refinement
+from deepmem.jobs.spreading import Staff
 from deepmem.jobs.training import train
 from deepmem.reporter import Reporter
 from deepmem.surrogate.model import Surrogate
@@ -52,8 +53,9 @@ def refine(
     learn: bool = False,
     compare_random: bool = False,
     output_model: str | Path | None = None,
-    device: int | None = None,
+    device: DeviceNumber = None,
     schema: str | None = None,
+    staff: Staff = Staff(),  # noqa: B008  (it is a value)
     reporter: Reporter | None = None,
     **parameters: Any,
 ) -> dict[str, Any]:
@@ -73,6 +75,7 @@ def refine(
     - `audit`: how many of the events that stay learned are computed as well, beyond the budget, to measure
       bias and coverage (200, or 2 % of them where that is less).
     - `schema`: of the events, instead of the configuration's.
+    - `staff`: who computes exact weights, by default this process.
     - `force`: whether a model of another hypothesis is taken all the same.
     - `learn`: whether to train again, as `config` (a training's) says, with what was computed added to its
       training part; `compare_random`, whether to learn also from half of it, and from as many events chosen
@@ -94,7 +97,7 @@ def refine(
     _refuse_lone_options(learn, compare_random, output_model, config)
     settings = refinement.Settings(
         tolerance, budget, weight, audit, compare_random, precision, calls, seed, pdf, keep,
-        keep_parts=learn, force=force, parameters=parameters,
+        keep_parts=learn, force=force, staff=staff, parameters=parameters,
     )  # fmt: skip
     words = [*events, "--process", process, "--model", model, "--output", output]
     inputfile = config if isinstance(config, str | Path) else None

@@ -9,44 +9,55 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeAlias
+from zipfile import is_zipfile
 
 import numpy as np
 
 from deepmem.data.files import make_folder, whole_file, write_text
 from deepmem.event import Couplings, Monomials, Weight
-from deepmem.reporter import Step
 
-# Seconds of work that a part is, and the events of the largest.
-_SECONDS, _MOST = 8.0, 8192
+# Seconds of work that a part is, and the events of the largest for each of these.
+_SECONDS, _MOST = 8.0, 1024
 
 
 @dataclass
 class Pace:
-    """How many events the next part has: `size` at first, then what `_SECONDS` of work are; or `fixed`.
+    """How many events the next part has: `size` at first, then what so many `seconds` of work are.
 
-    The first part compiles, so its time says little: after a long one comes one event. No part is more than
-    four times the one before.
+    The first part of a process compiles, so its time says little: after a long one comes one event. No part
+    is more than four times the one before. Where it is `fixed`, all have one size.
     """
 
     size: int
     fixed: bool = False
+    seconds: float = _SECONDS
     _parts: int = 0
+    _events: int = 0
+    _seconds: float = 0.0
 
-    def took(self, events: int, seconds: float) -> None:
-        """A part is done."""
+    @property
+    def rate(self) -> float | None:
+        """Seconds that an event takes one process, compiling left out; None before that is known."""
+        return self._seconds / self._events if self._events else None
+
+    def took(self, events: int, seconds: float, first: bool | None = None) -> None:
+        """A part is done; `first`, whether it was that of its process: if not said, as all are of one."""
+        compiled = self._parts == 0 if first is None else first
         self._parts += 1
+        if not compiled:
+            self._events += events
+            self._seconds += seconds
         if self.fixed:
             return
-        wanted = _SECONDS * events / max(seconds, 1e-3)
-        if self._parts > 1:
-            self.size = int(min(max(wanted, 1), 4 * events, _MOST))
-        elif wanted < 1 or seconds > 2 * _SECONDS:
+        wanted = self.seconds * events / max(seconds, 1e-3)
+        if not compiled:
+            self.size = int(min(max(wanted, 1), 4 * events, _MOST * self.seconds))
+        elif not self._events and (wanted < 1 or seconds > 2 * self.seconds):
             self.size = 1
 
 
@@ -76,33 +87,10 @@ class Parts:
         found = [
             (int(begin), int(end))
             for path in self.folder.glob(f"{self._mark}.*-*.npz")
+            if is_zipfile(path)  # not where the machine lost its power
             for begin, _, end in [path.name.split(".")[1].partition("-")]
         ]
         return sorted((begin, end) for begin, end in found if start <= begin < end <= stop)
-
-    def fill(
-        self, start: int, stop: int, compute: Callable[[int, int], dict[str, Weight]], step: Step
-    ) -> Iterator[Interval]:
-        """All parts of [start, stop), in order, as soon as they are there; what is missing is computed.
-
-        **Arguments:** `compute`, the weights by name of some of the events; `step`, told of each part.
-        """
-        at = start
-        for begin, end in [*self.within(start, stop), (stop, stop)]:
-            while at < begin:
-                part = at, min(at + self.pace.size, begin)
-                before = time.perf_counter()
-                weights = compute(*part)
-                seconds = time.perf_counter() - before
-                self.save(part, weights, seconds)
-                self.pace.took(part[1] - part[0], seconds)
-                step(part[1] - part[0])
-                yield part
-                at = part[1]
-            if begin < end:
-                step(end - begin)
-                yield begin, end
-                at = end
 
     def save(self, part: Interval, weights: Mapping[str, Weight], seconds: float = 0.0) -> None:
         """Keep the weights of a part, and what they took."""
@@ -119,7 +107,8 @@ class Parts:
                     f"{i}.coefficients": found.coefficients,
                     f"{i}.covariance": found.covariance,
                 }
-        with whole_file(self._path(part)) as temporary, temporary.open("wb") as file:
+        # not synced: to wait for the disk takes longest, and a part that is lost is computed again
+        with whole_file(self._path(part), synced=False) as temporary, temporary.open("wb") as file:
             np.savez(file, allow_pickle=False, seconds=np.array(seconds), **arrays)
 
     def seconds(self, part: Interval) -> float:

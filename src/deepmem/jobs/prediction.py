@@ -16,9 +16,9 @@ from deepmem.data.identity import EventHashes
 from deepmem.data.loaders import ahead
 from deepmem.data.root import Source
 from deepmem.data.weights import Further, all_branches, write_weights
+from deepmem.devices import DeviceNumber, on_device
 from deepmem.errors import UsageError
 from deepmem.event import variation_name
-from deepmem.jobs.devices import on_device
 from deepmem.jobs.events import objects_for, refuse_other_unit, tell_objects
 from deepmem.jobs.models import model_of
 from deepmem.jobs.tallies import Tally, Written
@@ -37,7 +37,7 @@ def predict(
     tree: str | None = None,
     keep: Sequence[str] = (),
     chunk_entries: int = 100_000,
-    device: int | None = None,
+    device: DeviceNumber = None,
     at: Mapping[str, float] | None = None,
     schema: str | None = None,
     reporter: Reporter | None = None,

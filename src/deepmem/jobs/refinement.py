@@ -23,6 +23,7 @@ from deepmem.jobs.events import tell_objects
 from deepmem.jobs.learned import LearnedWeight
 from deepmem.jobs.outcome import Entries, Learned, Mixture, Refinement, Saving, SumOfLogs
 from deepmem.jobs.parts import Parts
+from deepmem.jobs.spreading import Hands, Staff
 from deepmem.jobs.tasks import Task, histograms
 from deepmem.jobs.work import Sample, Work
 from deepmem.reporter import Reporter
@@ -39,6 +40,7 @@ class Settings:
 
     - `keep_parts`: the exact weights stay beside the output, too, for a caller who is not done yet: called
       again, nothing is computed twice
+    - `staff`: who computes exact weights, by default this process
     - `part`: how many events are kept together as they are done, if not what follows from the process
     - `parameters` of the hypothesis
     """
@@ -56,6 +58,7 @@ class Settings:
     keep_parts: bool = False
     force: bool = False
     part: int | None = None
+    staff: Staff = Staff()  # noqa: RUF009  (it is a value)
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -104,9 +107,10 @@ def refine(
     plan = {"plan": hashlib.sha256(ranking.tobytes()).hexdigest()}
     largest = settings.part or call.task.batch
     parts = Parts(Path(output), about | plan | {"batch": largest}, call.task.pace(settings.part))
-    work = Work(call.sample, call.task, parts, largest)
     try:
-        refinement = _compute(call, learned, ranking, work, about["inputs"], reporter)
+        with Hands.of(settings.staff, reporter) as hands:
+            work = Work(call.sample, call.task, parts, largest, hands)
+            refinement = _compute(call, learned, ranking, work, about["inputs"], reporter)
     except KeyboardInterrupt:
         raise Interrupted(_interruption(parts)) from None
     for text in refinement.audit.alarms:
@@ -137,6 +141,7 @@ def _check(
         )
     if settings.audit is not None and settings.audit < 0:
         raise UsageError(f"--audit {settings.audit}: expected a number of events, 0 for none")
+    settings.staff.check()
     configuration = Config.load(config or {}, need=())
     learned = LearnedWeight.of(model, process, settings.weight)
     alpha = learned.hypothesis(process, settings.parameters, settings.pdf, configuration.response)

@@ -3,6 +3,8 @@ provenance and for the keys of what is kept."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -13,12 +15,12 @@ import numpy as np
 
 from deepmem.columns import Column, described
 from deepmem.data.weights import Further
-from deepmem.errors import UsageError
+from deepmem.errors import DeepMEMError, UsageError
 from deepmem.event import Weight, variation_name
 from deepmem.jobs.parts import Pace
 from deepmem.physics.processes import THEORY, chosen_process, is_reaction, reaction_of
 from deepmem.physics.weights import engine
-from deepmem.physics.weights.hypothesis import Hypothesis, hypothesis
+from deepmem.physics.weights.hypothesis import OF_JETS, Hypothesis, hypothesis
 from deepmem.physics.weights.partonic import shared_by_events
 
 # Events that are decided on at once, some seconds of work up to a minute; and those of a first part.
@@ -26,8 +28,29 @@ _BATCH, _FIRST = 4096, 256
 _BATCH_WITH_NEUTRINOS, _FIRST_WITH_NEUTRINOS = 256, 2
 
 
-Processes: TypeAlias = str | Sequence[str] | Mapping[str, str]
+Reactions: TypeAlias = str | Sequence[str] | Mapping[str, Any]
+"""A reaction, some that are summed, or {"reaction": …} with settings of its own."""
+Processes: TypeAlias = str | Sequence[str] | Mapping[str, Reactions]
 """Names of the menu or reactions, "NAME=p p > …"; or reactions by name."""
+
+
+def reactions_by_name(named: Mapping[str, Reactions]) -> dict[str, Mapping[str, Any]]:
+    """Settings by "NAME=p p > …".
+
+    **Raises** `UsageError` for what is no reaction.
+    """
+    found: dict[str, Mapping[str, Any]] = {}
+    for name, said in named.items():
+        entry = dict(said) if isinstance(said, Mapping) else {"reaction": said}
+        reaction = entry.pop("reaction", None)
+        text = reaction if isinstance(reaction, str) else " ; ".join(map(str, reaction or ()))
+        if not is_reaction(text):
+            raise UsageError(
+                f'processes.{name}: expected a reaction "p p > …", a list of some, or '
+                f'{{"reaction": "p p > …"}} with settings, got {said!r}'
+            )
+        found[f"{name}={text}"] = entry
+    return found
 
 
 def hypotheses(
@@ -36,15 +59,23 @@ def hypotheses(
     *,
     pdf: str | None = None,
     response: Mapping[str, Any] | None = None,
+    apart: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> tuple[Hypothesis, ...]:
     """One hypothesis per process; a setting goes to the processes that know it.
 
+    **Arguments:** `apart`, settings of some processes alone, by what `process` calls them.
+
     **Raises** `UsageError` for a setting that none of them knows, and as `hypothesis` does.
     """
+    apart = dict(apart or {})
     if isinstance(process, Mapping):
-        process = [f"{name}={reaction}" for name, reaction in process.items()]
+        apart |= reactions_by_name(process)
+        process = list(reactions_by_name(process))
     names = [process] if isinstance(process, str) else list(process)
-    chosen = {name: chosen_process(name, _theory(name, settings), summed=True) for name in names}
+    chosen = {
+        name: chosen_process(name, _theory(name, {**settings, **apart.get(name, {})}), summed=True)
+        for name in names
+    }
     called = [process.name for process in chosen.values()]
     if not names or len(set(called)) != len(names):
         raise UsageError(f"name each process once, and one at least; got {', '.join(names) or 'none'}")
@@ -53,7 +84,7 @@ def hypotheses(
             *process.menu_entry()["parameters"],
             "subset",
             *(THEORY if process.reaction else ()),
-            *(("tagging",) if process.assigned and process.jets else ()),
+            *(OF_JETS if process.assigned and process.jets else ()),
         }
         - {"pdf"}
         for name, process in chosen.items()
@@ -66,7 +97,7 @@ def hypotheses(
             key: value
             for key, value in settings.items()
             if key in parameters[name] or (i == 0 and not any(key in parameters[each] for each in others))
-        }
+        } | dict(apart.get(name, {}))
         density = {} if pdf is None else {"pdf": pdf}
         alphas.append(hypothesis(name, response=response, **density, **own))
     return tuple(alphas)
@@ -153,6 +184,7 @@ class Task:
             assignments=[
                 name for each in self.hypotheses if self._wants_assignments(each) for name in each.names
             ],
+            lost=[name for each in self.hypotheses if each.lost is not None for name in each.names],
         )
 
     @property
@@ -237,6 +269,39 @@ class Task:
         """Whether to ask for them: where no process has any, the error for asking is left to the engine."""
         some = any(each.process.invisible for each in self.hypotheses)
         return self.neutrinos and (bool(alpha.process.invisible) or not some)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A task in any process: where its weights depend on something that is another one there, such as a
+    density grid that was replaced, there are none.
+
+    - `description`: the digest of what the task says of itself
+    """
+
+    task: Task
+    description: str
+
+    @classmethod
+    def of(cls, task: Task, description: Mapping[str, Any]) -> Checked:
+        """The task as it described itself."""
+        return cls(task, _digest(description))
+
+    def __call__(
+        self, table: np.ndarray, entries: np.ndarray, variations: Mapping[str, np.ndarray] | None = None
+    ) -> dict[str, Weight]:
+        """`Task.compute_table`. **Raises** `DeepMEMError` where the task would be described otherwise."""
+        weights = self.task.compute_table(table, entries, variations)
+        if _digest(self.task.describe()) != self.description:
+            raise DeepMEMError(
+                "a density grid or a model is not what it was when the call began: it was changed, and the "
+                "call has to start again, or another one is found here"
+            )
+        return weights
+
+
+def _digest(description: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
 
 
 def gev_factors(columns: Sequence[str | Column], unit: str) -> np.ndarray:

@@ -12,11 +12,11 @@ import numpy as np
 from deepmem.config import Config
 from deepmem.data.files import sha256
 from deepmem.data.loaders import Loader, Rows
+from deepmem.devices import DeviceNumber, on_device
 from deepmem.errors import UsageError
 from deepmem.evaluation import metrics
 from deepmem.evaluation.report import report, write_evidence
 from deepmem.event import Status, Weight
-from deepmem.jobs.devices import on_device
 from deepmem.jobs.labels import paired
 from deepmem.jobs.models import model_card, model_of
 from deepmem.reporter import Reporter
@@ -27,7 +27,7 @@ def test(
     config: str | Path | Mapping[str, Any] | Config,
     *,
     loader: str | None = None,
-    device: int | None = None,
+    device: DeviceNumber = None,
     force: bool = False,
     reporter: Reporter | None = None,
 ) -> dict[str, Any]:

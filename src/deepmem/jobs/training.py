@@ -18,9 +18,9 @@ from deepmem.columns import Ranges, misgivings
 from deepmem.config import Config
 from deepmem.data.files import check_writable, make_folder, owned, refuse_input_as_output, write_text
 from deepmem.data.loaders import LOADERS, Loader, Paired, Rows
+from deepmem.devices import DeviceNumber, on_device
 from deepmem.errors import DeepMEMWarning, UsageError
 from deepmem.evaluation.history import Epoch, read_history
-from deepmem.jobs.devices import on_device
 from deepmem.jobs.doubts import Labels, repeated_files
 from deepmem.jobs.events import tell_objects, unit_of
 from deepmem.jobs.labels import describe_unusable, label_column_names, label_hypotheses, paired
@@ -45,7 +45,7 @@ def train(
     *,
     loader: str | None = None,
     epochs: int | None = None,
-    device: int | None = None,
+    device: DeviceNumber = None,
     seed: int | None = None,
     resume: bool = False,
     force: bool = False,

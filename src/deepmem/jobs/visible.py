@@ -171,6 +171,8 @@ def cross_section_arguments(
         raise UsageError(f"{path} does not say how {name} was computed")
     if entry["MH_from_event"]:
         raise UsageError(f"{name} was computed with MH=event, which has no σ")
+    if "lost" in entry:
+        raise UsageError(f"{name} was computed with lost jets, and its file does not say whose σ_vis it is")
     if response is not None:
         said, theory = said_in(entry)
         theory |= {"met": entry["met"]} if "met" in entry else {}

@@ -20,7 +20,8 @@ from deepmem.jobs.events import objects_for, refuse_other_unit
 from deepmem.jobs.learned import LearnedWeight
 from deepmem.jobs.outcome import Learned
 from deepmem.jobs.parts import Parts
-from deepmem.jobs.tasks import Task, gev_factors
+from deepmem.jobs.spreading import Computation, Hands
+from deepmem.jobs.tasks import Checked, Task, gev_factors
 from deepmem.physics.processes import known_columns, refuse_assigned
 from deepmem.physics.weights import visible
 from deepmem.physics.weights.hypothesis import Hypothesis
@@ -55,7 +56,7 @@ class Sample:
                 f"the model was trained on {self.unit}, and the configuration says {settings.unit}: the "
                 "events can be in one unit only"
             )
-        check_column_names(settings.column_names, known_columns())
+        check_column_names(settings.column_names, known_columns(settings.columns_of_tags))
         own = [settings.column_names.get(column, column) for column in alpha.columns]
         branches = list(dict.fromkeys([*learned.surrogate.columns, *own]))
         paths = events or settings.input_paths
@@ -111,6 +112,7 @@ class Work:
     """Exact weights of entries anywhere in a sample; finished batches are kept.
 
     - `largest`: how many events a batch has at most
+    - `hands`: who computes
     - `refining`, `auditing`: seconds that exact weights took
     - `refined_events`, `audited_events`: how many were computed
     """
@@ -119,6 +121,7 @@ class Work:
     task: Task
     parts: Parts
     largest: int
+    hands: Hands
     refining: float = 0.0
     refined_events: int = 0
     auditing: float = 0.0
@@ -133,7 +136,7 @@ class Work:
         at, size, number = 0, largest if seconds is None else min(_FIRST_BATCH, largest), 0
         while at < len(ranking):
             entries = np.sort(ranking[at : at + size])
-            weight, spent = self._batch(at, entries)
+            weight, spent = self._batch(at, entries, len(ranking) - at - len(entries))
             self.refining += spent
             self.refined_events += len(entries)
             yield entries, weight
@@ -167,14 +170,21 @@ class Work:
             step(len(batch))
         return Weight.concatenate(weights), seconds
 
-    def _batch(self, number: int, entries: np.ndarray) -> tuple[Weight, float]:
-        """The weights of some entries, kept from `number` on, and the seconds they took."""
+    def _batch(self, number: int, entries: np.ndarray, later: int = 0) -> tuple[Weight, float]:
+        """The weights of some entries, kept from `number` on, and the seconds they took; `later`, how many
+        are to come."""
         (name,) = self.task.names
 
-        def compute(begin: int, end: int) -> dict[str, Weight]:
+        def read(begin: int, end: int) -> tuple[np.ndarray, np.ndarray]:
             some = entries[begin - number : end - number]
-            return self.task.compute_table(self.sample.particles(some), some)
+            return self.sample.particles(some), some
 
-        done = list(self.parts.fill(number, number + len(entries), compute, lambda events, note="": None))
+        run = (
+            self.parts,
+            number,
+            number + len(entries),
+            Computation(Checked.of(self.task, self.task.describe()), read),
+        )
+        done = sorted(self.hands.fill(*run, lambda events, note="": None, later))
         weights = [self.parts.load(part, [name])[name] for part in done]
         return Weight.concatenate(weights), sum(self.parts.seconds(part) for part in done)

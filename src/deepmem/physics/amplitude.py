@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from deepmem.errors import DeepMEMWarning, UsageError
 from deepmem.physics.errors import InitialStateError, unknown_name
 from deepmem.physics.momenta import beyond_beam, checked_momenta, doubts
-from deepmem.physics.processes import all_processes, find_process, reaction_of
+from deepmem.physics.processes import all_processes, find_process, menu_line
 from deepmem.physics.processes.base import Process
 from deepmem.physics.reactions import Theory
 from deepmem.physics.reactions import matrix_element as of_reaction
@@ -73,9 +73,10 @@ def matrix_element(
             )
         read_in = Theory.of(labels, model=model or "sm", param_card=param_card)
         return of_reaction(process, incoming, momenta, read_in, **parameters)
-    if subset is None and (reaction := reaction_of(process)) is not None:
-        read_in = Theory.of(labels, model=model or "sm", param_card=param_card)
-        return of_reaction(reaction, incoming, momenta, read_in, **parameters)
+    if subset is None and (line := menu_line(process)) is not None:
+        usual = line.theory | ({} if model is None else {"model": model})
+        read_in = Theory.of(labels, param_card=param_card, **usual)
+        return of_reaction(line.reaction, incoming, momenta, read_in, **parameters)
     entry = find_process(process)
     given = {"model": model, "param_card": param_card, "labels": labels}
     for name in (name for name, value in given.items() if value is not None):

@@ -27,9 +27,13 @@ from deepmem.physics.theory.model import Model
 from deepmem.physics.theory.models import load
 from deepmem.physics.theory.polynomial import Polynomial
 from deepmem.physics.theory.reaction import Reaction, parse
+from deepmem.physics.theory.restriction import switched_off, without_followers
 from deepmem.physics.theory.settings import checked
 from deepmem.physics.theory.subprocesses import DEFAULT_FLAVOURS, Branch, Subprocess
 
+_B = 5
+_LIGHT = 1.0
+"""GeV: no particle written below it sets a scale, where b quarks have no mass."""
 Labels = Mapping[str, str | Sequence[str]]
 
 
@@ -41,6 +45,8 @@ class Theory:
     param_card: str | PathLike[str] | None = None
     labels: tuple[tuple[str, tuple[str, ...]], ...] = ()
     flavours: int = DEFAULT_FLAVOURS
+    massless_b: bool = False
+    """Whether MB is 0, in |M|² and of every leg; a Yukawa mass that follows it keeps its default."""
 
     @classmethod
     def of(cls, labels: Labels | None = None, **settings: Any) -> Theory:
@@ -83,7 +89,7 @@ class Read:
             return abs(self.defaults.get(name, 0.0))
 
         found = max((self.model.by_code[code].mass for code in sorted(written)), key=size, default="MZ")
-        return "MZ" if size(found) < size("MB") else found
+        return "MZ" if size(found) < (size("MB") or _LIGHT) else found
 
     @property
     def legs(self) -> tuple[str, ...]:
@@ -152,6 +158,8 @@ def read(reaction: str, theory: Theory | None = None) -> Read:
 @lru_cache(maxsize=64)
 def _read(text: str, theory: Theory, model: Model) -> Read:
     reaction = parse(text)
+    if theory.massless_b and model.by_code[_B].mass == "MB":
+        model = switched_off(without_followers(model, "MB"), ("MB",))
     return Read(reaction, model, channels(reaction, model, dict(theory.labels), theory.flavours))
 
 
@@ -193,7 +201,7 @@ def matrix_element(
             times = sum(member.turned is turned for member in members)
             if times:
                 here = flat[:, [1, 0, *range(2, flat.shape[1])]] if turned else flat
-                total += times * channel.amplitude.values(here, values)
+                total += times * channel.values(here, values)
     total[np.isnan(flat).any(axis=(1, 2))] = np.nan
     return total.reshape(points.shape[:-2])
 

@@ -11,18 +11,17 @@ from dataclasses import dataclass
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from deepmem.surrogate.calibration import TINY, Calibration, Size
 from deepmem.surrogate.coverage import Coverage, Deviations, coverage
 from deepmem.surrogate.knots import hats, quantile_knots
+from deepmem.surrogate.members import FAR
 from deepmem.surrogate.network import Network, member_predictions
 from deepmem.surrogate.outside import above, log_distances, part_by_each, reference_rows, slack
 from deepmem.surrogate.preparation import Prepared, left_out_by
 from deepmem.surrogate.size_fit import SizeFit, Validation
 from deepmem.surrogate.size_network import learn_size
-from deepmem.surrogate.training import FAR
 
 LEARNED_FROM = 200_000
 """Rows from which the size of errors is learned, at most."""
@@ -136,7 +135,7 @@ def predictions(networks: Network, features: np.ndarray, block: int = 8_192) -> 
         for at in range(0, len(features), block):
             piece = features[at : at + block]
             padded = np.pad(piece, ((0, block - len(piece)), (0, 0)))
-            targets = np.asarray(member_predictions(networks, jnp.asarray(padded)), dtype=np.float64)
+            targets = np.asarray(member_predictions(networks, jax.device_put(padded)), dtype=np.float64)
             parts.append(targets[:, : len(piece)])
     return np.concatenate(parts, axis=1)
 

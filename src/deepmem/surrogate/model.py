@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
@@ -39,7 +38,7 @@ from deepmem.surrogate.features import FeatureMap
 from deepmem.surrogate.guide import Guide
 from deepmem.surrogate.network import Network, build_members
 from deepmem.surrogate.outside import known_products
-from deepmem.surrogate.prediction import Numbers, evaluated
+from deepmem.surrogate.prediction import Numbers, in_blocks
 from deepmem.surrogate.preparation import Scaler, unit_factors
 from deepmem.surrogate.sample_test import SampleTest, TwoSample
 from deepmem.surrogate.size_network import build_spread
@@ -47,7 +46,6 @@ from deepmem.surrogate.size_network import build_spread
 FORMAT = 4
 
 _TESTED = 5_000  # rows of a chunk that a sample test looks at
-_BLOCK = 8_192  # events in one call of the network: the hidden layers of a block stay in the cache
 
 
 @dataclass(frozen=True)
@@ -213,24 +211,18 @@ class Surrogate:
         inside, finite = np.empty(count, dtype=bool), np.empty(count, dtype=bool)
         stride = -(-count // _TESTED)
         unit = unit_factors(self.described, energy_unit(self.unit))
-        for at in range(0, count, _BLOCK):
-            block = table[at : at + _BLOCK]
-            n = len(block)
-            guided = np.zeros((n, 0)) if self._guide is None else self._guide(block * unit)
-            padded, guided = (np.pad(part, ((0, _BLOCK - n), (0, 0))) for part in (block, guided))
-            with jax.enable_x64(True):
-                *results, features = evaluated(
-                    self.feature_map,
-                    self.numbers,
-                    jnp.asarray(padded, dtype=jnp.float64),
-                    jnp.asarray(guided),
-                )
-            for array, result in zip((log10, relative, inside, finite), results, strict=True):
-                array[at : at + n] = np.asarray(result)[:n]
+        guide = self._guide
+        of_rows = None if guide is None else lambda rows: guide(rows * unit)
+        with jax.enable_x64(True):
+            numbers = self.numbers
+        for block in in_blocks(self.feature_map, numbers, table, of_rows):
+            at, stop = block.at, block.at + len(block.finite)
+            for array, result in zip((log10, relative, inside, finite), block[1:], strict=False):
+                array[at:stop] = result
             if test is not None:
-                rows = np.arange(-at % stride, n, stride)
-                rows = rows[finite[at : at + n][rows]]
-                test.add(np.asarray(features)[rows], ~inside[at : at + n][rows])
+                rows = np.arange(-at % stride, stop - at, stride)
+                rows = rows[block.finite[rows]]
+                test.add(block.features[rows], ~block.inside[rows])
         reason = self._reasons(table, finite)
         bad = reason != Reason.NONE
         status = np.where(bad, Status.BAD_INPUT, np.where(inside, Status.GOOD, Status.OUTSIDE_TRAINING))
@@ -274,7 +266,8 @@ class Surrogate:
             distances = known_products(calibration.rows)
             calibration = calibration._replace(rows=np.zeros(0))
         numbers = Numbers(self.parameters, self.spread, self.scaler, calibration, unit, angles, distances)
-        return jax.tree.map(lambda leaf: jnp.asarray(leaf) if isinstance(leaf, np.ndarray) else leaf, numbers)
+        arrays, rest = eqx.partition(numbers, lambda leaf: isinstance(leaf, np.ndarray))
+        return eqx.combine(jax.device_put(arrays), rest)
 
     def provenance(self, command: str) -> dict[str, Any]:
         """How the weights of this model were made, for the file that carries them."""
@@ -414,7 +407,7 @@ def _network_from(prefix: str, shape: Any, arrays: dict[str, np.ndarray]) -> Net
     stored = [arrays[f"{prefix}.{i:03d}"] for i in range(len(leaves))]
     if [leaf.shape for leaf in leaves] != [array.shape for array in stored]:
         raise KeyError("the arrays do not fit the network that the header names")
-    return jax.tree.unflatten(tree, [jnp.asarray(array) for array in stored])
+    return jax.tree.unflatten(tree, [jax.device_put(array) for array in stored])
 
 
 def _read(path: Path, mark: str, what: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

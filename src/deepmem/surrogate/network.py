@@ -102,6 +102,20 @@ def member_predictions(networks: Network, features: Float[Array, "n f"]) -> Floa
 
 
 @eqx.filter_jit
+def predictions_and_first_hidden(
+    networks: Network, features: Float[Array, "n f"]
+) -> tuple[Float[Array, "members n k"], Float[Array, "n width"]]:
+    """`member_predictions` and `first_hidden` at the cost of one."""
+
+    def both(network: Network, x: Float[Array, " f"]) -> tuple[Array, Array]:
+        hidden = network.hidden(x)
+        return network.last(hidden), hidden
+
+    said, hidden = eqx.filter_vmap(lambda network: jax.vmap(lambda x: both(network, x))(features))(networks)
+    return said, hidden[0]
+
+
+@eqx.filter_jit
 def first_hidden(networks: Network, features: Float[Array, "n f"]) -> Float[Array, "n width"]:
     """What the last layer of the first of some stacked networks reads."""
     first = jax.tree.map(lambda leaf: leaf[0] if eqx.is_array(leaf) else leaf, networks)

@@ -70,7 +70,7 @@ def reference_rows(networks: Network, features: np.ndarray, rng: np.random.Gener
     samples = min(_SAMPLES, number)
     chosen = features[rng.permutation(len(features))[: number - number % samples]]
     with jax.enable_x64(False):
-        rows = np.asarray(first_hidden(networks, jnp.asarray(chosen)))
+        rows = np.asarray(first_hidden(networks, jax.device_put(chosen)))
     return rows.reshape(samples, -1, rows.shape[-1])
 
 
@@ -78,7 +78,7 @@ def log_distances(networks: Network, rows: np.ndarray, features: np.ndarray) -> 
     """ln d of standardised features to such rows, block by block: float64 `[n]`."""
     with jax.enable_x64(False):
         blocks = (features[at : at + _BLOCK] for at in range(0, len(features), _BLOCK))
-        distances = [away(networks, jnp.asarray(rows), jnp.asarray(block)) for block in blocks]
+        distances = [away(networks, *jax.device_put((rows, block))) for block in blocks]
     return np.concatenate(distances).astype(np.float64)
 
 

@@ -21,7 +21,6 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -233,7 +232,7 @@ class Preparation:
             for at in range(0, len(inputs), _BLOCK):
                 block = inputs[at : at + _BLOCK] * self._unit
                 padded = np.pad(block, ((0, _BLOCK - len(block)), (0, 0)), constant_values=np.nan)
-                out[at : at + _BLOCK] = np.asarray(_computed(self.features, jnp.asarray(padded)))[
+                out[at : at + _BLOCK] = np.asarray(_computed(self.features, jax.device_put(padded)))[
                     : len(block)
                 ]
         return out if self._guide is None else np.concatenate([out, self.guided(inputs)], axis=1)

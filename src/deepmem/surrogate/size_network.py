@@ -27,6 +27,7 @@ _LEAST_EPOCHS, _MOST_EPOCHS = 30, 100
 _TINY = 1e-7  # of a standardised target: rounding
 
 
+@eqx.filter_jit
 def build_spread(inputs: int, outputs: int) -> Network:
     return build("default", inputs, outputs, WIDTH, DEPTH, jax.random.key(0))
 
@@ -35,28 +36,32 @@ def learn_size(training: Prepared, error: np.ndarray, seed: int) -> Network:
     """g(x) = ln of the size of errors, by the likelihood of a normal distribution."""
     known = training.importance > 0
     size = np.array([np.median(np.abs(error[rows, i])) for i, rows in enumerate(known.T)]) + _TINY
-    x, y = jnp.asarray(training.features), jnp.asarray(error / size, jnp.float32)
-    noise2 = jnp.asarray((training.noise / size) ** 2, jnp.float32)
-    data = x, y, noise2, jnp.asarray(known)
+    x, y = training.features, np.asarray(error / size, np.float32)
+    data = jax.device_put((x, y, np.asarray((training.noise / size) ** 2, np.float32), known))
     batch = min(_BATCH, len(x))
     steps = len(x) // batch
     epochs = int(np.clip(-(-_STEPS // steps), _LEAST_EPOCHS, _MOST_EPOCHS))
     with jax.enable_x64(False):
         network, optimiser = build_spread(x.shape[1], y.shape[1]), _optimiser(steps * epochs)
-        moments = optimiser.init(eqx.filter(network, eqx.is_inexact_array))
+        moments = _moments(optimiser, network)
         rng = np.random.default_rng([seed, 1])
         for _ in range(epochs):
             order = rng.permutation(len(x))[: steps * batch].reshape(steps, batch)
-            network, moments = _epoch(network, moments, optimiser, data, jnp.asarray(order))
+            network, moments = _epoch(network, moments, optimiser, data, jax.device_put(order))
         # the unit of `size` goes into the last layer's bias
         bias: Any = network.last.bias
-        return eqx.tree_at(lambda n: n.last.bias, network, bias + jnp.log(jnp.asarray(size, jnp.float32)))
+        return eqx.tree_at(lambda n: n.last.bias, network, bias + np.log(size.astype(np.float32)))
 
 
 @lru_cache(maxsize=8)
 def _optimiser(steps: int) -> optax.GradientTransformation:
     """The same for the same number of steps: compiled code is kept by it."""
     return optax.adam(optax.cosine_decay_schedule(_RATE, steps))
+
+
+@eqx.filter_jit
+def _moments(optimiser: optax.GradientTransformation, network: Network) -> Any:
+    return optimiser.init(eqx.filter(network, eqx.is_inexact_array))
 
 
 @eqx.filter_jit

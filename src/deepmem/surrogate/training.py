@@ -1,9 +1,8 @@
-"""Training: the loss, the step, the loop.
+"""Training: the loop over epochs.
 
 A model is an ensemble: members of one architecture that differ in their initial values, in the order of
 their batches, and in the part of the training rows that they never see (a fifth each, with five members), so
-that each row has one member whose error on it is honest. Members are trained side by side: in one compiled
-call on an accelerator, one in each core on a CPU, where a member's matrices leave nothing to share.
+that each row has one member whose error on it is honest. `members` says how they share a machine.
 
 The loss is the importance-weighted mean of squared errors of the standardised −log10 w. Where labels have
 errors of their own, it is the deviance of the weight itself, which noise doesn't bias: with u = ln(w_label /
@@ -24,9 +23,7 @@ have.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 from time import perf_counter
@@ -37,12 +34,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, ArrayLike, Bool, Float, Int, PyTree
+from jaxtyping import Array
 
 from deepmem.data.files import whole_file
 from deepmem.data.loaders import Loader
 from deepmem.errors import DeepMEMError, UsageError
 from deepmem.evaluation.history import Epoch
+from deepmem.surrogate.members import State, Steps, run_members, sums_of
 from deepmem.surrogate.network import Network, member_predictions
 from deepmem.surrogate.preparation import Preparation, Prepared, left_out_by
 
@@ -50,8 +48,6 @@ from deepmem.surrogate.preparation import Preparation, Prepared, left_out_by
 # block.
 _STREAM_ROWS = 65_536
 _EVALUATION_ROWS = 8_192
-# ln(w_label / w_predicted) from which the deviance is linear
-FAR = 1.5
 
 
 class Recipe(NamedTuple):
@@ -65,13 +61,6 @@ class Recipe(NamedTuple):
     shuffle: bool
     seed: int
     members: int = 1
-
-
-class State(NamedTuple):
-    """What a step changes; in `Training` with a leading axis of members."""
-
-    network: PyTree
-    optimiser: PyTree
 
 
 @lru_cache(maxsize=32)
@@ -95,111 +84,10 @@ def make_optimiser(network: str, learning_rate: float, steps: int) -> optax.Grad
     )
 
 
-def loss_sums(
-    network: Network,
-    features: Float[Array, "n f"],
-    target: Float[Array, "n k"],
-    importance: Float[Array, "n k"],
-    scale: Float[Array, " k"] | None = None,
-) -> tuple[Array, Array]:
-    """Σ importance (prediction − target)², and Σ importance; with a `scale`, which turns differences into
-    natural logarithms of weights, the deviance in place of the square."""
-    return _sums(jax.vmap(network)(features) - target, importance, scale)
-
-
-def _sums(residual: Array, importance: Array, scale: Array | None) -> tuple[Array, Array]:
-    loss = residual**2 if scale is None else 2 * _deviance(residual * scale) / scale**2
-    return jnp.sum(importance * loss), jnp.sum(importance)
-
-
-def _deviance(u: Array) -> Array:
-    """e^u − u − 1, continued linearly where a label is more than 4.5 times too high."""
-    near = jnp.minimum(u, FAR)
-    return jnp.expm1(near) - near + np.expm1(FAR) * (u - near)
-
-
-def _mean_loss(network: Network, *batch: Array | None) -> tuple[Array, tuple[Array, Array]]:
-    squares, importance = loss_sums(network, *batch)  # type: ignore[arg-type]
-    return squares / jnp.maximum(importance, jnp.finfo(jnp.float32).tiny), (squares, importance)
-
-
 @eqx.filter_jit
-def run_steps(
-    state: State,
-    optimiser: optax.GradientTransformation,
-    data: Prepared,
-    order: Int[ArrayLike, "steps batch"],
-    present: Bool[ArrayLike, "steps batch"],
-    scale: Float[Array, " k"] | None = None,
-) -> tuple[State, Float[Array, " 2"]]:
-    """One optimiser step of one member per row of `order`; returns the new state and the sums of the loss
-    over all of them."""
-    arrays, static = eqx.partition(state.network, eqx.is_inexact_array)
-
-    def step(carry: tuple, batch: tuple) -> tuple[tuple, Array]:
-        arrays, moments = carry
-        rows, there = batch
-        importance = data.importance[rows] * there[:, None]
-        gradient, sums = jax.grad(
-            lambda a: _mean_loss(
-                eqx.combine(a, static), data.features[rows], data.target[rows], importance, scale
-            ),
-            has_aux=True,
-        )(arrays)
-        updates, moments = optimiser.update(gradient, moments, arrays)
-        return (eqx.apply_updates(arrays, updates), moments), jnp.stack(sums)
-
-    (arrays, moments), sums = jax.lax.scan(step, (arrays, state.optimiser), (order, present))
-    return State(eqx.combine(arrays, static), moments), sums.sum(axis=0)
-
-
-_all_members = eqx.filter_jit(eqx.filter_vmap(run_steps, in_axes=(eqx.if_array(0), None, None, 0, 0, None)))
-
-
-def run_members(
-    state: State,
-    optimiser: optax.GradientTransformation,
-    data: Prepared,
-    order: Int[np.ndarray, "members steps batch"],
-    present: Bool[np.ndarray, "members steps batch"],
-    scale: Float[Array, " k"] | None = None,
-    compiled: bool = False,
-) -> tuple[State, Float[np.ndarray, "members 2"]]:
-    """`run_steps` for each member, whose states are stacked; see above for how they share the machine.
-
-    Before it is `compiled` they take turns, for each thread would compile it for itself.
-    """
-    device: Any = jax.config.jax_default_device  # type: ignore[attr-defined]
-    if (device.platform if device is not None else jax.default_backend()) != "cpu":
-        state, sums = _all_members(state, optimiser, data, order, present, scale)
-        return state, np.asarray(sums)
-    arrays, static = eqx.partition(state, eqx.is_array)
-
-    def one(member: int) -> tuple[Any, np.ndarray]:
-        # the settings of JAX belong to a thread
-        with jax.default_device(device), jax.enable_x64(False):
-            own = eqx.combine(_of_member(arrays, member), static)
-            own, sums = run_steps(own, optimiser, data, order[member], present[member], scale)
-            return eqx.filter(own, eqx.is_array), np.asarray(sums)
-
-    with ThreadPoolExecutor(_cores() if compiled else 1) as pool:
-        done = list(pool.map(one, range(len(order))))
-    return eqx.combine(_stacked([each for each, _ in done]), static), np.stack([sums for _, sums in done])
-
-
-@jax.jit
-def _of_member(arrays: PyTree, member: Int[ArrayLike, ""]) -> PyTree:
-    """That of a member. Compiled, as `_stacked` is: one program in place of one for each shape."""
-    return jax.tree.map(lambda array: array[member], arrays)
-
-
-@jax.jit
-def _stacked(members: list[PyTree]) -> PyTree:
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *members)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _moments(optimiser: optax.GradientTransformation, networks: Network) -> PyTree:
+    """What the optimiser begins with, for each of some stacked networks."""
+    return eqx.filter_vmap(lambda n: optimiser.init(eqx.filter(n, eqx.is_inexact_array)))(networks)
 
 
 @eqx.filter_jit
@@ -207,7 +95,7 @@ def _evaluate(
     networks: Network, features: Array, target: Array, importance: Array, scale: Array | None
 ) -> tuple[Array, Array]:
     mean = member_predictions(networks, features).mean(axis=0)
-    return _sums(mean - target, importance, scale)
+    return sums_of(mean - target, importance, scale)
 
 
 class Training:
@@ -234,8 +122,7 @@ class Training:
             self._scale = jnp.asarray(np.log(10) * scaler.target_std, jnp.float32) if noisy else None
         steps = recipe.epochs * self._count_steps(rows)
         self._optimiser = make_optimiser(recipe.network, recipe.learning_rate, steps)
-        moments = eqx.filter_vmap(lambda n: self._optimiser.init(eqx.filter(n, eqx.is_inexact_array)))
-        self._state = State(networks, moments(networks))
+        self._state = State(networks, _moments(self._optimiser, networks))
         self._compiled = False
         self._resident: Prepared | None = None
         self._resident_draw = np.zeros((0, 1), dtype=np.uint32)
@@ -265,9 +152,8 @@ class Training:
         # single precision whatever the user's process has chosen
         with jax.enable_x64(False):
             for data, order, present in self._blocks():
-                self._state, sums = run_members(
-                    self._state, self._optimiser, data, order, present, self._scale, self._compiled
-                )
+                steps = Steps(data, order, present, self._scale)
+                self._state, sums = run_members(self._state, self._optimiser, steps, self._compiled)
                 self._compiled = True
                 total += np.asarray(sums, dtype=np.float64).sum(axis=0)
                 events += int(present.sum())
@@ -293,7 +179,7 @@ class Training:
                 prepared = [self._preparation(rows) for rows in self._loader.scan("train")]
                 together = Prepared(*(np.concatenate(parts) for parts in zip(*prepared, strict=True)))
                 self._resident_draw = together.draw
-                self._resident = Prepared(*map(jnp.asarray, together))
+                self._resident = Prepared(*map(jax.device_put, together))
             yield (self._resident, *self._orders(self._resident_draw, rng))
             return
         size = max(1, _STREAM_ROWS // self.recipe.batch_size) * self.recipe.batch_size
@@ -353,7 +239,7 @@ class Training:
                 batch = tuple(array[at : at + _EVALUATION_ROWS] for array in prepared)
                 missing = _EVALUATION_ROWS - len(batch[0])
                 # importance 0 for what fills the last batch up
-                batch = tuple(jnp.asarray(np.pad(array, ((0, missing), (0, 0)))) for array in batch)
+                batch = tuple(jax.device_put(np.pad(array, ((0, missing), (0, 0)))) for array in batch)
                 if self._loader.resident:
                     kept.append(batch)
                 yield batch
@@ -405,7 +291,7 @@ class Training:
         leaves, tree = jax.tree.flatten(dynamic)
         if [np.shape(leaf) for leaf in leaves] != [array.shape for array in arrays]:
             raise UsageError(f"{path} belongs to a network of another shape: train anew without --resume")
-        restored = jax.tree.unflatten(tree, [jnp.asarray(array) for array in arrays])
+        restored = jax.tree.unflatten(tree, [jax.device_put(array) for array in arrays])
         self._state, self.best = eqx.combine(restored, static)
         self.epoch, self.best_epoch, self.best_loss = about["epoch"], about["best_epoch"], about["best_loss"]
 

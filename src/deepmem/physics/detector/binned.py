@@ -115,6 +115,12 @@ class Binned(Response):
         inside = (difference >= edges[0]) & (difference < edges[-1])
         return jnp.where(inside, jnp.asarray(self.contents)[self._column(gen), j], 0.0)
 
+    def above(self, rec: Values, gen: Values) -> Array:
+        edges = jnp.asarray(self.difference_edges)
+        column = jnp.asarray(self.contents)[self._column(gen)]
+        part = edges[1:] - jnp.clip(jnp.asarray(rec - gen)[..., None], edges[:-1], edges[1:])
+        return (column * part).sum(axis=-1)
+
     def draw(self, gen: Values, u: Values) -> Array:
         gen, u = jnp.broadcast_arrays(jnp.asarray(gen), jnp.asarray(u))
         edges = jnp.asarray(self.difference_edges)

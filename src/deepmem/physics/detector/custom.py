@@ -41,6 +41,14 @@ class Custom(Response):
         ratio = rec / gen
         return jnp.where((ratio >= self.low) & (ratio <= self.high), self.function(rec, gen), 0.0)
 
+    def above(self, rec: Values, gen: Values) -> Array:
+        rec, gen = jnp.broadcast_arrays(jnp.asarray(rec), jnp.asarray(gen))
+        low, high = jnp.maximum(rec, self.low * gen), self.high * gen
+        nodes, weights = np.polynomial.legendre.leggauss(2 * NODES)
+        at = low[..., None] + jnp.maximum(high - low, 0.0)[..., None] * (1 + nodes) / 2
+        height = self.function(at, gen[..., None])
+        return jnp.minimum((height * weights).sum(axis=-1) * jnp.maximum(high - low, 0.0) / 2, 1.0)
+
     def draw(self, gen: Values, u: Values) -> Array:
         gen, u = jnp.broadcast_arrays(jnp.asarray(gen), jnp.asarray(u))
         ratio = jnp.linspace(jnp.asarray(self.low, dtype=float), self.high, 4 * NODES)

@@ -21,6 +21,7 @@ from deepmem.physics.detector.response import (
     Values,
     standard_normal,
 )
+from deepmem.physics.detector.taus import response_class
 from deepmem.physics.precision import double_precision
 
 
@@ -71,6 +72,9 @@ class _Chosen(Response):
 
     def draw(self, gen: Values, u: Values) -> Array:
         return self._take([response.draw(gen, u) for response in self.responses])
+
+    def above(self, rec: Values, gen: Values) -> Array:
+        return self._take([response.above(rec, gen) for response in self.responses])
 
     def support(self, rec: Values, mass: Values = 0.0) -> tuple[Array, Array]:
         low, high = zip(*(response.support(rec, mass) for response in self.responses), strict=True)
@@ -203,9 +207,13 @@ class Detector(eqx.Module):
             return drawn[0] - seen[0], drawn[1] - seen[1]
         return escaped if self.missing is None else self.missing.draw(escaped, u, activity)
 
+    def of(self, kind: str) -> ByEta:
+        """The responses of a class of legs: of an electron or a muon of a tau, those of leptons."""
+        return self.by_class[response_class(kind)]
+
     def dimensions(self, classes: Iterable[str]) -> int:
         """Energies to integrate over, of particles of these classes: one measured perfectly has none."""
-        return sum(self.by_class[kind].dimensions for kind in classes)
+        return sum(self.of(kind).dimensions for kind in classes)
 
     def covers(self, classes: Sequence[str], eta: np.ndarray, energy: np.ndarray) -> np.ndarray:
         """Which measured particles have a response: within the last region of |η|, and the tables' energies.
@@ -215,7 +223,7 @@ class Detector(eqx.Module):
         covered = []
         with double_precision():
             for leg, kind in enumerate(classes):
-                by_eta = self.by_class[kind]
+                by_eta = self.of(kind)
                 region = np.searchsorted(np.asarray(by_eta.bounds), np.abs(eta[:, leg]), side="right")
                 each = [np.asarray(response.covers(energy[:, leg])) for response in by_eta.responses]
                 known = np.choose(np.minimum(region, len(each) - 1), each)
@@ -242,7 +250,7 @@ class Detector(eqx.Module):
 
         **Arguments:** `kind`, its class; `eta`; `energy` and `mass` in GeV; `u`, a uniform number in (0, 1).
         """
-        response = self.by_class[kind]
+        response = self.of(kind)
         here = response.at(eta)
         rec = here.draw(energy, u)
         return rec, here.reaches(rec, energy, mass) & (jnp.abs(eta) < response.limit)
@@ -250,9 +258,11 @@ class Detector(eqx.Module):
     def reach(self, energies: np.ndarray) -> tuple[float, float]:
         """Bounds of E_gen/E_rec that the responses allow at measured energies `[energies]` in GeV."""
         with double_precision():
-            ratios = [
-                np.asarray(limit) / energies
-                for response in self.responses
-                for limit in jax.vmap(response.support)(energies)
-            ]
+            limits = _supports(self.responses, energies)
+            ratios = [np.asarray(limit) / energies for each in limits for limit in each]
         return float(np.min(ratios)), float(np.max(ratios))
+
+
+@jax.jit
+def _supports(responses: list[Response], energies: Array) -> list[tuple[Array, Array]]:
+    return [jax.vmap(response.support)(energies) for response in responses]

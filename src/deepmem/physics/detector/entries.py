@@ -16,7 +16,9 @@ from deepmem.physics.detector.detector import ByEta, Detector, MissingMomentum, 
 from deepmem.physics.detector.gaussians import CrystalBall, DoubleGaussian, Gaussian, Resolution
 from deepmem.physics.detector.response import Delta, Response, TransferError
 
-CLASSES = ("lepton", "bjet", "jet", "photon", "tau", "met", "recoil")
+OF_ENERGIES = ("lepton", "bjet", "jet", "photon", "tau")
+"""The classes of particles that have a response."""
+CLASSES = (*OF_ENERGIES, "met", "recoil")
 """What a response can be of."""
 
 # At this energy in GeV a resolution may be this part of it, at most.
@@ -233,7 +235,7 @@ def check_classes(given: Mapping[str, Any], classes: Iterable[str], resolved: It
     **Raises** `TransferError`.
     """
     lacking = [kind for kind in dict.fromkeys(classes) if kind not in given and kind not in resolved]
-    others = [kind for kind in given if kind in CLASSES[:-2] and kind not in classes]
+    others = [kind for kind in given if kind in OF_ENERGIES and kind not in classes]
     if lacking and others:
         raise TransferError(
             f"response.{others[0]}: there is no {others[0]} in this process, and {', '.join(lacking)} has no "

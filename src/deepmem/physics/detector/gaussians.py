@@ -82,6 +82,9 @@ class Gaussian(Response):
         """∫ T dE from −∞ to E_rec."""
         return ndtr((rec - gen) / self.resolution.sigma(gen))
 
+    def above(self, rec: Values, gen: Values) -> Array:
+        return 1 - self.cumulative(rec, gen)
+
     def draw(self, gen: Values, u: Values) -> Array:
         return gen + self.resolution.sigma(gen) * ndtri(u)
 
@@ -141,6 +144,9 @@ class DoubleGaussian(Response):
             for share, resolution, bias in self._components()
         ]
         return parts[0] + parts[1]
+
+    def above(self, rec: Values, gen: Values) -> Array:
+        return 1 - self.cumulative(rec, gen)
 
     def draw(self, gen: Values, u: Values) -> Array:
         # the part of u that chose the component is spent; the rest is uniform again
@@ -209,6 +215,9 @@ class CrystalBall(Response):
         below = tail * distance ** (1 - self.n)
         above = SQRT_2PI * (ndtr(z) - ndtr(-jnp.asarray(self.alpha, dtype=float)))
         return (below + jnp.maximum(above, 0.0)) / (tail + core)
+
+    def above(self, rec: Values, gen: Values) -> Array:
+        return 1 - self.cumulative(rec, gen)
 
     def draw(self, gen: Values, u: Values) -> Array:
         return gen + self.resolution.sigma(gen) * self._quantile(u)

@@ -66,9 +66,16 @@ class Response(eqx.Module):
     def to_dict(self) -> dict[str, Any]:
         """The entry of a configuration that makes this response: every number it depends on, by content."""
 
+    def above(self, rec: Values, gen: Values) -> Array:
+        """∫ T dE from E_rec to ∞, the probability that more is measured than E_rec; both in GeV.
+
+        **Raises** `TransferError` where a shape does not say it: lost jets want it, and nothing else.
+        """
+        raise TransferError(f"lost jets need {type(self).__name__}.above(rec, gen), ∫ T dE from E_rec to ∞")
+
     def covers(self, rec: Values) -> Array:
         """Whether the response is known for a measured energy: if not, the event has no weight."""
-        return jnp.asarray(rec) > 0
+        return rec > 0
 
     def reaches(self, rec: Values, gen: Values, mass: Values = 0.0) -> Array:
         """Whether E_gen lies in the support of E_rec, outside of which no weight is integrated."""
@@ -121,6 +128,9 @@ class Delta(Response):
 
     def draw(self, gen: Values, u: Values) -> Array:
         return jnp.asarray(gen)
+
+    def above(self, rec: Values, gen: Values) -> Array:
+        return jnp.where(jnp.asarray(gen) > rec, 1.0, 0.0)
 
     def support(self, rec: Values, mass: Values = 0.0) -> tuple[Array, Array]:
         return jnp.asarray(rec), jnp.asarray(rec)

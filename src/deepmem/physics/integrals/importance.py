@@ -6,7 +6,7 @@ y'_i: an array `[..., knots, 2]` of both.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,10 +24,34 @@ _FLOOR, _UNIFORM = 0.05, 0.1
 _LEAST_EXCESS = 0.01
 
 
+class FirstMaps(NamedTuple):
+    """Maps of one coordinate of each event that were learned before, from points that count for nothing."""
+
+    coordinate: np.ndarray
+    """`[events]`; −1 where there is none."""
+    grid: np.ndarray
+    """`[events, knots, 2]`."""
+
+    def of_all(self, dimensions: int) -> np.ndarray:
+        """Maps of all coordinates `[events, d, knots, 2]`."""
+        found = np.tile(IDENTITY, (len(self.coordinate), dimensions, 1, 1))
+        there = np.flatnonzero(self.coordinate >= 0)
+        found[there, self.coordinate[there]] = self.grid[there]
+        return found
+
+
 def mapped(grid: Float[Array, "knots 2"], u: Float[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """y(u) under one coordinate's map, and dy/du."""
     k = jnp.clip(jnp.floor(u * BINS), 0, BINS - 1).astype(jnp.int32)
     return _cubic(grid[k], grid[k + 1], u * BINS - k)
+
+
+def mapped_rows(
+    grid: Float[np.ndarray, "rows knots 2"], u: Float[np.ndarray, "rows points"]
+) -> tuple[Float[np.ndarray, "rows points"], Float[np.ndarray, "rows points"]]:
+    """The same of one coordinate of many rows, in NumPy."""
+    row, k = np.arange(len(u))[:, None], np.clip((u * BINS).astype(int), 0, BINS - 1)
+    return _cubic(grid[row, k], grid[row, k + 1], u * BINS - k)
 
 
 def _cubic(low: Any, high: Any, t: Any) -> tuple[Any, Any]:

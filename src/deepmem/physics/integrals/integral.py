@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 from deepmem.errors import UsageError
 from deepmem.physics.integrals.course import Course
 from deepmem.physics.integrals.groups import Groups
+from deepmem.physics.integrals.importance import FirstMaps
 from deepmem.physics.integrals.integrand import Integrand, values
 
 
@@ -29,8 +30,12 @@ class Integral:
     - `correlated`: whether the covariance of the values that steer is wanted, where the rule knows it;
     - `groups`: which of them are contributions to one number (none if not given): they stop when their sum
       is precise, share the budget, and one that contributes little to the error stops before;
+    - `beside`: what else the numbers are sums of, `[events, values]`, and `part`, which part of the error
+      that is allowed they may have, `[events]`: of a sum over integrals of several integrands;
     - `remembered`: whether the estimate brings its course; `follows`: the course of another integral, of
-      nearly the same integrand, whose points are wanted: precision and budget are then what they were there.
+      nearly the same integrand, whose points are wanted: precision and budget are then what they were there;
+    - `maps`: those that a lattice begins with, where one was learned before. Others are then learned from
+      many points alone: what is narrow is known already.
 
     **Raises** `UsageError` where arrays have other lengths.
     """
@@ -45,11 +50,15 @@ class Integral:
     steering: int | None = None
     correlated: bool = False
     groups: Groups | None = None
+    beside: np.ndarray | None = None
+    part: np.ndarray | None = None
     remembered: bool = False
     follows: Course | None = None
+    maps: FirstMaps | None = None
 
     def __post_init__(self) -> None:
         lengths = {"indices": self.numbers, "parts": self.parts, "groups": self.contributions.event}
+        lengths |= {"part": self.part}
         for name, each in lengths.items():
             if each is not None and np.shape(each) != (self.count,):
                 raise UsageError(
@@ -86,7 +95,10 @@ class Integral:
             parts=None if self.parts is None else self.parts[here],
             groups=None if self.groups is None else self.groups[here],
             minimum=minimum,
+            beside=None if self.beside is None else self.beside[here],
+            part=None if self.part is None else self.part[here],
             follows=jax.tree.map(lambda leaf: leaf[here], self.follows),
+            maps=jax.tree.map(lambda leaf: leaf[here], self.maps),
         )
 
     def on_device(self) -> Integral:

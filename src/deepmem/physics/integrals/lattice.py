@@ -42,6 +42,8 @@ _WINDOW = 1 << 12
 # Importance maps per event at most, and the factor in variance from which one is worth its evaluations.
 _MAPS = 6
 _WORTH_IT = 1.5
+# And how many points that count a map is learned from at least, where one was learned before.
+_TELLING = 100
 # Zero so far isn't zero: how many times the minimum is looked for before giving up.
 _EMPTY = 4
 
@@ -115,6 +117,10 @@ class _Window:
         self._block_points = SLOT // rule.shifts
         self._z = (TRIPLES_VECTOR if rule.triples else GENERATING_VECTOR)[:dimensions]
         self._grid = np.tile(IDENTITY, (count, dimensions, 1, 1))
+        self._narrow = np.zeros(count, dtype=bool)
+        if integral.maps is not None:
+            self._grid, self._narrow = integral.maps.of_all(dimensions), integral.maps.coordinate >= 0
+        self._on_map = self._narrow.copy()
         self._blocks = np.zeros(count, dtype=np.int64)  # of the present map
         self._stage = np.zeros(count, dtype=np.int64)  # maps adopted so far
         self._shift = self._shifts(np.arange(count))
@@ -123,6 +129,7 @@ class _Window:
             course = integral.follows
             assert isinstance(course, CourseOfLattice)
             self._grid, self._stage, self._first_blocks = course.grid, course.stage, course.blocks
+            self._on_map |= course.stage > 0
             self._shift, self._learning = self._shifts(np.arange(count)), np.zeros(count, dtype=bool)
         # those that get points now, and those that may get some later
         self._active = self._open = np.arange(count)
@@ -174,7 +181,7 @@ class _Window:
         for rows, used in batches(np.arange(len(event_of)), slots_per_call()):
             event = event_of[rows]
             where = self._shift[event], offset_of[rows], self._z
-            on_map = self._stage[event] > 0
+            on_map = self._on_map[event]
             maps = (self._grid[event], on_map) if on_map.any() else None
             x, jacobian = _mapped_points(maps, *where)
             values, *parts = _lattice_sums(self._integral.values(event, x), jacobian, where[0])
@@ -214,8 +221,11 @@ class _Window:
         more = np.maximum(self._blocks[active], self._first_blocks[active])
         possible = (self._blocks[active] + more) * self._block_points <= LATTICE_POINTS
         active, more = active[possible], more[possible]
-        self._active = active[self._affordable(active, more * SLOT, tally)]
-        self._open = np.sort(np.r_[self._active, waiting])
+        affordable = self._affordable(active, more * SLOT, tally)
+        active, more = active[affordable], more[affordable]
+        urgent = tally.urgent(active, more * SLOT, self._blocks[active] == 0)
+        self._active = active[urgent]
+        self._open = np.sort(np.r_[active, waiting])
 
     def _affordable(self, active: np.ndarray, cost: np.ndarray, tally: Tally) -> np.ndarray:
         """Which can be paid from what their group has left: those with a new map first, then large errors."""
@@ -250,6 +260,7 @@ class _Window:
         A map costs what was sampled before it: not worth it where four times as much would do anyway.
         """
         wanted = self._learning[active] & samples.tally.distant(active)
+        wanted &= ~self._narrow[active] | self._telling(samples, active)
         event = active[wanted & (left[active] >= self._first_blocks[active] * SLOT)]
         grid, gain = better_maps(
             self._grid[event],
@@ -261,10 +272,17 @@ class _Window:
         event = event[worth_it]
         self._grid[event] = grid[worth_it]
         self._stage[event] += 1
+        self._on_map[event] = True
         self._learning[event] = self._stage[event] < _MAPS
         self._shift[event] = self._shifts(event)
         samples.sums[event], samples.moments[event], self._blocks[event] = 0, 0, 0
         samples.tally.forget(event)
+
+    def _telling(self, samples: _Samples, active: np.ndarray) -> np.ndarray:
+        """Whether enough points count for a map to be learned from them: (Σ f)²/Σ f²."""
+        squares = samples.moments[active][:, 0].sum(axis=1)
+        sums = samples.sums[active][..., : squares.shape[-1]].sum(axis=1)
+        return (sums**2 >= _TELLING * squares).all(axis=-1)
 
 
 def _first_blocks(minimum: np.ndarray, calls: int) -> np.ndarray:

@@ -8,6 +8,9 @@ from deepmem.event import Status
 from deepmem.physics.integrals.estimate import Estimate
 from deepmem.physics.integrals.integral import Integral
 
+# How many times less effective than the best one a contribution may be that gets points along with it.
+_EFFECTIVE = 16.0
+
 
 class Tally:
     """What is known of each event of an integral, and whether that is enough.
@@ -21,6 +24,8 @@ class Tally:
         count = integral.count
         self._groups, self._steering = integral.contributions, integral.steering
         self._precision, self._allowance = precision, allowance
+        self._beside = 0.0 if integral.beside is None else integral.beside
+        self._part = np.ones(count) if integral.part is None else integral.part
         self.value = np.zeros((count, outputs))
         self.error = np.zeros((count, outputs))
         steering = min(outputs, self._steering or outputs)
@@ -73,6 +78,31 @@ class Tally:
         size = np.maximum(self._size()[event], np.finfo(float).tiny)
         return (self.error[event] / size)[:, : self._steering].max(axis=1)
 
+    def urgent(self, event: np.ndarray, cost: np.ndarray, new: np.ndarray) -> np.ndarray:
+        """Which events are to be doubled next, so that the sums that they contribute to are precise soon.
+
+        Of contributions to one sum these are the ones that take the most off its variance for what they cost,
+        until it is expected to be precise; contributions that are far less effective wait. **Arguments:**
+        `cost`, of each in evaluations; `new`, which have a map of which nothing is known yet.
+        """
+        if self._groups.single:
+            return np.ones(len(event), dtype=bool)
+        group = self._groups.event[event]
+        size = np.maximum(self._size(), np.finfo(float).tiny)
+        variance = ((self.error / size) ** 2)[:, : self._steering].max(axis=1)
+        total = self._groups.sum(variance)[group]
+        gain = variance[event] / cost
+        best = np.zeros(len(self._groups.first))
+        np.maximum.at(best, group, np.where(new, 0.0, gain))
+        order = np.lexsort((-gain, ~new, group))
+        halved = np.cumsum(variance[event][order]) / 2
+        begins = np.flatnonzero(np.diff(group[order], prepend=-1))
+        before = halved - variance[event][order] / 2
+        before -= np.repeat(before[begins], np.diff(begins, append=len(order)))
+        wanted = np.empty(len(event), dtype=bool)
+        wanted[order] = total[order] - before > self._precision**2
+        return new | (wanted & (gain * _EFFECTIVE >= best[group]))
+
     def spent(self) -> np.ndarray:
         """Evaluations of each event and those it shares its budget with."""
         return self._groups.sum(self.evaluations)[self._groups.event]
@@ -92,5 +122,7 @@ class Tally:
         return Estimate(value, error, status.astype(np.int32), self.evaluations, covariance)
 
     def _size(self) -> np.ndarray:
-        """|value| of the sum that an event contributes to, `[events, values]`."""
-        return np.abs(self._groups.sum(self.value))[self._groups.event]
+        """|value| of the sum that an event contributes to, times the part of its error that is allowed,
+        `[events, values]`."""
+        own = self._groups.sum(self.value)[self._groups.event]
+        return np.abs(own + self._beside) * self._part[:, None]

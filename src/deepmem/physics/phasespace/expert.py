@@ -51,6 +51,8 @@ class Expert:
     by_angle: tuple[Step, ...] = ()
     """A better one, where the missing p_T is given and all energies have responses. It treats its two sides
     differently: visible legs come with either side first, and `second_first` says which."""
+    by_angle_and_recoil: tuple[Step, ...] = ()
+    """The same with the recoil within its response."""
     shares: tuple[float, ...] = ()
     """Of its channels, before an event has its own."""
     guided: tuple[int, int] | None = None

@@ -12,7 +12,7 @@ Source: F. James, CERN 68-15 (inverse functions); R. Kleiss and R. Pittau, hep-p
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,8 @@ from deepmem.physics.tables import cell_of
 
 # How near to an end a number may be: there, s would be infinite.
 _EDGE = 1e-15
+CORE = 8.0
+"""Widths from a resonance up to which masses that are apart are near it."""
 
 
 class BreitWigner(NamedTuple):
@@ -121,36 +123,98 @@ class Scan(NamedTuple):
         return jnp.where((s > low) & (s < high), self.shapes.density(s, low, high).mean(), 0.0)
 
 
+class Tails(NamedTuple):
+    """What is off a resonance, |s − m²| > y₀ = w mΓ: with y = |s − m²|, a half of the points each
+
+        below: ∝ 1/y,  y from y₀ to m²;  above: ∝ 1/(y (1 + y/m²)),  y from y₀ to ∞.
+
+    Where a likelihood rises against a Breit–Wigner shape, what it makes of 1/y² is about even in ln y.
+    """
+
+    shape: BreitWigner
+    widths: Scalar
+    """w, in widths; y₀ is below m²."""
+
+    @property
+    def gap(self) -> tuple[Scalar, Scalar]:
+        """What is not off the resonance."""
+        m2, least, _, _ = self._scales()
+        return m2 - least, m2 + least
+
+    def _scales(self) -> tuple[Scalar, Scalar, Scalar, Scalar]:
+        """m², y₀, and the integrals of both sides."""
+        m2 = self.shape.mass**2
+        least = jnp.minimum(self.widths * self.shape.mass * self.shape.width, 0.9 * m2)
+        return m2, least, jnp.log(m2 / least), jnp.log1p(m2 / least)
+
+    def draw(self, u: Scalar) -> Scalar:
+        m2, _, below, above = self._scales()
+        v = jnp.clip(jnp.where(u < 0.5, 2 * u, 2 * u - 1), _EDGE, 1 - _EDGE)
+        # of the upper side y/(y + m²) = exp(−v above)
+        rest = jnp.exp(-v * jnp.where(u < 0.5, below, above))
+        return jnp.where(u < 0.5, m2 * (1 - rest), m2 + m2 * rest / (1 - rest))
+
+    def density(self, s: Scalar) -> Scalar:
+        """0 near the resonance."""
+        m2, least, below, above = self._scales()
+        y = jnp.abs(s - m2)
+        far = jnp.maximum(y, least)
+        side = jnp.where(s < m2, 1 / below, 1 / (above * (1 + far / m2)))
+        return jnp.where(y < least, 0.0, side / (2 * far))
+
+
 class Resonances(NamedTuple):
     """Several s in (0, ∞), whose resonances all have one of the scan's values: the mixture over these.
 
     A share of each s is `broad` instead: events that fit no resonance get much from far off it, where the
-    Breit–Wigner shape has few points.
+    Breit–Wigner shape has few points. Of an event whose masses are `apart` this share has `Tails`, and the
+    others keep to the core: which numbers are below the share says which masses are off. `parts` is then the
+    range of each number.
     """
 
     shapes: tuple[BreitWigner, ...]
     share: Scalar
     """Of what is broad."""
+    apart: Scalar = False
+    parts: Any = None
+    """`[s, 2]`: where the range of each number begins, and its width."""
 
     def draw(self, u: jax.Array) -> tuple[Scalar, ...]:
         """u: one number for each s, the first of which decides about the value, too."""
         count = len(self.shapes[0].mass)
         value, first = cell_of(u[0] * count, count)
         numbers = [jnp.clip(first, _EDGE, 1 - _EDGE), *(u[i] for i in range(1, len(self.shapes)))]
+        if self.parts is not None:
+            numbers = [self.parts[i, 0] + self.parts[i, 1] * x for i, x in enumerate(numbers)]
         s = []
         for x, shapes in zip(numbers, self.shapes, strict=True):
             shape = shapes.of(value)
-            near = shape.draw(jnp.clip((x - self.share) / (1 - self.share), 0.0, 1.0), 0.0, jnp.inf)
-            s.append(jnp.where(x < self.share, shape.broad.draw(x / self.share, 0.0, jnp.inf), near))
+            near = shape.draw(jnp.clip((x - self.share) / (1 - self.share), 0.0, 1.0), *self._core(shape))
+            part = jnp.clip(x / self.share, 0.0, 1.0)
+            broad = jnp.where(self.apart, Tails(shape, CORE).draw(part), shape.broad.draw(part, 0.0, jnp.inf))
+            s.append(jnp.where(x < self.share, broad, near))
         return tuple(s)
 
+    @property
+    def volume(self) -> Scalar:
+        """Of the ranges, of that of all numbers."""
+        return jnp.asarray(1.0) if self.parts is None else jnp.prod(self.parts[:, 1])
+
     def density(self, s: tuple[Scalar, ...]) -> Scalar:
-        """Of all s together."""
+        """Of all s together, whatever their numbers' ranges."""
         density = jnp.asarray(1.0)
         for each, shape in zip(s, self.shapes, strict=True):
-            near, broad = (line.density(each, 0.0, jnp.inf) for line in (shape, shape.broad))
-            density = density * ((1 - self.share) * near + self.share * broad)
+            low, high = self._core(shape)
+            near = jnp.where((each >= low) & (each <= high), shape.density(each, low, high), 0.0)
+            tails, broad = Tails(shape, CORE).density(each), shape.broad.density(each, 0.0, jnp.inf)
+            far = jnp.where(self.apart, tails, broad)
+            density = density * ((1 - self.share) * near + self.share * far)
         return density.mean()
+
+    def _core(self, shape: BreitWigner) -> tuple[Scalar, Scalar]:
+        """What is near a resonance: all of it, where masses are not apart."""
+        low, high = Tails(shape, CORE).gap
+        return jnp.where(self.apart, low, 0.0), jnp.where(self.apart, high, jnp.inf)
 
 
 class Above(NamedTuple):

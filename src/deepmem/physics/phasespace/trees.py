@@ -25,7 +25,7 @@ _CLASSES = {11: "lepton", 13: "lepton", 15: "tau", 5: "bjet", 21: "jet", 22: "ph
     (1, 2, 3, 4), "jet"
 )
 _NONE = "ZERO"
-_CHARGED_LEPTONS, _W = (11, 13, 15), 24
+_CHARGED_LEPTONS, _W, _Z, _TAU = (11, 13, 15), 24, 23, 15
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,8 @@ def tree_of(subprocess: Subprocess, model: Model, classes: Sequence[str] | None 
     """The tree of a subprocess.
 
     A particle that all of it goes through ("> h >") is a resonance of the whole. A charged lepton beside its
-    neutrino, with no resonance of their own, has a W above it: their mass peaks there whatever is written.
+    neutrino, with no resonance of their own, has a W above it: their mass peaks there whatever is written. So
+    have two taus a Z.
 
     **Arguments:** `classes` of the legs, by default what each particle is commonly measured as.
 
@@ -147,7 +148,7 @@ def tree_of(subprocess: Subprocess, model: Model, classes: Sequence[str] | None 
     through = [group[0] for group in subprocess.requirements.through if len(group) == 1]
     if through and _decays(model.by_code[through[0]]):
         children = (_resonance(model, through[0], children),)
-    return Tree(_with_w(children, model))
+    return Tree(_with_z(_with_w(children, model), model))
 
 
 def _resonance(model: Model, particle: int, children: tuple[Child, ...]) -> Resonance:
@@ -170,6 +171,19 @@ def _with_w(children: tuple[Child, ...], model: Model, mother: int = 0) -> tuple
                 first = children.index(pair[0])
                 return _with_w((*rest[:first], w, *rest[first:]), model, mother)
     return children
+
+
+def _with_z(children: tuple[Child, ...], model: Model) -> tuple[Child, ...]:
+    """The same with a Z above a tau and its antiparticle: responses of taus do not show its mass."""
+    taus = [each for each in children if isinstance(each, Leg) and abs(each.particle) == _TAU]
+    if sorted(each.particle for each in taus) != [-_TAU, _TAU] or _Z not in model.by_code:
+        return children
+    z = _resonance(model, _Z, tuple(taus))
+    first = children.index(taus[0])
+    before, after = (
+        [each for each in part if each not in taus] for part in (children[:first], children[first:])
+    )
+    return (*before, z, *after)
 
 
 def _are_w(lepton: Child, neutrino: Child) -> bool:

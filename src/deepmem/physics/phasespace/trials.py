@@ -1,31 +1,27 @@
 """Trials on a few fixed points: how each event with neutrinos is best integrated.
 
-Which top comes first in the map by angle, and whether masses far off their resonances need points; a table of
-two coordinates of W pairs; the shares of the channels of H → WW. The same points for all events, so that an
-event's choice does not depend on the others; and none of them counts in a weight, which would be biased by
-having chosen after looking.
+A table of two coordinates of W pairs; the shares of the channels of H → WW; and what `parts` asks for. The
+points are the same for all events, so that an event's choice does not depend on the others; and none of them
+counts in a weight, which would be biased by having chosen after looking.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
-from deepmem.physics.integrals.groups import Groups
-from deepmem.physics.integrals.integrand import Integrand, Staged
+from deepmem.physics.integrals.integrand import Integrand
 from deepmem.physics.integrals.integrand import values as integrand_values
 from deepmem.physics.integrals.points import fixed_points
-from deepmem.physics.integrals.slots import slots_per_call
-from deepmem.physics.phasespace.visible import Shared, Visible, where
+from deepmem.physics.integrals.slots import SLOT, slots_per_call
+from deepmem.physics.phasespace.visible import Shared, Visible
 from deepmem.physics.precision import double_precision
 from deepmem.physics.tables import composition, table_of
 
-# Points per side that decide which top comes first, in slots; the mean square over the squared mean from
-# which more masses are drawn off the resonances, how many then, and what part of a weight is a trifle.
+# Points of a trial, in slots.
 _TRIAL_SLOTS = 2
-_HARD, _BROADER, _TRIFLE = 20.0, 0.3, 0.01
 CELLS = (16, 32)
 """Of a table of two coordinates."""
 # Of the rounds that fill it, one after the other: points, in slots; what part of the table is not even, for a
@@ -36,47 +32,6 @@ _SHARE_SLOTS, _LEAST_CHANNEL = 4, 0.03
 EASY = 8.0
 """The mean square of the integrand over its squared mean, on these points, below which half the minimum of
 evaluations does."""
-
-
-def best_side(f: Staged, shared: Shared, events: Visible, dimensions: int, groups: Groups) -> Visible:
-    """How the map by angle is used for each row, by the least spread of the integrand on the same few points.
-
-    That is `second_first`; and `broad`, where the integrand has few points that count with most masses near
-    the resonances, and the row is not of little weight beside the one it is averaged with.
-    """
-    sides = sides_of(events)
-    mean, spread = _of_sides(f, shared, sides, dimensions)
-    second = spread[1] < spread[0]
-    least, largest = spread.min(axis=0), mean.max(axis=0)
-    of_event = groups.max(largest)[groups.event]
-    hard = np.flatnonzero((least > _HARD) & (largest >= _TRIFLE * of_event))
-    broad = np.array(events.choices.broad)
-    if len(hard):
-        broader = [side.rows(hard).choosing(broad=np.full(len(hard), _BROADER)) for side in sides]
-        _, spread = _of_sides(f, shared, broader, dimensions)
-        better = spread.min(axis=0) < least[hard]
-        second[hard[better]] = spread.argmin(axis=0)[better] == 1
-        broad[hard[better]] = _BROADER
-    return where(second, sides[1], sides[0]).choosing(broad=broad)
-
-
-def _of_sides(
-    f: Integrand, shared: Shared, sides: Sequence[Visible], dimensions: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """What `trial` says of each side `[sides, events]`."""
-    mean, spread = zip(*(trial(f, shared, side, dimensions) for side in sides), strict=True)
-    return np.stack(mean), np.stack(spread)
-
-
-def sides_of(events: Visible) -> tuple[Visible, Visible]:
-    """The rows with either top first, for the map by angle."""
-    legs = events.legs.energy.shape[1]
-    other = events.permuted(np.roll(np.arange(legs), legs // 2))
-    first, second = (
-        each.choosing(second_first=np.full(events.size, side))
-        for side, each in ((False, events), (True, other))
-    )
-    return first, second
 
 
 def trial(
@@ -91,7 +46,7 @@ def trial(
     mean, spread = np.zeros(count), np.zeros(count)
     points = fixed_points(slots, dimensions)
     for here, w in _on_points(f, shared, events, points):
-        mean[here], spread[here] = w.mean(axis=1), _spread(w)
+        mean[here], spread[here] = w.mean(axis=1), spread_of(w)
     return mean, spread
 
 
@@ -115,7 +70,7 @@ def first_look(f: Integrand, shared: Shared, rows: Visible, dimensions: int) -> 
             parts = integrand_values(f, shared, rows.rows(here), x)
             values = np.nan_to_num(np.concatenate([np.asarray(part) for part in parts], axis=-1))
             means.append(values.mean(axis=1)[: count - first])
-            spreads.append(_spread(values[..., 0])[: count - first])
+            spreads.append(spread_of(values[..., 0])[: count - first])
     return FirstLook(np.concatenate(means), np.concatenate(spreads))
 
 
@@ -135,6 +90,20 @@ def _on_points(
             values, *_ = integrand_values(f, shared, events.rows(rows), x)
             w = np.nan_to_num(np.asarray(values).mean(axis=-1)).reshape(per_call, -1)
             yield slice(first, first + per_call), w[: count - first]
+
+
+def on_points(f: Integrand, shared: Shared, rows: Visible, x: np.ndarray) -> np.ndarray:
+    """The integrand, mean over a scan, at points of each row's own `[rows, points, d]`, in whole slots."""
+    count, points, dimensions = x.shape
+    slots = points // SLOT
+    x = x.reshape(count * slots, SLOT, dimensions)
+    found, per_call = [], slots_per_call()
+    with double_precision():
+        for first in range(0, len(x), per_call):
+            here = np.minimum(np.arange(first, first + per_call), len(x) - 1)
+            values, *_ = integrand_values(f, shared, rows.rows(here // slots), x[here])
+            found.append(np.nan_to_num(np.asarray(values).mean(axis=-1))[: len(x) - first])
+    return np.concatenate(found).reshape(count, points)
 
 
 def filled_table(
@@ -189,11 +158,11 @@ def shared_out(
         total = best.sum(axis=1, keepdims=True)
         best = np.divide(best, total, out=np.tile(default, (len(w), 1)), where=total > 0)
         shares.append(_LEAST_CHANNEL + (1 - len(default) * _LEAST_CHANNEL) * best)
-        spread.append(_spread(w))
+        spread.append(spread_of(w))
     return np.concatenate(shares), np.concatenate(spread)
 
 
-def _spread(w: np.ndarray) -> np.ndarray:
+def spread_of(w: np.ndarray) -> np.ndarray:
     """The mean square over the mean's, ∞ where all is 0."""
     mean = w.mean(axis=1)
     # each over the mean first: squares of small weights are too small for a number

@@ -40,6 +40,10 @@ class Choices(NamedTuple):
 
     broad: Any = None
     """The share of each mass that is drawn off its resonance."""
+    apart: Any = None
+    """Whether what is drawn off a resonance is not near it, and all else is, see `lines.Resonances`."""
+    parts: Any = None
+    """The range of each mass's number `[events, masses, 2]`, see there."""
     shares: Any = None
     """Of the map's channels `[events, channels]`."""
     table: Any = None
@@ -68,6 +72,8 @@ class Visible(NamedTuple):
     tags: Any = None
     """P(tags | assignment, flavours) of each order of the legs and each channel of |M|² `[events, orders ·
     channels]`; None where all are 1."""
+    own: Any = None
+    """The mass in GeV of what is seen of each leg `[events, legs]`; None where there are no taus."""
     resonant: Any = None
     """What `experts.resonance` prepares, where a narrow resonance is mapped."""
 
@@ -78,7 +84,8 @@ class Visible(NamedTuple):
 
     def permuted(self, order: Sequence[int] | np.ndarray) -> Visible:
         """The events with their legs in another order: all else is of the event as a whole."""
-        return self._replace(legs=Legs(*(values[:, list(order)] for values in self.legs)))
+        own = None if self.own is None else self.own[:, list(order)]
+        return self._replace(legs=Legs(*(values[:, list(order)] for values in self.legs)), own=own)
 
     def rows(self, index: Any) -> Visible:
         """Some of the events."""
@@ -98,6 +105,16 @@ def where(condition: np.ndarray, some: Visible, others: Visible) -> Visible:
     return jax.tree.map(chosen, some, others)
 
 
+class Acceptance(NamedTuple):
+    """Where a jet is seen: p_T above `pt` as measured, in GeV, and |η| below `eta`, but for a part `loss`."""
+
+    loss: Any
+    pt: Any
+    eta: Any
+    delta_r: Any
+    """From any other jet or lepton: nearer to one than this is no part of what is integrated over."""
+
+
 class Shared(NamedTuple):
     """What all events of a hypothesis have in common."""
 
@@ -107,8 +124,9 @@ class Shared(NamedTuple):
     detector: Detector
     resonance: tuple[Scalar, Scalar] | None = None
     """Mass and width, `[scan]` in GeV, of the one that is mapped."""
+    acceptance: Acceptance | None = None
+    """Of jets, where a lost one is integrated over."""
 
     def responses(self, event: Visible, classes: Sequence[str]) -> list[Response]:
         """The responses of one event's legs, each of its region of η."""
-        by_class = self.detector.by_class
-        return [by_class[kind].at(event.legs.eta[i]) for i, kind in enumerate(classes)]
+        return [self.detector.of(kind).at(event.legs.eta[i]) for i, kind in enumerate(classes)]

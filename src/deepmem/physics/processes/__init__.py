@@ -6,14 +6,23 @@ Every `Process` that a module of this folder defines is on the menu; `register` 
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
 from deepmem.errors import UsageError
 from deepmem.physics.errors import unknown_name
-from deepmem.physics.processes.base import MOST_JETS, Process, jet_columns, tag_columns
+from deepmem.physics.processes.base import (
+    MOST_JETS,
+    MOST_LEPTONS,
+    MOST_PHOTONS,
+    Process,
+    jet_columns,
+    photon_columns,
+    tag_columns,
+    tau_columns,
+)
 from deepmem.physics.processes.menu import REACTIONS, Line
 from deepmem.physics.processes.of_reaction import is_reaction, process_of
 from deepmem.physics.reactions import Theory
@@ -45,6 +54,8 @@ def find_process(name: str) -> Process:
     return _REGISTRY[name]
 
 
+_SUMMED = {"jet": "light jets", "photon": "photons", "tau": "taus"}
+
 THEORY = ("model", "param_card", "labels")
 """Settings of a reaction: what it is read in. `flavours` is one of them, too, and of the density."""
 
@@ -62,6 +73,8 @@ def chosen_process(text: str, settings: dict[str, Any], summed: bool = False) ->
     line = menu_line(text)
     if line is not None:
         text = f"{text.strip()}={line.reaction}"
+        given.setdefault("model", line.model)
+        settings.setdefault("flavours", line.flavours)
     if not is_reaction(text):
         for name in given:
             raise UsageError(f"{name} is of a reaction: {text} is a process of the menu, which has its own")
@@ -85,11 +98,12 @@ def reaction_of(name: str) -> str | None:
 
 
 def refuse_summed(process: Process) -> None:
-    """**Raises** `UsageError` for a process with light jets or several final states."""
-    if process.variants or "jet" in process.classes:
+    """**Raises** `UsageError` for a process with light jets, photons, taus, or several final states."""
+    what = next((what for kind, what in _SUMMED.items() if kind in process.classes), "several final states")
+    if process.variants or {*_SUMMED} & {*process.classes}:
         raise UsageError(
-            f"{process.name} has {'several final states' if process.variants else 'light jets'}, which "
-            "weights are of, and nothing else yet: write particles in place of labels, and no light quarks"
+            f"{process.name} has {what}, which weights are of, and nothing else yet: write particles in "
+            "place of labels, and no light quarks, photons or taus"
         )
 
 
@@ -104,7 +118,8 @@ def refuse_assigned(process: Process, what: str) -> None:
 def said_in(entry: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """What finds the process of a provenance's entry again, and the settings that it is read in."""
     said = f"{entry['process']}={entry['reaction']}" if "reaction" in entry else entry["process"]
-    return said, {name: entry[name] for name in THEORY if name in entry}
+    known = (*THEORY, "flavours") if "reaction" in entry else THEORY
+    return said, {name: entry[name] for name in known if name in entry}
 
 
 def all_processes() -> dict[str, Process]:
@@ -112,11 +127,16 @@ def all_processes() -> dict[str, Process]:
     return dict(_REGISTRY)
 
 
-def known_columns() -> tuple[str, ...]:
-    """The default columns of all processes, each once: what `column_names` may be of."""
+def known_columns(suffixes: Iterable[str] = ()) -> tuple[str, ...]:
+    """The default columns of all processes, each once: what `column_names` may be of.
+
+    **Arguments:** `suffixes` of further columns of jets.
+    """
     columns = [column for process in _REGISTRY.values() for column in process.columns]
     of_jets = [*jet_columns(MOST_JETS), *tag_columns(1, MOST_JETS)]
-    return tuple(dict.fromkeys([*columns, *of_jets]))
+    of_jets += [f"j{number}_{suffix}" for suffix in suffixes for number in range(1, MOST_JETS + 1)]
+    of_taus = [*tau_columns(MOST_LEPTONS), *(f"tau{number}_M" for number in range(1, MOST_LEPTONS + 1))]
+    return tuple(dict.fromkeys([*columns, *of_jets, *photon_columns(MOST_PHOTONS), *of_taus]))
 
 
 for _module in pkgutil.iter_modules(__path__):

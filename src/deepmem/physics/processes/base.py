@@ -15,6 +15,7 @@ from types import CodeType, MappingProxyType
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from deepmem.kinematics import FourVector, Scalar
+from deepmem.physics.detector.taus import LEPTONIC, TAUS, response_class
 from deepmem.physics.errors import InitialStateError
 from deepmem.physics.processes.generated import Generated
 from deepmem.physics.theory.parameters import PARAMETERS, Parameters
@@ -22,7 +23,7 @@ from deepmem.physics.theory.parameters import PARAMETERS, Parameters
 DEFAULT_DENSITY = "NNPDF23_lo_as_0130_qed"
 DEFAULT_FLAVOURS = 4
 
-ParticleClass: TypeAlias = Literal["lepton", "bjet", "jet", "invisible"]
+ParticleClass: TypeAlias = Literal["lepton", "bjet", "jet", "photon", "tau", "taulepton", "invisible"]
 Flavour: TypeAlias = Literal["b", "c", "light"]
 InitialState: TypeAlias = tuple[int, int]
 MatrixElements: TypeAlias = Callable[[Sequence[FourVector], Parameters, str | None], tuple[Scalar, ...]]
@@ -45,6 +46,10 @@ JETS: tuple[ParticleClass, ...] = ("bjet", "jet")
 """The classes of legs that jets are assigned to."""
 MOST_JETS = 12
 """Of an event that are read."""
+JET_SUFFIXES, TAG_SUFFIX = ("PT", "Eta", "Phi", "M"), "B"
+"""Of the columns of a jet, j1_PT, …, and of its tag."""
+MOST_PHOTONS = MOST_LEPTONS = 4
+"""Of an event that are read; of leptons and of taus each, where there are taus."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,7 +205,24 @@ class Process:
     @property
     def assigned(self) -> bool:
         """Whether objects of an event are assigned to legs in all ways, see `weights.assignments`."""
-        return bool(self.reaction) and bool(self.jets or self.variants)
+        several = bool(self.jets or self.variants) or "photon" in self.classes
+        return bool(self.reaction) and several
+
+    @property
+    def taus(self) -> int:
+        """The number of its legs that are taus, whatever these are seen as."""
+        return sum(kind in TAUS for kind in self.classes)
+
+    @property
+    def escapes(self) -> bool:
+        """Whether missing pT is a part of what happens: some particles escape, or some of a tau's decay."""
+        return self.invisible or self.taus > 0
+
+    @property
+    def response_classes(self) -> tuple[str, ...]:
+        """The classes of particles whose responses its weights may need, each once."""
+        leptonic = (LEPTONIC,) if self.taus else ()
+        return tuple(dict.fromkeys(map(response_class, (*self.visible_classes, *leptonic))))
 
     @property
     def choices(self) -> dict[str, tuple[str, ...]]:
@@ -217,8 +239,8 @@ class Process:
 
     @property
     def has_jets(self) -> bool:
-        """Whether something is seen that is no lepton."""
-        return bool({*self.classes} - {"lepton", "invisible"})
+        """Whether something is seen whose energy the recoil is worth knowing for: no lepton, no photon."""
+        return bool({*self.classes} - {"lepton", "photon", "invisible"})
 
     @property
     def knows_recoil(self) -> bool:
@@ -330,11 +352,20 @@ def lepton_columns(number: int, flavour: bool = False) -> tuple[str, ...]:
 
 def jet_columns(number: int, first: int = 1) -> tuple[str, ...]:
     """The default columns of jets up to `number`, each with its own mass."""
-    return tuple(
-        f"j{index}_{suffix}" for index in range(first, number + 1) for suffix in ("PT", "Eta", "Phi", "M")
-    )
+    return tuple(f"j{index}_{suffix}" for index in range(first, number + 1) for suffix in JET_SUFFIXES)
+
+
+def photon_columns(number: int) -> tuple[str, ...]:
+    """The default columns of photons up to `number`."""
+    return tuple(f"pho{index}_{suffix}" for index in range(1, number + 1) for suffix in ("PT", "Eta", "Phi"))
+
+
+def tau_columns(number: int) -> tuple[str, ...]:
+    """The default columns of taus up to `number`, seen as hadrons; `tauN_M` may be there."""
+    suffixes = ("PT", "Eta", "Phi", "Charge")
+    return tuple(f"tau{index}_{suffix}" for index in range(1, number + 1) for suffix in suffixes)
 
 
 def tag_columns(first: int, last: int) -> tuple[str, ...]:
     """The default columns of jets' tags."""
-    return tuple(f"j{index}_B" for index in range(first, last + 1))
+    return tuple(f"j{index}_{TAG_SUFFIX}" for index in range(first, last + 1))

@@ -22,6 +22,8 @@ from deepmem.physics.theory.parameters import PARAMETERS, Parameters, parameters
 from deepmem.physics.theory.restriction import switched_off
 from deepmem.physics.theory.settings import checked
 
+_TAU = 15
+
 
 @dataclass(frozen=True)
 class Generated:
@@ -99,11 +101,22 @@ class Generated:
         known = {name: value for name, value in own.items() if name != "sqrt_s" and value is not None}
         numbers = checked(self.model, known | others)
         chosen = parameters(**usual | own)
+        if self.theory.massless_b:
+            chosen = chosen._replace(MB=0.0)
         # masses and widths of resonances are read by name, by whoever maps one
-        read_by_name = {name for pair in self.resonances for name in pair} - set(PARAMETERS)
+        read_by_name = {name for pair in self.resonances for name in pair} | {*self._masses_of_taus}
+        read_by_name -= set(PARAMETERS)
         at_defaults = read(self.reaction, self.theory).defaults
         beyond = {name: at_defaults[name] for name in sorted(read_by_name)}
         return chosen._replace(others=beyond | {name: numbers[name] for name in others} or None)
+
+    @property
+    def _masses_of_taus(self) -> tuple[str, ...]:
+        """The names of the masses of outgoing taus."""
+        found = read(self.reaction, self.theory)
+        legs = {code for channel in found.channels for code in channel.subprocess.outgoing}
+        masses = {found.model.by_code[code].mass for code in legs if abs(code) == _TAU}
+        return tuple(sorted(masses - {"ZERO"}))
 
     @property
     def operations(self) -> int:

@@ -13,9 +13,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import Any
 
 from deepmem.physics.processes import four_leptons, higgs_to_leptons
 from deepmem.physics.processes.base import (
+    DEFAULT_FLAVOURS,
     GLUON_CHANNELS,
     MISSING_COLUMNS,
     QUARK_CHANNELS,
@@ -165,6 +167,15 @@ class Line:
     reaction: str
     scale: str | float | None = None
     """The factorisation scale Q, a parameter's name or GeV; None: the heaviest particle that is written."""
+    model: str = "sm"
+    """What the reaction is read in by default."""
+    flavours: int = DEFAULT_FLAVOURS
+    """Of quarks in a proton, by default: 5 where b quarks come in."""
+
+    @property
+    def theory(self) -> dict[str, Any]:
+        """The settings that it is read in by default."""
+        return {"model": self.model, "flavours": self.flavours}
 
 
 _TOP, _TOP_TO_JETS = "(t > w+ b, w+ > l+ vl)", "(t~ > w- b~, w- > j j)"
@@ -177,6 +188,7 @@ REACTIONS: dict[str, Line] = {
     "ttbb_1l": Line("pp → tt̄bb̄ → (b ℓν)(b jj)bb̄", f"p p > t t~ b b~, {_TOP}, {_TOP_TO_JETS} ; cc"),
     "ttz_1l": Line("pp → tt̄Z → (b ℓν)(b jj)(ℓ⁺ℓ⁻)", f"p p > t t~ z, {_TOP}, {_TOP_TO_JETS}, z > l+ l- ; cc"),
     "single_top_s": Line("pp → tb̄ → (b ℓν)b̄, s-channel", f"p p > t b~, {_TOP} ; cc"),
+    "single_top_t": Line("pp → tj → (b ℓν)j, t-channel", f"p p > t j, {_TOP} ; cc", flavours=5),
     "wh_bb": Line("pp → WH → (ℓν)(bb̄)", "p p > w+ h, w+ > l+ vl, h > b b~ ; cc"),
     "zh_bb": Line("pp → ZH → (ℓ⁺ℓ⁻)(bb̄)", "p p > z h, z > l+ l-, h > b b~"),
     "zbb": Line("pp → γ*/Z bb̄ → ℓ⁺ℓ⁻bb̄", "p p > l+ l- b b~", scale="MZ"),
@@ -184,5 +196,14 @@ REACTIONS: dict[str, Line] = {
     "wz_3l": Line(
         "pp → WZ → (ℓν)(ℓ'⁺ℓ'⁻), other flavour", "p p > e+ ve mu+ mu- ; p p > mu+ vm e+ e- ; cc", scale="MZ"
     ),
+    "ww_2l_full": Line(
+        "pp → ℓ⁺ν ℓ'⁻ν̄', e and μ, all diagrams",
+        "p p > e+ ve mu- vm~ ; p p > mu+ vm e- ve~",
+        scale=_MW,
+    ),
+    "diphoton": Line("pp → γγ, tree level", "p p > a a", scale=100.0),
+    "higgs_diphoton": Line("gg → H → γγ", "g g > h > a a", model="heft"),
+    "z_tautau": Line("pp → γ*/Z → τ⁺τ⁻", "p p > ta+ ta-", scale="MZ"),
+    "higgs_tautau": Line("gg → H → τ⁺τ⁻", "g g > h > ta+ ta-", model="heft"),
 }
 """By name; beside the processes above, which are definite."""

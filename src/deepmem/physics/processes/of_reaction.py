@@ -1,8 +1,9 @@
 """A process that a user says: "NAME=p p > …", or the reaction alone, in place of a name of the menu.
 
-Which of its legs are seen follows from their kind: charged leptons and quarks and gluons, as jets, are,
-neutrinos are not. Final states that differ in their leptons are variants of the process, which events tell
-apart; those that differ in flavours of light jets are summed in one |M|².
+Which of its legs are seen follows from their kind: charged leptons, photons, taus, and quarks and gluons, as
+jets, are, neutrinos are not. Final states that differ in their leptons, or in what taus are seen as, are
+variants of the process, which events tell apart; those that differ in flavours of light jets are summed in
+one |M|². Where b quarks come in, MB is 0.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache, lru_cache
+from itertools import product
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -19,6 +21,7 @@ import numpy as np
 from deepmem.errors import UsageError
 from deepmem.physics.amplitudes.channels import Channel, Member
 from deepmem.physics.amplitudes.points import typical_momenta
+from deepmem.physics.detector.taus import HADRONIC, LEPTONIC, TAUS
 from deepmem.physics.processes.base import (
     JETS,
     MISSING_COLUMNS,
@@ -29,6 +32,8 @@ from deepmem.physics.processes.base import (
     Variant,
     jet_columns,
     lepton_columns,
+    photon_columns,
+    tau_columns,
 )
 from deepmem.physics.processes.generated import Generated
 from deepmem.physics.reactions import Read, Theory, read
@@ -40,15 +45,18 @@ _KINDS: dict[ParticleClass, tuple[int, ...]] = {
     "invisible": (12, 14, 16),
     "jet": (1, 2, 3, 4, 21),
     "bjet": (5,),
+    "photon": (22,),
+    "tau": (15,),
 }
 _CLASSES: Mapping[int, ParticleClass] = MappingProxyType(
     {code: kind for kind, codes in _KINDS.items() for code in codes}
 )
 _TAGGED: Mapping[int, Flavour] = MappingProxyType({5: "b", 4: "c"})
 _SEEN, _ESCAPING = (
-    MappingProxyType({"lepton": 0.02, "bjet": 0.10, "jet": 0.10}),
-    MappingProxyType({"lepton": 0.05, "bjet": 0.10, "jet": 0.10}),
+    MappingProxyType({"lepton": 0.02, "bjet": 0.10, "jet": 0.10, "photon": 0.02, "tau": 0.05}),
+    MappingProxyType({"lepton": 0.05, "bjet": 0.10, "jet": 0.10, "photon": 0.02, "tau": 0.05}),
 )
+_B = 5
 _NARROW = 1e-3
 """Γ/M of a resonance that is narrower than any response."""
 # By topology, the tree that its map is of: what decays, into what, in the order of the legs.
@@ -81,6 +89,8 @@ def process_of(text: str, theory: Theory) -> Process:
     """
     name, reaction = named(text)
     found = read(reaction, theory)
+    if not theory.massless_b and _has_incoming_b(found, theory, name):
+        return process_of(text, replace(theory, massless_b=True))
     members = [(n, member) for n, channel in enumerate(found.channels) for member in channel.members]
     _refuse_beams({member.subprocess.incoming for _, member in members}, name)
     classes = _classes(found, [member.subprocess for _, member in members], name)
@@ -99,10 +109,27 @@ def process_of(text: str, theory: Theory) -> Process:
     made = [
         _definite(found, common, channels, subprocess, theory) for channels, subprocess, _ in parts.values()
     ]
+    if made[0].taus:
+        return _by_decays(made[0])
     if len(by_leptons) == 1:
         return made[0]
     variants = zip(made, (tuple(leptons) for _, _, leptons in parts.values()), strict=True)
     return replace(made[0], variants=tuple(Variant(*each) for each in variants))
+
+
+def _by_decays(process: Process) -> Process:
+    """A process with taus as the sum of what each of them may be seen as: hadrons, an electron or a muon."""
+    taus = [leg for leg, kind in enumerate(process.classes) if kind in TAUS]
+    variants = []
+    for decays in product(TAUS, repeat=len(taus)):
+        classes = list(process.classes)
+        for leg, kind in zip(taus, decays, strict=True):
+            classes[leg] = kind  # type: ignore[call-overload]
+        leptons = tuple(
+            code for code, kind in zip(process.outgoing, classes, strict=True) if kind == LEPTONIC
+        )
+        variants.append(Variant(replace(process, classes=tuple(classes)), (leptons,)))
+    return replace(process, variants=tuple(variants))
 
 
 class _Channels(NamedTuple):
@@ -128,7 +155,14 @@ def _common(
     signs = {tuple(sorted(code > 0 for code in each)) for each in leptons}
     jets = sum(counts.get(kind, 0) for kind in JETS)
     depends = frozenset().union(*(channel.parameters for channel in found.channels))
+    taus = counts.get(HADRONIC, 0)
+    if taus and charged:
+        raise UsageError(
+            f"{name} has taus beside electrons or muons, and which of an event's leptons are a tau's is not "
+            "known: weights are of one of both"
+        )
     responses = _ESCAPING if escaping else _SEEN
+    kinds = {*classes, *(("lepton",) if taus else ())}
     return Process(
         name=name,
         title=str(found.reaction),
@@ -138,7 +172,9 @@ def _common(
         columns=(
             *lepton_columns(charged, flavour=charged > 2 or len(signs) < len(leptons)),
             *jet_columns(jets),
-            *(MISSING_COLUMNS if escaping else ()),
+            *photon_columns(counts.get("photon", 0)),
+            *tau_columns(taus),
+            *(MISSING_COLUMNS if escaping or taus else ()),
         ),
         parameters=tuple(each for each in found.parameters() if each in depends),
         channels=(),
@@ -146,7 +182,7 @@ def _common(
         scale=0.0,
         # of three numbers of a neutrino, missing pT gives one in two
         dimensions=len(classes) + (2 if escaping == 2 else 0),
-        responses=MappingProxyType({kind: r for kind, r in responses.items() if kind in classes}),
+        responses=MappingProxyType({kind: r for kind, r in responses.items() if kind in kinds}),
         reaction=reaction,
     )
 
@@ -186,11 +222,20 @@ def _refuse_beams(incoming: set[tuple[int, ...]], name: str) -> None:
             raise UsageError(
                 f"{name} has the beams {codes}: a weight is of two protons, or of partons in them"
             )
-        if 5 in map(abs, codes):
-            raise UsageError(
-                f"{name} has incoming b quarks, whose mass weights do not know: use flavours=4, or the "
-                "partons u, d, s, c and g by name"
-            )
+
+
+def _has_incoming_b(found: Read, theory: Theory, name: str) -> bool:
+    """**Raises** `UsageError` where these are in no proton, or of a mass that can't be left out."""
+    members = (member for channel in found.channels for member in channel.members)
+    if not any(_B in map(abs, member.subprocess.incoming) for member in members):
+        return False
+    if theory.flavours < _B:
+        raise UsageError(f"{name} has incoming b quarks, which are in a proton of five: add flavours=5")
+    if (mass := found.model.by_code[_B].mass) not in ("MB", "ZERO"):
+        raise UsageError(
+            f"{name} has incoming b quarks, whose mass {mass} weights do not know: use flavours=4"
+        )
+    return True
 
 
 def _refuse_alike(parts: list[list[tuple[int, ...]]], name: str) -> None:
@@ -239,7 +284,7 @@ def _class_of(found: Read, code: int) -> ParticleClass:
     if abs(code) not in _CLASSES:
         particle = found.model.by_code[code]
         raise UsageError(
-            f"weights are of charged leptons, neutrinos and jets, and {found.reaction} makes "
+            f"weights are of charged leptons, neutrinos, photons, taus and jets, and {found.reaction} makes "
             f"{particle.name if code > 0 else particle.antiname}: let it decay, or ask for |M|² alone"
         )
     return _CLASSES[abs(code)]
@@ -296,12 +341,12 @@ def _symmetric(found: Read, channel: Channel) -> bool:
 def _topology(subprocess: Subprocess, name: str) -> str:
     """The tree whose map has two neutrinos. **Raises** `UsageError` where there is none."""
     for topology, tree in _TREES.items():
-        if _fits(subprocess.products, tree):
+        if _fits(subprocess.products, tree) or _fits_as_leptons(subprocess.products, tree):
             return topology
     raise UsageError(
         f"{name} has several particles that escape, and no plan for its tree of decays: there are plans for "
         "'t t~, (t > w+ b, w+ > e+ ve), (t~ > w- b~, w- > mu- vm~)' and 'w+ w-, w+ > e+ ve, w- > mu- vm~', "
-        "legs in this order, also after '> h >'"
+        "legs in this order, also after '> h >', and 'e+ ve mu- vm~'"
     )
 
 
@@ -315,6 +360,12 @@ def _fits(nodes: Sequence[Node], tree: Sequence[Any]) -> bool:
         elif not (isinstance(node, Branch) and node.particle == wanted[0] and _fits(node.into, wanted[1])):
             return False
     return True
+
+
+def _fits_as_leptons(nodes: Sequence[Node], tree: Sequence[Any]) -> bool:
+    """Whether legs that come of nothing written are what the bosons of a tree decay to."""
+    wanted = [leaf for _, into in tree for leaf in into]
+    return all(isinstance(leaf, int) and abs(leaf) == 1 for leaf in wanted) and _fits(nodes, wanted)
 
 
 def _is_kind(code: int, wanted: int) -> bool:

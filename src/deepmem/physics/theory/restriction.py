@@ -40,6 +40,20 @@ def switched_off(model: Model, names: tuple[str, ...]) -> Model:
     return _pruned(_without(replace(model, parameters=left), dict.fromkeys(names, "0")))
 
 
+def without_followers(model: Model, name: str) -> Model:
+    """The model where what follows from a parameter alone, as a Yukawa mass does, stays at its default."""
+    defaults = evaluate(model).parameters
+    return replace(
+        model,
+        parameters=tuple(
+            replace(each, value=float(np.real(defaults[each.name])), expression=None)
+            if each.value is None and str(each.expression) == name
+            else each
+            for each in model.parameters
+        ),
+    )
+
+
 def _pruned(model: Model) -> Model:
     """The model without the couplings that vanish and the vertices that have no other."""
     gone = _vanishing(model)

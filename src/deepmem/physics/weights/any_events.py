@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from deepmem.errors import DeepMEMError
+from deepmem.errors import DeepMEMError, UsageError
+from deepmem.physics.detector.taus import LEPTONIC
 from deepmem.physics.weights.any_reaction import Sampler
 from deepmem.physics.weights.leg_columns import columns_of_legs
 from deepmem.physics.weights.multichannel import Channel, Multichannel
@@ -46,6 +47,8 @@ def events_of(
 ) -> Events:
     """Events of a reaction within a selection: see `leading_order.draw_events`."""
     sampler = Sampler(text, selection, rng, **settings)
+    if sampler.view is not None and sampler.view.lost is not None:
+        raise UsageError("events are drawn with all jets: leave lost out")
     many = sampler.integrals(visible_alone=True)
     many.prepare()
     ceilings = _ceilings(many, rng)
@@ -66,10 +69,12 @@ def events_of(
             )
     whole = _Kept(*(np.concatenate(each) for each in zip(*found, strict=True)))
     whole = whole.at(rng.permutation(len(whole.weight))[:events])
-    kinds = tuple(leg.kind for leg in sampler.reaction.tree.legs)
     assert sampler.view is not None
+    kinds, seen_codes = sampler.view.kinds, whole.codes.copy()
+    for leg in (leg for leg, kind in enumerate(kinds) if kind == LEPTONIC):
+        seen_codes[:, leg] = np.sign(whole.codes[:, leg]) * rng.choice((11, 13), len(whole.weight))
     missing = whole.missing if sampler.view.measures_missing else None
-    columns = columns_of_legs(whole.measured, whole.codes, kinds, missing)
+    columns = columns_of_legs(whole.measured, seen_codes, kinds, missing)
     return Events(
         sampler.reaction.name,
         columns,

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from deepmem.errors import DeepMEMError, UsageError
@@ -23,8 +22,9 @@ from deepmem.physics.weights.multichannel import Channel, Multichannel
 from deepmem.physics.weights.parton_level import Reaction
 from deepmem.physics.weights.parton_points import PartPoints, Points
 from deepmem.physics.weights.parton_response import Seen, View
+from deepmem.physics.weights.partonic import density_at_scale
 from deepmem.physics.weights.recoil import Recoil
-from deepmem.physics.weights.settings import with_prior
+from deepmem.physics.weights.settings import checked_lost, with_prior
 from deepmem.selection import Selection
 
 _OF_THE_MENU = ("mass", "pair_mass", "top_window", "subset")
@@ -50,7 +50,9 @@ class Sampler:
         recoil: Recoil | None = None,
         met: str | None = None,
         K0: float | None = None,
+        taus: str | None = None,
         response: Mapping[str, Any] | None = None,
+        lost: Any = None,
         **settings: Any,
     ) -> None:
         for name in _OF_THE_MENU:
@@ -60,6 +62,8 @@ class Sampler:
                     "masses, or within window, the widths of its resonances, and the selection"
                 )
         self.cuts = Selection.of(selection)
+        if parton and lost:
+            raise UsageError("lost is of jets that are measured: leave parton out")
         if parton and parton_selection is not None:
             raise UsageError("parton has the selection on partons: parton_selection is for cuts beside it")
         on_partons = self.cuts if parton else Selection.of(parton_selection)
@@ -76,7 +80,8 @@ class Sampler:
         if K0 is not None:
             entries["recoil"] = with_prior(entries.get("recoil"), K0)
         spectra = spectrum, recoil
-        self.view = None if parton else View(self.reaction, self.cuts, spectra, entries, met)
+        seen_in = checked_lost(lost, self.cuts) if lost else None
+        self.view = None if parton else View(self.reaction, self.cuts, spectra, entries, met, taus, seen_in)
         self.rng = rng
         density = _density(pdf, self.reaction)
         self.parts = [PartPoints(self.reaction, part, density) for part in self.reaction.parts]
@@ -114,7 +119,7 @@ def _density(pdf: Any, reaction: Reaction) -> DensityAtScale:
     partons = {parton for part in reaction.parts for each in part.contributions for parton in each.partons}
     density = load(pdf).select(*sorted(partons))
     with double_precision():
-        return density.at_scale(jnp.asarray(reaction.scale))
+        return density_at_scale(density, np.asarray(reaction.scale))
 
 
 def cross_section_of(

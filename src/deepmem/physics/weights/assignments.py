@@ -6,7 +6,7 @@ share their points: of all orders of such a group one stands for all, with incre
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import permutations, product
 from math import factorial, perm, prod
@@ -59,27 +59,24 @@ def orders_of(groups: Sequence[Group], legs: int) -> tuple[tuple[int, ...], ...]
 
 
 def tag_factors(
-    tags: np.ndarray,
-    unused: np.ndarray,
-    flavours: Sequence[Sequence[str]],
-    tagging: Mapping[str, float],
+    chances: np.ndarray,
+    beside: np.ndarray,
+    flavours: Sequence[Sequence[int]],
     exchanged: Sequence[Sequence[int]],
     even: Sequence[Sequence[int]],
 ) -> np.ndarray:
     """P(tags | assignment, flavours) `[rows, orders, channels]`, summed over orders that |M|² does not see.
 
-    **Arguments:** `tags` of the jets by leg, 0 or 1 `[rows, legs]`; `unused`, the number of tagged and of
-    other jets beside them `[rows, 2]`; `flavours` of each leg, of each channel; `tagging`, the probability
-    of a tag by flavour; `exchanged` and `even`, orders of legs.
+    **Arguments:** `chances`, P(tag | flavour) of the jets by leg, 1 of a lost leg `[rows, legs, flavours]`;
+    `beside`, the same of all other jets together `[rows]`; `flavours` of each leg, by their places, of each
+    channel; `exchanged` and `even`, orders of legs.
     """
-    light = tagging["light"]
-    beside = light ** unused[:, 0] * (1 - light) ** unused[:, 1]
-    found = np.zeros((len(tags), len(exchanged), len(flavours)))
+    found = np.zeros((len(chances), len(exchanged), len(flavours)))
     for i, order in enumerate(exchanged):
         for other in even:
             # both move different legs
-            seen = tags[:, [order[leg] if order[leg] != leg else other[leg] for leg in range(tags.shape[1])]]
+            moved = [order[leg] if order[leg] != leg else other[leg] for leg in range(chances.shape[1])]
             for k, kinds in enumerate(flavours):
-                tagged = np.array([tagging[kind] for kind in kinds])
-                found[:, i, k] += np.where(seen == 1, tagged, 1 - tagged).prod(axis=1) * beside
+                of_legs = [chances[:, jet, kind] for jet, kind in zip(moved, kinds, strict=True)]
+                found[:, i, k] += np.prod(of_legs, axis=0) * beside
     return found

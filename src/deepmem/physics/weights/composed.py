@@ -26,7 +26,7 @@ from deepmem.physics.phasespace.planner import (
     MissingKind,
     planned,
 )
-from deepmem.physics.phasespace.trees import decay_tree
+from deepmem.physics.phasespace.trees import INVISIBLE, decay_tree
 from deepmem.physics.phasespace.visible import Shared, Visible
 from deepmem.physics.precision import double_precision
 from deepmem.physics.processes.base import MatrixElements, Process
@@ -40,8 +40,13 @@ _REPEATED = 10_000
 """Operations of all orders together from which these share compiled code."""
 
 
-def composition_of(alpha: Hypothesis) -> Composition | ByExpert:
-    """How a hypothesis whose process has a tree is mapped. **Raises** `PlanError` where it is not."""
+def composition_of(alpha: Hypothesis, lost: int | None = None) -> Composition | ByExpert:
+    """How a hypothesis whose process has a tree is mapped.
+
+    **Arguments:** `lost`, the number of a leg that no jet is seen of.
+
+    **Raises** `PlanError` where it is not.
+    """
     tree, detector = decay_tree(alpha.process), alpha.detector
     assert tree is not None
     missing: MissingKind = "exact" if detector.missing is None else "response"
@@ -49,13 +54,18 @@ def composition_of(alpha: Hypothesis) -> Composition | ByExpert:
         missing = alpha.met  # type: ignore[assignment]
     with double_precision():
         widths = {
-            kind: max(float(np.max(np.asarray(r.scale(_TYPICAL)))) / _TYPICAL for r in by_eta.responses)
-            for kind, by_eta in detector.by_class.items()
+            leg.kind: max(
+                float(np.max(np.asarray(r.scale(_TYPICAL)))) / _TYPICAL
+                for r in detector.of(leg.kind).responses
+            )
+            for leg in tree.legs
+            if leg.kind != INVISIBLE
         }
         relative = {
             each.width: _relative_width(alpha.parameters, each.mass, each.width) for each in tree.resonances
         }
-    return planned(tree, Measurement(widths, missing, relative))
+    massless = ("jet", "bjet") if np.min(alpha.parameters.MB) == 0 else ("jet",)
+    return planned(tree, Measurement(widths, missing, relative, massless), lost)
 
 
 def _relative_width(p: Parameters, mass: str, width: str) -> float:

@@ -3,15 +3,14 @@
     W = (1/N) Σ_a Σ_f P(tags | a, f) W_{a,f}
 
 Leptons choose the final states f by charge and flavour. Jets are assigned to legs in all ways a that tags
-allow. They are taken in the order of falling p_T, whatever the file's, so that no weight depends on it.
+allow. They are taken in the order of falling p_T, whatever the file's, so that no weight depends on it. Where
+a jet is lost it is an object beside the jets, without a momentum and a tag, and N is that of the jets alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from itertools import permutations
-from math import factorial, prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,9 +18,10 @@ import numpy as np
 from deepmem import inputs
 from deepmem.data.table import as_table, has_column
 from deepmem.inputs import Reason
+from deepmem.physics.detector.taus import HADRONIC, TAUS, seen_mass, tau_mass
 from deepmem.physics.phasespace.planner import Composition
 from deepmem.physics.phasespace.trees import decay_tree, has_composed_map
-from deepmem.physics.processes.base import Process
+from deepmem.physics.processes.base import JET_SUFFIXES, JETS, jet_columns
 from deepmem.physics.weights.assignments import (
     Group,
     assignments,
@@ -33,12 +33,16 @@ from deepmem.physics.weights.assignments import (
 )
 from deepmem.physics.weights.composed import composition_of
 from deepmem.physics.weights.hypothesis import Hypothesis
+from deepmem.physics.weights.particles import Particles, leptons_and_taus, orders_of_legs, particles_of
+from deepmem.physics.weights.settings import FLAVOURS
 from deepmem.physics.weights.visible import Measured, with_missing
 
 _SCALAR = 1
 _MORE = 2
 """Jets beyond the legs among which legs are chosen."""
-_SUFFIXES = ("PT", "Eta", "Phi", "M")
+_SUFFIXES = JET_SUFFIXES
+_ANY_ENERGY = 50.0
+"""GeV, of a leg that is lost, where an energy is to be a number: nothing depends on it."""
 
 
 class Contributions(NamedTuple):
@@ -55,9 +59,26 @@ class Contributions(NamedTuple):
     share: np.ndarray
     """What a row's integral is multiplied by `[rows]`, one number for all rows of an event."""
     jets: np.ndarray
-    """The jet that each leg has `[rows, jet legs]`, by its place among an event's columns from 0."""
+    """The jet that each leg has `[rows, jet legs]`, by its place among an event's columns from 0; −1 of the
+    lost leg."""
     tags: np.ndarray | None
     """P(tags | assignment, flavours) of each order and channel `[rows, orders · channels]`; None: 1."""
+    particles: np.ndarray
+    """What each other leg is of the leptons, photons and taus `[rows, legs but jets]`, by its place."""
+    lost: int | None = None
+    """The number of the outgoing leg that no jet is seen of, in all of its rows."""
+
+    def at(self, rows: np.ndarray) -> Contributions:
+        """Some of the rows."""
+        return self._replace(
+            event=self.event[rows],
+            part=self.part[rows],
+            measured=self.measured.rows(rows),
+            share=self.share[rows],
+            jets=self.jets[rows],
+            tags=None if self.tags is None else self.tags[rows],
+            particles=self.particles[rows],
+        )
 
 
 class _Jets(NamedTuple):
@@ -66,10 +87,16 @@ class _Jets(NamedTuple):
     values: np.ndarray
     """p_T, η, φ, mass `[events, jets, 4]`."""
     tags: np.ndarray | None
+    tagging: np.ndarray
+    """The probability of a tag by flavour `[events, jets, flavours]`; 0 where none is given."""
     place: np.ndarray
     """Among the columns."""
     there: np.ndarray
     """How many `[events]`."""
+
+    def absent(self, rows: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+        """Which legs have no jet `[rows, legs]`, of events at `rows` and the jets of the legs."""
+        return chosen == self.there[rows][:, None]
 
 
 class Symmetry(NamedTuple):
@@ -101,8 +128,21 @@ def symmetry_of(alpha: Hypothesis) -> Symmetry:
     return Symmetry(tuple(exchanged), tuple(even))
 
 
+def lost_legs(alpha: Hypothesis) -> list[int]:
+    """The outgoing legs, of a hypothesis of one final state, that rows of lost jets are of.
+
+    Of legs that are exchanged the last one stands for all.
+    """
+    process, symmetry = alpha.process, symmetry_of(alpha)
+    numbers = [i for i, kind in enumerate(process.classes) if kind in JETS]
+    stand_in = {leg: group[-1] for groups in symmetry for group in groups for leg in group}
+    return [number for leg, number in enumerate(numbers) if stand_in.get(leg, leg) == leg]
+
+
 def contributions(alpha: Hypothesis, events: Any) -> tuple[list[Contributions], np.ndarray]:
-    """The rows of events, by final state; and why an event has none, an `inputs.Reason` `[events]`.
+    """The rows of events, by final state and by what is lost; and why an event has none.
+
+    That is an `inputs.Reason` `[events]`.
 
     **Raises** `UsageError` where a column is missing.
     """
@@ -110,66 +150,73 @@ def contributions(alpha: Hypothesis, events: Any) -> tuple[list[Contributions], 
     table = as_table(events, names)
     at = {name: table[:, i] for i, name in enumerate(names)}
     process, count = alpha.process, len(table)
-    lacking = _without_absent(process, at)
+    there = _without_absent(alpha, at)
+    taus = leptons_and_taus(at) if process.taus else np.full(count, process.taus)
     bad = inputs.implausible(at)
-    bad[Reason.LACKING_JET] = lacking
+    bad[Reason.LACKING_JET] = there < len(process.jets) - (alpha.lost is not None)
+    bad[Reason.NO_TAU], bad[Reason.MORE_TAUS] = taus < process.taus, taus > process.taus
     jets = _jets(alpha, at, count)
     if jets.tags is not None:
         bad[Reason.TAG] = np.any(~np.isin(jets.tags, (0.0, 1.0)), axis=1)
+        bad[Reason.TAG] |= np.any((jets.tagging < 0) | (jets.tagging > 1), axis=(1, 2))
     variants = process.variants or ((process, (process.leptons,)),)
-    orders = [_lepton_orders(process, codes, at, count) for _, every in variants for codes in every]
+    others = particles_of(at, count)
+    orders = [orders_of_legs(variant, codes, others) for variant, every in variants for codes in every]
     bad[Reason.LACKING] = np.all([~fits for fits, _ in orders], axis=0)
     reason = inputs.first(bad, count)
     found, at_order = [], iter(orders)
     for variant, every in variants:
         own = alpha.of_variant(variant) if process.variants else alpha
-        rows = _rows(own, [next(at_order) for _ in every], at, jets, reason == Reason.NONE)
-        found.append(rows)
+        of_variant = [next(at_order) for _ in every]
+        good, whole = reason == Reason.NONE, there >= len(process.jets)
+        found.append(_rows(own, of_variant, at, (jets, others), good & whole))
+        if alpha.lost is not None:
+            found += _by_lost_leg(_rows(own, of_variant, at, (jets, others), good & ~whole, lost=True))
     for each in found:
         kinds = each.alpha.process.visible_classes
-        covered = alpha.detector.covers(kinds, each.measured.eta, each.measured.energy).all(axis=1)
+        known = alpha.detector.covers(kinds, each.measured.eta, each.measured.energy)
+        known[:, list(process.jets)] |= each.jets < 0
+        covered = known.all(axis=1)
         finite = np.isfinite(each.measured.energy).all(axis=1)
         reason[each.event[~covered]] = Reason.NO_RESPONSE
         reason[each.event[~finite]] = Reason.OVERFLOW
-    return [_without(each, reason) for each in found], reason
+    return [each.at(np.flatnonzero(reason[each.event] == Reason.NONE)) for each in found], reason
 
 
-def _without(each: Contributions, reason: np.ndarray) -> Contributions:
-    """Without the rows of events that have no weight."""
-    kept = np.flatnonzero(reason[each.event] == Reason.NONE)
-    return Contributions(
-        each.alpha,
-        each.event[kept],
-        each.part[kept],
-        each.measured.rows(kept),
-        each.share[kept],
-        each.jets[kept],
-        None if each.tags is None else each.tags[kept],
-    )
+def _by_lost_leg(rows: Contributions) -> list[Contributions]:
+    """The rows of each leg that is lost."""
+    numbers = [i for i, kind in enumerate(rows.alpha.process.classes) if kind in JETS]
+    leg = np.argmin(rows.jets, axis=1)
+    return [
+        rows.at(np.flatnonzero(leg == k))._replace(lost=number)
+        for k, number in enumerate(numbers)
+        if (leg == k).any()
+    ]
 
 
 def _jet_names(at: Mapping[str, np.ndarray]) -> list[str]:
     return [name.removesuffix("_PT") for name in at if name.startswith("j") and name.endswith("_PT")]
 
 
-def _without_absent(process: Process, at: dict[str, np.ndarray]) -> np.ndarray:
-    """Which events have fewer jets than legs; jets that are absent get values that nothing is wrong with.
+def _without_absent(alpha: Hypothesis, at: dict[str, np.ndarray]) -> np.ndarray:
+    """How many jets events have; jets that are absent get values that nothing is wrong with.
 
     A jet is absent where its p_T, η and φ are NaN; its p_T stays so.
     """
     names = _jet_names(at)
     if not names:
-        return np.zeros(len(next(iter(at.values()))), dtype=bool)
+        return np.zeros(len(next(iter(at.values()))), dtype=int)
     there = []
     for name in names:
         absent = np.all([np.isnan(at[f"{name}_{suffix}"]) for suffix in _SUFFIXES[:3]], axis=0)
         there.append(~absent)
-        for suffix in (*_SUFFIXES, "B"):
-            if f"{name}_{suffix}" in at:
-                usual = 1.0 if suffix == "PT" else 0.0
-                at[f"{name}_{suffix}"] = np.where(absent, usual, at[f"{name}_{suffix}"])
+        number = int(name.removeprefix("j"))
+        for column in (*jet_columns(number, number), *alpha.tag_columns(number)):
+            if column in at:
+                usual = 1.0 if column.endswith("_PT") else 0.0
+                at[column] = np.where(absent, usual, at[column])
         at[f"{name}_there"] = ~absent
-    return np.sum(there, axis=0) < len(process.jets)
+    return np.asarray(np.sum(there, axis=0))
 
 
 def _jets(alpha: Hypothesis, at: dict[str, np.ndarray], count: int) -> _Jets:
@@ -182,6 +229,12 @@ def _jets(alpha: Hypothesis, at: dict[str, np.ndarray], count: int) -> _Jets:
     values = np.stack([np.stack([at[f"{n}_{s}"] for n in names], axis=1) for s in _SUFFIXES], axis=2) \
         if names else np.zeros((count, 0, 4))  # fmt: skip
     tags = np.stack([at[f"{n}_B"] for n in names], axis=1) if names and f"{names[0]}_B" in at else None
+    tagging = _tagging(alpha, names, at, count)
+    if alpha.lost is not None and len(names) < legs:
+        # where events have no column for the jet that is lost
+        there = np.pad(there, ((0, 0), (0, 1)))
+        values, tagging = (np.pad(each, ((0, 0), (0, 1), (0, 0))) for each in (values, tagging))
+        tags = None if tags is None else np.pad(tags, ((0, 0), (0, 1)))
     pt, eta, phi = (values[:, :, i] for i in range(3))
     falling = (phi, eta, -pt, ~there.astype(bool))
     tagged = np.zeros_like(pt) if tags is None else tags
@@ -193,85 +246,72 @@ def _jets(alpha: Hypothesis, at: dict[str, np.ndarray], count: int) -> _Jets:
     return _Jets(
         np.take_along_axis(values, place[..., None], axis=1),
         None if tags is None else np.take_along_axis(tags, place, axis=1),
+        np.take_along_axis(tagging, place[..., None], axis=1),
         place,
         np.minimum(there.sum(axis=1).astype(int), place.shape[1]),
     )
 
 
-def _lepton_orders(
-    process: Process, codes: Sequence[int], at: Mapping[str, np.ndarray], count: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Which events have leptons of these codes; the orders in which they are legs `[events, orders, legs]`.
-
-    Of equal codes all orders, unless the legs are side by side.
-    """
-    names = [f"lep{i}" for i in range(1, len(codes) + 1)]
-    if not names:
-        return np.ones(count, dtype=bool), np.zeros((count, 1, 0), dtype=int)
-    charge = np.stack([at[f"{name}_Charge"] for name in names], axis=1)
-    fits = np.sign(charge)[:, None, :] == -np.sign(np.asarray(codes))[:, None]
-    if "lep1_PDG" in at:
-        kinds = np.abs(np.stack([at[f"{name}_PDG"] for name in names], axis=1))
-        fits &= kinds[:, None, :] == np.abs(np.asarray(codes))[:, None]
-    every = np.array(list(permutations(range(len(codes)))))
-    possible = np.stack([fits[:, range(len(codes)), order].all(axis=1) for order in every], axis=1)
-    alike = 1 if _side_by_side(process) else prod(factorial(codes.count(code)) for code in {*codes})
-    # the first ones that fit: as many for all events that have one
-    first = np.argsort(~possible, axis=1, kind="stable")[:, :alike]
-    return np.asarray(possible.any(axis=1)), every[first]
-
-
-def _side_by_side(process: Process) -> bool:
-    """Whether |M|² is symmetric in equal leptons: all of them come of one node of the tree, or of none."""
-    tree = decay_tree(process)
-    return tree is None or not tree.resonances
+def _tagging(alpha: Hypothesis, names: Sequence[str], at: Mapping[str, np.ndarray], count: int) -> np.ndarray:
+    """The probability of a tag by flavour, of all jets `[events, jets, flavours]`."""
+    found = np.zeros((count, len(names), len(FLAVOURS)))
+    for k, (_, value) in enumerate(alpha.tagging):
+        for jet, name in enumerate(names):
+            found[:, jet, k] = at[f"{name}_{value}"] if isinstance(value, str) else value
+    return found
 
 
 def _rows(
     alpha: Hypothesis,
     orders: Sequence[tuple[np.ndarray, np.ndarray]],
     at: Mapping[str, np.ndarray],
-    jets: _Jets,
+    objects: tuple[_Jets, Particles],
     good: np.ndarray,
+    lost: bool = False,
 ) -> Contributions:
-    """The rows of one final state whose leptons may be several."""
+    """The rows of one final state whose leptons may be several; `lost`, of events with a jet fewer than legs:
+    the next jet, which is absent, stands for it."""
+    jets = objects[0]
     symmetry = symmetry_of(alpha)
     groups, legs = (*symmetry.exchanged, *symmetry.even), len(alpha.process.jets)
     b_legs = [
         i for i, place in enumerate(alpha.process.jets) if alpha.process.visible_classes[place] == "bjet"
     ]
     hard = jets.tags is not None and not alpha.tagging and alpha.tags != "ignore"
-    event, part, lepton, leg, share = [], [], [], [], []
+    event, part, particle, leg, share = [], [], [], [], []
     for e in np.flatnonzero(good & np.any([fits for fits, _ in orders], axis=0)):
-        every, places = assignments(legs, int(jets.there[e]), groups)
+        considered = int(jets.there[e]) + lost
+        ways_in_all = number(legs - lost, int(jets.there[e]))
+        every, places = assignments(legs, considered, groups)
         if hard and b_legs:
             assert jets.tags is not None
-            kept = best_tagged(every, jets.tags[e, : jets.there[e]], b_legs)
+            kept = best_tagged(every, jets.tags[e, :considered], b_legs)
             every, places = every[kept], places[kept]
         ways = [(k, order) for k, (fits, found) in enumerate(orders) if fits[e] for order in found[e]]
         alike = max(found.shape[1] for fits, found in orders if fits[e])
         for i, (_, order) in enumerate(ways):
             event.append(np.full(len(every), e))
-            part.append(i * number(legs, int(jets.there[e])) + places)
-            lepton.append(np.tile(order, (len(every), 1)))
+            part.append(i * number(legs, considered) + places)
+            particle.append(np.tile(order, (len(every), 1)))
             leg.append(every)
-            share.append(np.full(len(every), multiplicity(groups) / number(legs, int(jets.there[e])) / alike))
+            share.append(np.full(len(every), multiplicity(groups) / ways_in_all / alike))
     joined = [
         np.concatenate(each) if each else np.zeros(shape, dtype=kind)
         for each, shape, kind in (
-            (event, (0,), int), (part, (0,), int), (lepton, (0, len(alpha.process.leptons)), int),
+            (event, (0,), int), (part, (0,), int), (particle, (0, len(alpha.process.visible) - legs), int),
             (leg, (0, legs), int), (share, (0,), float),
         )
     ]  # fmt: skip
-    rows, parts, leptons, chosen, shares = joined
+    rows, parts, particles, chosen, shares = joined
     return Contributions(
         alpha,
         rows,
         parts,
-        _measured(alpha, at, jets, rows, leptons, chosen),
+        _measured(alpha, at, objects, rows, (particles, chosen)),
         shares,
-        np.take_along_axis(jets.place[rows], chosen, axis=1),
+        np.where(jets.absent(rows, chosen), -1, np.take_along_axis(jets.place[rows], chosen, axis=1)),
         _tags(alpha, jets, rows, chosen, symmetry),
+        particles,
     )
 
 
@@ -281,16 +321,18 @@ def _tags(
     """P(tags | assignment, flavours), `[rows, orders · channels]`."""
     if not alpha.tagging or jets.tags is None:
         return None
-    tags = jets.tags[rows].astype(int)
-    there = np.arange(tags.shape[1]) < jets.there[rows][:, None]
+    tagged = jets.tags[rows][..., None] == 1
+    chances = np.where(tagged, jets.tagging[rows], 1 - jets.tagging[rows])
+    there = np.arange(chances.shape[1]) < jets.there[rows][:, None]
     used = np.zeros_like(there)
     np.put_along_axis(used, chosen, True, axis=1)
-    beside = there & ~used
-    unused = np.stack([(beside & (tags == value)).sum(axis=1) for value in (1, 0)], axis=1)
-    legs = chosen.shape[1]
-    exchanged, even = (orders_of(groups, legs) for groups in symmetry)
-    of_legs = np.take_along_axis(tags, chosen, axis=1)
-    factors = tag_factors(of_legs, unused, alpha.process.flavours, dict(alpha.tagging), exchanged, even)
+    light = chances[..., FLAVOURS.index("light")]
+    beside = np.where(there & ~used, light, 1.0).prod(axis=1)
+    exchanged, even = (orders_of(groups, chosen.shape[1]) for groups in symmetry)
+    of_legs = np.take_along_axis(chances, chosen[..., None], axis=1)
+    of_legs = np.where(jets.absent(rows, chosen)[..., None], 1.0, of_legs)
+    flavours = [[FLAVOURS.index(kind) for kind in kinds] for kinds in alpha.process.flavours]
+    factors = tag_factors(of_legs, beside, flavours, exchanged, even)
     # orders are averaged over in a row's integral and its share has their number
     return factors.reshape(len(rows), np.prod(factors.shape[1:], dtype=int)) / (len(exchanged) * len(even))
 
@@ -298,31 +340,36 @@ def _tags(
 def _measured(
     alpha: Hypothesis,
     at: Mapping[str, np.ndarray],
-    jets: _Jets,
+    objects: tuple[_Jets, Particles],
     rows: np.ndarray,
-    leptons: np.ndarray,
-    chosen: np.ndarray,
+    orders: tuple[np.ndarray, np.ndarray],
 ) -> Measured:
-    """What was measured, by leg `[rows, legs]`."""
+    """What was measured, by leg `[rows, legs]`; `orders`, which particle and which jet each leg is."""
+    (jets, others), (particles, chosen) = objects, orders
     process = alpha.process
     values = np.zeros((len(rows), len(process.visible), 4))
     mass = np.zeros(values.shape[:2])
-    of_leptons = [
-        np.stack([at[f"lep{i + 1}_{suffix}"][rows] for suffix in _SUFFIXES[:3]], axis=1)
-        for i in range(leptons.shape[1])
-    ]
-    next_lepton, next_jet = iter(range(leptons.shape[1])), iter(range(chosen.shape[1]))
-    here = np.arange(len(rows))
+    next_particle, next_jet = iter(range(particles.shape[1])), iter(range(chosen.shape[1]))
     for place, kind in enumerate(process.visible_classes):
-        if kind == "lepton":
-            values[:, place, :3] = np.stack(of_leptons, axis=1)[here, leptons[:, next(next_lepton)]]
+        if kind not in JETS:
+            values[:, place] = others.values[rows, particles[:, next(next_particle)]]
+            if kind in TAUS:
+                mass[:, place] = tau_mass(alpha.parameters)
+                values[:, place, 3] = seen_mass(values[:, place, 3]) if kind == HADRONIC else 0.0
             continue
         values[:, place] = jets.values[rows, chosen[:, next(next_jet)]]
         values[:, place, 3] = np.abs(values[:, place, 3])  # one below 0 by rounding is that of a massless jet
         if kind == "bjet":
             bottom = float(np.ravel(alpha.parameters.MB)[0])
             mass[:, place] = values[:, place, 3] if alpha.b_mass == "jet" else bottom
+            if alpha.b_mass == "jet":
+                lost = jets.absent(rows, chosen)[:, process.jets.index(place)]
+                mass[lost, place] = bottom
     pt, eta, phi, own = (values[:, :, i] for i in range(4))
+    unseen = np.zeros(mass.shape, dtype=bool)
+    unseen[:, list(process.jets)] = jets.absent(rows, chosen)
     with np.errstate(over="ignore", invalid="ignore"):
-        energy = np.hypot(pt * np.cosh(eta), own)
-    return with_missing(alpha, at, Measured(energy, eta, phi, mass), pt, rows)
+        energy = np.where(unseen, _ANY_ENERGY, np.hypot(pt * np.cosh(eta), own))
+    pt = np.where(unseen, 0.0, pt)
+    seen = own if process.taus else None
+    return with_missing(alpha, at, Measured(energy, eta, phi, mass, own=seen), pt, rows)

@@ -22,10 +22,11 @@ from deepmem.inputs import Reason
 from deepmem.physics.integrals.accuracy import Accuracy
 from deepmem.physics.integrals.estimate import Estimate
 from deepmem.physics.weights import couplings, sums
+from deepmem.physics.weights.contributions import lost_legs
 from deepmem.physics.weights.hypothesis import Hypothesis
 from deepmem.physics.weights.partonic import negative_densities
 from deepmem.physics.weights.permuted import Integration
-from deepmem.physics.weights.plan import Plan
+from deepmem.physics.weights.plan import Plan, plan_for
 from deepmem.physics.weights.variations import Nominal
 from deepmem.physics.weights.visible import examined
 
@@ -68,9 +69,12 @@ def compute(
     _refuse(alpha, neutrinos, bool(variations), assignments)
     if entries is None:
         _all_looked_at(alpha, events)
-    nominal, of_jets = None, None
+    nominal: Nominal | sums.Sums
+    of_jets = None
     if alpha.process.assigned:
-        estimate, reason, of_jets = sums.integrated(alpha, events, work.accuracy, entries, neutrinos, plan)
+        of_sums = sums.Work(work.accuracy, entries, neutrinos, plan, remembered=bool(variations))
+        nominal = sums.integrated(alpha, events, of_sums)
+        estimate, reason, of_jets = nominal[:3]
     else:
         measured, reason = examined(alpha, events)
         numbers = np.arange(len(reason)) if entries is None else np.asarray(entries)
@@ -79,6 +83,8 @@ def compute(
     found = _weights(work, estimate, reason)
     if assignments and of_jets is not None:
         found = [replace(each, share=of_jets.share, role=of_jets.role) for each in found]
+    if alpha.lost is not None and of_jets is not None:
+        found = [replace(each, lost=of_jets.lost) for each in found]
     if alpha.polynomial is not None:
         covariance = None
         rows = np.flatnonzero(reason == Reason.NONE)
@@ -102,17 +108,17 @@ def compute(
 
 
 def _varied(
-    work: Integration, nominal: Nominal | None, varied: Any, entries: np.ndarray | None
+    work: Integration, nominal: Nominal | sums.Sums, varied: Any, entries: np.ndarray | None
 ) -> tuple[Estimate, np.ndarray, np.ndarray]:
     """The integrals of events measured otherwise; why others have none; the covariance with the nominal ones.
 
-    Where jets are assigned (no `nominal`) they have the same random points, whose covariance is not known and
-    taken as 0: the error of a ratio is too large then.
+    It is 0 where it is not known, and the error of a ratio is too large then: where jets are assigned in
+    other ways, or one is lost.
     """
-    if nominal is None:
-        of_sums = sums.integrated(work.alpha, varied, work.accuracy, entries, work.neutrinos, work.chosen)
-        estimate, reason, _ = of_sums
-        return estimate, reason, np.zeros((len(estimate.value), work.alpha.count))
+    if isinstance(nominal, sums.Sums):
+        of_sums = sums.Work(work.accuracy, entries, work.neutrinos, work.chosen)
+        found = sums.integrated(work.alpha, varied, of_sums, nominal)
+        return found.estimate, found.reason, found.covariance
     measured, reason = examined(work.alpha, varied)
     if len(reason) != len(nominal.numbers):
         return Estimate.of_nothing(), reason, np.zeros((0, work.alpha.count))
@@ -142,6 +148,12 @@ def _refuse(alpha: Hypothesis, neutrinos: bool, variations: bool, assignments: b
         raise UsageError(f"momenta are told of two neutrinos, and {alpha.process.name} has another number")
     if assignments and not (alpha.process.assigned and alpha.process.jets):
         raise UsageError(f"{alpha.process.name} has no assignments: these are of reactions with jets")
+    if alpha.lost is not None:
+        # what can't be lost is refused, whether an event lacks a jet or not
+        for variant in [each.process for each in alpha.process.variants] or [alpha.process]:
+            own = alpha.of_variant(variant)
+            for leg in lost_legs(own):
+                plan_for(own, lost=leg)
     if variations and alpha.polynomial is not None:
         raise UsageError(
             f"{alpha.process.name} has free couplings, and there are variations: one of both at a time (give "

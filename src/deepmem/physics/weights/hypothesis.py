@@ -12,15 +12,18 @@ from deepmem.errors import UsageError
 from deepmem.event import Monomials, scan_name
 from deepmem.physics.detector.detector import Detector
 from deepmem.physics.errors import ParameterError, unknown_name
+from deepmem.physics.phasespace.visible import Acceptance
 from deepmem.physics.processes import chosen_process, said_in
 from deepmem.physics.processes.base import (
     DEFAULT_DENSITY,
     DEFAULT_FLAVOURS,
     MISSING_COLUMNS,
     MOST_JETS,
+    MOST_LEPTONS,
     Process,
     jet_columns,
     tag_columns,
+    tau_columns,
 )
 from deepmem.physics.theory import lhapdf
 from deepmem.physics.theory.parameters import Parameters
@@ -28,19 +31,25 @@ from deepmem.physics.theory.polynomial import Polynomial
 from deepmem.physics.weights.resolution import refuse_unresolved
 from deepmem.physics.weights.settings import (
     FREE,
+    Tagging,
     at_settings,
     check_names,
     check_widths,
     checked_detector,
     checked_flavours,
+    checked_lost,
     checked_scale,
     checked_tagging,
     checked_words,
     free_couplings,
+    lost_entry,
     monomials_of,
     parameters_of,
     warn_of_expansions,
 )
+
+OF_JETS = ("tagging", "lost", "selection")
+"""Settings of a reaction with jets that are no words; the last one says where a jet is lost."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +79,10 @@ class Hypothesis:
     """Whether the tags of jets are `hard`, or to `ignore`: of a reaction with jets."""
     extra_jets: str = "leading"
     """Of more jets than legs, the `leading` ones alone, or all that one may `choose`."""
-    tagging: tuple[tuple[str, float], ...] = ()
-    """The probability that a jet of a flavour is tagged, by flavour; none: a tag is hard."""
+    tagging: Tagging = ()
+    """The probability of a tag by the flavour of a jet, or where it stands; none: a tag is hard."""
+    lost: Acceptance | None = None
+    """Where jets are seen, where one that is not may be integrated over: of a reaction with jets."""
     polynomial: Polynomial | None = None
     """In the couplings that are free; `parameters` then has the points that its coefficients follow from."""
 
@@ -116,16 +127,53 @@ class Hypothesis:
         **Raises** `UsageError` for `tagging` of events without tags.
         """
         legs = len(self.process.jets)
-        if not (self.process.assigned and legs):
+        if not self.process.assigned:
             return self.columns
+        of_taus = self._columns_of_taus(there) if self.process.taus else ()
+        if not legs:
+            return tuple(dict.fromkeys((*self._columns_but_taus, *of_taus)))
         tagged = self.tags != "ignore" and there(*tag_columns(1, 1))
         if self.tagging and not tagged:
             raise UsageError(f"tagging of {self.process.name} needs the tags of jets, columns j1_B, j2_B, …")
-        columns = [*self.columns, *(tag_columns(1, legs) if tagged else ())]
-        for number in range(legs + 1, MOST_JETS + 1):
-            if not there(f"j{number}_PT"):
+        lacks_last = self.lost is not None and not there(f"j{legs}_PT")
+        last = jet_columns(legs, legs) if lacks_last else ()
+        columns = [column for column in (*self._columns_but_taus, *of_taus) if column not in last]
+        for number in range(1, MOST_JETS + 1):
+            if number > legs - lacks_last and not there(f"j{number}_PT"):
                 break
-            columns += [*jet_columns(number, number), *(tag_columns(number, number) if tagged else ())]
+            columns += jet_columns(number, number) if number > legs else ()
+            columns += self.tag_columns(number) if tagged else ()
+        return tuple(columns)
+
+    def tag_columns(self, number: int) -> tuple[str, ...]:
+        """The columns of the tag of one jet, from 1, and of its probabilities."""
+        named = (each for _, each in self.tagging if isinstance(each, str))
+        return *tag_columns(number, number), *(f"j{number}_{suffix}" for suffix in dict.fromkeys(named))
+
+    @property
+    def _columns_but_taus(self) -> tuple[str, ...]:
+        unsure = tau_columns(self.process.taus)
+        return tuple(name for name in self.columns if name not in unsure)
+
+    def _columns_of_taus(self, there: Callable[[str], bool]) -> tuple[str, ...]:
+        """Those of all leptons and taus that events have, any of which a tau may be seen as.
+
+        **Raises** `UsageError` where they have none.
+        """
+        columns: list[str] = []
+        for prefix, more in (("lep", ()), ("tau", ("M",))):
+            for number in range(1, MOST_LEPTONS + 1):
+                if not there(f"{prefix}{number}_PT"):
+                    break
+                columns += [f"{prefix}{number}_{suffix}" for suffix in ("PT", "Eta", "Phi", "Charge")]
+                columns += [
+                    f"{prefix}{number}_{suffix}" for suffix in more if there(f"{prefix}{number}_{suffix}")
+                ]
+        if not columns:
+            raise UsageError(
+                f"{self.process.name} needs taus, columns tau1_PT, tau1_Eta, tau1_Phi, tau1_Charge, or what "
+                "they decay to, lep1_PT, …; the events have neither"
+            )
         return tuple(columns)
 
     def of_variant(self, process: Process) -> Hypothesis:
@@ -137,11 +185,14 @@ class Hypothesis:
         """GeV^(−n), n the measured energies, and the two components of missing pT where neutrinos escape or
         the recoil is used.
 
-        With `MH=event` the propagator's GeV⁻⁴ is taken out.
+        With `MH=event` the propagator's GeV⁻⁴ is taken out. Where a jet is lost it is one less.
         """
-        transverse = self.process.invisible or self.met == "recoil"
+        return self._unit(lost=0)
+
+    def _unit(self, lost: int) -> str:
+        transverse = self.process.escapes or self.met == "recoil"
         power = len(self.process.visible) + 2 * transverse - 4 * self.mass_from_event
-        return f"GeV^{-power}"
+        return f"GeV^{lost - power}"
 
     def to_dict(self) -> dict[str, Any]:
         """Everything that the weight depends on, by content and as JSON: provenance, and keys of kept work.
@@ -169,6 +220,7 @@ class Hypothesis:
             "responses": responses,
             **{name: getattr(self, name) for name in self.process.choices},
             **({"tagging": dict(self.tagging)} if self.tagging else {}),
+            **({} if self.lost is None else {"lost": lost_entry(self.lost)}),
             **missing,
         }
 
@@ -184,7 +236,9 @@ class Hypothesis:
         known = ("sqrt_s", *process.parameters)
         settings = theory | {name: value for name, value in entry["parameters"].items() if name in known}
         settings |= {
-            name: entry[name] for name in ("Q", "flavours", "tagging", *process.choices) if name in entry
+            name: entry[name]
+            for name in ("Q", "flavours", "tagging", "lost", *process.choices)
+            if name in entry
         }
         settings |= dict.fromkeys(entry.get("polynomial", {}).get("couplings", ()), FREE[0])
         if entry["MH_from_event"]:
@@ -204,7 +258,8 @@ class Hypothesis:
 
     def describe(self) -> dict[str, Any]:
         """`to_dict` with the unit of the weight: what a file says of it."""
-        return self.to_dict() | {"unit": self.unit}
+        of_lost = {} if self.lost is None else {"unit_with_a_lost_jet": self._unit(lost=1)}
+        return self.to_dict() | {"unit": self.unit, **of_lost}
 
 
 def _regions(entry: Any) -> Sequence[Mapping[str, Any]]:
@@ -229,7 +284,7 @@ def hypothesis(
     transfer functions by particle class as in a configuration (default: Gaussian with `r_lepton`);
     `settings`: theory parameters, `Q` (GeV), `flavours` (4 or 5), `r_lepton`, `met`, `K0` (GeV, of the
     recoil's response); of a reaction also `model`, `param_card`, `labels`, and with jets `tags`, `tagging`,
-    `extra_jets`. One theory parameter may be a
+    `extra_jets`, `lost` with the `selection` of the events. One theory parameter may be a
     sequence of values, a scan: all its weights have one Q, the default one if it is not given. `MH="event"`
     takes the Higgs boson's mass from the event and drops its propagator. A coupling of a reaction's model
     that is "polynomial" (or "[:]") stays free: the weight is known for all of its values.
@@ -240,15 +295,20 @@ def hypothesis(
     chosen = at_settings(chosen, settings)
     if subset is not None and subset not in chosen.subsets:
         raise unknown_name("subset", subset, chosen.subsets)
-    of_jets = ("tagging",) if chosen.assigned and chosen.jets else ()
+    of_jets = OF_JETS if chosen.assigned and chosen.jets else ()
     of_recoil = ("K0",) if chosen.knows_recoil else ()
     check_names(chosen, settings, (*chosen.choices, *of_jets, *of_recoil))
     tagging = checked_tagging(settings.pop("tagging", None))
+    lost = checked_lost(settings.pop("lost", None), settings.pop("selection", None))
     flavours = checked_flavours(settings.pop("flavours", DEFAULT_FLAVOURS))
     detector = checked_detector(chosen, settings, response)
     words = checked_words(chosen, settings, detector)
     if tagging and words["tags"] == "ignore":
         raise ParameterError("tags=ignore takes no tagging: leave one of the two out")
+    if lost is not None and words["extra_jets"] != "leading":
+        raise ParameterError(
+            "lost is of events with a jet fewer than legs, extra_jets of more: leave one out"
+        )
     detector = detector.used_by(words.get("met", "event"))
     scale = settings.pop("Q", None)
     mass_from_event = settings.get("MH") == "event"
@@ -275,6 +335,7 @@ def hypothesis(
         mass_from_event,
         **words,
         tagging=tagging,
+        lost=lost,
         polynomial=polynomial,
     )
     _refuse_nonsense(alpha)
@@ -286,7 +347,7 @@ def _scanned(
 ) -> tuple[Parameters, dict[str, tuple[float, ...]]]:
     """The theory parameters, the one that is scanned an array; and the values of that one by its name."""
     scans = {name: _numbers(name, v) for name, v in settings.items() if np.ndim(v) == 1}
-    fixed = {"sqrt_s", "MB"} if process.invisible else {"sqrt_s"}
+    fixed = {"sqrt_s", *(("MB",) if process.invisible else ()), *(("MTA",) if process.taus else ())}
     for name in scans.keys() & fixed:
         raise ParameterError(f"{name} changes the phase space and can't be scanned: compute value by value")
     if len(scans) > 1:
@@ -318,6 +379,8 @@ def _refuse_nonsense(alpha: Hypothesis) -> None:
             f"MH=event has no meaning for {process.name}: m_H is measured where all of a Higgs boson's decay "
             "is seen, as by higgs_4l; give MH a number"
         )
+    if alpha.b_mass == "jet" and np.max(alpha.parameters.MB) == 0:
+        raise ParameterError(f"{process.name} has incoming b quarks, so that MB is 0: leave b_mass=jet out")
     check_widths(process, alpha.parameters)
     warn_of_expansions(process, alpha.parameters)
     refuse_unresolved(alpha)

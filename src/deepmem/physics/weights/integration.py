@@ -13,17 +13,23 @@ import numpy as np
 
 from deepmem.event import Status, worst
 from deepmem.physics.integrals.accuracy import Accuracy
+from deepmem.physics.integrals.course import Course
 from deepmem.physics.integrals.estimate import Estimate
 from deepmem.physics.integrals.groups import Groups
+from deepmem.physics.integrals.importance import FirstMaps
 from deepmem.physics.integrals.integral import Integral
-from deepmem.physics.integrals.integrand import Integrand, Staged
+from deepmem.physics.integrals.integrand import Integrand
 from deepmem.physics.integrals.slots import SLOT
 from deepmem.physics.phasespace import trials
+from deepmem.physics.phasespace.parts import Rows as PartsOfRows
+from deepmem.physics.phasespace.parts import chosen
 from deepmem.physics.phasespace.visible import Shared, Visible
 from deepmem.physics.weights.plan import Plan
 
 # What is dropped, of a sum at most; and of the precision that is asked for.
 _DROPPED, _OF_PRECISION = 1e-3, 0.1
+_NUMBERS = 1 << 40
+"""Above those that tell rows apart."""
 
 
 class Rows(NamedTuple):
@@ -40,6 +46,36 @@ class Rows(NamedTuple):
     """What the sum over rows is multiplied by, one number for all rows of an event `[events]`."""
     minimum: np.ndarray | int = 0
     """Evaluations of each row before it may stop."""
+    maps: FirstMaps | None = None
+    """That rows begin with."""
+
+
+def of_parts(rows: Rows, parts: PartsOfRows) -> Rows:
+    """The rows that are integrated, where some are cut into parts: the points of a whole one are its own."""
+    return Rows(
+        parts.visible,
+        Groups(rows.groups.event[parts.of]),
+        rows.numbers[parts.of],
+        rows.parts[parts.of] + _NUMBERS * parts.part,
+        rows.share,
+        parts.minimum,
+        parts.maps,
+    )
+
+
+class Done(NamedTuple):
+    """What an integration of rows leaves for others to follow."""
+
+    visible: Visible
+    """All rows, with what trials decided."""
+    value: np.ndarray
+    """The first value of each row, before its share."""
+    kept: np.ndarray
+    """Which rows were integrated."""
+    course: Course | None
+    """Of these."""
+    dropped: np.ndarray | None
+    """What the trial says of the others, of each event; None where there was none."""
 
 
 def integrated(
@@ -50,27 +86,32 @@ def integrated(
     accuracy: Accuracy,
     steering: int,
     correlated: bool,
-) -> tuple[Estimate, np.ndarray]:
-    """The sums over rows of prepared events' integrals, and the first value of each row, before its share.
+    remembered: bool = False,
+) -> tuple[Estimate, Done]:
+    """The sums over rows of prepared events' integrals, and what was done.
 
-    The first `steering` values stop an event.
+    **Arguments:** the first `steering` values stop an event; `correlated` and `remembered` as of `Integral`.
     """
     groups = rows.groups
     if plan.two_sided:
-        assert isinstance(f, Staged)
-        visible = trials.best_side(f, shared, rows.visible, plan.dimensions, groups)
-        rows = rows._replace(visible=visible)
+        parts = chosen(f, shared, rows.visible, plan.dimensions, groups, rows.minimum)
+        found = _of_rows(plan, f, shared, of_parts(rows, parts), accuracy, steering, correlated, False)
+        value = np.bincount(parts.of, found.value[:, 0], groups.event.size)
+        done = Done(rows.visible, value, np.arange(len(value)), None, None)
+        return averaged(found, Groups(groups.event[parts.of]), rows.share, accuracy, steering), done
+    asked = (accuracy, steering, correlated, remembered)
     if groups.single or not plan.selects:
-        found = _of_rows(plan, f, shared, rows, accuracy, steering, correlated)
-        return averaged(found, groups, rows.share, accuracy, steering), found.value[:, 0]
+        found = _of_rows(plan, f, shared, rows, *asked)
+        done = Done(rows.visible, found.value[:, 0], np.arange(len(found.value)), found.course, None)
+        return averaged(found, groups, rows.share, accuracy, steering), done
     first = trials.first_look(f, shared, rows.visible, plan.dimensions)
-    kept = _kept(first, groups, accuracy, steering)
-    size = np.abs(first.mean[:, :steering]).max(axis=1) * _deviation(first)
+    kept = kept_rows(first, groups, accuracy, steering)
+    size = np.abs(first.mean[:, :steering]).max(axis=1) * deviation(first)
     largest = groups.max(np.where(kept, size, 0.0))[groups.event]
     part = np.divide(size, largest, out=np.ones_like(size), where=largest > 0)
     minimum = np.maximum(np.broadcast_to(rows.minimum, len(kept)) * part, SLOT).astype(int)
     where = np.flatnonzero(kept)
-    chosen = Rows(
+    largest_ones = Rows(
         rows.visible.rows(where),
         Groups(groups.event[where]),
         rows.numbers[where],
@@ -78,21 +119,22 @@ def integrated(
         rows.share,
         minimum[where],
     )
-    estimate = _of_rows(plan, f, shared, chosen, accuracy, steering, correlated)
+    estimate = _of_rows(plan, f, shared, largest_ones, *asked)
     dropped = groups.sum(np.where(kept[:, None], 0.0, first.mean))
     trial = groups.sum(np.full(len(kept), SLOT))
     value = first.mean[:, 0].copy()
     value[where] = estimate.value[:, 0]
-    return averaged(estimate, chosen.groups, rows.share, accuracy, steering, dropped, trial), value
+    done = Done(rows.visible, value, where, estimate.course, dropped)
+    return averaged(estimate, largest_ones.groups, rows.share, accuracy, steering, dropped, trial), done
 
 
-def _kept(first: trials.FirstLook, groups: Groups, accuracy: Accuracy, steering: int) -> np.ndarray:
+def kept_rows(first: trials.FirstLook, groups: Groups, accuracy: Accuracy, steering: int) -> np.ndarray:
     """Which rows are integrated: all but the smallest of an event, by what the trial says at most of them.
 
     An event of which the trial saw nothing keeps all.
     """
     most = np.abs(first.mean[:, :steering])
-    most = most * (1 + 2 * _deviation(first) / np.sqrt(SLOT))[:, None]
+    most = most * (1 + 2 * deviation(first) / np.sqrt(SLOT))[:, None]
     total = np.abs(groups.sum(first.mean[:, :steering]))[groups.event]
     part = np.divide(most, total, out=np.zeros_like(most), where=total > 0).max(axis=1)
     order = np.lexsort((part, groups.event))
@@ -103,7 +145,7 @@ def _kept(first: trials.FirstLook, groups: Groups, accuracy: Accuracy, steering:
     return ~small | (groups.max(np.abs(first.mean).max(axis=1)) == 0)[groups.event]
 
 
-def _deviation(first: trials.FirstLook) -> np.ndarray:
+def deviation(first: trials.FirstLook) -> np.ndarray:
     """The standard deviation of each row's integrand over its mean; 0 where all is 0."""
     return np.sqrt(np.maximum(np.where(np.isfinite(first.spread), first.spread, 1.0) - 1, 0.0))
 
@@ -116,6 +158,7 @@ def _of_rows(
     accuracy: Accuracy,
     steering: int,
     correlated: bool,
+    remembered: bool,
 ) -> Estimate:
     integral = Integral(
         f,
@@ -128,6 +171,8 @@ def _of_rows(
         steering,
         correlated=correlated,
         groups=rows.groups,
+        maps=rows.maps,
+        remembered=remembered,
     )
     return plan.rule.integrate(integral, accuracy)
 
@@ -154,6 +199,7 @@ def averaged(
             value=estimate.value * share[:, None],
             error=estimate.error * share[:, None],
             covariance=covariance,
+            course=None,
         )
     value, variance = groups.sum(estimate.value), groups.sum(estimate.error**2)
     covariance = estimate.covariance

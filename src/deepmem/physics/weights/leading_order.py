@@ -106,6 +106,7 @@ def cross_section(
     - `response`: per particle class as in the configuration, e.g. {"lepton": 0.05}; `r_lepton` likewise;
       without an entry `met`, missing pT is measured perfectly. `met`, as for weights: with the recoil
       missing pT is −Σ measured − K_meas.
+    - `lost`, as for weights, of a reaction: σ_vis is that of events with one jet lost.
     - `pdf`, `Q`, `flavours`, `subset`, and the theory parameters of the process, e.g. `MZ=91.0`; of a
       reaction also `model`, `param_card`, `labels`, and couplings that are "[:]": `at` has both for all of
       their values then.
@@ -231,12 +232,12 @@ def is_of_any_reaction(process: str, settings: dict[str, Any]) -> bool:
 
     It has to be a process in all else, too: what is refused there, such as a label, any reaction may have.
 
-    **Arguments:** `settings`, of which `parton` and `window` are taken out where they ask for nothing.
+    **Arguments:** `settings`, of which `parton`, `window`, … are taken out where they ask for nothing.
     """
-    asked = [settings.get(name) for name in ("parton", "window", "parton_selection")]
+    asked = [settings.get(name) for name in ("parton", "window", "parton_selection", "lost")]
     if any(each is not None and each is not False for each in asked):
         return True
-    for name in ("parton", "window", "parton_selection"):
+    for name in ("parton", "window", "parton_selection", "lost"):
         settings.pop(name, None)
     try:
         return not is_drawn(chosen_process(process, dict(settings)))

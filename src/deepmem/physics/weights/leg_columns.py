@@ -1,7 +1,7 @@
 """Measured legs of any class as the columns of an event file, whatever particle each of them is. NumPy only.
 
-Leptons, jets and photons by falling pT: lepN_… with charge and PDG code, jN_… with its mass and the true tag
-jN_B, phoN_…; and the missing pT.
+Leptons, taus, jets and photons by falling pT: lepN_… and tauN_… with charge and PDG code, tauN_… and jN_…
+with their masses, jN_… with the true tag jN_B, phoN_…; and the missing pT.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import numpy as np
 
 from deepmem.physics.processes.base import MISSING_COLUMNS
 from deepmem.physics.weights.event_columns import polar, polar_mass
+from deepmem.physics.weights.particles import PREFIX
 
-_PREFIX = {"lepton": "lep", "tau": "tau", "jet": "j", "bjet": "j", "photon": "pho"}
+_PREFIX = {**PREFIX, "jet": "j", "bjet": "j"}
 
 
 def columns_of_legs(
@@ -34,7 +35,7 @@ def columns_of_legs(
             if prefix == "j":
                 columns |= polar_mass(p, name) | {f"{name}_B": np.where(abs(code) == 5, 1.0, 0.0)}
                 continue
-            columns |= polar(p, name)
+            columns |= polar_mass(p, name) if prefix == "tau" else polar(p, name)
             if prefix in ("lep", "tau"):
                 columns[f"{name}_Charge"] = np.where(code > 0, -1.0, 1.0)
                 columns[f"{name}_PDG"] = code.astype(np.int32)

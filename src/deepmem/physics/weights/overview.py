@@ -8,7 +8,7 @@ from deepmem.physics.phasespace.planner import Composition
 from deepmem.physics.phasespace.trees import has_composed_map
 from deepmem.physics.weights.assignments import assignments, best_tagged, number
 from deepmem.physics.weights.composed import composition_of
-from deepmem.physics.weights.contributions import symmetry_of
+from deepmem.physics.weights.contributions import lost_legs, symmetry_of
 from deepmem.physics.weights.hypothesis import Hypothesis, hypothesis
 from deepmem.physics.weights.plan import plan_for
 
@@ -20,7 +20,8 @@ def overview(process: str, **settings: Any) -> dict[str, Any]:
 
     **Returns** `columns` that an event needs; `final_states` that its leptons choose from; of the first of
     these, `variables` of the integral, `dimensions`, and the `plan`, lines of text; with jets, the number of
-    `assignments`: of `all`, of those that are `integrated`, and with hard `tags` on as many jets as b legs.
+    `assignments`: of `all`, of those that are `integrated`, and with hard `tags` on as many jets as b legs;
+    with `lost` the same of events where a jet is lost, its `dimensions`, `variables` and `plan` for each leg.
 
     **Raises** `UsageError` where there is no weight of it.
     """
@@ -34,13 +35,15 @@ def overview(process: str, **settings: Any) -> dict[str, Any]:
     }
     if alpha.process.assigned and alpha.process.jets:
         found["assignments"] = _assignments(first)
+    if alpha.lost is not None:
+        found["lost"] = {str(leg): _plan(first, leg) for leg in lost_legs(first)}
     return found
 
 
-def _plan(alpha: Hypothesis) -> dict[str, Any]:
-    plan = plan_for(alpha)
+def _plan(alpha: Hypothesis, lost: int | None = None) -> dict[str, Any]:
+    plan = plan_for(alpha, lost=lost)
     if has_composed_map(alpha.process):
-        composition = composition_of(alpha)
+        composition = composition_of(alpha, lost)
         variables = list(composition.variables) if isinstance(composition, Composition) else []
         return {"dimensions": plan.dimensions, "variables": variables, "plan": str(composition.describe())}
     by = (

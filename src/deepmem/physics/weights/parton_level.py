@@ -36,7 +36,7 @@ from deepmem.physics.reactions import Read, Theory, read
 from deepmem.physics.theory.expressions import complex_parameters
 from deepmem.physics.theory.model import Model
 from deepmem.physics.theory.parameters import Parameters
-from deepmem.physics.theory.restriction import switched_off
+from deepmem.physics.theory.restriction import switched_off, without_followers
 from deepmem.physics.theory.settings import checked
 from deepmem.physics.theory.subprocesses import Subprocess
 from deepmem.physics.weights.parton_cuts import least_pairs, least_pt
@@ -198,6 +198,9 @@ def _read(text: str, settings: dict[str, Any]) -> tuple[str, Read, str | float |
     line = menu_line(text)
     if line is not None or is_reaction(text):
         name, reaction = named(text) if line is None else (text.strip(), line.reaction)
+        if line is not None:
+            given.setdefault("model", line.model)
+            flavours = line.flavours if flavours is None else flavours
         theory = Theory.of(**given, flavours=DEFAULT_FLAVOURS if flavours is None else flavours)
         return name, read(reaction, theory), None if line is None else line.scale
     process = find_process(text)
@@ -233,26 +236,13 @@ def _numbers(
     massive = "MB" in names and model.by_code[_B].mass == "MB"
     if massive and "MB" not in values and any(_B in map(abs, member.incoming) for member in members):
         values["MB"] = 0.0
-        model = _without_followers(model, "MB", found.defaults)
+        model = without_followers(model, "MB")
     masses = {particle.mass for particle in model.particles} - {"ZERO"}
     off = tuple(sorted(name for name in masses if values.get(name) == 0))
     if off:
         model = switched_off(model, off)
         values = {name: value for name, value in values.items() if name not in off}
     return model, values
-
-
-def _without_followers(model: Model, name: str, defaults: Mapping[str, float]) -> Model:
-    """The model where what follows from a mass alone, as a Yukawa mass does, stays at its default."""
-    return replace(
-        model,
-        parameters=tuple(
-            replace(each, value=float(defaults[each.name]), expression=None)
-            if each.value is None and str(each.expression) == name
-            else each
-            for each in model.parameters
-        ),
-    )
 
 
 def _checked_window(widths: Any) -> float:

@@ -31,7 +31,7 @@ from deepmem.physics.weights.resolution import mapped_resonance
 
 # Operations of one |M|² from which XLA's newer emitters are slow.
 _LARGE = 2_500
-_density_at_scale = jax.jit(PartonDensity.at_scale)  # one call to compile in place of forty
+density_at_scale = jax.jit(PartonDensity.at_scale)  # one call to compile in place of forty
 
 
 def states(process: Process, flavours: int) -> tuple[tuple[InitialState, ...], ...]:
@@ -67,14 +67,14 @@ def shared_by_events(alpha: Hypothesis) -> Shared:
     """What all events have in common."""
     count = alpha.count
     with double_precision():
-        p = jax.tree.map(lambda v: jnp.broadcast_to(jnp.asarray(v, dtype=float), (count,)), alpha.parameters)
+        p = jax.tree.map(lambda v: np.broadcast_to(np.asarray(v, dtype=float), (count,)), alpha.parameters)
         density = density_of(alpha)
         if (text := density.outside(alpha.scale)) is not None:
             warnings.warn(text, DeepMEMWarning, stacklevel=2)
-        at_scale = _density_at_scale(density, np.asarray(alpha.scale))
+        at_scale = density_at_scale(density, np.asarray(alpha.scale))
     names = mapped_resonance(alpha)
     resonance = None if names is None else (p.get(names[0]), p.get(names[1]))
-    return Shared(p, at_scale, alpha.detector, resonance)
+    return Shared(p, at_scale, alpha.detector, resonance, alpha.lost)
 
 
 def over_states(

@@ -17,12 +17,14 @@ from deepmem.physics.integrals.accuracy import Accuracy
 from deepmem.physics.integrals.course import Course
 from deepmem.physics.integrals.estimate import Estimate
 from deepmem.physics.integrals.groups import Groups
+from deepmem.physics.integrals.importance import FirstMaps
 from deepmem.physics.integrals.integral import Integral
-from deepmem.physics.integrals.integrand import Integrand, Staged
-from deepmem.physics.phasespace import trials
+from deepmem.physics.integrals.integrand import Integrand
+from deepmem.physics.phasespace.parts import Rows as PartsOfRows
+from deepmem.physics.phasespace.parts import chosen
 from deepmem.physics.phasespace.visible import Shared, Visible
 from deepmem.physics.weights.hypothesis import Hypothesis
-from deepmem.physics.weights.integration import averaged
+from deepmem.physics.weights.integration import Rows, averaged, of_parts
 from deepmem.physics.weights.partonic import Partonic, shared_by_events
 from deepmem.physics.weights.plan import Plan, plan_for, rank
 from deepmem.physics.weights.preparation import prepare
@@ -34,11 +36,19 @@ class Before(NamedTuple):
 
     rows: Visible
     course: Course
+    of: np.ndarray
+    """The row of an event and a permutation that each is a part of."""
+    part: np.ndarray
+    maps: FirstMaps | None
 
-    def of(self, index: np.ndarray) -> Before:
-        """Some of the rows."""
-        rows, course = jax.tree.map(lambda leaf: leaf[index], tuple(self))
-        return Before(rows, course)
+    def at(self, whole: np.ndarray) -> Before:
+        """Those that are parts of some rows, of which each is there once."""
+        first = np.searchsorted(self.of, whole)
+        size = np.searchsorted(self.of, whole, side="right") - first
+        begin = np.repeat(first - np.r_[0, np.cumsum(size)[:-1]], size)
+        index = begin + np.arange(size.sum())
+        rows, course, _, part, maps = jax.tree.map(lambda leaf: leaf[index], tuple(self))
+        return Before(rows, course, np.repeat(np.arange(len(whole)), size), part, maps)
 
 
 @dataclass(frozen=True)
@@ -72,15 +82,18 @@ class Integration:
         `remembered`, whether another integration is to follow.
         """
         events = prepare(self.alpha, self.plan, self.shared, measured)
-        rows, minimum = self.plan.tried(self.integrand, self.shared, events)
-        groups = self._groups(len(numbers))
+        visible, minimum = self.plan.tried(self.integrand, self.shared, events)
+        rows, parts = self._rows(visible, numbers, minimum), None
         if self.plan.two_sided:
-            assert isinstance(self.integrand, Staged)
-            rows = trials.best_side(self.integrand, self.shared, rows, self.plan.dimensions, groups)
-        integral = self._integral(rows, numbers, minimum, remembered, None)
-        estimate = self.plan.rule.integrate(integral, self.accuracy)
-        before = None if estimate.course is None else Before(rows, estimate.course)
-        return self._mean(estimate, len(numbers)), before
+            parts = chosen(self.integrand, self.shared, visible, self.plan.dimensions, rows.groups, minimum)
+            rows = of_parts(rows, parts)
+        estimate = self.plan.rule.integrate(self._integral(rows, remembered, None), self.accuracy)
+        before = None
+        if estimate.course is not None:
+            of = np.arange(visible.size) if parts is None else parts.of
+            part = np.zeros_like(of) if parts is None else parts.part
+            before = Before(rows.visible, estimate.course, of, part, rows.maps)
+        return self._mean(estimate, rows), before
 
     def follow(
         self, before: Before, at: np.ndarray, measured: Measured, numbers: np.ndarray
@@ -90,46 +103,42 @@ class Integration:
         **Returns** what `integrate` does, and the covariance with the weights before `[events, weights]`.
         """
         together = len(self.plan.permutations)
-        before = before.of((at[:, None] * together + np.arange(together)).ravel())
+        before = before.at((at[:, None] * together + np.arange(together)).ravel())
         events = prepare(self.alpha, self.plan, self.shared, measured)
-        rows, groups = self.plan.alike(before.rows, events), self._groups(len(numbers))
-        integral = self._integral(rows, numbers, None, True, before.course)
-        estimate = self.plan.rule.integrate(integral, self.accuracy)
+        visible = self.plan.alike(before.rows, before.of, events)
+        whole = self._rows(visible, numbers, 0)
+        rows = of_parts(
+            whole, PartsOfRows(visible, before.of, before.part, np.zeros(len(before.of)), before.maps)
+        )
+        estimate = self.plan.rule.integrate(self._integral(rows, True, before.course), self.accuracy)
         covariance = before.course.covariance(estimate.course)  # type: ignore[arg-type]
-        mean = groups.sum(covariance) / groups.size[:, None] ** 2
-        return self._mean(estimate, len(numbers)), mean
+        return self._mean(estimate, rows), rows.groups.sum(covariance) * rows.share[:, None] ** 2
 
-    def _groups(self, events: int) -> Groups:
-        return Groups.of_size(len(self.plan.permutations), events)
+    def _rows(self, visible: Visible, numbers: np.ndarray, minimum: np.ndarray | int) -> Rows:
+        """One row for each event and each permutation, whose points are the same alone and beside others."""
+        permutations = self.plan.permutations
+        groups = Groups.of_size(len(permutations), len(numbers))
+        parts = np.tile([rank(order) for order in permutations], len(numbers))
+        share = np.full(len(numbers), 1 / len(permutations))
+        return Rows(visible, groups, numbers[groups.event], parts, share, minimum)
 
-    def _mean(self, estimate: Estimate, events: int) -> Estimate:
+    def _mean(self, estimate: Estimate, rows: Rows) -> Estimate:
         """The mean over permutations."""
-        groups = self._groups(events)
-        share = np.full(events, 1 / len(self.plan.permutations))
-        return averaged(estimate, groups, share, self.accuracy, self.alpha.count)
+        return averaged(estimate, rows.groups, rows.share, self.accuracy, self.alpha.count)
 
-    def _integral(
-        self,
-        rows: Visible,
-        numbers: np.ndarray,
-        minimum: int | np.ndarray | None,
-        remembered: bool,
-        follows: Course | None,
-    ) -> Integral:
-        groups = self._groups(len(numbers))
-        # a permutation's points are the same alone and beside others
-        parts = np.tile([rank(order) for order in self.plan.permutations], len(numbers))
+    def _integral(self, rows: Rows, remembered: bool, follows: Course | None) -> Integral:
         return Integral(
             self.integrand,
             self.shared,
-            rows,
+            rows.visible,
             self.plan.dimensions,
-            numbers[groups.event],
-            parts,
-            minimum,
+            rows.numbers,
+            rows.parts,
+            rows.minimum if follows is None else None,
             self.alpha.count,
             correlated=self.alpha.polynomial is not None,
-            groups=groups,
+            groups=rows.groups,
             remembered=remembered,
             follows=follows,
+            maps=rows.maps,
         )

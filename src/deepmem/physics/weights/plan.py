@@ -16,6 +16,7 @@ import jax
 import numpy as np
 
 from deepmem.errors import UsageError
+from deepmem.physics.errors import PlanError
 from deepmem.physics.integrals.integrand import Integrand, Staged
 from deepmem.physics.integrals.lattice import Lattice
 from deepmem.physics.integrals.quadrature import Quadrature
@@ -27,6 +28,7 @@ from deepmem.physics.phasespace.experts import energies, resonance
 from deepmem.physics.phasespace.experts.higgs_to_w_pairs import HIGGS_TO_W_PAIR
 from deepmem.physics.phasespace.experts.top_pairs import TOP_PAIR
 from deepmem.physics.phasespace.experts.w_pairs import W_PAIR
+from deepmem.physics.phasespace.parts import sides_of
 from deepmem.physics.phasespace.planner import ByExpert, Composition
 from deepmem.physics.phasespace.trees import has_composed_map
 from deepmem.physics.phasespace.visible import NO_CHOICES, Choices, Shared, Visible, where
@@ -100,11 +102,14 @@ class Plan:
             lambda *each: np.stack(each, axis=1).reshape(-1, *np.shape(each[0])[1:]), *permuted
         )
 
-    def alike(self, rows: Visible, events: Visible) -> Visible:
-        """The rows of nearly the same events, with the choices of `rows` and their side first."""
-        own = self.rows(events)
+    def alike(self, rows: Visible, of: np.ndarray, events: Visible) -> Visible:
+        """The rows of nearly the same events, with the choices of `rows` and their side first.
+
+        **Arguments:** `of`, which of the rows of events each is a part of.
+        """
+        own = self.rows(events).rows(of)
         if rows.choices.second_first is not None:
-            first, second = trials.sides_of(own)
+            first, second = sides_of(own)
             own = where(np.asarray(rows.choices.second_first), second, first)
         return own._replace(choices=rows.choices._replace(like=rows if self.two_sided else None))
 
@@ -119,15 +124,19 @@ class Plan:
         return rows, minimum
 
 
-def plan_for(alpha: Hypothesis, by_angle: bool | None = None) -> Plan:
+def plan_for(alpha: Hypothesis, by_angle: bool | None = None, lost: int | None = None) -> Plan:
     """How the weights of a hypothesis are integrated.
 
     **Arguments:** `by_angle`, of a process with a map by angle: whether it is used; None, where it is the
-    better one.
+    better one; `lost`, the number of the outgoing leg that no jet is seen of.
+
+    **Raises** `PlanError` where there is no map, `UsageError` where there is no expert.
     """
     process, topology = alpha.process, alpha.process.topology
+    if lost is not None and not has_composed_map(process):
+        raise PlanError(f"{process.name} has a map made by hand, which does not know lost jets")
     if has_composed_map(process):
-        composition = composed.composition_of(alpha)
+        composition = composed.composition_of(alpha, lost)
         if isinstance(composition, ByExpert):
             topology = composition.name
         else:
@@ -172,9 +181,9 @@ def _some_escape(alpha: Hypothesis, expert: Expert, by_angle: bool | None) -> Pl
     """The process's own variables: by angle where missing pT is given and all energies have responses."""
     seen, detector = alpha.process.visible_classes, alpha.detector
     smeared = detector.dimensions(seen)
+    of_angle = {"event": expert.by_angle, "recoil": expert.by_angle_and_recoil}.get(alpha.met, ())
     if by_angle is None:
-        free = alpha.met == "event" and smeared == len(seen)
-        by_angle = bool(expert.by_angle) and free and _wide(alpha)
+        by_angle = bool(of_angle) and smeared == len(seen) and _wide(alpha)
     steps = {"balance": expert.by_balance, "recoil": expert.by_recoil}.get(alpha.met, expert.by_energies)
     if not steps:
         raise UsageError(
@@ -193,7 +202,7 @@ def _some_escape(alpha: Hypothesis, expert: Expert, by_angle: bool | None) -> Pl
         rule = replace(rule, **_TABULATED)
     return Plan(
         smeared + expert.hidden + (0 if detector.transverse is None else 2),
-        partial(_escaping, steps=expert.by_angle if by_angle else steps),
+        partial(_escaping, steps=of_angle if by_angle else steps),
         rule,
         _permutations(alpha),
         choices=choices,

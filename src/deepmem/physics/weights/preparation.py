@@ -62,4 +62,6 @@ def prepare(alpha: Hypothesis, plan: Plan, shared: Shared, measured: Measured) -
         None if value is None else np.tile(value, (count, *[1] * np.ndim(value))) for value in plan.choices
     ]
     # what no preparation changes
-    return events._replace(missing=measured.missing, activity=measured.activity, choices=Choices(*chosen))
+    return events._replace(
+        missing=measured.missing, activity=measured.activity, own=measured.own, choices=Choices(*chosen)
+    )

@@ -9,6 +9,7 @@ import numpy as np
 from deepmem.errors import UsageError
 from deepmem.physics.integrals.slots import SLOT
 from deepmem.physics.phasespace import trials
+from deepmem.physics.phasespace.parts import sides_of
 from deepmem.physics.processes import refuse_assigned
 from deepmem.physics.weights.hypothesis import Hypothesis
 from deepmem.physics.weights.partonic import Partonic, shared_by_events
@@ -71,7 +72,7 @@ def rough(alpha: Hypothesis, events: Any, points: int = 512) -> Rough:
     f = plan.integrand(Partonic.of(alpha), False)
     chosen = prepare(alpha, plan, shared, measured.rows(rows))
     tried, _ = plan.tried(f, shared, chosen)
-    sides = trials.sides_of(tried) if plan.two_sided else (tried,)
+    sides = sides_of(tried) if plan.two_sided else (tried,)
     each = [trials.trial(f, shared, side, plan.dimensions, points // SLOT) for side in sides]
     # [sides, events, permutations]
     shape = (len(sides), len(rows), len(plan.permutations))

@@ -13,7 +13,6 @@ from os import PathLike
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from deepmem.errors import UsageError
@@ -27,7 +26,7 @@ from deepmem.physics.theory.densities import DensityAtScale
 from deepmem.physics.theory.lhapdf import load
 from deepmem.physics.theory.parameters import PARAMETERS, Parameters
 from deepmem.physics.weights.adaptation import Grid, Pilot
-from deepmem.physics.weights.partonic import states
+from deepmem.physics.weights.partonic import density_at_scale, states
 from deepmem.physics.weights.points import compiled
 from deepmem.physics.weights.recoil import Recoil, checked_spectrum
 from deepmem.physics.weights.settings import (
@@ -367,4 +366,4 @@ def _density(
     partons = sorted({parton for group in states for state in group for parton in state})
     density = load(pdf).select(*partons)
     with double_precision():
-        return density.at_scale(jnp.asarray(Q))
+        return density_at_scale(density, np.asarray(Q))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
+import jax
 import numpy as np
 
 from deepmem.errors import DeepMEMWarning
@@ -14,14 +15,22 @@ from deepmem.event import Monomials
 from deepmem.physics.detector.detector import Detector
 from deepmem.physics.detector.entries import check_classes, detector
 from deepmem.physics.errors import ParameterError, unknown_name
-from deepmem.physics.processes.base import Process
+from deepmem.physics.phasespace.visible import Acceptance
+from deepmem.physics.processes.base import JET_SUFFIXES, TAG_SUFFIX, Process
 from deepmem.physics.processes.generated import Generated
 from deepmem.physics.reactions import read
 from deepmem.physics.theory.parameters import Parameters, electroweak, parameters
 from deepmem.physics.theory.polynomial import Polynomial
+from deepmem.selection import Selection
 
 FREE = ("[:]", "polynomial")
 """What a coupling is set to that stays free."""
+
+_electroweak = jax.jit(electroweak)  # one program in place of ten
+FLAVOURS = ("b", "c", "light")
+"""What a tag tells apart."""
+Tagging: TypeAlias = tuple[tuple[str, float | str], ...]
+"""The probability of a tag by flavour, or the end of the names of columns that have it."""
 
 LARGEST_R = 0.3
 """Relative resolutions `r_<class>` are below this."""
@@ -92,24 +101,74 @@ def checked_flavours(flavours: Any) -> int:
     return int(flavours)
 
 
-def checked_tagging(tagging: Any) -> tuple[tuple[str, float], ...]:
+def checked_tagging(tagging: Any) -> Tagging:
     """The probability that a jet is tagged, by flavour, from {"b": 0.77, "c": 0.15, "light": 0.01}.
 
-    **Raises** `ParameterError` for other flavours, or a number that is no probability.
+    In place of a number there may be the end of the names of columns: "EffB", of j1_EffB, j2_EffB, ….
+
+    **Raises** `ParameterError` for other flavours, a number that is no probability, or a name that is none.
     """
     if tagging is None:
         return ()
-    wanted = ("b", "c", "light")
-    if not isinstance(tagging, Mapping) or tagging.keys() != set(wanted):
+    if not isinstance(tagging, Mapping) or tagging.keys() != set(FLAVOURS):
         raise ParameterError(
             "tagging must be the probability that a jet of each flavour is tagged, such as "
             f"{{'b': 0.77, 'c': 0.15, 'light': 0.01}}, got {tagging!r}"
         )
-    for flavour in wanted:
-        value = tagging[flavour]
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-            raise ParameterError(f"tagging of {flavour} must be a probability between 0 and 1, got {value!r}")
-    return tuple((flavour, float(tagging[flavour])) for flavour in wanted)
+    return tuple((flavour, _chance(flavour, tagging[flavour])) for flavour in FLAVOURS)
+
+
+def _chance(flavour: str, value: Any) -> float | str:
+    """The probability of a tag, or the end of the names of its columns."""
+    if isinstance(value, str):
+        if not value.isidentifier() or value in (*JET_SUFFIXES, TAG_SUFFIX):
+            raise ParameterError(
+                f"tagging of {flavour} must be a probability, or the end of columns of jets such as 'EffB' "
+                f"for j1_EffB, j2_EffB, …, got {value!r}"
+            )
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise ParameterError(f"tagging of {flavour} must be a probability between 0 and 1, got {value!r}")
+    return float(value)
+
+
+def checked_lost(lost: Any, selection: Any) -> Acceptance | None:
+    """Where a jet is seen, from 1 or {"legs": 1, "loss": 0.02} and the selection of the events.
+
+    In place of the selection `lost` may have `jet_pt`, `jet_eta` and `jet_delta_r`, as `lost_entry` does.
+
+    **Raises** `ParameterError` for another number of legs, a loss that is no probability, no cuts on jets, or
+    cuts that are of b jets or of pairs of jets alone.
+    """
+    if lost in (None, 0, False):
+        if selection is not None:
+            raise ParameterError("a selection says where jets are lost: without lost no weight depends on it")
+        return None
+    entry = dict(lost) if isinstance(lost, Mapping) else {"legs": lost}
+    known = ("legs", "loss", "jet_pt", "jet_eta", "jet_delta_r")
+    loss = entry.get("loss", 0.0)
+    legs = entry.get("legs", 1)
+    number = isinstance(loss, int | float) and not isinstance(loss, bool) and 0 <= loss < 1
+    if isinstance(legs, bool) or legs != 1 or not number or not entry.keys() <= set(known):
+        raise ParameterError(
+            f'lost must be 1, or {{"legs": 1, "loss": 0.02}} with a loss from 0 to below 1, got {lost!r}'
+        )
+    given = {name: entry[name] for name in known[2:] if name in entry}
+    cuts = Selection.of(given) if given else Selection.of(selection)
+    if not cuts.jet_pt or cuts.jet_pt[-1] == 0 or not np.isfinite(cuts.jet_eta):
+        raise ParameterError(
+            "lost needs the cuts that lose jets: give the selection of the events, with jet_pt and jet_eta"
+        )
+    for name in ("jet_jet_delta_r", "bjet_pt", "bjet_eta", "bjet_delta_r"):
+        if getattr(cuts, name) != getattr(Selection, name):
+            raise ParameterError(f"lost knows jet_pt, jet_eta and jet_delta_r, and not selection.{name}")
+    return Acceptance(float(loss), cuts.jet_pt[-1], cuts.jet_eta, cuts.jet_delta_r)
+
+
+def lost_entry(acceptance: Acceptance) -> dict[str, float]:
+    """The setting `lost` that makes it, without a selection."""
+    loss, pt, eta, delta_r = map(float, acceptance)
+    return {"legs": 1, "loss": loss, "jet_pt": pt, "jet_eta": eta, "jet_delta_r": delta_r}
 
 
 def checked_detector(
@@ -125,7 +184,7 @@ def checked_detector(
     """
     entries = dict(response or {})
     given = [kind for kind in process.responses if settings.get(f"r_{kind}") is not None]
-    check_classes(entries, process.visible_classes, given)
+    check_classes(entries, process.response_classes, given)
     for kind, default in process.responses.items():
         r = settings.pop(f"r_{kind}", None)
         if r is not None and kind in entries:
@@ -137,8 +196,7 @@ def checked_detector(
         entries.setdefault(kind, default if r is None else r)
     if process.knows_recoil and (median := settings.pop("K0", None)) is not None:
         entries["recoil"] = with_prior(entries.get("recoil"), median)
-    classes = tuple(dict.fromkeys(process.visible_classes))
-    return detector(entries, classes, process.invisible, process.knows_recoil)
+    return detector(entries, process.response_classes, process.escapes, process.knows_recoil)
 
 
 def with_prior(entry: Any, median: Any) -> Mapping[str, Any]:
@@ -213,7 +271,7 @@ def warn_of_expansions(process: Process, parameters: Parameters) -> None:
     """
     if "MH" not in process.parameters:
         return
-    mass, lightest = float(np.max(parameters.MH)), 2 * float(np.min(electroweak(parameters).MW))
+    mass, lightest = float(np.max(parameters.MH)), 2 * float(np.min(_electroweak(parameters).MW))
     if mass > lightest:
         warnings.warn(
             f"MH = {mass:g} GeV: the effective couplings of the Higgs boson to gluons and photons are series "

@@ -1,8 +1,12 @@
-"""Weights of events that are sums over final states and assignments: the rows of each, integrated."""
+"""Weights of events that are sums over final states and assignments: the rows of each, integrated.
+
+The rows of an event with a lost jet have a map for each leg that may be the lost one.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -12,94 +16,205 @@ import numpy as np
 
 from deepmem.data.table import has_column
 from deepmem.event import LARGEST_SHARES
+from deepmem.inputs import Reason
 from deepmem.physics.integrals.accuracy import Accuracy
 from deepmem.physics.integrals.estimate import Estimate
 from deepmem.physics.integrals.groups import Groups
 from deepmem.physics.processes.base import JETS
-from deepmem.physics.weights.contributions import Contributions, contributions
+from deepmem.physics.weights import several
+from deepmem.physics.weights.contributions import Contributions, contributions, lost_legs
+from deepmem.physics.weights.followed import Before, Followed, followed
 from deepmem.physics.weights.hypothesis import Hypothesis
-from deepmem.physics.weights.integration import Rows
+from deepmem.physics.weights.integration import Done, Rows
 from deepmem.physics.weights.integration import integrated as rows_integrated
 from deepmem.physics.weights.partonic import Partonic, negative_densities, shared_by_events
 from deepmem.physics.weights.plan import Plan, plan_for
 from deepmem.physics.weights.preparation import prepare
+from deepmem.physics.weights.several import Part
 
 
 class OfJets(NamedTuple):
-    """What assignments contribute to each event, see `Weight.share`, and the likeliest one, `Weight.role`."""
+    """What assignments contribute to each event, see `Weight.share`, and the likeliest one, `Weight.role`;
+    how many jets are lost, see `Weight.lost`."""
 
     share: np.ndarray
     role: np.ndarray
+    lost: np.ndarray
+
+
+class Work(NamedTuple):
+    """How sums are integrated, see `engine.compute`."""
+
+    accuracy: Accuracy
+    numbers: np.ndarray | None = None
+    """Of events in their file; 0, 1, … if not given."""
+    neutrinos: bool = False
+    plan: Plan | None = None
+    """Of a process of one final state."""
+    remembered: bool = False
+    """Whether variations are to follow."""
+    signed: bool = False
+    """Whether densities are negative somewhere."""
+
+    def of(self, alpha: Hypothesis, events: int) -> Work:
+        """For so many events of a hypothesis."""
+        numbers = np.arange(events) if self.numbers is None else np.asarray(self.numbers)
+        return self._replace(numbers=numbers, signed=negative_densities(alpha))
+
+
+class Sums(NamedTuple):
+    """What came out of events."""
+
+    estimate: Estimate
+    """Of those that can be computed, in their order."""
+    reason: np.ndarray
+    """Why others can't be `[events]`."""
+    of_jets: OfJets
+    before: list[Before]
+    """For variations to follow, where asked for."""
+    covariance: np.ndarray
+    """With the nominal weights of those that can be computed `[events, weights]`, 0 where it is not known."""
 
 
 def integrated(
     alpha: Hypothesis,
     events: Any,
-    accuracy: Accuracy,
-    entries: np.ndarray | None,
-    neutrinos: bool,
-    plan: Plan | None = None,
-) -> tuple[Estimate, np.ndarray, OfJets]:
-    """The sums of events that can be computed, in their order; why others can't be `[events]`; who is who.
+    work: Work,
+    nominal: Sums | None = None,
+) -> Sums:
+    """The sums of events.
 
-    **Arguments:** as of `engine.compute`; `plan`, of a process of one final state.
+    **Arguments:** as of `engine.compute`; `nominal`, of the same events, of which these are a variation.
     """
     found, reason = contributions(alpha, events)
-    signed, count = negative_densities(alpha), len(reason)
-    numbers = np.arange(count) if entries is None else np.asarray(entries)
+    if nominal is not None and len(reason) == len(nominal.reason):
+        found = _of_equal_jets(found, reason, nominal.of_jets.lost)
+    count = len(reason)
+    work = work.of(alpha, count)
     columns = alpha.columns_of(partial(has_column, events))
     jets = sum(re.fullmatch(r"j\d+_PT", column) is not None for column in columns)
-    of_jets = OfJets(np.full((count, LARGEST_SHARES), np.nan), np.full((count, jets), -1, dtype=np.int32))
-    events_of, estimates = [], []
+    of_jets = OfJets(
+        np.full((count, LARGEST_SHARES), np.nan),
+        np.full((count, jets), -1, dtype=np.int32),
+        np.zeros(count, dtype=np.int32),
+    )
+    results: list[Followed] = []
+    before: list[Before] = []
+    for rows in _together(found):
+        events_of = np.unique(np.concatenate([each.event for each in rows]))
+        if rows[0].lost is not None:
+            estimate, values = _with_a_lost_leg(rows, work)
+            of_jets.lost[events_of] = 1
+            results.append(_alone(events_of, estimate, alpha.count))
+            _tell(rows, values, of_jets)
+        elif nominal is not None:
+            results += _varied(rows[0], nominal, work)
+        else:
+            estimate, done, part = _of_final_state(rows[0], work)
+            results.append(_alone(events_of, estimate, alpha.count))
+            _tell(rows, done.value, of_jets)
+            before += [Before(rows[0], part, done, events_of, estimate)] if work.remembered else []
+    if not results:
+        return Sums(Estimate.of_nothing(), reason, of_jets, before, np.zeros((0, alpha.count)))
+    # each event has one final state
+    order = np.argsort(np.concatenate([each.events for each in results]), kind="stable")
+    joined = jax.tree.map(lambda array: array[order], Estimate.joined([each.estimate for each in results]))
+    covariance = np.concatenate([each.covariance for each in results])[order]
+    return Sums(joined, reason, of_jets, before, covariance)
+
+
+def _alone(events: np.ndarray, estimate: Estimate, weights: int) -> Followed:
+    """Events that follow no others."""
+    return Followed(events, estimate, np.zeros((len(events), weights)))
+
+
+def _of_equal_jets(
+    found: Sequence[Contributions], reason: np.ndarray, nominal: np.ndarray
+) -> list[Contributions]:
+    """Without the events, varied, in which another number of jets is lost than in the nominal ones."""
+    lost = np.zeros_like(nominal)
+    for each in found:
+        lost[each.event] = each.lost is not None
+    reason[(reason == Reason.NONE) & (lost != nominal)] = Reason.LOST
+    return [each.at(np.flatnonzero(reason[each.event] == Reason.NONE)) for each in found]
+
+
+def _varied(rows: Contributions, nominal: Sums, work: Work) -> list[Followed]:
+    """The sums of a variation's events, as far as possible at the points of the nominal ones."""
+    results, alpha = [], rows.alpha
+    for before in nominal.before:
+        if before.rows.alpha.process == alpha.process:
+            found, alone = followed(before, rows, work.accuracy, alpha.count)
+            rows = rows.at(np.flatnonzero(alone))
+            results += [found] if len(found.events) else []
+    if len(rows.event):
+        estimate, *_ = _of_final_state(rows, work)
+        results.append(_alone(np.unique(rows.event), estimate, alpha.count))
+    return results
+
+
+def _together(found: Sequence[Contributions]) -> list[list[Contributions]]:
+    """Those whose events are the same: the lost legs of one final state; without those that have no rows."""
+    gathered: dict[tuple[int, bool], list[Contributions]] = {}
     for each in found:
         if len(each.event):
-            estimate, values = _of_final_state(each, accuracy, numbers, neutrinos, signed, plan)
-            _tell(each, values, of_jets)
-            events_of.append(np.unique(each.event))
-            estimates.append(estimate)
-    if not estimates:
-        return Estimate.of_nothing(), reason, of_jets
-    # each event has one final state
-    order = np.argsort(np.concatenate(events_of), kind="stable")
-    joined = jax.tree.map(lambda array: array[order], Estimate.joined(estimates))
-    return joined, reason, of_jets
+            gathered.setdefault((id(each.alpha), each.lost is None), []).append(each)
+    return list(gathered.values())
 
 
-def _tell(rows: Contributions, values: np.ndarray, of_jets: OfJets) -> None:
+def _tell(parts: Sequence[Contributions], values: np.ndarray, of_jets: OfJets) -> None:
     """Fill in what the rows of a final state contribute, and the likeliest assignment."""
-    process = rows.alpha.process
-    kinds = enumerate(process.classes)
+    kinds = enumerate(parts[0].alpha.process.classes)
     legs = np.array([leg for leg, kind in kinds if kind in JETS], dtype=np.int32)
-    order = np.lexsort((-values, rows.event))
-    groups = Groups(np.unique(rows.event[order], return_inverse=True)[1])
+    event_of, jets = (np.concatenate(each) for each in zip(*((p.event, p.jets) for p in parts), strict=True))
+    order = np.lexsort((-values, event_of))
+    groups = Groups(np.unique(event_of[order], return_inverse=True)[1])
     total = groups.sum(values[order])
     for i, (begin, size) in enumerate(zip(groups.first, groups.size, strict=True)):
         here = order[begin : begin + size]
         if total[i] > 0:
             largest = here[:LARGEST_SHARES]
-            event = rows.event[here[0]]
+            event, of_leg = event_of[here[0]], jets[here[0]]
             of_jets.share[event, : len(largest)] = values[largest] / total[i]
-            of_jets.role[event, rows.jets[here[0]]] = legs
+            of_jets.role[event, of_leg[of_leg >= 0]] = legs[of_leg >= 0]
 
 
-def _of_final_state(
-    rows: Contributions,
-    accuracy: Accuracy,
-    numbers: np.ndarray,
-    neutrinos: bool,
-    signed: bool,
-    plan: Plan | None,
-) -> tuple[Estimate, np.ndarray]:
-    """The sums over rows, and the first value of each row."""
+def _of_final_state(rows: Contributions, work: Work) -> tuple[Estimate, Done, Part]:
+    """The sums over rows, and how they were made."""
     alpha = rows.alpha
-    plan, shared = plan or plan_for(alpha), shared_by_events(alpha)
+    part = _part(rows, np.unique(rows.event), work, work.plan or plan_for(alpha))
+    correlated = alpha.polynomial is not None
+    asked = (work.accuracy, alpha.count, correlated, work.remembered)
+    estimate, done = rows_integrated(part.plan, part.f, part.shared, part.rows, *asked)
+    return estimate, done, part
+
+
+def _with_a_lost_leg(parts: Sequence[Contributions], work: Work) -> tuple[Estimate, np.ndarray]:
+    """The same of all legs that may be lost, and the first value of each row."""
+    alpha = parts[0].alpha
+    events = np.unique(np.concatenate([each.event for each in parts]))
+    share = np.zeros(len(events))
+    for each in parts:
+        share[np.searchsorted(events, each.event)] = each.share
+    made = [_part(each, events, work, plan_for(alpha, lost=each.lost)) for each in parts]
+    correlated = alpha.polynomial is not None
+    estimate, values = several.integrated(
+        made, share, work.accuracy, alpha.count, correlated, most=len(lost_legs(alpha))
+    )
+    return estimate, np.concatenate(values)
+
+
+def _part(rows: Contributions, events: np.ndarray, work: Work, plan: Plan) -> Part:
+    """Rows, prepared, with their integrand; `events` of the sum."""
+    assert work.numbers is not None
+    alpha, shared = rows.alpha, shared_by_events(rows.alpha)
     # rows are assignments already
     plan = replace(plan, permutations=(tuple(range(len(alpha.process.visible))),))
     visible = prepare(alpha, plan, shared, rows.measured)
     visible = visible._replace(tags=rows.tags)
-    f = plan.integrand(replace(Partonic.of(alpha), signed=signed), neutrinos)
+    f = plan.integrand(replace(Partonic.of(alpha), signed=work.signed), work.neutrinos)
     visible, minimum = plan.tried(f, shared, visible)
-    _, group = np.unique(rows.event, return_inverse=True)
-    groups = Groups(group)
-    together = Rows(visible, groups, numbers[rows.event], rows.part, rows.share[groups.first], minimum)
-    return rows_integrated(plan, f, shared, together, accuracy, alpha.count, alpha.polynomial is not None)
+    groups = Groups(np.unique(rows.event, return_inverse=True)[1])
+    numbers = work.numbers[rows.event]
+    prepared = Rows(visible, groups, numbers, rows.part, rows.share[groups.first], minimum)
+    return Part(plan, f, shared, prepared, np.searchsorted(events, rows.event))

@@ -31,6 +31,8 @@ class Measured(NamedTuple):
     """Missing (p_x, p_y) in GeV `[events, 2]`, where particles escape; −K_meas where the recoil is used."""
     activity: np.ndarray | None = None
     """The scalar sum of pT in GeV that its response may depend on `[events]`."""
+    own: np.ndarray | None = None
+    """The mass of what is seen of each leg, where there are taus: that of a tau's hadrons, else 0."""
 
     @property
     def size(self) -> int:
@@ -81,7 +83,7 @@ def with_missing(
 
     **Arguments:** `at`, columns `[events]`; `pt` of the legs in GeV `[rows, legs]`; `rows`, their events.
     """
-    if not alpha.process.invisible and alpha.met != "recoil":
+    if not alpha.process.escapes and alpha.met != "recoil":
         return found
     balanced = alpha.met == "balance"
     missing = _transverse(*(np.zeros(len(rows)) if balanced else at[name][rows] for name in MISSING_COLUMNS))

@@ -46,7 +46,11 @@ class Chain:
         self.seen = Seen(shared, event, kinds)
         self.place = {number: i for i, number in enumerate(visible)}
         """Of a leg among the visible ones."""
-        self.solved = {each.leg for each in (*composition.solves, *composition.late)}
+        of_pair = () if composition.pair is None else composition.pair.legs
+        of_lost = () if composition.lost is None else (composition.lost.leg,)
+        solved = (each.leg for each in (*composition.solves, *composition.late))
+        self.solved = {*solved, *of_pair, *of_lost}
+        """Legs that are not known beforehand."""
 
     def measured(self, number: int) -> Scalar:
         """The measured energy of a leg, GeV."""
@@ -71,11 +75,21 @@ class Chain:
 
     def solve(self, each: Solve, s: Scalar, momenta: Mapping[int, FourVector]) -> Solution:
         """The energy with which a leg and the others make a mass, see the module's first lines."""
-        place = self.place[each.leg]
-        nx, ny, nz = self.seen.direction(place)
-        mass = self.event.legs.mass[place]
-        total = add(*(momenta[number] for number in each.others))
-        square = self._square(each.others, total)
+        return self.along(each.leg, self.seen.direction(self.place[each.leg]), each.others, s, momenta)
+
+    def along(
+        self,
+        leg: int,
+        direction: tuple[Scalar, Scalar, Scalar],
+        others: Sequence[int],
+        s: Scalar,
+        momenta: Mapping[int, FourVector],
+    ) -> Solution:
+        """The same of a leg in a direction, a unit vector."""
+        nx, ny, nz = direction
+        mass = self.event.legs.mass[self.place[leg]]
+        total = add(*(momenta[number] for number in others))
+        square = self._square(others, total)
         along = total[1] * nx + total[2] * ny + total[3] * nz
         k = (s - square - mass**2) / 2
         rest = total[0] ** 2 - along**2

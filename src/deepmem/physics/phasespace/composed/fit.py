@@ -19,10 +19,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from deepmem.kinematics import Scalar, add, dot
+from deepmem.kinematics import FourVector, Scalar, add, dot
 from deepmem.physics.detector.gaussians import Gaussian
 from deepmem.physics.phasespace.composed.chain import Chain
 from deepmem.physics.phasespace.composed.masses import CELLS, edges, shape_of
+from deepmem.physics.phasespace.composed.tau_pairs import TauPair, profile
 from deepmem.physics.phasespace.lines import BreitWigner
 from deepmem.physics.phasespace.planner import Composition
 from deepmem.physics.phasespace.visible import Shared, Visible
@@ -181,24 +182,36 @@ class Pulls:
 
     def __call__(self, x: Scalar, t: Scalar) -> tuple[Scalar, Scalar]:
         """All pulls, and whether all energies exist."""
-        composition, chain = self.composition, self.chain
-        drawn = [
-            self.allowed.median[chain.place[number]] * jnp.exp(x[i])
-            for i, number in enumerate(composition.drawn)
-        ]
-        momenta = chain.known(drawn)
-        s = [(pole * jnp.exp(t[q])) ** 2 for q, pole in enumerate(self.poles)]
-        valid = [solution.valid for solution in chain.solutions(s, momenta)]
+        composition = self.composition
+        momenta, valid = self.momenta(x, t)
         numbers = (*composition.drawn, *(each.leg for each in composition.solves))
         pulls = [self._of(number, momenta[number][0]) for number in numbers]
-        if composition.missing == "recoil" and composition.neutrino is None:
-            event, total = chain.event, add(*momenta.values())
+        if composition.missing == "recoil" and composition.neutrino is None and composition.pair is None:
+            event, total = self.chain.event, add(*momenta.values())
             sigma = self.shared.detector.transverse.sigma(event.activity)  # type: ignore[union-attr]
             pulls += [(total[i + 1] - event.missing[i]) / sigma for i in (0, 1)]
         if not pulls:
             return jnp.zeros(0), jnp.asarray(True)
         exists = jnp.all(jnp.stack(valid)) if valid else jnp.asarray(True)
         return jnp.clip(jnp.stack(pulls), -_LARGEST_PULL, _LARGEST_PULL), exists
+
+    def momenta(self, x: Scalar, t: Scalar) -> tuple[dict[int, FourVector], list[Scalar]]:
+        """Of all legs that are known by x and t, and which energies exist."""
+        drawn = [
+            self.allowed.median[self.chain.place[number]] * jnp.exp(x[i])
+            for i, number in enumerate(self.composition.drawn)
+        ]
+        momenta = self.chain.known(drawn)
+        s = [(pole * jnp.exp(t[q])) ** 2 for q, pole in enumerate(self.poles)]
+        return momenta, [solution.valid for solution in self.chain.solutions(s, momenta)]
+
+    def transverse(self, x: Scalar, t: Scalar) -> tuple[Scalar, Scalar]:
+        """The p_T of all legs that are no taus, GeV."""
+        momenta, _ = self.momenta(x, t)
+        if not momenta:
+            return jnp.asarray(0.0), jnp.asarray(0.0)
+        total = add(*momenta.values())
+        return total[1], total[2]
 
     def _measured_mass(self, q: int) -> tuple[Scalar, Scalar]:
         """ln √s/m of the measured energies of a resonance, and its standard deviation."""
@@ -238,9 +251,12 @@ def _shares(pulls: Pulls, x: Scalar, slope: Scalar, t: Scalar) -> Scalar:
     shares = []
     for q, shapes in enumerate(pulls.shapes):
         shares.append(jax.vmap(partial(_profiled, pulls, x, slope, t, q))(shapes))
+    pair = pulls.composition.pair
     for place in tabulated(pulls.composition)[len(pulls.shapes) :]:
         resonance = pulls.composition.tree.resonances[place]
-        shares.append(jax.vmap(_alone)(shape_of(pulls.shared.parameters, resonance.mass, resonance.width)))
+        shapes = shape_of(pulls.shared.parameters, resonance.mass, resonance.width)
+        of_pair = pair is not None and pair.resonance == place
+        shares.append(jax.vmap(partial(_of_taus, pulls, x, t) if of_pair else _alone)(shapes))
     scan = len(pulls.shared.parameters.sqrt_s)
     return jnp.stack(shares) if shares else jnp.zeros((0, scan, CELLS))
 
@@ -263,6 +279,20 @@ def _profiled(pulls: Pulls, x: Scalar, slope: Scalar, t: Scalar, q: int, shape: 
     height = jnp.exp(-_TEMPER * (profile - profile.min()) / 2)
     share = (height[:-2:2] + 4 * height[1::2] + height[2::2]) / 6 * (theta[1:] - theta[:-1])
     return (1 - _EVEN) * share / share.sum() + _EVEN / CELLS
+
+
+def _of_taus(pulls: Pulls, x: Scalar, t: Scalar, shape: BreitWigner) -> Scalar:
+    """The shares of the mass of two taus, by how likely their energies are at the middles of cells."""
+    theta = edges(shape)
+    middle = (theta[1:] + theta[:-1]) / 2
+    s = shape.mass**2 + shape.mass * shape.width * jnp.tan(jnp.minimum(middle, np.pi / 2 - 1e-9))
+    pair = TauPair(pulls.composition, pulls.shared, pulls.chain.event)
+    others = pulls.transverse(x, t)
+    height = jax.vmap(lambda each: profile(pair, each, others))(jnp.maximum(s, 1e-3))
+    share = height * (theta[1:] - theta[:-1])
+    total = share.sum()
+    share = jnp.where(total > 0, share / jnp.where(total > 0, total, 1.0), 1 / CELLS)
+    return (1 - _EVEN_ALONE) * share + _EVEN_ALONE / CELLS
 
 
 def _alone(shape: BreitWigner) -> Scalar:

@@ -41,24 +41,40 @@ _WIDER, _EVEN = 1.25, 0.08
 _LARGEST_SQUARE = 60.0
 
 
-def _legs(composition: Composition, momenta: dict[int, FourVector]) -> tuple[FourVector, ...]:
-    return by_branch(*(momenta[leg.number] for leg in composition.tree.legs))
+class Unfinished(NamedTuple):
+    """A point without its lost leg."""
+
+    momenta: dict[int, FourVector]
+    """By number, with an axis of branches where they differ."""
+    density: Scalar
+    """`[branches]`."""
+    s: tuple[Scalar, ...]
+    """Of the resonances that are left, the lost leg's last, GeV²."""
+
+
+def _point(
+    composition: Composition, before: Visibles, momenta: dict[int, FourVector], density: Scalar
+) -> Proposal | Unfinished:
+    """All legs, or all but the lost one."""
+    if composition.lost is not None:
+        return Unfinished(momenta, density, before.s)
+    return Proposal(by_branch(*(momenta[leg.number] for leg in composition.tree.legs)), density)
 
 
 def none(
     shared: Shared, event: Visible, u: jax.Array, before: Visibles, composition: Composition
-) -> Proposal:
+) -> Proposal | Unfinished:
     """Where nothing escapes; with a recoil its response to all that is seen."""
     density = before.density
     if composition.missing == "recoil":
         total = add(*before.momenta.values())
         missing = shared.detector.transverse
         assert missing is not None
-        # of −K_meas, which is to be the p_T of all legs
+        # of −K_meas, which is to be the p_T of all legs but a lost one
         density = density * missing.density(
             (event.missing[0], event.missing[1]), (total[1], total[2]), event.activity
         )
-    return Proposal(_legs(composition, before.momenta), jnp.atleast_1d(density))
+    return _point(composition, before, before.momenta, jnp.atleast_1d(density))
 
 
 def _centre(
@@ -75,7 +91,7 @@ def _centre(
 
 def one_mass(
     shared: Shared, event: Visible, u: jax.Array, before: Visibles, composition: Composition
-) -> Proposal:
+) -> Proposal | Unfinished:
     """The neutrino by p_T and the mass of its W, and energies that follow after it. Two branches."""
     neutrino, chain = composition.neutrino, Chain(composition, shared, event)
     assert neutrino is not None
@@ -101,12 +117,12 @@ def one_mass(
         ky + 0 * sinh,
         (z * cosh + energy * sinh) / pt,
     )
-    for each, s in zip(composition.late, before.s, strict=True):
+    for each, s in zip(composition.late, before.s, strict=composition.lost is None):
         solution = chain.solve(each, s, momenta)
         momenta[each.leg] = chain.momentum(each.leg, solution.energy)
         of_leg = chain.measure(each.leg, momenta[each.leg]) * chain.likelihood(each.leg, solution.energy)
         density = jnp.where(solution.valid, density * solution.slope * of_leg, 0.0)
-    return Proposal(_legs(composition, momenta), jnp.broadcast_to(density, 2))
+    return _point(composition, before, momenta, jnp.broadcast_to(density, 2))
 
 
 class Path(NamedTuple):
@@ -146,22 +162,23 @@ def on_ellipse(
     u: jax.Array,
     before: tuple[Path, tuple[Scalar, ...]],
     composition: Composition,
-) -> Proposal:
+) -> Proposal | Unfinished:
     """φ from the table, and the neutrino."""
     (visibles, path, centre), heights = before
     neutrino = composition.neutrino
     assert neutrino is not None
-    phi, density = _draw_angle(heights, u[len(composition.drawn)])
+    phi, density = draw_angle(heights, u[len(composition.drawn)])
     momentum = path.at(jnp.cos(phi), jnp.sin(phi))
     missing = shared.detector.transverse
     assert missing is not None
     likelihood = missing.density(centre, (momentum[1], momentum[2]), event.activity)
     weight = visibles.density * likelihood / (8 * path.root_gram * _CUBE * density)
     momenta = visibles.momenta | {neutrino.leg: momentum}
-    return Proposal(_legs(composition, momenta), jnp.atleast_1d(jnp.where(path.exists, weight, 0.0)))
+    weight = jnp.atleast_1d(jnp.where(path.exists, weight, 0.0))
+    return _point(composition, visibles, momenta, weight)
 
 
-def _draw_angle(heights: tuple[Scalar, ...], u: Scalar) -> tuple[Scalar, Scalar]:
+def draw_angle(heights: tuple[Scalar, ...], u: Scalar) -> tuple[Scalar, Scalar]:
     """φ that follows heights at equidistant nodes, linear in between, and its density.
 
     In scalars: what is selected, first a group of cells and then one of them, needs no look-up.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache, partial
 from typing import Any
 
-from deepmem.physics.phasespace.composed import neutrinos
+from deepmem.physics.phasespace.composed import lost, neutrinos, taus
 from deepmem.physics.phasespace.composed.energies import energies, masses
 from deepmem.physics.phasespace.expert import Step
 from deepmem.physics.phasespace.planner import Composition
@@ -18,4 +18,8 @@ def steps(composition: Composition) -> tuple[Step, ...]:
     if composition.neutrino is not None:
         two = len(composition.neutrino.masses) == 2
         last = [neutrinos.two_masses, neutrinos.on_ellipse] if two else [neutrinos.one_mass]
+    if composition.pair is not None:
+        last = [taus.tabulated_pair, taus.solved_pair]
+    if composition.lost is not None:
+        last += [lost.path, lost.finished]
     return tuple(partial(step, composition=composition) for step in (masses, energies, *last))

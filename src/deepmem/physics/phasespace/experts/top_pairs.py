@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.scipy.special import ndtri
 
 from deepmem.kinematics import FourVector, Scalar, add
 from deepmem.physics.phasespace import solutions
@@ -35,6 +36,18 @@ CLASSES = ("lepton", "bjet", "lepton", "bjet")
 _WIDENING = 1.3
 _EVEN_SHARE = 0.05
 _BROAD = 0.03
+# Missing p_T is drawn this much wider than the recoil and the energies of the other side allow.
+_WIDER_RECOIL = 1.1
+_EDGE = 1e-12
+
+
+def _masses(shared: Shared, event: Visible, u: jax.Array) -> tuple[tuple[Scalar, ...], Scalar]:
+    """s of both sides' W and top, and ds/du of all. u: their numbers."""
+    (w, top), choices = w_and_top(shared.parameters), event.choices
+    apart = False if choices.apart is None else choices.apart
+    masses = Resonances((w, top, w, top), choices.broad, apart, choices.parts)
+    s = masses.draw(u)
+    return s, masses.volume / masses.density(s)
 
 
 def by_energies(shared: Shared, event: Visible, u: jax.Array, _: None, balance: bool = False) -> Proposal:
@@ -42,10 +55,7 @@ def by_energies(shared: Shared, event: Visible, u: jax.Array, _: None, balance: 
 
     For missing p_T that balances the partons, and for perfect measurements.
     """
-    w, top = w_and_top(shared.parameters)
-    masses = Resonances((w, top, w, top), event.choices.broad)
-    s = masses.draw(u)
-    density = 1 / masses.density(s)
+    s, density = _masses(shared, event, u)
     momenta, measure = Seen(shared, event, CLASSES).draw_all(u[4:])
     missing = missing_pt(shared, event, u, momenta if balance else None)
     plus, quark, minus, antiquark = momenta
@@ -68,15 +78,38 @@ class FirstSide(NamedTuple):
     """K = (s_t − s_W − m²)/2 of the other side."""
 
 
-def first_side(shared: Shared, event: Visible, u: jax.Array, _: None) -> FirstSide:
+def _near_recoil(
+    shared: Shared, event: Visible, u: jax.Array, first: FourVector
+) -> tuple[tuple[Scalar, Scalar], Scalar]:
+    """The neutrinos' p_T before the other side has energies, and d²p_T/d²u. u: …, two numbers.
+
+    A Gaussian about what is left with the measured energies, as wide as their responses and the recoil's are.
+
+    **Arguments:** `first`, what there is of the first side.
+    """
+    seen, sigma = Seen(shared, event, CLASSES), shared.detector.transverse.sigma(event.activity)  # type: ignore[union-attr]
+    x, y = event.missing[0] - first[1], event.missing[1] - first[2]
+    xx = yy = sigma**2
+    xy = 0.0 * sigma
+    for i in (2, 3):
+        energy, (nx, ny, _) = event.legs.energy[i], seen.direction(i)
+        size, width = seen.size(i, energy), seen.responses[i].scale(energy)
+        x, y = x - size * nx, y - size * ny
+        xx, xy, yy = xx + (width * nx) ** 2, xy + width**2 * nx * ny, yy + (width * ny) ** 2
+    a = jnp.sqrt(xx)
+    b, c = xy / a, jnp.sqrt(yy - xy**2 / xx)
+    z, w = (_WIDER_RECOIL * ndtri(jnp.clip(v, _EDGE, 1 - _EDGE)) for v in (u[-2], u[-1]))
+    slope = 2 * np.pi * _WIDER_RECOIL**2 * a * c * jnp.exp((z**2 + w**2) / (2 * _WIDER_RECOIL**2))
+    return (x + a * z, y + b * z + c * w), slope
+
+
+def first_side(shared: Shared, event: Visible, u: jax.Array, _: None, recoil: bool = False) -> FirstSide:
     """Masses, one lepton and its b quark, and where their neutrino can be: d³ν/2E = ds_W ds_t dφ/(8√G).
 
-    u: masses, the two energies, …; see `solutions.ellipse`.
+    u: masses, the two energies, …; see `solutions.ellipse`. With the recoil missing p_T is drawn.
     """
-    w, top = w_and_top(shared.parameters)
-    masses = Resonances((w, top, w, top), event.choices.broad)
-    s_w, s_t, s_w2, s_t2 = s = masses.draw(u)
-    density = 1 / masses.density(s)
+    s, density = _masses(shared, event, u)
+    s_w, s_t, s_w2, s_t2 = s
     seen = Seen(shared, event, CLASSES)
     lepton, of_lepton = seen.draw(0, u[4])
     if event.choices.like is None:
@@ -87,7 +120,12 @@ def first_side(shared: Shared, event: Visible, u: jax.Array, _: None) -> FirstSi
     path = solutions.ellipse(lepton, quark, s_w, s_t)
     density = jnp.where(path.exists, density / (8 * path.root_gram * (2 * np.pi) ** 6), 0.0)
     k = (s_t2 - s_w2 - event.legs.mass[3] ** 2) / 2
-    return FirstSide(density, lepton, quark, path, missing_pt(shared, event, u), s_w2, k)
+    if recoil:
+        missing, of_missing = _near_recoil(shared, event, u, add(lepton, quark))
+        density = density * of_missing
+    else:
+        missing = missing_pt(shared, event, u)
+    return FirstSide(density, lepton, quark, path, missing, s_w2, k)
 
 
 class _Typical(NamedTuple):
@@ -140,6 +178,7 @@ def nodes(
     u: jax.Array,
     side: FirstSide,
     precision: Any = np.float32,
+    recoil: bool = False,
 ) -> tuple[FirstSide, list[tuple[jax.Array, jax.Array]]]:
     """For both signs of Δη along the ellipse: the pull of the b quark's energy, and what else is cheap.
 
@@ -152,7 +191,7 @@ def nodes(
 
     # of events that follow others: φ and the branch of a point stay as they are there
     grid = event if event.choices.like is None else event.choices.like
-    one = cast(side if event.choices.like is None else first_side(shared, grid, u, None))
+    one = cast(side if event.choices.like is None else first_side(shared, grid, u, None, recoil))
     seen = Seen(shared, grid, CLASSES)
     (lx, ly, lz), (nx, ny, nz) = cast((seen.direction(2), seen.direction(3)))
     lepton, quark_energy, m, sine = cast(
@@ -245,7 +284,9 @@ def angle(
     return side, Other(density, neutrino, energy, (kx, ky), sign)
 
 
-def second_side(shared: Shared, event: Visible, u: jax.Array, before: tuple[FirstSide, Other]) -> Proposal:
+def second_side(
+    shared: Shared, event: Visible, u: jax.Array, before: tuple[FirstSide, Other], recoil: bool = False
+) -> Proposal:
     """The other neutrino, and its b quark from the mass of its top: with n its direction,
 
         E E_W − |p| n·p_W = K,   ds_t = 2 √(K² − m² (E_W² − (n·p_W)²)) dE/|p|,
@@ -278,6 +319,12 @@ def second_side(shared: Shared, event: Visible, u: jax.Array, before: tuple[Firs
     density = density * seen.responses[3].density(event.legs.energy[3], quark) * seen.measure(3, p)
     # dE = |p| ds/(2 root)
     density = density * p / (2 * root)
+    if recoil:
+        others = add(side.lepton, side.quark, seen.momentum(2, energy), seen.momentum(3, quark))
+        total = side.missing[0] + others[1], side.missing[1] + others[2]
+        response = shared.detector.transverse
+        assert response is not None
+        density = density * response.density((event.missing[0], event.missing[1]), total, event.activity)
 
     sides = (
         (side.lepton, neutrino, side.quark),
@@ -291,11 +338,25 @@ def second_side(shared: Shared, event: Visible, u: jax.Array, before: tuple[Firs
     return Proposal(by_branch(*legs), jnp.where(valid, density, 0.0))
 
 
-def by_angle(even_share: float = _EVEN_SHARE, precision: Any = np.float32) -> tuple[Step, ...]:
-    """The map by angle. **Arguments:** the share of points with even angles; the precision of the grid."""
-    of_nodes, of_angle = partial(nodes, precision=precision), partial(angle, even_share=even_share)
-    return first_side, of_nodes, cells, of_angle, second_side
+def by_angle(
+    even_share: float = _EVEN_SHARE, precision: Any = np.float32, recoil: bool = False
+) -> tuple[Step, ...]:
+    """The map by angle. **Arguments:** the share of points with even angles; the precision of the grid;
+    whether missing p_T follows from the recoil."""
+    of_angle = partial(angle, even_share=even_share)
+    if not recoil:
+        return first_side, partial(nodes, precision=precision), cells, of_angle, second_side
+    of_nodes = partial(nodes, precision=precision, recoil=True)
+    return partial(first_side, recoil=True), of_nodes, cells, of_angle, partial(second_side, recoil=True)
 
 
 _BALANCED = (partial(by_energies, balance=True),)
-TOP_PAIR = Expert(4, _BROAD, (by_energies,), _BALANCED, _BALANCED, by_angle=by_angle())
+TOP_PAIR = Expert(
+    4,
+    _BROAD,
+    (by_energies,),
+    _BALANCED,
+    _BALANCED,
+    by_angle=by_angle(),
+    by_angle_and_recoil=by_angle(recoil=True),
+)

@@ -1,0 +1,154 @@
+"""Weights of events with jets, measured otherwise: at the points of the nominal ones, row by row.
+
+A row is an assignment of jets, told by their columns: its points, and what trials decided of it, are those of
+the nominal row. With c_r the covariance of a row, k the share, d and d' what both dropped,
+
+    cov(W, V) = k² (Σ_r c_r + d d').
+
+An event that has other rows (other leading jets, other tags), or is badly integrated so, is integrated by
+itself, without a covariance.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from deepmem.event import Status
+from deepmem.physics.integrals.accuracy import Accuracy
+from deepmem.physics.integrals.estimate import Estimate
+from deepmem.physics.integrals.groups import Groups
+from deepmem.physics.integrals.integral import Integral
+from deepmem.physics.integrals.slots import SLOT
+from deepmem.physics.phasespace import trials
+from deepmem.physics.phasespace.visible import Visible
+from deepmem.physics.weights.contributions import Contributions
+from deepmem.physics.weights.integration import Done, averaged
+from deepmem.physics.weights.preparation import prepare
+from deepmem.physics.weights.several import Part
+
+# How many times the relative error of a variation may be the nominal one, or what was asked for.
+_WORSE = 2.0
+
+
+class Before(NamedTuple):
+    """A nominal integration of the rows of one final state."""
+
+    rows: Contributions
+    part: Part
+    done: Done
+    events: np.ndarray
+    """Its events, by their places among all."""
+    estimate: Estimate
+
+
+class Followed(NamedTuple):
+    """Events, by their places among all, that were integrated at the points of the nominal ones."""
+
+    events: np.ndarray
+    estimate: Estimate
+    covariance: np.ndarray
+    """With the nominal weights `[events, weights]`."""
+
+
+def _places(before: Before, rows: Contributions) -> np.ndarray:
+    """The place among the nominal rows of each row; −1 where there is none."""
+
+    def keys(of: Contributions) -> list[tuple[int, ...]]:
+        return list(map(tuple, np.column_stack([of.event, of.particles, of.jets]).tolist()))
+
+    place = {key: i for i, key in enumerate(keys(before.rows))}
+    return np.array([place.get(key, -1) for key in keys(rows)], dtype=int)
+
+
+def _alike(before: Before, rows: Contributions) -> np.ndarray:
+    """Which rows are of events all of whose rows are the nominal ones, with the same share."""
+    place = _places(before, rows)
+    there = place >= 0
+    there[there] &= rows.share[there] == before.rows.share[place[there]]
+    size = int(max(rows.event.max(initial=0), before.rows.event.max(initial=0))) + 1
+    every, matched, nominal = (
+        np.bincount(each, minlength=size) for each in (rows.event, rows.event[there], before.rows.event)
+    )
+    return ((every == matched) & (every == nominal))[rows.event]
+
+
+def followed(
+    before: Before, rows: Contributions, accuracy: Accuracy, steering: int
+) -> tuple[Followed, np.ndarray]:
+    """What can be followed of the rows of a final state; and which rows can't be."""
+    alike = _alike(before, rows)
+    events = np.unique(rows.event[alike])
+    if not len(events) or before.done.course is None:
+        alike[:], events = False, events[:0]
+        return Followed(events, Estimate.of_nothing(), np.zeros((0, steering))), ~alike
+    estimate, covariance = _at_points(before, rows.at(np.flatnonzero(alike)), accuracy, steering)
+    good = ~_unlike(before, events, estimate, accuracy, steering)
+    estimate, covariance = jax.tree.map(lambda leaf: leaf[good], (estimate, covariance))
+    return Followed(events[good], estimate, covariance), ~np.isin(rows.event, events[good])
+
+
+def _at_points(
+    before: Before, rows: Contributions, accuracy: Accuracy, steering: int
+) -> tuple[Estimate, np.ndarray]:
+    """The sums of events all of whose rows have a nominal one, and the covariance."""
+    part, done, place = before.part, before.done, _places(before, rows)
+    events, group = np.unique(rows.event, return_inverse=True)
+    in_course = np.full(len(before.rows.event), -1)
+    in_course[done.kept] = np.arange(len(done.kept))
+    in_course = in_course[place]
+    visible = prepare(rows.alpha, part.plan, part.shared, rows.measured)._replace(tags=rows.tags)
+    visible = visible._replace(choices=done.visible.rows(place).choices)
+    here = np.flatnonzero(in_course >= 0)
+    groups, share = Groups(group[here]), rows.share[Groups(group).first]
+    course = jax.tree.map(lambda leaf: leaf[in_course[here]], done.course)
+    integral = Integral(
+        part.f,
+        part.shared,
+        visible.rows(here),
+        part.plan.dimensions,
+        part.rows.numbers[place[here]],
+        part.rows.parts[place[here]],
+        steering=steering,
+        groups=groups,
+        remembered=True,
+        follows=course,
+    )
+    estimate = part.plan.rule.integrate(integral, accuracy)
+    covariance = groups.sum(course.covariance(estimate.course))
+    dropped = trial = None
+    if done.dropped is not None:
+        dropped, trial = _dropped(part, visible, np.flatnonzero(in_course < 0), group, len(events))
+        nominal = done.dropped[np.searchsorted(before.events, events)]
+        dropped = dropped if len(dropped) else np.zeros_like(nominal)
+        covariance = covariance + (dropped * nominal)[:, :steering]
+    found = averaged(estimate._replace(course=None), groups, share, accuracy, steering, dropped, trial)
+    return found, covariance * share[:, None] ** 2
+
+
+def _dropped(
+    part: Part, visible: Visible, rows: np.ndarray, group: np.ndarray, events: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """What a trial says of rows that the nominal integration dropped, of each event; evaluations of all."""
+    trial = np.bincount(group[rows], minlength=events) * SLOT
+    if not len(rows):
+        return np.zeros((0, 0)), trial
+    look = trials.first_look(part.f, part.shared, visible.rows(rows), part.plan.dimensions)
+    found = np.zeros((events, look.mean.shape[1]))
+    np.add.at(found, group[rows], look.mean)
+    return found, trial
+
+
+def _unlike(
+    before: Before, events: np.ndarray, estimate: Estimate, accuracy: Accuracy, steering: int
+) -> np.ndarray:
+    """Which events, varied, are integrated badly by the points of the nominal ones."""
+    at, weights = np.searchsorted(before.events, events), slice(steering)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        nominal = np.abs(before.estimate.error[at, weights] / before.estimate.value[at, weights])
+        varied = np.abs(estimate.error[:, weights] / estimate.value[:, weights])
+    allowed = _WORSE * np.fmax(nominal, accuracy.precision)
+    unsolved = np.isin(estimate.status, (Status.NO_SOLUTION, Status.BAD_INPUT))
+    return unsolved | ~(varied <= allowed).all(axis=1)

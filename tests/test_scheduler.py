@@ -1,0 +1,115 @@
+"""Weights that the workers of a Dask scheduler compute. Here they are threads of this process; separate processes
+that are killed are in benchmarks/faults.py."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import run
+from killing import Killing
+
+from deepmem.errors import DeepMEMError, UsageError
+from deepmem.event import Weight
+from deepmem.jobs import scheduler
+from deepmem.jobs.parts import Pace, Parts
+from deepmem.jobs.scheduler import DaskWorkers
+from deepmem.jobs.spreading import Computation, Hands
+
+distributed = pytest.importorskip("distributed")
+
+COLUMN = np.arange(40.0)[:, None]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[object]:
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0"
+    ) as made:
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def unpinned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The workers share this process, and are not to take its core."""
+    monkeypatch.setattr(scheduler, "claim_core", lambda: None)
+
+
+def filled(folder: Path, address: str, computation: Computation) -> Weight:
+    parts = Parts(folder / "out.root", {}, Pace(4, fixed=True))
+    with Hands(lambda: DaskWorkers(address, lambda text: None), at_once=True) as hands:
+        for _ in hands.fill(parts, 0, len(COLUMN), computation, lambda done, note="": None):
+            pass
+    there = parts.within(0, len(COLUMN))
+    return Weight.concatenate([parts.load(part, ["square"])["square"] for part in there])
+
+
+def squares() -> Computation:
+    return Computation(Killing(os.getpid()), lambda begin, end: (COLUMN[begin:end], np.arange(begin, end)))
+
+
+def test_its_workers_give_all_weights_in_order(cluster: object, tmp_path: Path) -> None:
+    weight = filled(tmp_path, cluster.scheduler_address, squares())  # type: ignore[attr-defined]
+    np.testing.assert_array_equal(weight.value, COLUMN[:, 0] ** 2)
+
+
+def test_an_error_says_on_which_worker_it_was(cluster: object, tmp_path: Path) -> None:
+    wrong = Computation(squares().work, lambda begin, end: (None, None))
+    with pytest.raises(DeepMEMError, match=f"on {socket.gethostname()}: a worker failed: TypeError"):
+        filled(tmp_path, cluster.scheduler_address, wrong)  # type: ignore[attr-defined]
+
+
+def test_other_versions_on_a_worker_are_named(
+    cluster: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crew = DaskWorkers(cluster.scheduler_address, lambda text: None)  # type: ignore[attr-defined]
+    here = scheduler.versions()
+    monkeypatch.setattr(scheduler, "versions", lambda: here | {"jax": "0.1"})
+    parts = Parts(tmp_path / "out.root", {}, Pace(4, fixed=True))
+    with (
+        Hands(lambda: crew, at_once=True) as hands,
+        pytest.raises(UsageError, match=rf"has jax 0\.1 and not {here['jax']}: install the same"),
+    ):
+        list(hands.fill(parts, 0, len(COLUMN), squares(), lambda done, note="": None))
+
+
+def test_a_scheduler_that_is_gone_leaves_what_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scheduler, "_GONE", 1.0)
+    monkeypatch.setattr(scheduler, "_LOOK", 0.2)
+    monkeypatch.setattr(scheduler, "_ANSWER", 1.0)
+    computation, parts = squares(), Parts(tmp_path / "out.root", {}, Pace(4, fixed=True))
+    options = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": ":0"}
+    with distributed.LocalCluster(**options) as cluster:
+        crew = DaskWorkers(cluster.scheduler_address, lambda text: None)
+        with Hands(lambda: crew, at_once=True) as hands:
+            done = hands.fill(parts, 0, len(COLUMN), computation, lambda done, note="": None)
+            next(done)
+            cluster.close()
+            with pytest.raises(DeepMEMError, match="has not answered for 1 s: what is done is kept"):
+                list(done)
+    assert parts.events() >= 4
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nowhere"])
+def test_no_scheduler_is_one_sentence(
+    address: str, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scheduler, "_ANSWER", 0.5)
+    call = ["compute", small / "events.root", "--process", "drell_yan", "--output", tmp_path / "w.root"]
+    done = run(*call, "--scheduler", address)
+    assert done.status == 2
+    assert f"no scheduler answers at {address} within 0.5 s" in done.said
+    assert "Traceback" not in done.said
+
+
+def test_workers_of_this_machine_or_of_a_scheduler(small: Path, tmp_path: Path) -> None:
+    call = ["compute", small / "events.root", "--process", "drell_yan", "--output", tmp_path / "w.root"]
+    done = run(*call, "--workers", len(os.sched_getaffinity(0)), "--scheduler", "tcp://127.0.0.1:9")
+    assert done.status == 2
+    assert "leave one out" in done.said or len(os.sched_getaffinity(0)) == 1

@@ -1,0 +1,226 @@
+"""Weights that several processes compute: the same bits, whatever happens to the processes."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import uproot
+from commands import run
+from conftest import COLUMNS, write_tree
+from killing import Killing
+
+from deepmem.errors import UsageError
+from deepmem.event import Weight
+from deepmem.inputs import Reason
+from deepmem.jobs.environment import cores_here
+from deepmem.jobs.parts import Pace, Parts
+from deepmem.jobs.spreading import Computation, Hands
+from deepmem.jobs.tasks import Task, hypotheses
+from deepmem.jobs.worker import Bench, key_of
+from deepmem.jobs.workers import Workers, shares
+from deepmem.reporter import Reporter
+
+several_cores = pytest.mark.skipif(len(cores_here()) < 2, reason="two workers need two cores")
+COLUMN = np.arange(40.0)[:, None]
+
+
+def squares(at: tuple[int, ...] = ()) -> Computation:
+    """Weights without physics, by workers that start at once."""
+
+    def read(begin: int, end: int) -> tuple[np.ndarray, np.ndarray]:
+        return COLUMN[begin:end], np.arange(begin, end)
+
+    return Computation(Killing(os.getpid(), at), read)
+
+
+@pytest.fixture
+def workers() -> Iterator[Workers]:
+    crew = Workers([[core] for core in cores_here()[:2]])
+    yield crew
+    crew.close()
+
+
+def filled(folder: Path, crew: Workers, computation: Computation, part: int) -> tuple[Weight, int]:
+    """All weights in the order of their entries, and how many events a person has been told of."""
+    parts, told = Parts(folder / "out.root", {}, Pace(part, fixed=True)), []
+    hands = Hands(lambda: crew, at_once=True)
+    for _ in hands.fill(parts, 0, len(COLUMN), computation, lambda done, note="": told.append(done)):
+        pass
+    there = parts.within(0, len(COLUMN))
+    return Weight.concatenate([parts.load(part, ["square"])["square"] for part in there]), sum(told)
+
+
+def test_an_event_that_kills_has_a_status_and_the_others_have_weights(
+    workers: Workers, tmp_path: Path
+) -> None:
+    """Its task is halved until it is alone; three workers are enough to be sure."""
+    weight, told = filled(tmp_path, workers, squares(at=(5,)), part=4)
+    others = np.arange(len(COLUMN)) != 5
+    np.testing.assert_array_equal(weight.value[others], COLUMN[others, 0] ** 2)
+    assert np.isnan(weight.value[5])
+    assert weight.status.tolist() == [3 if i == 5 else 0 for i in range(len(COLUMN))]
+    assert weight.reason is not None
+    assert weight.reason[5] == Reason.WORKER_DIED
+    assert "worker died" in Reason.WORKER_DIED.meaning
+    assert told == len(COLUMN)
+
+
+def test_a_worker_that_is_killed_is_replaced(workers: Workers, tmp_path: Path) -> None:
+    """All of them, before they are ready, and while they have a task."""
+    first, again = workers.numbers, [True]
+    os.kill(first[0], signal.SIGKILL)
+    computation = squares()
+
+    def read(begin: int, end: int) -> tuple[Any, ...]:
+        if begin == 12 and again[0]:
+            again[0] = False
+            for number in workers.numbers:
+                os.kill(number, signal.SIGKILL)
+        return computation.read(begin, end)
+
+    weight, _ = filled(tmp_path, workers, Computation(computation.work, read), part=2)
+    np.testing.assert_array_equal(weight.value, COLUMN[:, 0] ** 2)
+    assert not set(first) & set(workers.numbers)
+
+
+def test_what_a_worker_raises_is_raised(workers: Workers, tmp_path: Path) -> None:
+    wrong = Computation(squares().work, lambda begin, end: (None, None))
+    with pytest.raises(Exception, match="a worker failed: TypeError") as caught:
+        filled(tmp_path, workers, wrong, part=4)
+    assert any("killing.py" in note for note in caught.value.__notes__)
+
+
+def test_workers_end_with_their_driver(tmp_path: Path) -> None:
+    """Though it is killed while they work, and cannot tell them."""
+    text = (
+        "import time; from deepmem.jobs.environment import cores_here; from deepmem.jobs.workers import Workers; crew = Workers([cores_here()[:1]]);"
+        "crew.answers(); crew.submit(0, time.sleep, (600,)); print(*crew.numbers, flush=True); time.sleep(600)"
+    )
+    driver = subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE, text=True)
+    assert driver.stdout is not None
+    number = int(driver.stdout.readline())
+    driver.kill()
+    driver.communicate()
+    deadline = time.monotonic() + 20
+    while Path(f"/proc/{number}/stat").exists() and time.monotonic() < deadline:
+        if Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+            break
+        time.sleep(0.05)
+    else:
+        assert not Path(f"/proc/{number}/stat").exists()
+
+
+@several_cores
+def test_any_number_of_workers_gives_the_same_bits(drell_yan: dict[str, np.ndarray], tmp_path: Path) -> None:
+    """Bad events and kept branches among them."""
+    events = {name: drell_yan[name][:300].astype(np.float64) for name in COLUMNS}
+    events["lep1_PT"][7] = np.nan
+    path = write_tree(tmp_path / "events.root", events)
+    call = ["compute", path, "--process", "drell_yan", "--keep", "MET", "--reasons"]
+    arrays = []
+    for workers in (1, 2):
+        done = run(*call, "--workers", workers, "--output", tmp_path / f"{workers}.root")
+        assert done.status == 0, done.said
+        with uproot.open(tmp_path / f"{workers}.root") as file:
+            arrays.append(file["deepmem"].arrays(library="np"))
+    assert arrays[0].keys() == arrays[1].keys()
+    for name, values in arrays[0].items():
+        np.testing.assert_array_equal(values, arrays[1][name])
+
+
+def test_a_few_events_start_no_worker(
+    drell_yan: dict[str, np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By default, where their start would take longer than the work."""
+
+    def refused(*_: object) -> None:
+        raise AssertionError("a worker was started")
+
+    monkeypatch.setattr("deepmem.jobs.spreading.Workers", refused)
+    path = write_tree(tmp_path / "events.root", {name: drell_yan[name][:300] for name in COLUMNS})
+    done = run("compute", path, "--process", "drell_yan", "--output", tmp_path / "w.root")
+    assert done.status == 0, done.said
+
+
+def test_long_work_calls_a_crew_and_says_how_long(
+    workers: Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """This process begins; where what it measures says that workers are worth their start, they go on."""
+    monkeypatch.setattr("deepmem.jobs.spreading._WORTH", 1e-9)
+    monkeypatch.setattr("deepmem.jobs.spreading._ESTIMATE_AFTER", 0.0)
+    told: list[str] = []
+
+    class Telling(Reporter):
+        def message(self, text: str) -> None:
+            told.append(text)
+
+    parts = Parts(tmp_path / "out.root", {}, Pace(1, fixed=True))
+    hands = Hands(lambda: workers, reporter=Telling())
+    sizes = [hands.size for _ in hands.fill(parts, 0, len(COLUMN), squares(), lambda done, note="": None)]
+    assert sizes[0] == 1
+    assert parts.events() == len(COLUMN)
+    assert len(told) == 1
+    assert "more: " in told[0]
+
+
+@pytest.mark.parametrize(
+    "process",
+    ["ttbar_2l", "ttbar_1l", "tth=p p > t t~ h, (t > w+ b, w+ > l+ vl), (t~ > w- b~, w- > j j), h > b b~"],
+)
+def test_a_task_is_a_small_value(process: str) -> None:
+    """And a worker unpickles it once."""
+    task = Task(hypotheses(process, {}))
+    pickled = pickle.dumps(task.compute_table)
+    assert len(pickled) < 10_000
+    assert pickle.loads(pickled).__self__.describe() == task.describe()
+    assert pickle.dumps(task.compute_table) == pickled
+
+
+def test_a_work_is_kept_by_its_content() -> None:
+    bench, pickled = Bench(), pickle.dumps(squares().work)
+    arguments = COLUMN[:2], np.arange(2)
+    first = bench.compute(key_of(pickled), pickled, arguments)
+    again = bench.compute(key_of(pickled), None, arguments)
+    assert (first.first, again.first) == (True, False)
+    np.testing.assert_array_equal(first.result["square"].value, again.result["square"].value)
+
+
+@pytest.mark.parametrize("number", [-1, 10_000])
+def test_a_number_of_workers_that_makes_no_sense(number: int, tmp_path: Path) -> None:
+    done = run(
+        "compute", "no.root", "--process", "drell_yan", "--workers", number, "--output", tmp_path / "w.root"
+    )
+    assert done.status == 2
+    assert f"--workers {number}: expected 1 to {len(cores_here())}" in done.said
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        ["predict", "--output", "w.root"],
+        ["cross-section", "drell_yan"],
+        ["generate", "drell_yan", "--events", "9", "--output", "e.root"],
+    ],
+)
+def test_commands_of_one_process_say_so(call: list[str]) -> None:
+    done = run(*call, "--workers", 2)
+    assert done.status == 2
+    assert f"--workers 2: {call[0]} computes in one process" in done.said
+
+
+def test_threads_are_those_of_a_worker() -> None:
+    cores = cores_here()
+    assert shares(1, len(cores)) == [cores]
+    assert shares(0) == [[core] for core in cores]
+    with pytest.raises(UsageError, match="of 2 cores"):
+        shares(len(cores), 2)
