@@ -25,7 +25,7 @@ from deepmem.physics.weights.partonic import shared_by_events
 
 # Events that are decided on at once, some seconds of work up to a minute; and those of a first part.
 _BATCH, _FIRST = 4096, 256
-_BATCH_WITH_NEUTRINOS, _FIRST_WITH_NEUTRINOS = 256, 8
+_BATCH_WITH_NEUTRINOS, _FIRST_WITH_NEUTRINOS = 256, 2
 
 
 Reactions: TypeAlias = str | Sequence[str] | Mapping[str, Any]
