@@ -425,7 +425,7 @@ def test_a_density_changed_under_the_work_stops_it(events: str, tmp_path: Path) 
 
             yield step
 
-    with pytest.raises(DeepMEMError, match="density grid was changed"):
+    with pytest.raises(DeepMEMError, match="density grid or a model is not what it was"):
         exact.compute_files(
             [events], tmp_path / "w.root", ["drell_yan"], pdf=str(grid), part=10, reporter=Replacing()
         )
