@@ -40,7 +40,7 @@ docs: $(VENV)/docs-installed
 	$(VENV)/docs/bin/python -m mkdocs build --strict
 
 bench: $(VENV)/installed
-	for script in amplitudes anomalous cross_sections exact neutrinos scale surrogate trust; do $(BIN)/python benchmarks/$$script.py || exit 1; done
+	for script in amplitudes anomalous cross_sections exact gpu jets neutrinos particles reading scale surrogate trust; do $(BIN)/python benchmarks/$$script.py || exit 1; done
 
 clean:
 	rm -rf $(VENV) demo models post site .cache
