@@ -199,8 +199,8 @@ def test_slow_processes_begin_with_small_parts() -> None:
         name: Task(hypotheses(name, {})).pace(None).size
         for name in ("drell_yan", "zz_4l", "ww_2l", "ttbar_2l")
     }
-    assert sizes == {"drell_yan": 256, "zz_4l": 256, "ww_2l": 8, "ttbar_2l": 8}
-    assert Task(hypotheses(["drell_yan", "ww_2l"], {})).pace(None).size == 8
+    assert sizes == {"drell_yan": 256, "zz_4l": 256, "ww_2l": 2, "ttbar_2l": 2}
+    assert Task(hypotheses(["drell_yan", "ww_2l"], {})).pace(None).size == 2
 
 
 @pytest.mark.parametrize("per_event", [1e-4, 0.01, 0.3, 3.0, 40.0])
