@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from surrogate import DATA, configuration
 from table import run, say
 
 REFERENCE = Path(__file__).parent.parent / "tests" / "reference"
@@ -107,22 +108,12 @@ def networks(scale: float, device: int | None) -> dict[str, Any]:
     from deepmem.data.root import Source
     from deepmem.devices import on_device
 
-    data = REFERENCE / "drell_yan"
     with tempfile.TemporaryDirectory() as folder:
-        config = {
-            "input_paths": [str(data / "events_60k.root")],
-            "output_paths": [str(data / "weights_60k.root")],
-            "prefixes": [["lep1_", "lep2_"], ["MET"]],
-            "suffixes": [["PT", "Eta", "Phi", "Charge"], ["", "_Phi"]],
-            "weights": ["weight_DY"],
-            "batch_size": 4_096,
-            "device": device,
-            "save_lowest_loss_model_at": f"{folder}/model",
-        }
+        config = configuration(Path(folder), batch_size=4_096, members=5, device=device)
         model = deepmem.train(config, epochs=4)
-        history = Path(f"{folder}/model.run/metrics.jsonl").read_text().splitlines()
+        history = Path(f"{folder}/drell_yan.model.run/metrics.jsonl").read_text().splitlines()
     rates = [json.loads(line)["events_per_second"] for line in history[1:]]
-    table = Source([str(data / "events_60k.root")], None, model.columns).read(0, 60_000)
+    table = Source([str(DATA / "events_60k.root")], None, model.columns).read(0, 60_000)
     table = np.resize(table, (max(60_000, int(scale * PREDICTED)), table.shape[1]))
     with on_device(device):
         predicted = _rate(lambda: model.predict(table), len(table))

@@ -13,7 +13,7 @@ import time
 from typing import Any
 
 import numpy as np
-from table import run, say
+from table import run, say, say_closure, say_pulls
 
 import deepmem
 from deepmem.event import Status, Weight
@@ -75,15 +75,8 @@ def honesty() -> None:
             continue
         events = events_of(source, number)
         one, other = (weights_of(name, events, precision=precision, seed=k, **settings) for k in (1, 2))
-        pull = (one.value - other.value) / np.hypot(one.error, other.error)
-        pull = pull[np.isfinite(pull)]
         how = ", ".join(settings)
-        say(
-            f"{name} on {source}{f', {how}' if how else ''}: width of the pulls",
-            f"{pull.std():.2f}",
-            "≤ 1.15",
-        )
-        say("  largest pull", f"{np.abs(pull).max():.1f}", "≤ 6")
+        say_pulls(f"{name} on {source}{f', {how}' if how else ''}", one, other)
 
 
 def closure() -> None:
@@ -91,19 +84,11 @@ def closure() -> None:
     for name, (other, number) in CLOSED.items():
         events = events_of(name, number)
         a, b = (weights_of(name, events, precision=0.03, **each) for each in ({}, other))
-        ratio = (b.value / a.value)[a.value > 0]
-        found, error = ratio.mean(), ratio.std() / np.sqrt(len(ratio))
-        more = {"parton_selection": {"bjet_pt": 10, "mass": [40, 1e4]}} if name == "zbb" else {}
-        sigma = [
-            cross_section(name, CUTS, precision=4e-3, response=RESPONSE, **more, **each)
-            for each in ({}, other)
-        ]
-        expected = sigma[1].visible / sigma[0].visible
-        of_both = expected * np.hypot(*(each.visible_error / each.visible for each in sigma))
+        of_a, of_b = (
+            cross_section(name, CUTS, precision=4e-3, response=RESPONSE, **each) for each in ({}, other)
+        )
         what = ", ".join(f"{key} {each:g}" for key, each in other.items())
-        say(f"{name}, B has {what}: ⟨W_B/W_A⟩", f"{found:.3f} ± {error:.3f}")
-        say("  σ_vis,B/σ_vis,A", f"{expected:.3f} ± {of_both:.3f}")
-        say("  difference in errors", f"{(found - expected) / np.hypot(error, of_both):+.1f}", "0 ± 3")
+        say_closure(f"{name}, B has {what}", (b.value / a.value)[a.value > 0], (of_a, of_b))
 
 
 PARTS = {"cost": cost, "honesty": honesty, "closure": closure}

@@ -13,7 +13,7 @@ import time
 from typing import Any, NamedTuple
 
 import numpy as np
-from table import run, say
+from table import run, say, say_closure, say_pulls
 
 import deepmem
 from deepmem.event import Status, Weight
@@ -77,10 +77,7 @@ def honesty() -> None:
     for name, sample in SAMPLES.items():
         events = events_of(sample, TIMED)
         one, other = (weights_of(sample, events, seed=k) for k in (1, 2))
-        pull = (one.value - other.value) / np.hypot(one.error, other.error)
-        pull = pull[np.isfinite(pull)]
-        say(f"{name}: width of the pulls", f"{pull.std():.2f}", "≤ 1.15")
-        say("  largest pull", f"{np.abs(pull).max():.1f}", "≤ 6")
+        say_pulls(name, one, other)
 
 
 def closure() -> None:
@@ -88,19 +85,13 @@ def closure() -> None:
     for name, sample in SAMPLES.items():
         events = events_of(sample, CLOSED)
         a, b = (weights_of(sample, events, precision=0.03, **each) for each in ({}, sample.other))
-        ratio = (b.value / a.value)[a.value > 0]
-        found, error = ratio.mean(), ratio.std() / np.sqrt(len(ratio))
         settings = {"response": sample.response, **sample.drawn}
-        sigma = [
+        one, other = (
             cross_section(sample.process, sample.cuts, precision=4e-3, **settings, **each)
             for each in ({}, sample.other)
-        ]
-        expected = sigma[1].visible / sigma[0].visible
-        of_both = expected * np.hypot(*(each.visible_error / each.visible for each in sigma))
+        )
         what = ", ".join(f"{key} {each:g}" for key, each in sample.other.items())
-        say(f"{name}, B has {what}: ⟨W_B/W_A⟩", f"{found:.3f} ± {error:.3f}")
-        say("  σ_vis,B/σ_vis,A", f"{expected:.3f} ± {of_both:.3f}")
-        say("  difference in errors", f"{(found - expected) / np.hypot(error, of_both):+.1f}", "0 ± 3")
+        say_closure(f"{name}, B has {what}", (b.value / a.value)[a.value > 0], (one, other))
 
 
 PARTS = {"cost": cost, "honesty": honesty, "closure": closure}

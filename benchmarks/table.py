@@ -17,7 +17,13 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from deepmem.event import Weight
+    from deepmem.physics.weights.cross_sections import CrossSection
 
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 END = "<!-- end -->"
@@ -47,6 +53,24 @@ def say_coverage(one: float, two: float, targets: tuple[str, str] = ("", ""), di
     """Which part of events intervals of one error, and of 1.96, contain."""
     for level, part, target in ((68, one, targets[0]), (95, two, targets[1])):
         say(f"  intervals of {level} % cover", f"{100 * part:.{digits}f} %", target)
+
+
+def say_pulls(what: str, one: Weight, other: Weight) -> None:
+    """How far two seeds are apart, in their errors."""
+    pull = (one.value - other.value) / np.hypot(one.error, other.error)
+    pull = pull[np.isfinite(pull)]
+    say(f"{what}: width of the pulls", f"{pull.std():.2f}", "≤ 1.15")
+    say("  largest pull", f"{np.abs(pull).max():.1f}", "≤ 6")
+
+
+def say_closure(what: str, ratio: np.ndarray, sigma: tuple[CrossSection, CrossSection]) -> None:
+    """⟨W_B/W_A⟩ of events of A beside σ_vis,B/σ_vis,A."""
+    found, error = ratio.mean(), ratio.std() / np.sqrt(len(ratio))
+    expected = sigma[1].visible / sigma[0].visible
+    of_both = expected * np.hypot(*(each.visible_error / each.visible for each in sigma))
+    say(f"{what}: ⟨W_B/W_A⟩", f"{found:.3f} ± {error:.3f}")
+    say("  σ_vis,B/σ_vis,A", f"{expected:.3f} ± {of_both:.3f}")
+    say("  difference in errors", f"{(found - expected) / np.hypot(error, of_both):+.1f}", "0 ± 3")
 
 
 _NUMBER = r"[-+−]?\d[\d,]*\.?\d*(?:e[-+]?\d+)?"

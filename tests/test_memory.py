@@ -151,7 +151,7 @@ def test_only_needed_fields_are_touched_before_there_are_numbers() -> None:
 def test_weights_in_a_coffea_processor(tmp_path: Path) -> None:
     """NanoEvents, read when they are used, chunk by chunk: the weights of the file."""
     pytest.importorskip(
-        "coffea", reason="the optional extra 'coffea' is not installed; the nightly run has it"
+        "coffea", reason="coffea brings sixty packages that nothing else needs; the nightly run installs it"
     )
     from coffea import nanoevents, processor
 

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import distributed
 import numpy as np
 import pytest
 from commands import run
@@ -19,8 +20,6 @@ from deepmem.jobs import scheduler
 from deepmem.jobs.parts import Pace, Parts
 from deepmem.jobs.scheduler import DaskWorkers
 from deepmem.jobs.spreading import Computation, Hands
-
-distributed = pytest.importorskip("distributed")
 
 COLUMN = np.arange(40.0)[:, None]
 

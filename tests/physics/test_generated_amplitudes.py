@@ -77,9 +77,11 @@ def test_madgraphs_numbers(name: str) -> None:
 
 @pytest.mark.parametrize("name", COMPILED)
 def test_compiled_numbers_are_those_of_numpy(name: str) -> None:
-    found = generated(name).values(points(name), parameters(name))
+    one = generated(name)
+    one.compiled()
+    found = one.values(points(name), parameters(name))
     np.testing.assert_allclose(found, PROCESSES[name]["me2"], rtol=PROCESSES[name]["tolerance"])
-    np.testing.assert_allclose(found, generated(name).reference(points(name), parameters(name)), rtol=1e-11)
+    np.testing.assert_allclose(found, one.reference(points(name), parameters(name)), rtol=1e-11)
 
 
 @pytest.mark.parametrize("name", LAWS)
@@ -339,3 +341,35 @@ def test_a_decay_near_its_pole_factorises() -> None:
     through = amplitude(model, one_subprocess("u u~ > z > mu+ mu-", model), True, cache=False)
     momenta = massless_pair() * 91.188 / 100
     np.testing.assert_allclose(chain.reference(momenta), through.reference(momenta), rtol=1e-12)
+
+
+def test_few_points_do_not_wait_for_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a large program; more points, or further calls, are compiled."""
+
+    def refused(*_: object) -> None:
+        raise RuntimeError("compiled")
+
+    monkeypatch.setattr("deepmem.physics.amplitudes.amplitude._SLOW_TO_COMPILE", 0)
+    monkeypatch.setattr(Amplitude, "compiled", refused)
+    momenta, expected = points("uux_ddx"), PROCESSES["uux_ddx"]["me2"]
+    one = replace(generated("uux_ddx"))  # another one, with nothing compiled
+    for _ in range(16):
+        np.testing.assert_allclose(one.values(momenta), expected, rtol=1e-11)
+    with pytest.raises(RuntimeError, match="compiled"):
+        one.values(momenta)
+    with pytest.raises(RuntimeError, match="compiled"):
+        replace(one).values(np.repeat(momenta[:1], 17, axis=0))
+
+
+def test_programs_are_kept_where_a_session_keeps_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    before = jax.config.jax_compilation_cache_dir
+    try:
+        jax.config.update("jax_compilation_cache_dir", None)
+        replace(generated("uux_epemgg")).compiled(64)
+        assert jax.config.jax_compilation_cache_dir is None
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)
+    assert list((tmp_path / "deepmem" / "xla").glob("*"))

@@ -11,6 +11,7 @@ from known_cross_sections import ENTRIES, MASSIVE_B, known
 
 import deepmem
 from deepmem.errors import UsageError
+from deepmem.physics.errors import ParameterError
 from deepmem.physics.integrals.adaptive import Adaptive
 from deepmem.physics.phasespace.topologies import topologies
 from deepmem.physics.phasespace.topology_maps import Bounds, TopologyMap, maps_of
@@ -222,3 +223,11 @@ def test_sigma_vis_of_a_reaction_without_a_map_of_its_own() -> None:
 def test_what_has_no_sigma_is_said(text: str, settings: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         deepmem.cross_section(text, parton=True, **settings)
+
+
+@pytest.mark.parametrize(("process", "width"), [("p p > z > mu+ mu-", "WZ"), ("p p > z h, h > b b~", "WH")])
+def test_resonances_without_a_width_are_refused(process: str, width: str) -> None:
+    with pytest.raises(
+        ParameterError, match=f"{width} = 0: a resonance without a width has no cross-section"
+    ):
+        deepmem.cross_section(process, parton=True, **{width: 0.0})

@@ -158,6 +158,10 @@ def test_momenta_that_are_none_are_said() -> None:
         deepmem.matrix_element("u u~ > e+ e- g", None, MOMENTA * [1.01, 1, 1, 1])
     with pytest.warns(DeepMEMWarning, match="do not conserve momentum"):
         deepmem.matrix_element("u u~ > e+ e- g", None, MOMENTA * np.array([1, 1, 1, 1, 1.5])[:, None])
+    energy = 91.188 / 2
+    pair = energy * np.array([[1, 0, 0, 1], [1, 0, 0, -1], [1, 0.6, 0, 0.8], [1, -0.6, 0, -0.8]])
+    with pytest.warns(DeepMEMWarning, match=r"infinite at 1 of 1 points: .* \(WZ = 0: give it a width\)"):
+        deepmem.matrix_element("u u~ > z > e+ e-", None, pair, WZ=0.0)
     masked = np.ma.array(
         MOMENTA, mask=np.broadcast_to((np.arange(len(MOMENTA)) == 1)[:, None, None], MOMENTA.shape)
     )

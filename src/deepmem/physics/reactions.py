@@ -29,7 +29,7 @@ from deepmem.physics.theory.polynomial import Polynomial
 from deepmem.physics.theory.reaction import Reaction, parse
 from deepmem.physics.theory.restriction import switched_off, without_followers
 from deepmem.physics.theory.settings import checked
-from deepmem.physics.theory.subprocesses import DEFAULT_FLAVOURS, Branch, Subprocess
+from deepmem.physics.theory.subprocesses import DEFAULT_FLAVOURS, Subprocess
 
 _B = 5
 _LIGHT = 1.0
@@ -81,9 +81,7 @@ class Read:
         """The name of the mass that is the default scale Q: of the heaviest particle written, else MZ."""
         written: set[int] = set()
         for each in subprocesses:
-            written |= {abs(code) for code in each.outgoing}
-            written |= {abs(level.particle) for _, level in each.levels() if isinstance(level, Branch)}
-            written |= {abs(code) for group in each.requirements.through for code in group}
+            written |= each.resonances.union(map(abs, each.outgoing))
 
         def size(name: str) -> float:
             return abs(self.defaults.get(name, 0.0))
@@ -179,7 +177,8 @@ def matrix_element(
     **Returns** float64 `[...]`, averaged over initial, summed over final spins and colours, with 1/n! of
     identical particles, in GeV^(8 − 2 legs); NaN where a momentum is NaN or masked.
 
-    **Warns** (`DeepMEMWarning`) of points that are off shell, or do not conserve momentum.
+    **Warns** (`DeepMEMWarning`) of points that are off shell, do not conserve momentum, or where a particle
+    without a width is on its shell.
 
     **Raises** as `read`, and `InitialStateError`, `MomentaError`, `ParameterError`.
     """
@@ -202,8 +201,23 @@ def matrix_element(
             if times:
                 here = flat[:, [1, 0, *range(2, flat.shape[1])]] if turned else flat
                 total += times * channel.values(here, values)
-    total[np.isnan(flat).any(axis=(1, 2))] = np.nan
+    known = ~np.isnan(flat).any(axis=(1, 2))
+    total[~known] = np.nan
+    if at_poles := int((known & ~np.isfinite(total)).sum()):
+        warnings.warn(_of_poles(found, values, at_poles, len(flat)), DeepMEMWarning, stacklevel=3)
     return total.reshape(points.shape[:-2])
+
+
+def _of_poles(found: Read, values: Mapping[str, float], count: int, points: int) -> str:
+    """What is said of points where a propagator is infinite."""
+    numbers = complex_parameters(found.model, dict(values))
+    inner = frozenset[int]().union(*(channel.inner for channel in found.channels))
+    widths = {found.model.by_code[code].width for code in inner} - {"ZERO"}
+    zero = ", ".join(sorted(f"{name} = 0" for name in widths if numbers[name] == 0))
+    return (
+        f"|M|² of '{found.reaction}' is infinite at {count} of {points} points: a particle without width is "
+        f"on its shell there{f' ({zero}: give it a width)' if zero else ''}"
+    )
 
 
 class Coefficients(NamedTuple):

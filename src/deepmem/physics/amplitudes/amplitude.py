@@ -14,7 +14,8 @@ import hashlib
 import os
 import tempfile
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -23,6 +24,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental.compilation_cache import compilation_cache
 from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
@@ -39,6 +41,8 @@ VERSION = 2
 
 # A batch whose numbers stay in the cache; not a power of two, of which many arrays share lines of it.
 _BATCH = 1032
+# Compiling more operations than this takes seconds; NumPy takes a tenth of one, for some points as for one.
+_SLOW_TO_COMPILE, _FEW = 8_000, 16
 # XLA's newer emitters cut a large kernel into functions that are not inlined: up to a hundred times slower.
 # Vectors of 512 bits, where the processor has them, make large kernels up to twice as fast.
 _OPTIONS: dict[str, str | bool] = {
@@ -77,6 +81,10 @@ class Amplitude:
     def _compiled(self) -> dict[int, Any]:
         return {}
 
+    @cached_property
+    def _few_calls(self) -> list[int]:
+        return []
+
     def matrix_element(
         self, momenta: Float[Array, "*batch legs 4"], parameters: Mapping[str, Any] | None = None
     ) -> Float[Array, "*batch"]:
@@ -104,6 +112,8 @@ class Amplitude:
         self._check(points.shape)
         if self.program.output < 0:
             return np.zeros(points.shape[:-2])
+        if self._is_better_by_numpy(points[..., 0, 0].size):
+            return self.reference(points, parameters)
         scalars = self._stages.scalars(self.model, parameters, np, np.float64)
         flat = points.reshape(-1, *points.shape[-2:])
         found = np.empty(len(flat))
@@ -126,8 +136,16 @@ class Amplitude:
                 points = jnp.zeros((batch, len(self.program.legs), 4))
                 options = _OPTIONS if jax.default_backend() == "cpu" else None
                 lowered = jax.jit(self._stages.kernel).lower(points, scalars)
-                self._compiled[batch] = lowered.compile(compiler_options=options)
+                with _kept_on_disk():
+                    self._compiled[batch] = lowered.compile(compiler_options=options)
         return self._compiled[batch]
+
+    def _is_better_by_numpy(self, points: int) -> bool:
+        """Whether a call has few points, and few such calls came before: compiling would take longer."""
+        if self._compiled or points > _FEW or self.program.operations < _SLOW_TO_COMPILE:
+            return False
+        self._few_calls.append(points)
+        return len(self._few_calls) <= _FEW
 
     def reference(self, momenta: ArrayLike, parameters: Mapping[str, Any] | None = None) -> np.ndarray:
         """|M|² `[…]` by NumPy alone, in the precision of the momenta (`numpy.longdouble`, too)."""
@@ -141,6 +159,29 @@ class Amplitude:
                 f"momenta of {legs} legs are an array […, {legs}, 4] of (E, px, py, pz), incoming first; "
                 f"got the shape {list(shape)}"
             )
+
+
+@contextmanager
+def _kept_on_disk() -> Iterator[None]:
+    """What is compiled inside is kept on disk, in a session whose JAX keeps nothing, too."""
+    settings = {
+        "jax_compilation_cache_dir": str(_directory().parent / "xla"),
+        "jax_persistent_cache_min_compile_time_secs": 0.2,
+    }
+    before = {name: getattr(jax.config, name) for name in settings}
+    if before["jax_compilation_cache_dir"] is not None:
+        yield
+        return
+    # JAX looks at its settings once, and again after a reset
+    compilation_cache.reset_cache()
+    for name, value in settings.items():
+        jax.config.update(name, value)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)
+        compilation_cache.reset_cache()
 
 
 def amplitude(model: Model, subprocess: Subprocess, along_z: bool = False, cache: bool = True) -> Amplitude:

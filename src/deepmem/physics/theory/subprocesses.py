@@ -79,6 +79,12 @@ class Subprocess:
         yield (), self
         yield from _levels((), self.products)
 
+    @property
+    def resonances(self) -> frozenset[int]:
+        """Positive codes of the particles that are written to decay, or for all to go through."""
+        decayed = {abs(level.particle) for _, level in self.levels() if isinstance(level, Branch)}
+        return frozenset(decayed.union(abs(code) for group in self.requirements.through for code in group))
+
 
 def _leaves(nodes: Sequence[Node]) -> Iterator[int]:
     for node in nodes:

@@ -40,6 +40,7 @@ from deepmem.physics.theory.restriction import switched_off, without_followers
 from deepmem.physics.theory.settings import checked
 from deepmem.physics.theory.subprocesses import Subprocess
 from deepmem.physics.weights.parton_cuts import least_pairs, least_pt
+from deepmem.physics.weights.settings import require_width
 from deepmem.selection import Selection, opposite_pairs
 
 _B = 5
@@ -122,6 +123,9 @@ class Reaction:
         model, self.values = _numbers(found, members, settings)
         self.model = model
         self.parameters = complex_parameters(model, self.values)
+        for code in sorted(frozenset[int]().union(*(member.resonances for member in members))):
+            if (width := model.by_code[code].width) != "ZERO":
+                require_width(width, abs(self.parameters[width]))
         self.scale = _positive("Q", self._scale(found, scale) if asked is None else self._number(asked))
         self.cuts = cuts
         self.parts = tuple(self._part(found, channel) for channel in found.channels)

@@ -257,11 +257,16 @@ def check_widths(process: Process, parameters: Parameters) -> None:
     **Raises** `ParameterError`.
     """
     for _, width in process.resonances:
-        if np.min(parameters.get(width)) == 0:
-            raise ParameterError(
-                f"{width} = 0: a resonance without a width has no cross-section, and no point of an integral "
-                "meets it; give it a width, which may be small"
-            )
+        require_width(width, np.min(parameters.get(width)))
+
+
+def require_width(name: str, width: float) -> None:
+    """Refuse a resonance without a width. **Raises** `ParameterError`."""
+    if width == 0:
+        raise ParameterError(
+            f"{name} = 0: a resonance without a width has no cross-section, and no point of an integral "
+            "meets it; give it a width, which may be small"
+        )
 
 
 def warn_of_expansions(process: Process, parameters: Parameters) -> None:
