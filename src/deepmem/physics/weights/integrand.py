@@ -54,10 +54,17 @@ def of_seen(partonic: Partonic, energies_at: Map) -> Integrand:
 
 
 @cache
-def of_escaping(partonic: Partonic, steps: tuple[Step, ...], neutrinos: bool = False) -> Staged:
+def of_escaping(
+    partonic: Partonic,
+    steps: tuple[Step, ...],
+    neutrinos: bool = False,
+    drawn: tuple[tuple[int, ...], ...] = (),
+) -> Staged:
     """The same where particles escape: |M|² and densities only at points that have a solution.
 
-    With `neutrinos`, a last part: the values times (px, py, pz) of each escaping leg, `[legs · 3 · scan]`.
+    **Arguments:** `neutrinos`: with a last part, the values times (px, py, pz) of each escaping leg,
+    `[legs · 3 · scan]`; `drawn`: orders of the legs of which each point has one in |M|², by a coordinate
+    after those of the steps, in place of their mean.
     """
     *before, last = steps
     escaping = [i for i, kind in enumerate(partonic.process.classes) if kind == "invisible"]
@@ -72,6 +79,12 @@ def of_escaping(partonic: Partonic, steps: tuple[Step, ...], neutrinos: bool = F
         if (recoil := shared.detector.recoil) is not None:
             density = density * recoil.prior((total[1], total[2]))
         factors = None if event.tags is None else event.tags[None]
+        if drawn:
+            number = jnp.minimum((u[-1] * len(drawn)).astype(int), len(drawn) - 1)
+            legs = _in_order(legs, drawn, number)
+            if factors is not None:
+                # of all orders, whose sum their mean stands for
+                factors = len(drawn) * factors.reshape(1, len(drawn), -1)[:, number]
         return (legs, density, factors), (density > 0) & possible
 
     def complete(shared: Shared, parcel: tuple[Sequence[FourVector], Any, Any]) -> tuple[jax.Array, ...]:
@@ -84,3 +97,18 @@ def of_escaping(partonic: Partonic, steps: tuple[Step, ...], neutrinos: bool = F
         return parts
 
     return Staged((*before, proposed), complete, partonic.large)
+
+
+def _in_order(
+    legs: Sequence[FourVector], orders: tuple[tuple[int, ...], ...], number: jax.Array
+) -> Sequence[FourVector]:
+    """The legs in one of some orders."""
+    found: list[FourVector] = []
+    for places in zip(*orders, strict=True):
+        chosen = legs[places[0]]
+        for k, place in enumerate(places):
+            if place != places[0]:
+                same = zip(legs[place], chosen, strict=True)
+                chosen = tuple(jnp.where(number == k, one, other) for one, other in same)  # type: ignore[assignment]
+        found.append(chosen)
+    return found

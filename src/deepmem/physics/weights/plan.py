@@ -216,10 +216,11 @@ def _composed(alpha: Hypothesis, composition: Composition) -> Plan:
     steps, trial = composed.parts_of(composition, apart=bool(alpha.tagging))
     usual = 1 << 10 if composition.neutrino is None else 1 << 11
     minimum = usual if alpha.detector.gaussian else 1 << 13
+    dimensions = composition.dimensions + composed.draws_orders(alpha.process, composition)
     return Plan(
-        composition.dimensions,
+        dimensions,
         steps,
-        Lattice(minimum=minimum, calls=1 << 22, triples=True) if composition.dimensions else Single(),
+        Lattice(minimum=minimum, calls=1 << 22, triples=True) if dimensions else Single(),
         _permutations(alpha),
         trials=(trial,),
         selects=True,
