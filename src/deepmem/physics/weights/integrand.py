@@ -109,6 +109,6 @@ def _in_order(
         for k, place in enumerate(places):
             if place != places[0]:
                 same = zip(legs[place], chosen, strict=True)
-                chosen = tuple(jnp.where(number == k, one, other) for one, other in same)  # type: ignore[assignment]
+                chosen = tuple(jnp.where(number == k, one, other) for one, other in same)
         found.append(chosen)
     return found
