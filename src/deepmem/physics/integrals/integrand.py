@@ -31,7 +31,8 @@ class Staged:
       returns (parcel, valid): a pytree of arrays `[branches, ...]`, the solutions of a point, or `[1, ...]`,
       what they have in common; and which of them count, `[branches]`. Each is compiled by itself, for XLA
       fuses what a point needs once into loops that use it many times.
-    - `complete(shared, parcel)` ↦ values, as an integrand's, of one branch.
+    - `complete(shared, parcel)` ↦ values, as an integrand's, of one branch. Integrands that have one and the
+      same share its compiled code.
     """
 
     propose: tuple[Callable[[Any, Any, Float[Array, "dimensions"], Any], Any], ...]
@@ -69,7 +70,8 @@ def values(
         padded[: len(rows)] = rows
         completed = _for_size(_completed, f.large)
         pieces = [
-            completed(f, shared, _gathered(parcel, padded[k : k + quarter])) for k in range(0, size, quarter)
+            completed(f.complete, shared, _gathered(parcel, padded[k : k + quarter]))
+            for k in range(0, size, quarter)
         ]
         # padding belongs to no point, and is dropped
         points = np.where(np.arange(size) < len(rows), padded // valid.shape[2], most)
@@ -146,9 +148,9 @@ def _gathered(parcel: Any, rows: Array) -> Any:
     )
 
 
-def _completed(f: Staged, shared: Any, parcel: Any) -> tuple[Array, ...]:
+def _completed(f: Callable[[Any, Any], Any], shared: Any, parcel: Any) -> tuple[Array, ...]:
     """The second stage for gathered branches."""
-    return jax.vmap(lambda one: _parts(f.complete(shared, one)))(parcel)
+    return jax.vmap(lambda one: _parts(f(shared, one)))(parcel)
 
 
 @partial(jax.jit, static_argnames=("shape",))
