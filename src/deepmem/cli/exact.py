@@ -89,9 +89,9 @@ def merge(
     as_json: options.AsJson = False,
 ) -> None:
     """Put the parts of a farm together, in the order of their entries."""
-    from deepmem.jobs import farm
+    from deepmem.jobs import merging
 
-    result = farm.merge(parts, output).to_dict()
+    result = merging.merge(parts, output).to_dict()
     if as_json:
         console.print_json(result)
     else:
