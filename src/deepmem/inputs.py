@@ -7,7 +7,7 @@ degrees, or of a charge of 0. What a whole column looks like, degrees or MeV, is
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from enum import IntEnum
 
 import numpy as np
@@ -40,7 +40,7 @@ class Reason(IntEnum):
     CHARGE = 7
     CONTRADICTION = 8
     SIGNS = 19
-    LACKING = 9
+    FLAVOURS = 33
     OVERFLOW = 10
     NO_POINT = 11
     NEGATIVE_DENSITY = 12
@@ -72,7 +72,7 @@ _MEANING = {
     Reason.CHARGE: "a charge is neither +1 nor −1",
     Reason.CONTRADICTION: "a charge contradicts the PDG code",
     Reason.SIGNS: "the charges of the leptons are not those of the process",
-    Reason.LACKING: "a lepton of the charge or flavour of the process is lacking",
+    Reason.FLAVOURS: "the flavours of the leptons are not those of the process",
     Reason.OVERFLOW: "an energy is beyond what a number can hold",
     Reason.NO_POINT: "the integrand is finite nowhere, as for leptons of one direction",
     Reason.NEGATIVE_DENSITY: "the parton density is negative there",
@@ -82,6 +82,14 @@ _MEANING = {
     Reason.WORKER_DIED: "worker died: the event ended three processes that computed it",
     Reason.NO_RESPONSE: "a particle is beyond the |η| or the energies for which its response is known",
 }
+
+
+def with_unknown_codes(columns: Mapping[str, np.ndarray], unsure: Collection[str]) -> dict[str, np.ndarray]:
+    """The same, where what is no number in some of the columns is 0: no PDG code is that."""
+    return {
+        name: np.where(np.isfinite(values), values, 0.0) if name in unsure else values
+        for name, values in columns.items()
+    }
 
 
 # What is lacking where all that a column holds of an object is NaN.
