@@ -56,6 +56,12 @@ CASES = [
     ("drell_yan", PAIR, {"lep1_PDG": 11, "lep2_PDG": -13}, Reason.FLAVOURS),
     ("drell_yan", PAIR, {"lep1_PDG": 11, "lep2_PDG": np.nan}, Reason.NONE),
     ("drell_yan", PAIR, {"lep1_PDG": 11, "lep2_PDG": 13}, Reason.CONTRADICTION),
+    (
+        "drell_yan",
+        PAIR | {"lep1_PDG": 11, "lep2_PDG": np.nan},
+        {f"lep2_{q}": np.nan for q in ("PT", "Eta", "Phi", "Charge")},
+        Reason.NO_LEPTON,
+    ),
     ("x=p p > e+ e-", PAIR, {"lep1_PDG": 11, "lep2_PDG": -11}, Reason.NONE),
     ("x=p p > e+ e-", PAIR, {"lep1_PDG": 13, "lep2_PDG": -13}, Reason.FLAVOURS),
     ("x=p p > e+ e-", PAIR, {}, Reason.NONE),
@@ -127,7 +133,7 @@ def test_what_is_not_used_is_not_looked_at() -> None:
 
 
 def test_reasons_come_with_weights_and_are_counted() -> None:
-    pairs = [case for case in CASES if case[0] == "drell_yan" and case[2].keys() <= PAIR.keys()]
+    pairs = [case for case in CASES if case[:2] == ("drell_yan", PAIR) and case[2].keys() <= PAIR.keys()]
     changes, reasons = [change for _, _, change, _ in pairs], [reason for *_, reason in pairs]
     together = {name: np.array([{**PAIR, **c}[name] for c in changes], dtype=float) for name in PAIR}
     with pytest.warns(DeepMEMWarning, match="lep2_Phi reaches 172"):

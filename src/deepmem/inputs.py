@@ -92,7 +92,7 @@ def with_unknown_codes(columns: Mapping[str, np.ndarray], unsure: Collection[str
     }
 
 
-# What is lacking where all that a column holds of an object is NaN.
+# What is lacking where all that columns hold of an object, but for its code, is NaN.
 _ABSENT = (
     (re.compile(r"lep\d+"), Reason.NO_LEPTON),
     (re.compile(r"j\d+"), Reason.NO_JET),
@@ -126,9 +126,8 @@ def implausible(columns: Mapping[str, np.ndarray]) -> dict[Reason, np.ndarray]:
     for owner in {owner for owner, *_ in used}:
         reason = next((reason for pattern, reason in _ABSENT if pattern.fullmatch(owner)), None)
         if reason is not None:
-            bad[reason] |= np.all(
-                [np.isnan(values) for held_by, _, values in used if held_by == owner], axis=0
-            )
+            measured = [v for held_by, what, v in used if held_by == owner and what is not Quantity.PDG]
+            bad[reason] |= np.all(np.isnan(measured), axis=0)
     for owner, quantity, values in used:
         match quantity:
             case Quantity.PT if (owner, Quantity.ETA) in of:
