@@ -12,7 +12,7 @@ import pytest
 import uproot
 
 from deepmem.event import Status
-from deepmem.jobs import exact, farm
+from deepmem.jobs import exact, merging
 from deepmem.kinematics import dot
 from deepmem.physics.errors import ParameterError
 from deepmem.physics.integrals.accuracy import Accuracy
@@ -441,7 +441,7 @@ def test_files_bring_the_neutrinos_and_merge(tmp_path):
         parts.append(str(tmp_path / f"{start}.root"))
         exact.compute_files([str(path)], parts[-1], entries=(start, start + 2), **call)
     merged = tmp_path / "merged.root"
-    farm.merge(parts, merged)
+    merging.merge(parts, merged)
     found = exact.compute(events, "ttbar_2l", precision=0.1, neutrinos=True)["ttbar_2l"]
     with uproot.open(merged) as file:
         tree = file["deepmem"].arrays(library="np")
