@@ -21,7 +21,7 @@ from deepmem.jobs.combining import read_named
 from deepmem.physics.detector.entries import detector
 from deepmem.physics.errors import ParameterError, PlanError
 from deepmem.physics.phasespace.composed.fit import fits
-from deepmem.physics.phasespace.planner import Composition
+from deepmem.physics.phasespace.composition import Composition
 from deepmem.physics.phasespace.visible import Acceptance
 from deepmem.physics.precision import double_precision
 from deepmem.physics.weights import engine
