@@ -21,7 +21,7 @@ import deepmem
 from deepmem import UsageError
 from deepmem.data.weights import read_provenance, read_weights, weight_names
 from deepmem.errors import Interrupted
-from deepmem.jobs import exact, farm
+from deepmem.jobs import exact, merging
 from deepmem.jobs.environment import cores_here
 from deepmem.jobs.parts import Pace, Parts
 from deepmem.jobs.spreading import Computation, Hands
@@ -282,17 +282,17 @@ def test_parts_of_a_farm_merge_into_the_whole(events: dict[str, np.ndarray], tmp
     for a, b in ((150, 300), (0, 37), (37, 150)):
         names.append(str(tmp_path / f"part{a}.root"))
         exact.compute_files([path], names[-1], ["drell_yan"], entries=(a, b))
-    farm.merge(names, tmp_path / "merged.root")
+    merging.merge(names, tmp_path / "merged.root")
     _same(read_weights(tmp_path / "merged.root"), deepmem.compute(events)["drell_yan"])
     with pytest.raises(UsageError, match="the part 37:150 is missing"):
-        farm.merge(names[:2], tmp_path / "m.root")
+        merging.merge(names[:2], tmp_path / "m.root")
     with pytest.raises(UsageError, match="comes twice"):
-        farm.merge([*names, names[1]], tmp_path / "m.root")
+        merging.merge([*names, names[1]], tmp_path / "m.root")
     exact.compute_files([path], names[2], ["drell_yan"], entries=(37, 150), MZ=91.0)
     with pytest.raises(UsageError, match="were computed differently"):
-        farm.merge(names, tmp_path / "m.root")
+        merging.merge(names, tmp_path / "m.root")
     with pytest.raises(UsageError, match="is not a part"):
-        farm.merge([path], tmp_path / "m.root")
+        merging.merge([path], tmp_path / "m.root")
     assert not (tmp_path / "m.root").exists()
 
 
@@ -424,7 +424,7 @@ def test_a_merged_file_keeps_what_its_parts_kept(events: dict[str, np.ndarray], 
     path = str(write_tree(tmp_path / "events.root", events | {"event": numbers}))
     for a, b in ((150, 300), (0, 150)):
         exact.compute_files([path], tmp_path / f"part{a}.root", ["drell_yan"], entries=(a, b), keep=["event"])
-    farm.merge([str(tmp_path / "part150.root"), str(tmp_path / "part0.root")], tmp_path / "merged.root")
+    merging.merge([str(tmp_path / "part150.root"), str(tmp_path / "part0.root")], tmp_path / "merged.root")
     with uproot.open(f"{tmp_path / 'merged.root'}:deepmem") as tree:
         assert tree["event"].array(library="np").tolist() == numbers.tolist()
 
@@ -455,7 +455,7 @@ def test_no_command_writes_over_its_input(
     for call in (
         lambda: exact.compute_files([str(path)], path, ["drell_yan"]),
         lambda: deepmem.predict([str(path)], path, model=trained[0]["save_lowest_loss_model_at"]),
-        lambda: farm.merge([str(part)], part),
+        lambda: merging.merge([str(part)], part),
         lambda: deepmem.train(trained[0] | {"save_lowest_loss_model_at": trained[0]["input_paths"][0]}),
     ):
         with pytest.raises(UsageError, match="is one of the input files"):
@@ -466,7 +466,7 @@ def test_no_command_writes_over_its_input(
 def test_merging_a_file_that_is_not_root(tmp_path: Path) -> None:
     (tmp_path / "junk.root").write_text("junk")
     with pytest.raises(UsageError, match="cannot be opened as a ROOT file"):
-        farm.merge([str(tmp_path / "junk.root")], tmp_path / "m.root")
+        merging.merge([str(tmp_path / "junk.root")], tmp_path / "m.root")
 
 
 def test_empty_files_give_empty_outputs(
@@ -476,7 +476,7 @@ def test_empty_files_give_empty_outputs(
     written = exact.compute_files([str(empty)], tmp_path / "w.root", ["drell_yan"], keep=["lep1_PT"])
     assert written.events == 0
     assert len(read_weights(tmp_path / "w.root", "drell_yan")) == 0
-    farm.merge([str(tmp_path / "w.root")], tmp_path / "merged.root")
+    merging.merge([str(tmp_path / "w.root")], tmp_path / "merged.root")
     assert weight_names(tmp_path / "merged.root") == ["drell_yan"]
     full = write_tree(tmp_path / "full.root", {name: values[:5] for name, values in events.items()})
     exact.compute_files([str(empty), str(full)], tmp_path / "both.root", ["drell_yan"])

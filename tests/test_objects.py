@@ -350,9 +350,9 @@ def test_expressions() -> None:
 
 
 def _expected_drell_yan() -> np.ndarray:
-    """Which events have two leptons of opposite charge in front."""
+    """Which events have two leptons of opposite charge and one flavour in front."""
     table = expected(LEPTONS, 1.0)
-    return np.isfinite(table).all(axis=1) & (table[:, 3] == -table[:, 8])
+    return np.isfinite(table).all(axis=1) & (table[:, 4] == -table[:, 9])
 
 
 @pytest.mark.parametrize("schema", ["nanoaod", "delphes", "physlite"])
