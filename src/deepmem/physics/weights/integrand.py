@@ -57,10 +57,13 @@ def of_seen(partonic: Partonic, energies_at: Map) -> Integrand:
 def of_escaping(partonic: Partonic, steps: tuple[Step, ...], neutrinos: bool = False) -> Staged:
     """The same where particles escape: |M|² and densities only at points that have a solution.
 
-    With `neutrinos`, a last part: the values times (px, py, pz) of each escaping leg, `[legs · 3 · scan]`.
+    With `neutrinos`, a last part: the values times (px, py, pz) of each escaping leg, `[legs · 3 · scan]`,
+    neutrinos before antineutrinos.
     """
     *before, last = steps
-    escaping = [i for i, kind in enumerate(partonic.process.classes) if kind == "invisible"]
+    process = partonic.process
+    escaping = [i for i, kind in enumerate(process.classes) if kind == "invisible"]
+    escaping.sort(key=lambda i: process.outgoing[i] < 0)
 
     def proposed(shared: Shared, event: Visible, u: jax.Array, parcel: Any) -> tuple[Any, jax.Array]:
         require_double("the integrand of a weight")
