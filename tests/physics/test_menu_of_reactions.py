@@ -66,8 +66,10 @@ def event_of(alpha: Hypothesis, seed: int = 3) -> dict[str, np.ndarray]:
     return {name: np.array([value]) for name, value in columns.items()}
 
 
-def weight(alpha: Hypothesis, events: dict[str, np.ndarray], seed: int = 0) -> Weight:
-    (found,) = engine.compute(alpha, events, precision=0.03, seed=seed).values()
+def weight(
+    alpha: Hypothesis, events: dict[str, np.ndarray], seed: int = 0, neutrinos: bool = False
+) -> Weight:
+    (found,) = engine.compute(alpha, events, precision=0.03, seed=seed, neutrinos=neutrinos).values()
     return found
 
 
@@ -101,20 +103,23 @@ def test_a_weight_is_the_sum_of_its_final_states(name: str):
 
 
 def test_final_states_of_equal_leptons_are_summed():
-    """An event with μ⁺ and e⁻ is of t W⁻ and of t̄ W⁺."""
+    """An event with μ⁺ and e⁻ is of t W⁻ and of t̄ W⁺; so are the mean momenta, that of the neutrino first."""
     reactions = (
         "x=p p > t w-, (t > w+ b, w+ > mu+ vm), w- > e- ve~",
         "x=p p > t~ w+, (t~ > w- b~, w- > e- ve~), w+ > mu+ vm",
     )
     one, other = (made(each, flavours=5) for each in reactions)
     events = event_of(one)
-    whole = weight(made("tw_2l"), events)
-    parts = [weight(one, events, seed=1), weight(other, events, seed=2)]
+    whole = weight(made("tw_2l"), events, neutrinos=True)
+    parts = [weight(each, events, seed, neutrinos=True) for seed, each in enumerate((one, other), start=1)]
     error = float(np.sqrt(sum(each.error[0] ** 2 for each in (whole, *parts))))
     value = sum(each.value[0] for each in parts)
     assert whole.status[0] == 0
     assert min(each.value[0] for each in parts) > 4 * error
     assert whole.value[0] == pytest.approx(value, abs=4 * error)
+    assert whole.neutrinos is not None
+    mean = sum(each.value[0] * each.neutrinos[0] for each in parts if each.neutrinos is not None) / value
+    assert np.abs(whole.neutrinos[0] - mean).max() < 0.1 * np.abs(mean).max()
 
 
 @pytest.mark.long
