@@ -187,7 +187,7 @@ def test_where_two_solutions_of_w_pairs_merge_the_density_is_bounded(steps, mass
     alpha = hypothesis("ww_2l")
     shared, rows = prepared(alpha, leptons_alone(columns("gen0000")))
     event = rows.rows(0)
-    lines, coarse, fine = 300, 1000, 8000
+    lines, coarse, fine = 120, 1000, 8000
     start = np.random.default_rng(5).random((lines, 1, plan_for(alpha).dimensions))
 
     def density(u):
@@ -219,7 +219,7 @@ def test_where_two_solutions_of_w_pairs_merge_the_density_is_bounded(steps, mass
     assert growth.max() < 1.5
 
 
-@pytest.mark.parametrize("met", ["event", "balance"])
+@pytest.mark.parametrize("met", ["event", pytest.param("balance", marks=pytest.mark.long)])
 def test_a_table_of_w_pairs_changes_no_weight(met):
     """Also of events of tt̄, which hardly fit."""
     events = leptons_alone(columns(*EVENTS))

@@ -37,7 +37,8 @@ import optax
 from jaxtyping import Array, Float, PyTree
 
 from deepmem.data.files import whole_file
-from deepmem.data.loaders import Loader
+from deepmem.data.loaders import Loader, Rows, ahead
+from deepmem.devices import devices
 from deepmem.errors import DeepMEMError, UsageError
 from deepmem.evaluation.history import Epoch
 from deepmem.surrogate.members import State, Steps, run_members, sums_of
@@ -200,8 +201,8 @@ class Training:
             return
         size = max(1, _STREAM_ROWS // self.recipe.batch_size) * self.recipe.batch_size
         held: Prepared | None = None
-        for rows in self._loader.shuffled(rng) if self.recipe.shuffle else self._loader.scan("train"):
-            fresh = self._preparation(rows)
+        rows = self._loader.shuffled(rng) if self.recipe.shuffle else self._loader.scan("train")
+        for fresh in ahead(self._prepared(rows)):
             held = fresh if held is None else Prepared(*map(np.concatenate, zip(held, fresh, strict=True)))
             while len(held.features) >= size:
                 yield Prepared(*(array[:size] for array in held)), *self._orders(held.draw[:size])
@@ -210,6 +211,16 @@ class Training:
             rest = -len(held.features) % self.recipe.batch_size
             padded = Prepared(*(np.pad(array, ((0, rest), (0, 0))) for array in held))
             yield padded, *self._orders(held.draw)
+
+    def _prepared(self, rows: Iterator[Rows]) -> Iterator[Prepared]:
+        """Of each chunk; where the next one is worked out in a thread, on the same device."""
+        there = devices()[0]
+
+        def prepared(chunk: Rows) -> Prepared:
+            with jax.default_device(there):  # a setting of a thread
+                return self._preparation(chunk)
+
+        return map(prepared, rows)
 
     def _orders(
         self, draw: np.ndarray, rng: np.random.Generator | None = None

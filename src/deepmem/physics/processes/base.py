@@ -121,7 +121,8 @@ class Process:
     @property
     def on_axis(self) -> MatrixElements:
         """`matrix_elements` for partons that move along ±z, the first one upwards."""
-        return self.matrix_elements if self.generated is None else self.generated.on_axis
+        found: MatrixElements = getattr(self.matrix_elements, "on_axis", self.matrix_elements)
+        return found
 
     @property
     def generated(self) -> Generated | None:

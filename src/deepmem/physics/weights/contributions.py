@@ -19,7 +19,7 @@ from deepmem import inputs
 from deepmem.data.table import as_table, has_column
 from deepmem.inputs import Reason
 from deepmem.physics.detector.taus import HADRONIC, TAUS, seen_mass, tau_mass
-from deepmem.physics.phasespace.planner import Composition
+from deepmem.physics.phasespace.composition import Composition
 from deepmem.physics.phasespace.trees import decay_tree, has_composed_map
 from deepmem.physics.processes.base import JET_SUFFIXES, JETS, jet_columns
 from deepmem.physics.weights.assignments import (

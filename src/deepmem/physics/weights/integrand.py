@@ -57,7 +57,8 @@ def of_seen(partonic: Partonic, energies_at: Map) -> Integrand:
 def of_escaping(partonic: Partonic, steps: tuple[Step, ...], neutrinos: bool = False) -> Staged:
     """The same where particles escape: |M|² and densities only at points that have a solution.
 
-    With `neutrinos`, a last part: the values times (px, py, pz) of each escaping leg, `[legs · 3 · scan]`.
+    With `neutrinos`, a last part: the values times (px, py, pz) of each escaping leg, `[legs · 3 · scan]`,
+    neutrinos before antineutrinos.
     """
     *before, last = steps
 
@@ -79,7 +80,9 @@ def of_escaping(partonic: Partonic, steps: tuple[Step, ...], neutrinos: bool = F
 @cache
 def _of_solution(partonic: Partonic, neutrinos: bool) -> Callable[[Shared, Any], tuple[jax.Array, ...]]:
     """The values at the momenta of a solution, from whichever map."""
-    escaping = [i for i, kind in enumerate(partonic.process.classes) if kind == "invisible"]
+    process = partonic.process
+    escaping = [i for i, kind in enumerate(process.classes) if kind == "invisible"]
+    escaping.sort(key=lambda i: process.outgoing[i] < 0)
 
     def complete(shared: Shared, parcel: tuple[Sequence[FourVector], Any, Any]) -> tuple[jax.Array, ...]:
         legs, density, factors = parcel

@@ -23,13 +23,13 @@ from deepmem.physics.integrals.quadrature import Quadrature
 from deepmem.physics.integrals.rules import Rule
 from deepmem.physics.integrals.single import Single
 from deepmem.physics.phasespace import trials
+from deepmem.physics.phasespace.composition import ByExpert, Composition
 from deepmem.physics.phasespace.expert import Expert
 from deepmem.physics.phasespace.experts import energies, resonance
 from deepmem.physics.phasespace.experts.higgs_to_w_pairs import HIGGS_TO_W_PAIR
 from deepmem.physics.phasespace.experts.top_pairs import TOP_PAIR
 from deepmem.physics.phasespace.experts.w_pairs import W_PAIR
 from deepmem.physics.phasespace.parts import sides_of
-from deepmem.physics.phasespace.planner import ByExpert, Composition
 from deepmem.physics.phasespace.trees import has_composed_map
 from deepmem.physics.phasespace.visible import NO_CHOICES, Choices, Shared, Visible, where
 from deepmem.physics.precision import double_precision
@@ -220,13 +220,21 @@ def _composed(alpha: Hypothesis, composition: Composition) -> Plan:
     """By the decay tree, with energies and masses fitted to the event."""
     steps, trial = composed.parts_of(composition, apart=bool(alpha.tagging))
     usual = 1 << 10 if composition.neutrino is None else 1 << 11
-    minimum = usual if alpha.detector.gaussian else 1 << 13
+    minimum = usual if alpha.detector.gaussian and not composition.crossed else 1 << 13
+    rule, choices = Lattice(minimum=minimum, calls=1 << 22, triples=True), NO_CHOICES
+    chosen: tuple[Trial, ...] = (trial,)
+    if composition.first is not None and len(composition.first.masses) == 1:
+        place = len(composition.drawn)
+        choices = Choices(table=even_table(*trials.CELLS))
+        chosen += (partial(_table_of, pair=(place, place + 1)),)
+        rule = replace(rule, **_TABULATED)
     return Plan(
         composition.dimensions,
         steps,
-        Lattice(minimum=minimum, calls=1 << 22, triples=True) if composition.dimensions else Single(),
+        rule if composition.dimensions else Single(),
         _permutations(alpha),
-        trials=(trial,),
+        choices=choices,
+        trials=chosen,
         selects=True,
     )
 
