@@ -189,8 +189,8 @@ def test_leptons_choose_the_final_state():
     """The weight of e⁺ is that of μ⁺; of a reaction without its charge there is none."""
     one, other = weight(event()), weight(event(code=-11))
     assert (one.value[0], one.error[0]) == (other.value[0], other.error[0])
-    assert weight(event(code=13), TT.removesuffix("; cc")).reason[0] == Reason.LACKING
-    assert weight(event(code=-15)).status[0] == 3
+    assert weight(event(code=13), TT.removesuffix("; cc")).reason[0] == Reason.SIGNS
+    assert weight(event(code=-15)).reason[0] == Reason.FLAVOURS
     unknown = event() | {"lep1_PDG": np.array([np.nan])}
     assert weight(unknown).reason[0] == Reason.NOT_FINITE
 

@@ -198,17 +198,25 @@ def amplitude(model: Model, subprocess: Subprocess, along_z: bool = False, cache
 
 @lru_cache(maxsize=256)
 def _amplitude(model: Model, subprocess: Subprocess, along_z: bool, cache: bool) -> Amplitude:
-    path = amplitude_programs() / f"{_name(model.digest, subprocess, along_z)}.npz"
-    program = _read(path) if cache else None
-    if program is None:
-        program = best_program(model, subprocess, along_z)
-        if cache:
-            _write(path, program)
+    def make() -> Program:
+        return best_program(model, subprocess, along_z)
+
+    program = kept((model.digest, subprocess, along_z), make) if cache else make()
     return Amplitude(model, subprocess, along_z, program)
 
 
-def _name(digest: str, subprocess: Subprocess, along_z: bool) -> str:
-    text = repr((VERSION, BUDGET, LARGE_BUDGET, digest, subprocess, along_z))
+def kept(content: tuple[Any, ...], make: Callable[[], Program]) -> Program:
+    """The program of some content, read from disk, or made and written there."""
+    path = amplitude_programs() / f"{_name(content)}.npz"
+    program = _read(path)
+    if program is None:
+        program = make()
+        _write(path, program)
+    return program
+
+
+def _name(content: tuple[Any, ...]) -> str:
+    text = repr((VERSION, BUDGET, LARGE_BUDGET, *content))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
