@@ -176,8 +176,15 @@ def _level_sums(
     event_of, block_of = np.repeat(active, last - first), np.tile(np.arange(first, last), len(active))
     for rows, used in batches(np.arange(len(event_of)), slots_per_call()):
         event, block = event_of[rows], block_of[rows]
-        sums = _quadrature_sums(integral.values(event, table[0][block]), table[1][block])
+        points, weights = _slots(*table, block)
+        sums = _quadrature_sums(integral.values(event, points), weights)
         yield event[:used], block[:used], *(np.asarray(part)[:used] for part in sums)
+
+
+@jax.jit
+def _slots(points: Array, weights: Array, block: np.ndarray) -> tuple[Array, Array]:
+    """Points and weights of blocks. Compiled: to index arrays outside takes as long as the integrand."""
+    return points[block], weights[block]
 
 
 @jax.jit
