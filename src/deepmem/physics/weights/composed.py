@@ -19,13 +19,8 @@ from deepmem.kinematics import FourVector, Scalar
 from deepmem.physics.integrals.integrand import Integrand, Staged
 from deepmem.physics.phasespace.composed.fit import fits
 from deepmem.physics.phasespace.composed.steps import steps
-from deepmem.physics.phasespace.planner import (
-    ByExpert,
-    Composition,
-    Measurement,
-    MissingKind,
-    planned,
-)
+from deepmem.physics.phasespace.composition import ByExpert, Composition, MissingKind
+from deepmem.physics.phasespace.planner import Measurement, planned
 from deepmem.physics.phasespace.trees import INVISIBLE, decay_tree
 from deepmem.physics.phasespace.visible import Shared, Visible
 from deepmem.physics.precision import double_precision

@@ -63,11 +63,24 @@ def of_escaping(
     """The same where particles escape: |M|² and densities only at points that have a solution.
 
     **Arguments:** `neutrinos`: with a last part, the values times (px, py, pz) of each escaping leg,
-    `[legs · 3 · scan]`; `drawn`: orders of the legs of which each point has one in |M|², by a coordinate
-    after those of the steps, in place of their mean.
+    `[legs · 3 · scan]`, neutrinos before antineutrinos; `drawn`: orders of the legs of which each point has
+    one in |M|², by a coordinate after those of the steps, in place of their mean.
     """
     *before, last = steps
-    escaping = [i for i, kind in enumerate(partonic.process.classes) if kind == "invisible"]
+    return Staged((*before, _possible(last, drawn)), _completing(partonic, neutrinos), partonic.large, _apart)
+
+
+def _apart(shared: Shared) -> tuple[Shared, Shared]:
+    """What maps and what |M|² know: densities belong to |M|², what was seen to maps."""
+    of_map = shared._replace(density=None)  # type: ignore[arg-type]
+    return of_map, shared._replace(detector=None, resonance=None, acceptance=None)  # type: ignore[arg-type]
+
+
+@cache
+def _possible(
+    last: Step, drawn: tuple[tuple[int, ...], ...]
+) -> Callable[[Shared, Visible, jax.Array, Any], tuple[Any, jax.Array]]:
+    """The last step of a map, legs in an order that is `drawn`, and which of its branches count."""
 
     def proposed(shared: Shared, event: Visible, u: jax.Array, parcel: Any) -> tuple[Any, jax.Array]:
         require_double("the integrand of a weight")
@@ -87,6 +100,16 @@ def of_escaping(
                 factors = len(drawn) * factors.reshape(1, len(drawn), -1)[:, number]
         return (legs, density, factors), (density > 0) & possible
 
+    return proposed
+
+
+@cache
+def _completing(partonic: Partonic, neutrinos: bool) -> Callable[..., tuple[jax.Array, ...]]:
+    """Densities and |M|² at a branch, whichever map it is of."""
+    process = partonic.process
+    escaping = [i for i, kind in enumerate(process.classes) if kind == "invisible"]
+    escaping.sort(key=lambda i: process.outgoing[i] < 0)
+
     def complete(shared: Shared, parcel: tuple[Sequence[FourVector], Any, Any]) -> tuple[jax.Array, ...]:
         legs, density, factors = parcel
         values, below, *negative = partonic(shared, legs, factors)
@@ -96,7 +119,7 @@ def of_escaping(
             parts += (jnp.concatenate([values * legs[i][axis] for i in escaping for axis in (1, 2, 3)]),)
         return parts
 
-    return Staged((*before, proposed), complete, partonic.large)
+    return complete
 
 
 def _in_order(
