@@ -147,7 +147,7 @@ def test_jets_are_quarks_and_gluons():
     [
         ("ttbar_1l", 6, (24, 12, 2), "s(t) gives E(b), after it"),
         ("tth_bb_1l", 8, (720, 180, 12), "s(h) gives E(b~)"),
-        ("ttbb_1l", 8, (720, 180, 12), "exchanged in |M|²: b, b~"),
+        ("ttbb_1l", 9, (720, 180, 12), "exchanged in |M|²: b, b~"),
         ("wh_bb", 4, (2, 1, 1), "s(w+) gives the rapidity of ve, p_T by missing p_T"),
         ("x=u d~ > mu+ vm d d~", 4, (2, 1, 1), "exchanged in |M|²: d, d~"),
     ],

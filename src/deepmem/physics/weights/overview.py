@@ -45,7 +45,11 @@ def _plan(alpha: Hypothesis, lost: int | None = None) -> dict[str, Any]:
     if has_composed_map(alpha.process):
         composition = composition_of(alpha, lost)
         variables = list(composition.variables) if isinstance(composition, Composition) else []
-        return {"dimensions": plan.dimensions, "variables": variables, "plan": str(composition.describe())}
+        said = str(composition.describe())
+        if plan.dimensions > len(variables) > 0:
+            variables.append("order of jets")
+            said += "\nand the order of exchanged jets, one at each point"
+        return {"dimensions": plan.dimensions, "variables": variables, "plan": said}
     by = (
         f"by the expert for: {alpha.process.topology}"
         if alpha.process.topology
