@@ -175,6 +175,23 @@ def test_one_group_alone_is_the_same():
             np.testing.assert_array_equal(getattr(again, field), getattr(everything, field)[rows])
 
 
+def test_contributions_may_have_different_integrands():
+    """Bit for bit what each has alone, whatever the others; and errors that allow for more by event."""
+    problems, rng = (HARD["lorentzians"], SMOOTH["gaussian 3"]), np.random.default_rng(6)
+    events = problems[0].draw(rng, 80)
+    kinds, accuracy = rng.integers(2, size=80), Accuracy(0.01, 1 << 15, seed=5)
+    both, allowances = tuple(each.integrand for each in problems), np.where(kinds, 2.0, 1.0)
+    integral = Integral(both, None, events, 3, kinds=kinds, allowances=allowances)
+    found = Lattice().integrate(integral, accuracy)
+    for kind, f in enumerate(both):
+        rows = np.flatnonzero(kinds == kind)
+        some = {name: column[rows] for name, column in events.items()}
+        rule = Lattice(allowance=1.0 + kind)
+        alone = rule.integrate(Integral(f, None, some, 3, indices=rows), accuracy)
+        for field in ("value", "error", "status", "evaluations"):
+            np.testing.assert_array_equal(getattr(found, field)[rows], getattr(alone, field))
+
+
 def test_windows_leave_groups_whole():
     groups = Groups(np.repeat(np.arange(len(SIZES)), SIZES))
     for rows in (1, 4, 13, 10_000):

@@ -21,7 +21,7 @@ from deepmem.jobs.combining import read_named
 from deepmem.physics.detector.entries import detector
 from deepmem.physics.errors import ParameterError, PlanError
 from deepmem.physics.phasespace.composed.fit import fits
-from deepmem.physics.phasespace.planner import Composition
+from deepmem.physics.phasespace.composition import Composition
 from deepmem.physics.phasespace.visible import Acceptance
 from deepmem.physics.precision import double_precision
 from deepmem.physics.weights import engine
@@ -303,7 +303,7 @@ def test_visible_cross_section_counts_events_with_one_lost_jet():
     jets = {"bjet": R, "lepton": 0.02}
     seen = {}
     for loss in (0.0, 0.1):
-        sampler = Sampler(f"x={ZH}", CUTS, np.random.default_rng(2), response=jets, lost={"loss": loss})
+        sampler = Sampler(f"x={ZH}", CUTS, response=jets, lost={"loss": loss})
         u = np.random.default_rng(3).random((sampler.parts[0].part.maps[0].dimensions, 4000))
         points = sampler.parts[0].points(0, u, (0,))
         assert sampler.view is not None

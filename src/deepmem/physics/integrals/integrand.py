@@ -56,6 +56,10 @@ Integrand: TypeAlias = (
 # Solutions are gathered for a quarter of a compiled call's points at a time, so that the expensive stage is
 # compiled once; where they fill this part of a call, its quarters are added up together.
 _FILLED, _GATHERED = 0.8, 4
+_LARGE: dict[str, str | bool] = {
+    "xla_cpu_use_fusion_emitters": False,
+    "xla_cpu_prefer_vector_width": "512",
+}
 
 
 def values(
@@ -117,10 +121,11 @@ def _for_size(function: Callable[..., Any], large: bool) -> Any:
     """A function (f, …), compiled for each f.
 
     XLA's newer emitters cut a large kernel into functions that are not inlined: some minutes of compiling,
-    and up to a hundred times slower. Small ones are faster with them.
+    and up to a hundred times slower. Small ones are faster with them. Vectors of 512 bits, where the
+    processor has them, make large ones up to twice as fast.
     """
-    older = {"xla_cpu_use_fusion_emitters": False} if large and jax.default_backend() == "cpu" else None
-    return jax.jit(function, static_argnames=("f",), compiler_options=older)
+    options = _LARGE if large and jax.default_backend() == "cpu" else None
+    return jax.jit(function, static_argnames=("f",), compiler_options=options)
 
 
 def _at_every_point(
@@ -157,7 +162,7 @@ def _gathered(parcel: Any, rows: Array) -> Any:
     )
 
 
-def _completed(f: Callable[..., Any], shared: Any, parcel: Any) -> tuple[Array, ...]:
+def _completed(f: Callable[[Any, Any], Any], shared: Any, parcel: Any) -> tuple[Array, ...]:
     """The second stage for gathered branches."""
     return jax.vmap(lambda one: _parts(f(shared, one)))(parcel)
 

@@ -57,10 +57,11 @@ def of_seen(partonic: Partonic, energies_at: Map) -> Integrand:
 def of_escaping(partonic: Partonic, steps: tuple[Step, ...], neutrinos: bool = False) -> Staged:
     """The same where particles escape: |M|² and densities only at points that have a solution.
 
-    With `neutrinos`, a last part: the values times (px, py, pz) of each escaping leg, `[legs · 3 · scan]`.
+    With `neutrinos`, a last part: the values times (px, py, pz) of each escaping leg, `[legs · 3 · scan]`,
+    neutrinos before antineutrinos.
     """
     *before, last = steps
-    return Staged((*before, _possible(last)), _completing(partonic, neutrinos), partonic.large, _apart)
+    return Staged((*before, _possible(last)), _of_solution(partonic, neutrinos), partonic.large, _apart)
 
 
 def _apart(shared: Shared) -> tuple[Shared, Shared]:
@@ -89,9 +90,11 @@ def _possible(last: Step) -> Callable[[Shared, Visible, jax.Array, Any], tuple[A
 
 
 @cache
-def _completing(partonic: Partonic, neutrinos: bool) -> Callable[..., tuple[jax.Array, ...]]:
-    """Densities and |M|² at a branch, whichever map it is of."""
-    escaping = [i for i, kind in enumerate(partonic.process.classes) if kind == "invisible"]
+def _of_solution(partonic: Partonic, neutrinos: bool) -> Callable[[Shared, Any], tuple[jax.Array, ...]]:
+    """The values at the momenta of a solution, from whichever map."""
+    process = partonic.process
+    escaping = [i for i, kind in enumerate(process.classes) if kind == "invisible"]
+    escaping.sort(key=lambda i: process.outgoing[i] < 0)
 
     def complete(shared: Shared, parcel: tuple[Sequence[FourVector], Any, Any]) -> tuple[jax.Array, ...]:
         legs, density, factors = parcel
