@@ -61,7 +61,7 @@ def of_escaping(partonic: Partonic, steps: tuple[Step, ...], neutrinos: bool = F
     neutrinos before antineutrinos.
     """
     *before, last = steps
-    return Staged((*before, _possible(last)), _completing(partonic, neutrinos), partonic.large, _apart)
+    return Staged((*before, _possible(last)), _of_solution(partonic, neutrinos), partonic.large, _apart)
 
 
 def _apart(shared: Shared) -> tuple[Shared, Shared]:
@@ -90,8 +90,8 @@ def _possible(last: Step) -> Callable[[Shared, Visible, jax.Array, Any], tuple[A
 
 
 @cache
-def _completing(partonic: Partonic, neutrinos: bool) -> Callable[..., tuple[jax.Array, ...]]:
-    """Densities and |M|² at a branch, whichever map it is of."""
+def _of_solution(partonic: Partonic, neutrinos: bool) -> Callable[[Shared, Any], tuple[jax.Array, ...]]:
+    """The values at the momenta of a solution, from whichever map."""
     process = partonic.process
     escaping = [i for i, kind in enumerate(process.classes) if kind == "invisible"]
     escaping.sort(key=lambda i: process.outgoing[i] < 0)
