@@ -11,6 +11,7 @@ import jax
 import numpy as np
 import pytest
 
+from deepmem.physics.detector.response import Response
 from deepmem.physics.integrals.integrand import _proposed
 from deepmem.physics.phasespace.composed.fit import fits, tabulated
 from deepmem.physics.phasespace.composed.masses import shape_of
@@ -109,8 +110,19 @@ def mixture_over_shape(found: Any, shared: Any, values: np.ndarray, slopes: np.n
     lepton, escaped = values[neutrino.lepton], values[neutrino.leg]
     transverse = np.hypot(*lepton[1:3]) * np.hypot(*escaped[1:3]) - (lepton[1:3] * escaped[1:3]).sum(axis=0)
     s, slope = (2 * (metric * lepton * p).sum(axis=0) for p in (escaped, slopes[neutrino.leg]))
-    density = jax.vmap(jax.vmap(line.density))(s - 2 * transverse, 2 * transverse)
+    density = jax.jit(jax.vmap(jax.vmap(line.density)))(s - 2 * transverse, 2 * transverse)
     return 1 / np.asarray(density) / np.abs(slope)
+
+
+@jax.jit
+def of_response(response: Response, rec: Any, mass: Any, energy: np.ndarray) -> tuple[Any, ...]:
+    """The support of a measured energy, and the density of that at true ones."""
+    return *response.support(rec, mass), response.density(rec, energy)
+
+
+@jax.jit
+def of_missing(transverse: Any, aim: Any, source: Any, activity: Any) -> jax.Array:
+    return transverse.density(aim, source, activity)
 
 
 def size_of(momentum: np.ndarray) -> np.ndarray:
@@ -154,11 +166,9 @@ def test_density_is_that_of_the_momenta(name):
         response = alpha.detector.by_class[tree.legs[i].kind].at(0.0)
         rec = event.legs.energy[place]
         if i in smeared:
-            low, high = response.support(rec, event.legs.mass[place])
+            low, high, seen = of_response(response, rec, event.legs.mass[place], energy)
             inside = (energy > low) & (energy < high)
-            expected = (
-                expected * size**2 * sine / (2 * energy) * np.where(inside, response.density(rec, energy), 0)
-            )
+            expected = expected * size**2 * sine / (2 * energy) * np.where(inside, seen, 0)
         else:
             np.testing.assert_allclose(energy, rec)
             expected = expected * size * sine / 2
@@ -176,7 +186,7 @@ def test_density_is_that_of_the_momenta(name):
         np.testing.assert_allclose(total[:, density > 0], 0, atol=1e-6)
     if found.missing in ("response", "recoil"):
         source = total if found.missing == "recoil" else of_neutrinos
-        noise = alpha.detector.transverse.density(tuple(aim), tuple(source), event.activity)
+        noise = of_missing(alpha.detector.transverse, tuple(aim), tuple(source), event.activity)
         expected = expected * np.asarray(noise)
     there = density > 0
     # not all ellipses cross

@@ -108,10 +108,26 @@ def product_rule(dimensions: int, order: int) -> tuple[np.ndarray, np.ndarray]:
 
     For sums inside JAX-level code, where `jax.grad` goes through Σ w_i f(x_i).
     """
-    nodes, weights = np.polynomial.legendre.leggauss(order)
+    nodes, weights = _gauss_legendre(order)
     mesh = np.meshgrid(*[(nodes + 1) / 2] * dimensions, indexing="ij")
     product = reduce(np.multiply.outer, [weights / 2] * dimensions)
     return np.stack(mesh, axis=-1).reshape(-1, dimensions), product.ravel()
+
+
+def _gauss_legendre(order: int) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes and weights in (−1, 1): Newton's steps to the zeros of P_n from F. G. Tricomi's approximations.
+
+    NumPy's are eigenvalues of a matrix, which takes seconds for two thousand nodes.
+    """
+    n = order
+    x = -(1 - 1 / (8 * n**2) + 1 / (8 * n**3)) * np.cos(np.pi * (4 * np.arange(1, n + 1) - 1) / (4 * n + 2))
+    for _ in range(4):
+        before, here = np.ones(n), x
+        for k in range(2, n + 1):
+            before, here = here, ((2 * k - 1) * x * here - (k - 1) * before) / k
+        slope = n * (before - x * here) / (1 - x**2)
+        x = x - here / slope
+    return x, 2 / ((1 - x**2) * slope**2)
 
 
 class _Ladder(NamedTuple):

@@ -61,9 +61,6 @@ def of_escaping(partonic: Partonic, steps: tuple[Step, ...], neutrinos: bool = F
     neutrinos before antineutrinos.
     """
     *before, last = steps
-    process = partonic.process
-    escaping = [i for i, kind in enumerate(process.classes) if kind == "invisible"]
-    escaping.sort(key=lambda i: process.outgoing[i] < 0)
 
     def proposed(shared: Shared, event: Visible, u: jax.Array, parcel: Any) -> tuple[Any, jax.Array]:
         require_double("the integrand of a weight")
@@ -77,6 +74,16 @@ def of_escaping(partonic: Partonic, steps: tuple[Step, ...], neutrinos: bool = F
         factors = None if event.tags is None else event.tags[None]
         return (legs, density, factors), (density > 0) & possible
 
+    return Staged((*before, proposed), _of_solution(partonic, neutrinos), partonic.large)
+
+
+@cache
+def _of_solution(partonic: Partonic, neutrinos: bool) -> Callable[[Shared, Any], tuple[jax.Array, ...]]:
+    """The values at the momenta of a solution, from whichever map."""
+    process = partonic.process
+    escaping = [i for i, kind in enumerate(process.classes) if kind == "invisible"]
+    escaping.sort(key=lambda i: process.outgoing[i] < 0)
+
     def complete(shared: Shared, parcel: tuple[Sequence[FourVector], Any, Any]) -> tuple[jax.Array, ...]:
         legs, density, factors = parcel
         values, below, *negative = partonic(shared, legs, factors)
@@ -86,4 +93,4 @@ def of_escaping(partonic: Partonic, steps: tuple[Step, ...], neutrinos: bool = F
             parts += (jnp.concatenate([values * legs[i][axis] for i in escaping for axis in (1, 2, 3)]),)
         return parts
 
-    return Staged((*before, proposed), complete, partonic.large)
+    return complete

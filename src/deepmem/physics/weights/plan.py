@@ -92,6 +92,9 @@ class Plan:
     batch: int = _BATCH
     selects: bool = False
     """Whether a trial decides which of several rows of an event are integrated, and with how many points."""
+    regions: tuple[Plan, ...] = ()
+    """Those of an event near a resonance and off it, whose sum is the integral, see `weights.regions`. Their
+    rules say what each error allows for; all else is this one's."""
 
     def rows(self, events: Visible) -> Visible:
         """One row for each event and each permutation, one after the other."""
@@ -191,6 +194,7 @@ def _some_escape(alpha: Hypothesis, expert: Expert, by_angle: bool | None) -> Pl
             "give its expert the steps by_recoil"
         )
     rule = Lattice(minimum=1 << 11 if by_angle else 1 << 13, calls=1 << 22)
+    regions = tuple(_some_escape(alpha, each, by_angle) for each in expert.regions)
     choices = Choices(broad=expert.broad)
     chosen: list[Trial] = []
     if expert.shares:
@@ -208,6 +212,7 @@ def _some_escape(alpha: Hypothesis, expert: Expert, by_angle: bool | None) -> Pl
         choices=choices,
         trials=tuple(chosen),
         two_sided=by_angle,
+        regions=regions,
     )
 
 
