@@ -15,6 +15,7 @@ from jax.scipy.stats import norm
 
 from deepmem.event import Status
 from deepmem.kinematics import add
+from deepmem.physics.detector.detector import ByEta
 from deepmem.physics.detector.entries import detector
 from deepmem.physics.integrals.accuracy import Accuracy
 from deepmem.physics.integrals.estimate import Estimate
@@ -152,6 +153,11 @@ def _two_body(rng: np.random.Generator, parent: np.ndarray, mass: float, first: 
     return both
 
 
+@jax.jit
+def _measured(response: ByEta, energy: np.ndarray, u: np.ndarray) -> jax.Array:
+    return response.at(0.0).draw(energy, u)
+
+
 def truth(alpha: Hypothesis, events: int, seed: int = 1, noise: float = 15.0) -> Truth:
     """Each child of the tree has a p_T of about its mass; what decays is at its pole."""
     rng, tree = np.random.default_rng(seed), decay_tree(alpha.process)
@@ -186,7 +192,7 @@ def truth(alpha: Hypothesis, events: int, seed: int = 1, noise: float = 15.0) ->
     with double_precision():
         energy = np.stack(
             [
-                np.asarray(alpha.detector.by_class[kind].at(0.0).draw(true[:, i, 0], u[:, i]))
+                np.asarray(_measured(alpha.detector.by_class[kind], true[:, i, 0], u[:, i]))
                 for i, kind in enumerate(kinds)
             ],
             axis=1,

@@ -88,7 +88,9 @@ def alone() -> dict[tuple[int, ...], tuple[float, float]]:
 
     The light jets of the W are averaged over in |M|².
     """
-    alpha = any_process.hypothesis(DEFINITE, RESPONSE)
+    definite = hypothesis(f"x={DEFINITE}", response=RESPONSE, tags="ignore")
+    # the process that sums are over, so that both are compiled once
+    (alpha,) = (each.alpha for each in contributions(definite, event())[0])
     orders = [order for order in permutations(range(4)) if order[1] < order[2]]
     legs = np.array([[LEPTON, *(JETS[i][:3] for i in order)] for order in orders])
     pt, eta, phi = np.moveaxis(legs, 2, 0)

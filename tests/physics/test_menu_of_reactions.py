@@ -17,9 +17,11 @@ from tests.commands import run
 from tests.physics import any_process
 
 RESPONSE = {"lepton": 0.0, "jet": 0.12, "bjet": 0.12}
-TOPS = "(t > w+ b, w+ > mu+ vm), (t~ > w- b~, w- > d u~)"
+TOPS = "(t > w+ b, w+ > e+ ve), (t~ > w- b~, w- > d u~)"
+MUONIC = "(t > w+ b, w+ > mu+ vm), (t~ > w- b~, w- > d u~)"
 TWO_LEPTONS = "(t > w+ b, w+ > mu+ vm), (t~ > w- b~, w- > e- ve~)"
-# One definite final state of each that μ⁺ (e⁺e⁻, or μ⁺μ⁻) chooses; how many of equal weight there are; Q.
+# One definite final state of each that e⁺ (μ⁺ of one, e⁺e⁻, or μ⁺μ⁻) chooses; how many of equal weight there
+# are; Q. Those with electrons have the map of the sum, which has been compiled.
 DEFINITE: dict[str, tuple[str, int, float | None]] = {
     "ttbar_1l": (f"p p > t t~, {TOPS}", 2, None),
     "ttbar_0l": ("p p > t t~, (t > w+ b, w+ > u d~), (t~ > w- b~, w- > d u~)", 4, None),
@@ -27,12 +29,12 @@ DEFINITE: dict[str, tuple[str, int, float | None]] = {
     "ttbb_1l": (f"p p > t t~ b b~, {TOPS}", 2, None),
     "tth_bb_2l": (f"p p > t t~ h, {TWO_LEPTONS}, h > b b~", 1, None),
     "ttbb_2l": (f"p p > t t~ b b~, {TWO_LEPTONS}", 1, None),
-    "ttw_2l": (f"p p > t t~ w+, {TOPS}, w+ > mu+ vm", 2, None),
+    "ttw_2l": (f"p p > t t~ w+, {MUONIC}, w+ > mu+ vm", 2, None),
     "ttz_1l": (f"p p > t t~ z, {TOPS}, z > e+ e-", 2, None),
     "single_top_s": ("p p > t b~, (t > w+ b, w+ > mu+ vm)", 1, None),
-    "single_top_t": ("p p > t j, (t > w+ b, w+ > mu+ vm)", 1, None),
-    "wh_bb": ("p p > w+ h, w+ > mu+ vm, h > b b~", 1, None),
-    "zh_bb": ("p p > z h, z > mu+ mu-, h > b b~", 1, None),
+    "single_top_t": ("p p > t j, (t > w+ b, w+ > e+ ve)", 1, None),
+    "wh_bb": ("p p > w+ h, w+ > e+ ve, h > b b~", 1, None),
+    "zh_bb": ("p p > z h, z > e+ e-, h > b b~", 1, None),
     "zbb": ("p p > mu+ mu- b b~", 1, 91.188),
     "wz_3l": ("p p > e+ ve mu+ mu-", 1, 91.188),
     "ww_2l_full": ("p p > e+ ve mu- vm~", 1, 80.419),

@@ -348,6 +348,17 @@ def test_a_pickled_process_is_the_one_on_the_menu(name):
     )
 
 
+def test_maps_of_a_process_share_the_code_of_its_matrix_elements():
+    """Whatever is known of missing p_T: one function, of equal structure."""
+    settings = ({}, {"met": "balance"}, {"response": {"met": {"c": 5.0}}})
+    alphas = [hypothesis("ww_2l", **each) for each in settings]
+    integrands = [plan_for(alpha).integrand(Partonic.of(alpha), False) for alpha in alphas]
+    assert len(set(integrands)) == 2
+    assert len({each.complete for each in integrands}) == 1
+    known = [each.apart(shared_by_events(a))[1] for each, a in zip(integrands, alphas, strict=True)]
+    assert len({jax.tree.structure(each) for each in known}) == 1
+
+
 def test_a_process_of_the_same_name_is_another_one(request):
     process = find_process("ttbar_2l")
     request.addfinalizer(lambda: processes.register(process))

@@ -20,6 +20,10 @@ import numpy as np
 from jaxtyping import Array, Float
 
 
+def _to_both(shared: Any) -> tuple[Any, Any]:
+    return shared, shared
+
+
 @dataclass(frozen=True, eq=False)
 class Staged:
     """An integrand in two stages, Σ_branches complete(shared, parcel), for valid branches alone.
@@ -31,14 +35,17 @@ class Staged:
       returns (parcel, valid): a pytree of arrays `[branches, ...]`, the solutions of a point, or `[1, ...]`,
       what they have in common; and which of them count, `[branches]`. Each is compiled by itself, for XLA
       fuses what a point needs once into loops that use it many times.
-    - `complete(shared, parcel)` ↦ values, as an integrand's, of one branch. Integrands that have one and the
-      same share its compiled code.
+    - `complete(shared, parcel)` ↦ values, as an integrand's, of one branch.
+    - `apart(shared)` ↦ what of it the steps need, and what `complete` does.
+
+    Steps and `complete` are compiled each for itself: integrands that have one in common share its code.
     """
 
     propose: tuple[Callable[[Any, Any, Float[Array, "dimensions"], Any], Any], ...]
     complete: Callable[[Any, Any], Float[Array, "..."] | tuple[Float[Array, "..."], ...]]
     large: bool = False
     """Whether the second stage has thousands of operations, see `_for_size`."""
+    apart: Callable[[Any], tuple[Any, Any]] = _to_both
 
 
 Integrand: TypeAlias = (
@@ -63,6 +70,7 @@ def values(
         return _for_size(_at_every_point, getattr(f, "large", False))(f, shared, events, x)
     parcel, valid = proposals(f, shared, events, x)
     where = np.flatnonzero(np.asarray(valid))
+    _, known = f.apart(shared)
     most = x.shape[0] * x.shape[1]
     quarter = -(-most // _GATHERED)
     total: tuple[Array, ...] = ()
@@ -74,7 +82,7 @@ def values(
         padded[: len(rows)] = rows
         completed = _for_size(_completed, f.large)
         pieces = [
-            completed(f.complete, shared, _gathered(parcel, padded[k : k + quarter]))
+            completed(f.complete, known, _gathered(parcel, padded[k : k + quarter]))
             for k in range(0, size, quarter)
         ]
         # padding belongs to no point, and is dropped
@@ -91,8 +99,9 @@ def proposals(
 ) -> tuple[Any, Array]:
     """The first stage: parcels, with axes `[slots, points, branches or 1]`, and which branches count."""
     before: Any = None
+    known, _ = f.apart(shared)
     for step in f.propose:
-        before = _proposed(step, shared, events, x, before)
+        before = _proposed(step, known, events, x, before)
     return before
 
 
@@ -153,7 +162,7 @@ def _gathered(parcel: Any, rows: Array) -> Any:
     )
 
 
-def _completed(f: Callable[[Any, Any], Any], shared: Any, parcel: Any) -> tuple[Array, ...]:
+def _completed(f: Callable[..., Any], shared: Any, parcel: Any) -> tuple[Array, ...]:
     """The second stage for gathered branches."""
     return jax.vmap(lambda one: _parts(f(shared, one)))(parcel)
 

@@ -61,6 +61,18 @@ def of_escaping(partonic: Partonic, steps: tuple[Step, ...], neutrinos: bool = F
     neutrinos before antineutrinos.
     """
     *before, last = steps
+    return Staged((*before, _possible(last)), _completing(partonic, neutrinos), partonic.large, _apart)
+
+
+def _apart(shared: Shared) -> tuple[Shared, Shared]:
+    """What maps and what |M|² know: densities belong to |M|², what was seen to maps."""
+    of_map = shared._replace(density=None)  # type: ignore[arg-type]
+    return of_map, shared._replace(detector=None, resonance=None, acceptance=None)  # type: ignore[arg-type]
+
+
+@cache
+def _possible(last: Step) -> Callable[[Shared, Visible, jax.Array, Any], tuple[Any, jax.Array]]:
+    """The last step of a map, and which of its branches count."""
 
     def proposed(shared: Shared, event: Visible, u: jax.Array, parcel: Any) -> tuple[Any, jax.Array]:
         require_double("the integrand of a weight")
@@ -74,12 +86,12 @@ def of_escaping(partonic: Partonic, steps: tuple[Step, ...], neutrinos: bool = F
         factors = None if event.tags is None else event.tags[None]
         return (legs, density, factors), (density > 0) & possible
 
-    return Staged((*before, proposed), _of_solution(partonic, neutrinos), partonic.large)
+    return proposed
 
 
 @cache
-def _of_solution(partonic: Partonic, neutrinos: bool) -> Callable[[Shared, Any], tuple[jax.Array, ...]]:
-    """The values at the momenta of a solution, from whichever map."""
+def _completing(partonic: Partonic, neutrinos: bool) -> Callable[..., tuple[jax.Array, ...]]:
+    """Densities and |M|² at a branch, whichever map it is of."""
     process = partonic.process
     escaping = [i for i, kind in enumerate(process.classes) if kind == "invisible"]
     escaping.sort(key=lambda i: process.outgoing[i] < 0)

@@ -1,8 +1,9 @@
 """Events in two regions, near a resonance and off it, each with a map of its own: W = W_near + W_off.
 
 What spreads little under one map may have hardly a point under the other. A few fixed points say what each
-region contributes, and none of them counts: a region that matters has its trials. Both are integrated
-together, and points go where they take the most off the error of the sum.
+region contributes, and none of them counts. Near the resonance its map may find few, so trials are made
+whatever they say; off it they are made where it matters. Both regions are integrated together, and points go
+where they take the most off the error of the sum.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ from deepmem.physics.weights.plan import Plan
 
 NEAR, OFF = 1, 2
 """The parts of a row."""
-# Of what the other region has, a part of the deviation for which no trials are worth their points.
+# What part of what there is near the resonance is no reason for trials off it.
 _TRIFLE = 0.05
-# Evaluations of a region before it may stop; and of one that was not seen to contribute.
-_LEAST, _EMPTY = 256, 512
+# Evaluations of both regions before they may stop; and of one that was not seen to contribute.
+_LEAST, _EMPTY = (1024, 256), 512
 
 
 def chosen(
@@ -44,7 +45,7 @@ def chosen(
     )
     usual = np.full_like(sizes, getattr(plan.rule, "minimum", 0))
     for k, (f, own) in enumerate(zip(integrands, plan.regions, strict=True)):
-        large = np.flatnonzero(sizes[k] >= _TRIFLE * sizes[1 - k])
+        large = np.flatnonzero((k == 0) | (sizes[k] >= _TRIFLE * sizes[0]))
         if len(large):
             tried, usual[k, large] = own.tried(f, shared, regions[k].rows(large))
             regions[k] = _replaced(regions[k], large, tried)
@@ -87,5 +88,5 @@ def _first_points(sizes: np.ndarray, usual: np.ndarray, groups: Groups) -> np.nd
     """Evaluations before a region may stop, by its part of the largest deviation `[regions, rows]`."""
     largest = groups.max(sizes.max(axis=0))[groups.event]
     part = np.divide(sizes, largest, out=np.ones_like(sizes), where=largest > 0)
-    wanted = np.where(sizes > 0, np.maximum(usual * part, _LEAST), _EMPTY)
+    wanted = np.where(sizes > 0, np.maximum(usual * part, np.array(_LEAST)[:, None]), _EMPTY)
     return np.where(largest > 0, wanted, usual).astype(int)

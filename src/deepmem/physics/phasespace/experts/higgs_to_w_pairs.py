@@ -39,6 +39,8 @@ _EDGE = 1e-15
 _LEAST_MISSING = 1e-12  # GeV²
 # How far above the largest mass of the Higgs boson it is off its shell: GeV, or widths where that is more.
 _OFF, _WIDTHS_OFF = 20.0, 5.0
+# How much wider than their responses energies are drawn where those measured keep s above the resonance.
+_STRETCH = 2.0
 
 
 def _lines(shared: Shared) -> tuple[Scan, Scan, Power]:
@@ -89,7 +91,8 @@ def pair(
     """
     w, higgs, wide = _lines(shared)
     high = off_shell_from(shared) if near else jnp.inf
-    (plus, minus), measure = Seen(shared, event, CLASSES).draw_all(u[4:])
+    stretch = _stretch(shared, event, balance) if near else 1.0
+    (plus, minus), measure = Seen(shared, event, CLASSES).draw_all(u[4:], stretch)
     missing = missing_pt(shared, event, u, [plus, minus] if balance else None)
     upto = jnp.cumsum(jnp.asarray(event.choices.shares))
     channel = jnp.clip((upto <= u[0]).sum(), 0, len(CHANNELS) - 1)
@@ -110,6 +113,16 @@ def pair(
     upper = u[2] < 0.5
     towards = direction(u[3], jnp.where(upper, 2 * u[2], 2 * u[2] - 1))
     return Pair(measure, plus, minus, missing, channel, n, s_w, masses, towards, upper, largest > 0)
+
+
+def _stretch(shared: Shared, event: Visible, balance: bool) -> Scalar:
+    """How much energies are spread: those that let s reach the resonance may be some deviations off."""
+    seen = Seen(shared, event, CLASSES)
+    total = add(*(seen.momentum(i, event.legs.energy[i]) for i in range(len(CLASSES))))
+    x, y = (-total[1], -total[2]) if balance else (event.missing[0], event.missing[1])
+    _, mt = solutions.transverse(total)
+    least = (mt + jnp.hypot(x, y)) ** 2 - (total[1] + x) ** 2 - (total[2] + y) ** 2
+    return jnp.where(least > jnp.min(shared.parameters.MH) ** 2, _STRETCH, 1.0)
 
 
 def _reach(total: FourVector, missing: tuple[Scalar, Scalar], s: Scalar) -> tuple[Scalar, Scalar, Scalar]:
