@@ -32,6 +32,8 @@ from deepmem.physics.weights.hypothesis import Hypothesis
 from deepmem.physics.weights.partonic import Partonic
 
 _TYPICAL = 60.0  # GeV, where responses are looked at
+_TOO_MANY = 50_000
+"""Operations of all orders together from which a point has one of them."""
 _REPEATED = 10_000
 """Operations of all orders together from which these share compiled code."""
 
@@ -131,8 +133,19 @@ def exchanged(process: Process, orders: tuple[tuple[int, ...], ...], apart: bool
     return replace(process, matrix_elements=elements, channels=channels)
 
 
+def draws_orders(process: Process, composition: Composition) -> bool:
+    """Whether each point has one of the orders of legs, drawn, as all of them take too long."""
+    orders = composition.orders()
+    elements = process.on_axis
+    if len(orders) <= 2 or not isinstance(elements, Generated):
+        return False
+    return len(orders) * elements.all_operations > _TOO_MANY and elements.joint_operations(orders) is None
+
+
 def composed(partonic: Partonic, neutrinos: bool, composition: Composition, apart: bool = False) -> Staged:
     """The integrand by a composed map."""
+    if draws_orders(partonic.process, composition):
+        return integrand.of_escaping(partonic, steps(composition), neutrinos, composition.orders())
     averaged = replace(partonic, process=exchanged(partonic.process, composition.orders(), apart))
     return integrand.of_escaping(averaged, steps(composition), neutrinos)
 

@@ -54,14 +54,22 @@ def of_seen(partonic: Partonic, energies_at: Map) -> Integrand:
 
 
 @cache
-def of_escaping(partonic: Partonic, steps: tuple[Step, ...], neutrinos: bool = False) -> Staged:
+def of_escaping(
+    partonic: Partonic,
+    steps: tuple[Step, ...],
+    neutrinos: bool = False,
+    drawn: tuple[tuple[int, ...], ...] = (),
+) -> Staged:
     """The same where particles escape: |M|² and densities only at points that have a solution.
 
-    With `neutrinos`, a last part: the values times (px, py, pz) of each escaping leg, `[legs · 3 · scan]`,
-    neutrinos before antineutrinos.
+    **Arguments:** `neutrinos`: with a last part, the values times (px, py, pz) of each escaping leg,
+    `[legs · 3 · scan]`, neutrinos before antineutrinos; `drawn`: orders of the legs of which each point has
+    one in |M|², by a coordinate after those of the steps, in place of their mean.
     """
     *before, last = steps
-    return Staged((*before, _possible(last)), _of_solution(partonic, neutrinos), partonic.large, _apart)
+    return Staged(
+        (*before, _possible(last, drawn)), _of_solution(partonic, neutrinos), partonic.large, _apart
+    )
 
 
 def _apart(shared: Shared) -> tuple[Shared, Shared]:
@@ -71,8 +79,10 @@ def _apart(shared: Shared) -> tuple[Shared, Shared]:
 
 
 @cache
-def _possible(last: Step) -> Callable[[Shared, Visible, jax.Array, Any], tuple[Any, jax.Array]]:
-    """The last step of a map, and which of its branches count."""
+def _possible(
+    last: Step, drawn: tuple[tuple[int, ...], ...]
+) -> Callable[[Shared, Visible, jax.Array, Any], tuple[Any, jax.Array]]:
+    """The last step of a map, and which of its branches count; legs in the order that is drawn."""
 
     def proposed(shared: Shared, event: Visible, u: jax.Array, parcel: Any) -> tuple[Any, jax.Array]:
         require_double("the integrand of a weight")
@@ -84,6 +94,12 @@ def _possible(last: Step) -> Callable[[Shared, Visible, jax.Array, Any], tuple[A
         if (recoil := shared.detector.recoil) is not None:
             density = density * recoil.prior((total[1], total[2]))
         factors = None if event.tags is None else event.tags[None]
+        if drawn:
+            number = jnp.minimum((u[-1] * len(drawn)).astype(int), len(drawn) - 1)
+            legs = _in_order(legs, drawn, number)
+            if factors is not None:
+                # of all orders, whose sum their mean stands for
+                factors = len(drawn) * factors.reshape(1, len(drawn), -1)[:, number]
         return (legs, density, factors), (density > 0) & possible
 
     return proposed
@@ -106,3 +122,18 @@ def _of_solution(partonic: Partonic, neutrinos: bool) -> Callable[[Shared, Any],
         return parts
 
     return complete
+
+
+def _in_order(
+    legs: Sequence[FourVector], orders: tuple[tuple[int, ...], ...], number: jax.Array
+) -> Sequence[FourVector]:
+    """The legs in one of some orders."""
+    found: list[FourVector] = []
+    for places in zip(*orders, strict=True):
+        chosen = legs[places[0]]
+        for k, place in enumerate(places):
+            if place != places[0]:
+                same = zip(legs[place], chosen, strict=True)
+                chosen = tuple(jnp.where(number == k, one, other) for one, other in same)
+        found.append(chosen)
+    return found

@@ -221,6 +221,7 @@ def _composed(alpha: Hypothesis, composition: Composition) -> Plan:
     steps, trial = composed.parts_of(composition, apart=bool(alpha.tagging))
     usual = 1 << 10 if composition.neutrino is None else 1 << 11
     minimum = usual if alpha.detector.gaussian and not composition.crossed else 1 << 13
+    dimensions = composition.dimensions + composed.draws_orders(alpha.process, composition)
     rule, choices = Lattice(minimum=minimum, calls=1 << 22, triples=True), NO_CHOICES
     chosen: tuple[Trial, ...] = (trial,)
     if composition.first is not None and len(composition.first.masses) == 1:
@@ -229,9 +230,9 @@ def _composed(alpha: Hypothesis, composition: Composition) -> Plan:
         chosen += (partial(_table_of, pair=(place, place + 1)),)
         rule = replace(rule, **_TABULATED)
     return Plan(
-        composition.dimensions,
+        dimensions,
         steps,
-        rule if composition.dimensions else Single(),
+        rule if dimensions else Single(),
         _permutations(alpha),
         choices=choices,
         trials=chosen,
