@@ -16,8 +16,10 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 # numbers change by rounding alone, and no test measures speed. XLA_FLAGS="" compiles as users do, as every night.
 os.environ.setdefault(
     "XLA_FLAGS",
-    "--xla_backend_optimization_level=1 --xla_llvm_disable_expensive_passes=true --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1",
+    "--xla_backend_optimization_level=1 --xla_llvm_disable_expensive_passes=true --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1 --xla_cpu_multi_thread_eigen=false",
 )
+# Each core has a worker: a second thread of OpenBLAS for matrices of 20 rows waits, and takes as long again as a fit.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import jax
 import numpy as np
@@ -46,20 +48,21 @@ COLUMNS = (
     "lep2_PT", "lep2_Eta", "lep2_Phi", "lep2_Charge", "MET", "MET_Phi",
 )  # fmt: skip
 
-# The files that take longest, in this order and first: a worker that begins with one of them at the end
-# leaves the other idle. `make test` keeps the order (--no-loadscope-reorder).
+# The files that take longest, those of `RUNNING` first, each in this order: a worker that begins with one of them at
+# the end leaves the other idle. `make test` keeps the order (--no-loadscope-reorder).
 LONGEST = (
-    "physics/test_neutrinos.py", "test_workflow.py", "physics/test_normalisation.py",
-    "physics/test_weight.py", "physics/test_closure.py", "physics/test_sense.py", "test_generate.py",
-    "test_refine.py", "test_exact.py", "physics/test_assignments.py", "physics/test_integrals.py",
-    "physics/test_leading_order.py", "physics/test_recoil.py", "test_faults.py", "test_calibration.py",
-    "test_cli.py", "test_any_reaction.py", "test_combining.py", "physics/test_taus.py",
-    "physics/test_composed_maps.py", "physics/test_any_events.py", "physics/test_detector.py",
-    "physics/test_grown_reactions.py", "physics/test_stored.py", "test_surrogate.py",
-    "physics/test_menu_of_reactions.py", "physics/test_parton_level.py", "test_variations.py",
-    "physics/test_momemta_top_pairs.py", "physics/test_amplitudes.py", "physics/test_top_pairs.py",
-    "physics/test_photons.py", "physics/test_menu.py", "test_faults_of_inputs.py", "physics/test_pdf.py",
-    "test_readme.py", "test_responses.py", "test_analysis.py", "test_identity.py", "test_report.py",
+    "physics/test_neutrinos.py", "physics/test_normalisation.py", "physics/test_closure.py",
+    "physics/test_sense.py", "test_generate.py", "physics/test_integrals.py",
+    "physics/test_leading_order.py", "physics/test_stored.py", "physics/test_weight.py",
+    "test_workflow.py", "test_any_reaction.py", "test_faults.py", "test_refine.py", "test_cli.py",
+    "test_exact.py", "physics/test_assignments.py", "physics/test_recoil.py", "test_variations.py",
+    "test_combining.py", "test_calibration.py", "physics/test_taus.py", "physics/test_composed_maps.py",
+    "physics/test_any_events.py", "physics/test_detector.py", "physics/test_grown_reactions.py",
+    "test_faults_of_inputs.py", "test_surrogate.py", "physics/test_menu_of_reactions.py",
+    "physics/test_parton_level.py", "physics/test_momemta_top_pairs.py", "physics/test_amplitudes.py",
+    "physics/test_top_pairs.py", "physics/test_photons.py", "physics/test_menu.py", "physics/test_pdf.py",
+    "test_readme.py", "test_analysis.py", "test_identity.py", "test_report.py", "test_objects.py",
+    "test_workers.py", "test_devices.py", "test_responses.py",
 )  # fmt: skip
 # Programs of these files and tests run longer than they take to compile, or their numbers are stored to 1e-8.
 RUNNING = (
@@ -75,10 +78,10 @@ def _runs_long(item: pytest.Item) -> bool:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files first; in a file, tests of `RUNNING` last, so that it is compiled anew once."""
+    """The longest files first; in a file, tests of `RUNNING` first, so that a worker compiles anew once."""
     place = {Path(__file__).parent / name: i for i, name in enumerate(LONGEST)}
     files = {path: i for i, path in enumerate(dict.fromkeys(item.path for item in items))}
-    items.sort(key=lambda item: (place.get(item.path, len(LONGEST)), files[item.path], _runs_long(item)))
+    items.sort(key=lambda item: (place.get(item.path, len(LONGEST)), files[item.path], not _runs_long(item)))
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -14,7 +14,7 @@ from conftest import write_tree
 import deepmem
 from deepmem import UsageError
 from deepmem.data.weights import read_provenance, read_weights, weight_names
-from deepmem.jobs import exact, farm
+from deepmem.jobs import exact, merging
 from deepmem.physics.processes import chosen_process, find_process
 from deepmem.physics.weights.hypothesis import Hypothesis, hypothesis
 from deepmem.physics.weights.leading_order import CrossSection, cross_section, draw_events
@@ -111,7 +111,7 @@ def test_free_couplings_in_files(events, free, tmp_path: Path, monkeypatch):
     exact.compute_files([str(path)], tmp_path / "w.root", [HIGGS], part=25, **said)
     for k, entries in enumerate(((0, 20), (20, 60))):
         exact.compute_files([str(path)], tmp_path / f"p{k}.root", [HIGGS], entries=entries, **said)
-    farm.merge([str(tmp_path / f"p{k}.root") for k in range(2)], tmp_path / "merged.root")
+    merging.merge([str(tmp_path / f"p{k}.root") for k in range(2)], tmp_path / "merged.root")
     for name in ("w.root", "merged.root"):
         found = read_weights(tmp_path / name)
         assert found.couplings is not None

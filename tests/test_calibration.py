@@ -21,6 +21,7 @@ from deepmem.config import Config
 from deepmem.data.loaders import Rows
 from deepmem.jobs import training
 from deepmem.reporter import Reporter
+from deepmem.surrogate import calibration_fit
 from deepmem.surrogate.calibration_fit import ErrorFit, Limits, fit_errors
 from deepmem.surrogate.features import FeatureMap
 from deepmem.surrogate.members import _deviance
@@ -318,7 +319,7 @@ def test_without_a_validation_part_errors_are_unknown(small: Path, tmp_path: Pat
 def test_streamed_training_leaves_out_what_resident_training_does(small: Path, tmp_path: Path) -> None:
     losses = {}
     for loader in ("hybridMT", "hybrid"):
-        config = configuration(tmp_path / loader, small, epochs=4, loader=loader)
+        config = configuration(tmp_path / loader, small, epochs=4, loader=loader, split=[8, 0.4, 1.6])
         losses[loader] = deepmem.train(config).about["loss"]
     assert losses["hybrid"] == pytest.approx(losses["hybridMT"], rel=0.5)
 
@@ -326,18 +327,19 @@ def test_streamed_training_leaves_out_what_resident_training_does(small: Path, t
 def test_weights_learned_at_several_values_of_a_parameter_are_given_at_any(
     drell_yan: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
-    events = {name: drell_yan[name][:1000] for name in COLUMNS}
+    events = {name: drell_yan[name][:300] for name in COLUMNS}
     values = [90.2, 90.7, 91.2, 91.7, 92.2]
     exact = deepmem.compute(events, "drell_yan", precision=1e-3, MZ=values)
     write_tree(tmp_path / "events.root", events)
     exact.to_root(tmp_path / "weights.root")
-    config = configuration(tmp_path, tmp_path, weights=list(exact), epochs=8, members=2)
+    config = configuration(tmp_path, tmp_path, weights=list(exact), epochs=1, members=2, **UNCALIBRATED)
     model = deepmem.train(config)
     assert model.scan is not None
     assert model.scan[1] == "MZ"
     # the interpolation itself, of exact weights, against exact ones in between
     (between,) = model.at(exact, {"MZ": 91.0}).values()
-    (truth,) = deepmem.compute(events, "drell_yan", precision=1e-3, MZ=91.0).values()
+    others = [91.0, 91.1, 91.3, 91.4, 91.5]  # as many: one program
+    truth = deepmem.compute(events, "drell_yan", precision=1e-3, MZ=others)["drell_yan_MZ_91"]
     assert np.quantile(np.abs(between.value / truth.value - 1), 0.95) < 0.01
     # the worst of the statuses that it is made of, not the largest
     for given, expected in (
@@ -439,3 +441,16 @@ def test_events_that_come_twice_are_said_before_training(tmp_path: Path, drell_y
 def test_a_model_is_shown_in_one_line(trained: tuple[dict[str, Any], Path]) -> None:
     shown = repr(Surrogate.load(trained[0]["save_lowest_loss_model_at"]))
     assert shown == "Surrogate(weight_DY of 10 columns; 5 'default' networks, 2 layers of 24)"
+
+
+def test_calibration_gathers_a_bounded_part_of_the_validation_rows(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, small: Path
+) -> None:
+    seen: list[int] = []
+    monkeypatch.setattr(calibration_fit, "fit", lambda *arguments: seen.append(len(arguments[3].features)))
+    config = configuration(tmp_path, small, members=1, split=[0.4, 0.5, 0.1])
+    for most in (10**6, 100):
+        monkeypatch.setattr(calibration_fit, "CALIBRATED_ON", most)
+        deepmem.train(config, epochs=1)
+    assert seen[0] == 1000
+    assert 60 < seen[1] < 140

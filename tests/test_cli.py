@@ -340,14 +340,14 @@ def _limited(*arguments: object) -> subprocess.CompletedProcess[str]:
 def test_a_full_disk(
     trained: tuple[dict[str, Any], Path], tmp_path: Path, drell_yan: dict[str, np.ndarray]
 ) -> None:
-    write_tree(tmp_path / "events.root", {name: drell_yan[name] for name in COLUMNS})
+    write_tree(tmp_path / "events.root", {name: drell_yan[name][:16_000] for name in COLUMNS})
     done = _limited(
         "predict", tmp_path / "events.root", "--output", tmp_path / "out.root",
         "--model", trained[0]["save_lowest_loss_model_at"],
     )  # fmt: skip
     assert "cannot write" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
-    assert done.returncode == 2
+    assert done.returncode == 1  # nothing is wrong with the call
     assert sorted(path.name for path in tmp_path.iterdir()) == ["events.root"]
 
 

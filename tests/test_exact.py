@@ -1,7 +1,6 @@
 """Exact weights of files: streamed, resumed, merged, and one clear sentence for whatever is wrong."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -15,13 +14,14 @@ import awkward as ak
 import numpy as np
 import pytest
 import uproot
+from commands import run
 from conftest import COLUMNS, EVENTS, WEIGHTS, write_tree
 
 import deepmem
 from deepmem import UsageError
 from deepmem.data.weights import read_provenance, read_weights, weight_names
 from deepmem.errors import Interrupted
-from deepmem.jobs import exact, farm
+from deepmem.jobs import exact, merging
 from deepmem.jobs.environment import cores_here
 from deepmem.jobs.parts import Pace, Parts
 from deepmem.jobs.spreading import Computation, Hands
@@ -107,25 +107,36 @@ def test_bad_events_are_statuses_and_touch_no_other(events: dict[str, np.ndarray
     _same(after[others], before[others])
 
 
+# The command, which is killed when the first of its parts is kept.
+KILLED = """
+import os, signal
+from deepmem.jobs.parts import Parts
+from deepmem.cli.main import main
+
+def save(*arguments, kept=Parts.save):
+    kept(*arguments)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+Parts.save = save
+main()
+"""
+
+
 def test_killed_and_called_again_gives_the_same_bits(
     drell_yan: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
     """kill −9 in the middle, called again: only what is missing is computed, and the arrays are the same."""
-    path = write_tree(tmp_path / "events.root", {name: drell_yan[name] for name in LEPTONS})
+    path = write_tree(tmp_path / "events.root", {name: drell_yan[name][:700] for name in LEPTONS})
     whole, killed = tmp_path / "whole.root", tmp_path / "killed.root"
-    arguments = ["compute", str(path), "--process", "drell_yan", "--entries", "0:10000"]
-    command = [sys.executable, "-m", "deepmem.cli", *arguments, "--output", str(killed)]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while len(list((tmp_path / ".killed.root.parts").glob("*.npz"))) < 1 and time.monotonic() < deadline:
-        time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    exact.compute_files([str(path)], whole, ["drell_yan"], entries=(0, 600))
+    command = ["compute", str(path), "--process", "drell_yan", "--entries", "0:600", "--output", str(killed)]
+    done = subprocess.run([sys.executable, "-c", KILLED, *command], capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
     assert not killed.exists()
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "events are there from an earlier call" in done.stderr
-    exact.compute_files([str(path)], whole, ["drell_yan"], entries=(0, 10000))
+    assert len(list((tmp_path / ".killed.root.parts").glob("*.npz"))) == 1
+    again = run(*command)
+    assert again.status == 0, again.said
+    assert "256 of 600 events are there from an earlier call" in again.said
     _same(read_weights(killed, "drell_yan"), read_weights(whole, "drell_yan"))
 
 
@@ -165,32 +176,52 @@ def test_an_interruption_says_what_is_kept(events: dict[str, np.ndarray], tmp_pa
     _same(read_weights(out), deepmem.compute(events)["drell_yan"])
 
 
-@pytest.mark.parametrize(("sent", "workers"), [(signal.SIGINT, 1), (signal.SIGTERM, len(cores_here()[:2]))])
 def test_the_command_says_what_is_kept(
-    sent: signal.Signals, workers: int, events: dict[str, np.ndarray], tmp_path: Path
+    events: dict[str, np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ctrl-C, and what batch systems send: the last line, and the exit status. Of so many events that it comes
-    before the end on a busy machine."""
+    """Ctrl-C, while the first part is computed: the last line, and the exit status."""
+    many = {name: np.tile(values, 4) for name, values in events.items()}
+    path, out = write_tree(tmp_path / "events.root", many), tmp_path / "w.root"
+    save = Parts.save
+
+    def interrupted(*arguments: Any) -> None:
+        save(*arguments)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Parts, "save", interrupted)
+    handlers = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    # what a shell starts in the background ignores Ctrl-C
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        done = run("compute", path, "--process", "drell_yan", "--precision", "1e-4", "--output", out)
+    finally:
+        for each, handler in handlers.items():
+            signal.signal(each, handler)
+    assert done.status == 130
+    _is_said_to_be_kept(done.said.splitlines()[-1], tmp_path, "1,200")
+
+
+def test_the_command_and_its_workers_say_what_is_kept(events: dict[str, np.ndarray], tmp_path: Path) -> None:
+    """What batch systems send, in the middle of so many events that it comes before the end on a busy machine."""
     many = {name: np.tile(values, 1000) for name, values in events.items()}
     path, out = write_tree(tmp_path / "events.root", many), tmp_path / "w.root"
     command = [sys.executable, "-m", "deepmem.cli", "compute", str(path), "--process", "drell_yan"]
-    # what a shell starts in the background ignores Ctrl-C, and so would this
-    heeding = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
-    asked = ["--precision", "1e-4", "--workers", str(workers)]
-    process = subprocess.Popen(
-        [sys.executable, "-c", heeding, *command, *asked, "--output", str(out)],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    asked = ["--precision", "1e-4", "--workers", str(len(cores_here()[:2])), "--output", str(out)]
+    process = subprocess.Popen([*command, *asked], stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
     while not list((tmp_path / ".w.root.parts").glob("*.npz")) and time.monotonic() < deadline:
         time.sleep(0.01)
-    process.send_signal(sent)
+    process.send_signal(signal.SIGTERM)
     told = process.communicate()[1].splitlines()[-1]
     assert process.returncode == 130
-    bounds = [path.name.split(".")[1].split("-") for path in (tmp_path / ".w.root.parts").glob("*.npz")]
+    _is_said_to_be_kept(told, tmp_path, "300,000")
+
+
+def _is_said_to_be_kept(told: str, folder: Path, events: str) -> None:
+    bounds = [path.name.split(".")[1].split("-") for path in (folder / ".w.root.parts").glob("*.npz")]
     kept = sum(int(end) - int(begin) for begin, end in bounds)
-    assert told == f"deepmem: interrupted; {kept:,} of 300,000 events are kept, the same command continues"
+    assert kept > 0
+    assert told == f"deepmem: interrupted; {kept:,} of {events} events are kept, the same command continues"
 
 
 def test_slow_processes_begin_with_small_parts() -> None:
@@ -251,17 +282,17 @@ def test_parts_of_a_farm_merge_into_the_whole(events: dict[str, np.ndarray], tmp
     for a, b in ((150, 300), (0, 37), (37, 150)):
         names.append(str(tmp_path / f"part{a}.root"))
         exact.compute_files([path], names[-1], ["drell_yan"], entries=(a, b))
-    farm.merge(names, tmp_path / "merged.root")
+    merging.merge(names, tmp_path / "merged.root")
     _same(read_weights(tmp_path / "merged.root"), deepmem.compute(events)["drell_yan"])
     with pytest.raises(UsageError, match="the part 37:150 is missing"):
-        farm.merge(names[:2], tmp_path / "m.root")
+        merging.merge(names[:2], tmp_path / "m.root")
     with pytest.raises(UsageError, match="comes twice"):
-        farm.merge([*names, names[1]], tmp_path / "m.root")
+        merging.merge([*names, names[1]], tmp_path / "m.root")
     exact.compute_files([path], names[2], ["drell_yan"], entries=(37, 150), MZ=91.0)
     with pytest.raises(UsageError, match="were computed differently"):
-        farm.merge(names, tmp_path / "m.root")
+        merging.merge(names, tmp_path / "m.root")
     with pytest.raises(UsageError, match="is not a part"):
-        farm.merge([path], tmp_path / "m.root")
+        merging.merge([path], tmp_path / "m.root")
     assert not (tmp_path / "m.root").exists()
 
 
@@ -273,8 +304,8 @@ def test_a_scan_shares_points_and_names_its_values(events: dict[str, np.ndarray]
     alone = deepmem.compute(few, MZ=92.5, Q=91.188)["drell_yan"]
     np.testing.assert_allclose(scan["drell_yan_MZ_92p5"].value, alone.value, rtol=1e-4)
     path = str(write_tree(tmp_path / "events.root", few))
-    exact.compute_files([path], tmp_path / "w.root", ["drell_yan"], MZ=[90.0, 91.188])
-    assert weight_names(tmp_path / "w.root") == ["drell_yan_MZ_90", "drell_yan_MZ_91p188"]
+    exact.compute_files([path], tmp_path / "w.root", ["drell_yan"], MZ=[90.0, 91.188, 92.5])
+    assert weight_names(tmp_path / "w.root") == list(scan)
 
 
 def test_users_names_and_units(events: dict[str, np.ndarray], tmp_path: Path) -> None:
@@ -393,7 +424,7 @@ def test_a_merged_file_keeps_what_its_parts_kept(events: dict[str, np.ndarray], 
     path = str(write_tree(tmp_path / "events.root", events | {"event": numbers}))
     for a, b in ((150, 300), (0, 150)):
         exact.compute_files([path], tmp_path / f"part{a}.root", ["drell_yan"], entries=(a, b), keep=["event"])
-    farm.merge([str(tmp_path / "part150.root"), str(tmp_path / "part0.root")], tmp_path / "merged.root")
+    merging.merge([str(tmp_path / "part150.root"), str(tmp_path / "part0.root")], tmp_path / "merged.root")
     with uproot.open(f"{tmp_path / 'merged.root'}:deepmem") as tree:
         assert tree["event"].array(library="np").tolist() == numbers.tolist()
 
@@ -424,7 +455,7 @@ def test_no_command_writes_over_its_input(
     for call in (
         lambda: exact.compute_files([str(path)], path, ["drell_yan"]),
         lambda: deepmem.predict([str(path)], path, model=trained[0]["save_lowest_loss_model_at"]),
-        lambda: farm.merge([str(part)], part),
+        lambda: merging.merge([str(part)], part),
         lambda: deepmem.train(trained[0] | {"save_lowest_loss_model_at": trained[0]["input_paths"][0]}),
     ):
         with pytest.raises(UsageError, match="is one of the input files"):
@@ -435,7 +466,7 @@ def test_no_command_writes_over_its_input(
 def test_merging_a_file_that_is_not_root(tmp_path: Path) -> None:
     (tmp_path / "junk.root").write_text("junk")
     with pytest.raises(UsageError, match="cannot be opened as a ROOT file"):
-        farm.merge([str(tmp_path / "junk.root")], tmp_path / "m.root")
+        merging.merge([str(tmp_path / "junk.root")], tmp_path / "m.root")
 
 
 def test_empty_files_give_empty_outputs(
@@ -445,7 +476,7 @@ def test_empty_files_give_empty_outputs(
     written = exact.compute_files([str(empty)], tmp_path / "w.root", ["drell_yan"], keep=["lep1_PT"])
     assert written.events == 0
     assert len(read_weights(tmp_path / "w.root", "drell_yan")) == 0
-    farm.merge([str(tmp_path / "w.root")], tmp_path / "merged.root")
+    merging.merge([str(tmp_path / "w.root")], tmp_path / "merged.root")
     assert weight_names(tmp_path / "merged.root") == ["drell_yan"]
     full = write_tree(tmp_path / "full.root", {name: values[:5] for name, values in events.items()})
     exact.compute_files([str(empty), str(full)], tmp_path / "both.root", ["drell_yan"])

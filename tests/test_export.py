@@ -133,6 +133,36 @@ def test_what_has_no_translation_is_named() -> None:
         graph(lambda x: {"y": jnp.cumsum(x, axis=1)}, {"x": (7, np.float32)}, {})
 
 
+def test_older_runtimes_know_its_operations(model: Surrogate) -> None:
+    """They compute with no unsigned integers, and each says something else of an axis without elements."""
+    model_of = onnx.shape_inference.infer_shapes(onnx_model(model), strict_mode=True, data_prop=True)
+    tensors = [*model_of.graph.value_info, *model_of.graph.input, *model_of.graph.output]
+    types = {tensor.name: tensor.type.tensor_type for tensor in tensors}
+    unsigned = {onnx.TensorProto.UINT8, onnx.TensorProto.UINT32, onnx.TensorProto.UINT64}
+    assert not unsigned & {each.elem_type for each in types.values()}
+    reduced = [node.input[0] for node in model_of.graph.node if node.op_type.startswith("Reduce")]
+    sizes = [
+        axis.dim_value for name in reduced for axis in types[name].shape.dim if axis.HasField("dim_value")
+    ]
+    assert sizes
+    assert 0 not in sizes
+
+
+@pytest.mark.parametrize(
+    ("reduce", "empty"), [(jnp.all, True), (jnp.any, False), (jnp.sum, 0.0), (jnp.max, -np.inf)]
+)
+def test_nothing_is_reduced_as_jax_does(reduce: Any, empty: Any) -> None:
+    def reduced(x: jax.Array) -> dict[str, jax.Array]:
+        none = x[:, :0]
+        several = none > 0 if isinstance(empty, bool) else none
+        found = jnp.max(several, axis=1, initial=-np.inf) if reduce is jnp.max else reduce(several, axis=1)
+        return {"y": jnp.where(x[:, 0] < 9, found, found).astype(jnp.float32)}
+
+    made = graph(reduced, {"x": (3, np.float32)}, {})
+    (found,) = session(made).run(None, {"x": np.zeros((5, 3), np.float32)})
+    np.testing.assert_array_equal(found, np.full(5, empty, np.float32))
+
+
 def test_the_command(model: Surrogate, tmp_path: Path) -> None:
     model.save(tmp_path / "my.model")
     result = CliRunner().invoke(

@@ -110,10 +110,10 @@ def test_a_weight_says_which_response_it_is_of(
         "edges": lambda: (binned("a.root", 1.0), binned("b.root", 1.0, 0.01)),
         "an outer region": lambda: (regions(0.5), regions(0.5, outer=0.05)),
     }[what]()
-    few = {name: values[:2] for name, values in pairs.items()}
+    none = {name: values[:0] for name, values in pairs.items()}
     texts = []
     for response in made:
-        about = deepmem.compute(few, precision=0.5, calls=256, response=response).provenance
+        about = deepmem.compute(none, response=response).provenance
         said = about["hypotheses"][0]["responses"]["lepton"]
         texts.append(json.dumps(said, sort_keys=True).replace("a.root", "").replace("b.root", ""))
     assert texts[0] != texts[1]
@@ -181,17 +181,20 @@ def test_parts_of_other_hypotheses_make_no_whole(
 
 @pytest.mark.parametrize("command", ["likelihood", "discriminate"])
 def test_another_response_than_that_of_the_weights_gives_no_cross_section(
-    command: str, samples: list[str], compute: Callable[..., str], tmp_path: Path
+    command: str, tmp_path: Path
 ) -> None:
-    ours, other = (config(tmp_path / f"{eta}.json", response=regions(eta)) for eta in (0.5, 1.5))
-    options = ["--inputfile", ours, "--set", "MZ=91:92:0.5", "--precision", 0.05]
-    path = compute(samples[0], "w.root", *options)
+    path, other = tmp_path / "w.root", config(tmp_path / "other.json", response=regions(1.5))
+    masses = [91.0, 91.5, 92.0]
+    names = [f"drell_yan_MZ_{mass:g}".replace(".", "p") for mass in masses]
+    weight = Weight(np.ones(EVENTS), np.full(EVENTS, 0.01), np.zeros(EVENTS, np.int32))
+    entry = _scan(masses, response=regions(0.5))
+    Weights(dict.fromkeys(names, weight), {"hypotheses": [entry]}).to_root(path)
     asked: list[object] = ["--parameter", "MZ"]
     if command == "discriminate":
-        asked = ["--signal", "drell_yan_MZ_91", "--background", "drell_yan_MZ_92"]
+        asked = ["--signal", names[0], "--background", names[2]]
     done = run(command, path, *asked, "--inputfile", other, "--output", tmp_path / "post")
     assert done.status == 2
-    assert "response" in done.said
+    assert "was computed with a response that is not the one of the configuration" in done.said
 
 
 def test_two_calls_do_not_work_on_one_output(
@@ -391,7 +394,7 @@ def test_statuses_are_said_by_whatever_uses_weights(status: int, tmp_path: Path)
             name: Weight(v := np.exp(score * (i - 1) - (mass - 91) ** 2), 0.1 * v, each)
             for i, (name, mass) in enumerate(zip(names, masses, strict=True))
         }
-        about = {"hypotheses": [_scan(masses)]}
+        about = {"hypotheses": [_scan(masses, r_lepton=0)]}
         Weights(weights, about).to_root(tmp_path / f"{label}.root")
         paths.append(tmp_path / f"{label}.root")
     asked: list[object] = ["--signal", names[2], "--background", names[0], *GIVEN]
@@ -407,9 +410,8 @@ def test_statuses_are_said_by_whatever_uses_weights(status: int, tmp_path: Path)
         assert f"with status {status}" in done.said, call[0]
 
 
-def _scan(masses: list[float]) -> dict[str, Any]:
-    event = {"lep1_PT": 40.0, "lep1_Eta": 0.5, "lep1_Phi": 0.1, "lep1_Charge": -1.0}
-    event |= {"lep2_PT": 42.0, "lep2_Eta": -0.3, "lep2_Phi": 3.0, "lep2_Charge": 1.0}
-    columns = {name: np.array([value]) for name, value in event.items()}
-    (entry,) = deepmem.compute(columns, r_lepton=0, MZ=masses, Q=91.0).provenance["hypotheses"]
+def _scan(masses: list[float], **settings: Any) -> dict[str, Any]:
+    """The entry of a scan in the provenance of weights, whatever their events."""
+    columns = {name: np.zeros(0) for name in COLUMNS}
+    (entry,) = deepmem.compute(columns, MZ=masses, Q=91.0, **settings).provenance["hypotheses"]
     return dict(entry)

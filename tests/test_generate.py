@@ -10,8 +10,9 @@ import pytest
 import uproot
 
 from deepmem.errors import DeepMEMError, UsageError
-from deepmem.events.pythia import _with_own_data, generate
+from deepmem.events.pythia import generate
 from deepmem.events.recipes import RECIPES
+from deepmem.events.showers import _with_own_data
 from deepmem.physics.processes import all_processes, find_process
 
 

@@ -23,7 +23,7 @@ from deepmem.data.files import owned
 from deepmem.data.identity import EventHashes, difference, joined
 from deepmem.data.weights import read_provenance, read_weights
 from deepmem.errors import DeepMEMError, UsageError
-from deepmem.jobs import exact, farm
+from deepmem.jobs import exact, merging
 from deepmem.physics.detector.custom import Custom, custom
 from deepmem.physics.detector.detector import ByEta
 from deepmem.physics.detector.entries import detector, response
@@ -407,8 +407,8 @@ def test_parts_of_different_hypotheses_are_not_merged(events: str, tmp_path: Pat
     first, same = part("0.root", (0, 20), config=region(0.5)), part("1.root", (20, 40), config=region(0.5))
     other = part("2.root", (20, 40), config=region(1.5))
     with pytest.raises(UsageError, match=r"eta_max 0.5, not 1.5"):
-        farm.merge([first, other], tmp_path / "w.root")
-    farm.merge([first, same], tmp_path / "w.root")
+        merging.merge([first, other], tmp_path / "w.root")
+    merging.merge([first, same], tmp_path / "w.root")
     exact.compute_files([events], tmp_path / "whole.root", ["drell_yan"], config=region(0.5))
     about = [read_provenance(tmp_path / name)["events"] for name in ("w.root", "whole.root")]
     assert about[0] == about[1]

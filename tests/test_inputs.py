@@ -52,11 +52,24 @@ CASES = [
     ("ttbar_2l", TOPS, {f"j2_{q}": np.nan for q in ("PT", "Eta", "Phi", "M")}, Reason.NO_JET),
     ("ttbar_2l", TOPS, {"MET": np.nan, "MET_Phi": np.nan}, Reason.NO_MISSING_PT),
     ("ttbar_2l", TOPS, {"MET": np.nan}, Reason.NOT_FINITE),
+    ("drell_yan", PAIR, {"lep1_PDG": 11, "lep2_PDG": -11}, Reason.NONE),
+    ("drell_yan", PAIR, {"lep1_PDG": 11, "lep2_PDG": -13}, Reason.FLAVOURS),
+    ("drell_yan", PAIR, {"lep1_PDG": 11, "lep2_PDG": np.nan}, Reason.NONE),
+    ("drell_yan", PAIR, {"lep1_PDG": 11, "lep2_PDG": 13}, Reason.CONTRADICTION),
+    (
+        "drell_yan",
+        PAIR | {"lep1_PDG": 11, "lep2_PDG": np.nan},
+        {f"lep2_{q}": np.nan for q in ("PT", "Eta", "Phi", "Charge")},
+        Reason.NO_LEPTON,
+    ),
+    ("x=p p > e+ e-", PAIR, {"lep1_PDG": 11, "lep2_PDG": -11}, Reason.NONE),
+    ("x=p p > e+ e-", PAIR, {"lep1_PDG": 13, "lep2_PDG": -13}, Reason.FLAVOURS),
+    ("x=p p > e+ e-", PAIR, {}, Reason.NONE),
     ("drell_yan", PAIR, {"lep1_PT": 1e308, "lep1_Eta": 5.0}, Reason.OVERFLOW),
     ("zz_4l", FOUR, {}, Reason.NONE),
     ("zz_4l", FOUR, {"lep3_PDG": -13}, Reason.CONTRADICTION),
-    ("zz_4l", FOUR, {"lep3_PDG": 11, "lep4_PDG": -11}, Reason.LACKING),
-    ("zz_4l", FOUR, {"lep3_PDG": 22}, Reason.LACKING),
+    ("zz_4l", FOUR, {"lep3_PDG": 11, "lep4_PDG": -11}, Reason.FLAVOURS),
+    ("zz_4l", FOUR, {"lep3_PDG": 22}, Reason.FLAVOURS),
     ("ttbar_2l", TOPS, {}, Reason.NONE),
     ("ttbar_2l", TOPS, {"j1_M": -999.0}, Reason.JET_MASS),
     ("ttbar_2l", TOPS, {"j2_M": -1.0}, Reason.JET_MASS),
@@ -120,8 +133,8 @@ def test_what_is_not_used_is_not_looked_at() -> None:
 
 
 def test_reasons_come_with_weights_and_are_counted() -> None:
-    changes = [change for process, _, change, _ in CASES if process == "drell_yan"]
-    reasons = [reason for process, _, _, reason in CASES if process == "drell_yan"]
+    pairs = [case for case in CASES if case[:2] == ("drell_yan", PAIR) and case[2].keys() <= PAIR.keys()]
+    changes, reasons = [change for _, _, change, _ in pairs], [reason for *_, reason in pairs]
     together = {name: np.array([{**PAIR, **c}[name] for c in changes], dtype=float) for name in PAIR}
     with pytest.warns(DeepMEMWarning, match="lep2_Phi reaches 172"):
         found = engine.compute(hypothesis("drell_yan"), together)["drell_yan"]

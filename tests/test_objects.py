@@ -350,9 +350,9 @@ def test_expressions() -> None:
 
 
 def _expected_drell_yan() -> np.ndarray:
-    """Which events have two leptons of opposite charge in front."""
+    """Which events have two leptons of opposite charge and one flavour in front."""
     table = expected(LEPTONS, 1.0)
-    return np.isfinite(table).all(axis=1) & (table[:, 3] == -table[:, 8])
+    return np.isfinite(table).all(axis=1) & (table[:, 4] == -table[:, 9])
 
 
 @pytest.mark.parametrize("schema", ["nanoaod", "delphes", "physlite"])
@@ -602,11 +602,15 @@ def test_the_page_on_formats_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.chdir(tmp_path)
     written = []
     for words in commands(page):
-        done = run(*words)
+        # σ_vis is not this page's, and takes longest
+        sigma = ("--sigma-signal", 1, "--sigma-background", 1) if "discriminate" in words else ()
+        done = run(*words, *sigma)
         assert done.status == 0, (words, done.said)
-        written += [words[words.index("--output") + 1]] if "--output" in words else []
-    assert len(written) == 6
+        written += [words[words.index("--output") + 1]] if "compute" in words else []
+    assert len(written) == 7
     for path in written:
-        status = read_weights(path, "drell_yan").status
+        status = read_weights(path, "higgs_4l" if path == "four.root" else "drell_yan").status
         assert len(status) == EVENTS
         assert {0, 3} <= set(status)
+    assert (tmp_path / "four" / "discriminate.png").is_file()
+    assert len(read_weights(tmp_path / "four" / "discriminant.root", "D").value) == EVENTS

@@ -257,6 +257,7 @@ def test_the_verdict_judges_honestly(
     changes: dict, about: int, judgement: str, says: str, tmp_path: Path
 ) -> None:
     write_evidence(tmp_path, {"DY": weights(**changes)}, {})
+    (tmp_path / "test.npz").unlink()  # what figures show
     sentence = report(tmp_path)["verdict"]["DY"][about]
     assert sentence["judgement"] == judgement, sentence
     assert says in sentence["text"]

@@ -4,9 +4,11 @@ that are killed are in benchmarks/scale.py faults."""
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import distributed
 import numpy as np
@@ -112,3 +114,30 @@ def test_workers_of_this_machine_or_of_a_scheduler(small: Path, tmp_path: Path) 
     done = run(*call, "--workers", len(os.sched_getaffinity(0)), "--scheduler", "tcp://127.0.0.1:9")
     assert done.status == 2
     assert "leave one out" in done.said or len(os.sched_getaffinity(0)) == 1
+
+
+FARM = Path(__file__).parent.parent / "docs" / "howto" / "farm.md"
+
+
+@pytest.mark.parametrize(
+    ("module", "cluster_class"),
+    [
+        ("dask_jobqueue", "HTCondorCluster"),
+        ("dask_jobqueue", "SLURMCluster"),
+        ("dask_lxplus", "CernCluster"),
+    ],
+)
+def test_a_block_for_a_batch_system_makes_a_job(module: str, cluster_class: str) -> None:
+    pytest.importorskip(module, reason=f"pip install {module.replace('_', '-')}")
+    blocks = re.findall(r"```python\n(.*?)```", FARM.read_text(encoding="utf-8"), re.DOTALL)
+    block = next(each for each in blocks if f"import {cluster_class}" in each)
+    begin, adapts, _ = block.partition("cluster.adapt(")
+    assert adapts
+    there: dict[str, Any] = {}
+    exec(begin.replace('"port": 8786', '"port": 0, "dashboard_address": ":0"'), there)
+    try:
+        script = there["cluster"].job_script()
+    finally:
+        there["cluster"].close()
+    assert "distributed.cli.dask_worker" in script
+    assert "--nthreads 1 " in script

@@ -20,6 +20,7 @@ from deepmem.surrogate.features import FeatureMap
 from deepmem.surrogate.guide import Guide
 from deepmem.surrogate.network import build
 from deepmem.surrogate.preparation import Counts, Preparation, Scaler
+from deepmem.surrogate.training import Recipe, rates
 
 
 def _features(columns: tuple[str, ...], table: np.ndarray, kind: str = "physics") -> dict[str, np.ndarray]:
@@ -230,6 +231,23 @@ def test_rows_with_one_of_two_weights_are_used_for_that_one() -> None:
     preparation = Preparation(FeatureMap(("a",)), ("v", "w"), 1.0)
     assert preparation.fit([rows]).used == 2
     np.testing.assert_array_equal(preparation(rows, Counts()).importance, [[1, 0], [1, 1]])
+
+
+@pytest.mark.parametrize("total", [5, 100, 9000])
+def test_rates_rise_and_fall_as_a_cosine(total: int) -> None:
+    """In pieces as at once; the original's network has one rate."""
+    recipe = Recipe("default", 0.02, 64, 1, 1, True, 0)
+    found = rates(recipe, total, np.arange(total + 1))
+    warmup = min(500, total // 10)
+    assert found[warmup] == np.float32(0.02)
+    np.testing.assert_allclose(np.diff(found[: warmup + 1]), 0.02 / max(warmup, 1), rtol=1e-4)
+    middle = (total + warmup) / 2
+    assert np.interp(middle, np.arange(total + 1), found) == pytest.approx(0.02 * 1.001 / 2, rel=1e-2)
+    assert found[-1] == pytest.approx(2e-5)
+    assert rates(recipe, total, np.array([total + 7]))[0] == found[-1]
+    pieces = [rates(recipe, total, part) for part in np.array_split(np.arange(total + 1), 3)]
+    np.testing.assert_array_equal(np.concatenate(pieces), found)
+    assert set(rates(recipe._replace(network="reference"), total, np.arange(total))) == {np.float32(0.02)}
 
 
 @pytest.mark.parametrize("name", ["default", "reference"])

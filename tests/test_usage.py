@@ -11,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import commands
 import pytest
 import typer
 from rich.text import Text
@@ -115,9 +116,9 @@ def test_help_and_completion() -> None:
     ],
 )
 def test_a_call_that_is_not_understood_gets_one_line(words: list[str], says: str) -> None:
-    found = run(*words)
-    assert found.returncode == 2
-    assert found.stderr.startswith("deepmem: ")
-    assert found.stderr.count("\n") == 1
-    assert says in found.stderr
-    assert not found.stdout
+    found = commands.run(*words)
+    assert found.status == 2
+    assert found.said.startswith("deepmem: ")
+    assert found.said.count("\n") == 1
+    assert says in found.said
+    assert not found.out

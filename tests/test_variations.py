@@ -17,7 +17,7 @@ from deepmem import UsageError
 from deepmem.config import Config
 from deepmem.data.root import Source
 from deepmem.data.weights import read_provenance, read_weights, weight_names
-from deepmem.jobs import exact, farm
+from deepmem.jobs import exact, merging
 from deepmem.physics.weights import engine
 from deepmem.physics.weights.hypothesis import hypothesis
 from deepmem.physics.weights.leading_order import draw_events
@@ -111,7 +111,7 @@ def test_files_kept_and_merged(pairs: dict[str, np.ndarray], tmp_path: Path) -> 
     about = read_provenance(tmp_path / "w.root")
     assert about["variations"] == {"up": UP}
     assert about["counts"]["drell_yan__up"]["statuses"] == {"0 good": EVENTS}
-    farm.merge([str(tmp_path / "a.root"), str(tmp_path / "b.root")], tmp_path / "merged.root")
+    merging.merge([str(tmp_path / "a.root"), str(tmp_path / "b.root")], tmp_path / "merged.root")
     assert read_provenance(tmp_path / "merged.root") == about
     expected = deepmem.compute(pairs, variations={"up": UP})
     for output in ("w.root", "merged.root"):

@@ -23,12 +23,12 @@ from deepmem.surrogate.training import make_optimiser
 rng = np.random.default_rng(1)
 features, others = rng.normal(size=(256, 5)), rng.normal(size=(4, 256, 1))
 data = Prepared(*(each.astype(np.float32) for each in (features, others[0], np.abs(others[1]), *others[2:])))
-optimiser = make_optimiser("default", 0.01, 20)
+optimiser = make_optimiser("default")
 for members in (1, 3):
-    networks = build_members("default", 5, 1, 8, 2, members, 0)
+    networks = build_members("default", 5, 1, 8, 1, members, 0)
     moments = eqx.filter_vmap(lambda n: optimiser.init(eqx.filter(n, eqx.is_inexact_array)))(networks)
     order = np.stack([rng.permutation(256).reshape(4, 64) for _ in range(members)]).astype(np.int32)
-    steps = Steps(data, order, rng.random(order.shape) < 0.9)
+    steps = Steps(data, order, rng.random(order.shape) < 0.9, np.full(4, 0.01, np.float32))
     one, sums = run_members(State(networks, moments), optimiser, steps)
     with on_device(None):
         assert len(devices()) == 2

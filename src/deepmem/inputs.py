@@ -7,7 +7,7 @@ degrees, or of a charge of 0. What a whole column looks like, degrees or MeV, is
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from enum import IntEnum
 
 import numpy as np
@@ -40,7 +40,7 @@ class Reason(IntEnum):
     CHARGE = 7
     CONTRADICTION = 8
     SIGNS = 19
-    LACKING = 9
+    FLAVOURS = 33
     OVERFLOW = 10
     NO_POINT = 11
     NEGATIVE_DENSITY = 12
@@ -72,7 +72,7 @@ _MEANING = {
     Reason.CHARGE: "a charge is neither +1 nor −1",
     Reason.CONTRADICTION: "a charge contradicts the PDG code",
     Reason.SIGNS: "the charges of the leptons are not those of the process",
-    Reason.LACKING: "a lepton of the charge or flavour of the process is lacking",
+    Reason.FLAVOURS: "the flavours of the leptons are not those of the process",
     Reason.OVERFLOW: "an energy is beyond what a number can hold",
     Reason.NO_POINT: "the integrand is finite nowhere, as for leptons of one direction",
     Reason.NEGATIVE_DENSITY: "the parton density is negative there",
@@ -84,7 +84,15 @@ _MEANING = {
 }
 
 
-# What is lacking where all that a column holds of an object is NaN.
+def with_unknown_codes(columns: Mapping[str, np.ndarray], unsure: Collection[str]) -> dict[str, np.ndarray]:
+    """The same, where what is no number in some of the columns is 0: no PDG code is that."""
+    return {
+        name: np.where(np.isfinite(values), values, 0.0) if name in unsure else values
+        for name, values in columns.items()
+    }
+
+
+# What is lacking where all that columns hold of an object, but for its code, is NaN.
 _ABSENT = (
     (re.compile(r"lep\d+"), Reason.NO_LEPTON),
     (re.compile(r"j\d+"), Reason.NO_JET),
@@ -118,9 +126,8 @@ def implausible(columns: Mapping[str, np.ndarray]) -> dict[Reason, np.ndarray]:
     for owner in {owner for owner, *_ in used}:
         reason = next((reason for pattern, reason in _ABSENT if pattern.fullmatch(owner)), None)
         if reason is not None:
-            bad[reason] |= np.all(
-                [np.isnan(values) for held_by, _, values in used if held_by == owner], axis=0
-            )
+            measured = [v for held_by, what, v in used if held_by == owner and what is not Quantity.PDG]
+            bad[reason] |= np.all(np.isnan(measured), axis=0)
     for owner, quantity, values in used:
         match quantity:
             case Quantity.PT if (owner, Quantity.ETA) in of:

@@ -15,6 +15,7 @@ from jax.scipy.stats import norm
 
 from deepmem.event import Status
 from deepmem.kinematics import add
+from deepmem.physics.detector.detector import ByEta
 from deepmem.physics.detector.entries import detector
 from deepmem.physics.integrals.accuracy import Accuracy
 from deepmem.physics.integrals.estimate import Estimate
@@ -22,8 +23,9 @@ from deepmem.physics.integrals.groups import Groups
 from deepmem.physics.integrals.integral import Integral
 from deepmem.physics.integrals.integrand import Staged
 from deepmem.physics.integrals.lattice import Lattice
+from deepmem.physics.phasespace.composition import Composition
 from deepmem.physics.phasespace.expert import Proposal, by_branch
-from deepmem.physics.phasespace.planner import Composition
+from deepmem.physics.phasespace.lines import Power
 from deepmem.physics.phasespace.seen import Seen
 from deepmem.physics.phasespace.trees import Resonance, decay_tree
 from deepmem.physics.phasespace.visible import Shared, Visible
@@ -43,6 +45,7 @@ from deepmem.physics.weights.visible import Measured
 _RAPIDITIES = 1.6
 """How wide a neutrino's rapidity is drawn around its lepton's."""
 CLASSES = {11: "lepton", 13: "lepton", 5: "bjet", 12: "invisible", 14: "invisible"}
+TWO_LEPTONS = "(t > w+ b, w+ > mu+ vm), (t~ > w- b~, w- > e- ve~)"
 TTBAR = "t t~, (t > w+ b, w+ > mu+ vm), (t~ > w- b~, w- > d u~)"
 REACTIONS = {
     "zh": "p p > z h, z > mu+ mu-, h > b b~",
@@ -50,6 +53,10 @@ REACTIONS = {
     "tt": f"p p > {TTBAR}",
     "gg_tt": f"g g > {TTBAR}",
     "tth": "g g > t t~ h, (t > w+ b, w+ > mu+ vm), (t~ > w- b~, w- > d u~), h > b b~",
+    "tth_2l": f"u u~ > t t~ h, {TWO_LEPTONS}, h > b b~",
+    "ttg_2l": f"u u~ > t t~ g, {TWO_LEPTONS}",
+    "twb_2l": "u u~ > t w- b~, (t > w+ b, w+ > mu+ vm), w- > e- ve~",
+    "wwj": "u u~ > w+ w- g, w+ > mu+ vm, w- > e- ve~",
 }
 
 
@@ -146,6 +153,11 @@ def _two_body(rng: np.random.Generator, parent: np.ndarray, mass: float, first: 
     return both
 
 
+@jax.jit
+def _measured(response: ByEta, energy: np.ndarray, u: np.ndarray) -> jax.Array:
+    return response.at(0.0).draw(energy, u)
+
+
 def truth(alpha: Hypothesis, events: int, seed: int = 1, noise: float = 15.0) -> Truth:
     """Each child of the tree has a p_T of about its mass; what decays is at its pole."""
     rng, tree = np.random.default_rng(seed), decay_tree(alpha.process)
@@ -180,7 +192,7 @@ def truth(alpha: Hypothesis, events: int, seed: int = 1, noise: float = 15.0) ->
     with double_precision():
         energy = np.stack(
             [
-                np.asarray(alpha.detector.by_class[kind].at(0.0).draw(true[:, i, 0], u[:, i]))
+                np.asarray(_measured(alpha.detector.by_class[kind], true[:, i, 0], u[:, i]))
                 for i, kind in enumerate(kinds)
             ],
             axis=1,
@@ -214,18 +226,37 @@ def _drawn(shared: Shared, event: Visible, u: jax.Array, _: None, composition: C
         if composition.missing == "recoil":
             density = density * missing.density(tuple(event.missing), (total[1], total[2]), event.activity)
     else:
-        lepton = legs[composition.neutrino.lepton]
         kx, ky = event.missing[0], event.missing[1]
         if composition.missing == "recoil":
             kx, ky = kx - total[1], ky - total[2]
+        if composition.first is not None:
+            free = u[-4:-1] if missing is None else u[-6:-3]
+            legs[composition.first.leg], measure = _anywhere(legs[composition.first.lepton], free)
+            density = density * measure
+            kx, ky = kx - legs[composition.first.leg][1], ky - legs[composition.first.leg][2]
         if missing is not None:
             sigma = missing.sigma(event.activity)
             kx, ky = kx + sigma * ndtri(u[-3]), ky + sigma * ndtri(u[-2])
-        z, size = ndtri(u[-1]), jnp.hypot(kx, ky)
-        eta = jnp.arcsinh(lepton[3] / jnp.hypot(lepton[1], lepton[2])) + _RAPIDITIES * z
-        legs[composition.neutrino.leg] = (size * jnp.cosh(eta), kx, ky, size * jnp.sinh(eta))
-        density = density * _RAPIDITIES / jnp.exp(norm.logpdf(z)) / (2 * (2 * jnp.pi) ** 3)
+        lepton = legs[composition.neutrino.lepton]
+        legs[composition.neutrino.leg], measure = _of_pt(lepton, (kx, ky), u[-1])
+        density = density * measure
     return Proposal(by_branch(*(legs[i] for i in range(len(tree.legs)))), jnp.atleast_1d(density))
+
+
+def _of_pt(lepton: Any, pt: tuple[Any, Any], u: jax.Array) -> tuple[Any, Any]:
+    """A neutrino of a p_T and a wide rapidity about its lepton's, and (d³ν/2E)/((2π)³ d²p_T du)."""
+    z, size = ndtri(u), jnp.hypot(*pt)
+    eta = jnp.arcsinh(lepton[3] / jnp.hypot(lepton[1], lepton[2])) + _RAPIDITIES * z
+    measure = _RAPIDITIES / jnp.exp(norm.logpdf(z)) / (2 * (2 * jnp.pi) ** 3)
+    return (size * jnp.cosh(eta), *pt, size * jnp.sinh(eta)), measure
+
+
+def _anywhere(lepton: Any, u: jax.Array) -> tuple[Any, Any]:
+    """A neutrino of any p_T, and (d³ν/2E)/((2π)³ d³u)."""
+    line, phi = Power(2.0, 40.0), 2 * jnp.pi * u[0]
+    size = line.draw(u[1], 0.0, jnp.inf)
+    momentum, measure = _of_pt(lepton, (size * jnp.cos(phi), size * jnp.sin(phi)), u[2])
+    return momentum, measure * 2 * jnp.pi * size / line.density(size, 0.0, jnp.inf)
 
 
 def broad(rec: jax.Array, gen: jax.Array) -> jax.Array:

@@ -149,7 +149,7 @@ def continued(found: Amplitude, momenta: np.ndarray, **parameters: float) -> np.
     """|M|² as the same function of momenta whose energies may be negative."""
     program = found.program
     values = evaluate(found.model, parameters, program.reduction.couplings)
-    inputs = input_values(program.legs, program.reduction, momenta, values, Continued())
+    inputs = input_values(program.placed, program.reduction, momenta, values, Continued())
     result: Any = 0
     for helicities, weight in program.combinations:
         known: dict[int, Any] = {}

@@ -33,7 +33,7 @@ def test_the_number_of_events_is_that_of_sigma_vis_in_bins(events: Events) -> No
     edges = [25.0, 40.0, 60.0, 90.0, 13000.0]
     parts, errors = [], []
     for low in edges[:-1]:
-        found = deepmem.cross_section(TEXT, CUTS | {"lepton_pt": low}, points=120_000, seed=int(low))
+        found = deepmem.cross_section(TEXT, CUTS | {"lepton_pt": low}, points=60_000, seed=int(low))
         parts.append(found.visible)
         errors.append(found.visible_error)
     above, of_above = np.array(parts), np.array(errors)
@@ -50,15 +50,15 @@ def test_the_number_of_events_is_that_of_sigma_vis_in_bins(events: Events) -> No
 def test_events_follow_weighted_points(events: Events) -> None:
     """Kolmogorov–Smirnov between events and points that are reweighted by a draw of their own."""
     rng = np.random.default_rng(9)
-    sampler = Sampler(TEXT, CUTS, rng)
+    sampler = Sampler(TEXT, CUTS)
     many = sampler.integrals(visible_alone=True)
     many.prepare()
     values, weights = [], []
     for channel in many.channels:
-        size = 60_000
+        size = 30_000
         cube = channel.adaptive.draw(rng.random((channel.adaptive.dimensions, size)))
         points = sampler.points(channel, cube.u, many.maps_of(channel.part))
-        visible, seen = sampler.visible(channel.part, points)
+        visible, seen = sampler.visible(channel.part, points, rng)
         weights.append(visible.sum(axis=0) * cube.jacobian[points.rows] / size)
         pt = np.hypot(seen.measured[..., 1], seen.measured[..., 2])
         missing = np.hypot(*seen.missing.T)

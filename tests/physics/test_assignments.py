@@ -19,7 +19,7 @@ import deepmem
 from deepmem import UsageError
 from deepmem.data.weights import read_provenance, read_weights
 from deepmem.inputs import Reason
-from deepmem.jobs import exact, farm
+from deepmem.jobs import exact, merging
 from deepmem.physics.integrals.lattice import Lattice
 from deepmem.physics.weights import engine
 from deepmem.physics.weights.assignments import assignments, best_tagged, number, orders_of, tag_factors
@@ -88,7 +88,9 @@ def alone() -> dict[tuple[int, ...], tuple[float, float]]:
 
     The light jets of the W are averaged over in |M|².
     """
-    alpha = any_process.hypothesis(DEFINITE, RESPONSE)
+    definite = hypothesis(f"x={DEFINITE}", response=RESPONSE, tags="ignore")
+    # the process that sums are over, so that both are compiled once
+    (alpha,) = (each.alpha for each in contributions(definite, event())[0])
     orders = [order for order in permutations(range(4)) if order[1] < order[2]]
     legs = np.array([[LEPTON, *(JETS[i][:3] for i in order)] for order in orders])
     pt, eta, phi = np.moveaxis(legs, 2, 0)
@@ -189,8 +191,8 @@ def test_leptons_choose_the_final_state():
     """The weight of e⁺ is that of μ⁺; of a reaction without its charge there is none."""
     one, other = weight(event()), weight(event(code=-11))
     assert (one.value[0], one.error[0]) == (other.value[0], other.error[0])
-    assert weight(event(code=13), TT.removesuffix("; cc")).reason[0] == Reason.LACKING
-    assert weight(event(code=-15)).status[0] == 3
+    assert weight(event(code=13), TT.removesuffix("; cc")).reason[0] == Reason.SIGNS
+    assert weight(event(code=-15)).reason[0] == Reason.FLAVOURS
     unknown = event() | {"lep1_PDG": np.array([np.nan])}
     assert weight(unknown).reason[0] == Reason.NOT_FINITE
 
@@ -419,7 +421,7 @@ def test_files_hold_shares_and_roles(tmp_path: Path):
     }
     for output, entries in zip(names, ((0, 2), (2, 3)), strict=False):
         exact.compute_files([str(path)], output, **asked, entries=entries, assignments=True, tags="ignore")
-    farm.merge([str(output) for output in names[:2]], names[2])
+    merging.merge([str(output) for output in names[:2]], names[2])
     whole = read_weights(names[2], "x")
     alpha = hypothesis(f"x={DEFINITE}", response=RESPONSE, tags="ignore")
     expected = engine.compute(alpha, events, precision=0.05, assignments=True)["x"]

@@ -74,14 +74,24 @@ def test_statement_1_a_perfect_measurement_integrates_to_the_cross_section(name)
 @pytest.mark.parametrize(
     ("name", "drawn", "cuts", "count", "largest"),
     [
-        ("drell_yan", "drell_yan", PAIRS, 20_000, 0.02),
-        pytest.param("zz_4l", "zz_4l", QUARTETS, 3_000, 0.02, marks=pytest.mark.long),
-        ("higgs_4l", "zz_4l", QUARTETS, 3_000, 0.08),
+        ("drell_yan", "drell_yan", PAIRS, 4_000, 0.04),
+        ("higgs_4l", "zz_4l", QUARTETS, 1_500, 0.11),
+        *(
+            pytest.param(*case, marks=pytest.mark.long)
+            for case in (
+                ("drell_yan", "drell_yan", PAIRS, 20_000, 0.02),
+                ("zz_4l", "zz_4l", QUARTETS, 3_000, 0.02),
+                ("higgs_4l", "zz_4l", QUARTETS, 3_000, 0.08),
+            )
+        ),
     ],
 )
 def test_statement_2_with_responses(name, drawn, cuts, count, largest):
     """∫_R W dx = ∫ d²K σ_vis: events that are measured perfectly have density W₀ (statement 1), so it is
-    area · σ_vis₀ ⟨W/W₀⟩ over them, whichever process they are of."""
+    area · σ_vis₀ ⟨W/W₀⟩ over them, whichever process they are of.
+
+    Mistakes of 12 % in Drell–Yan and of a third in H → 4ℓ are seen every day; half of that in the long tests.
+    """
     perfect = draw_events(drawn, count, 7, cuts, recoil=DISC, response={"lepton": 0})
     ratio = computed(name, perfect.columns) / computed(drawn, perfect.columns, r_lepton=0)
     average, error = mean(ratio, perfect.weight)
@@ -114,7 +124,10 @@ def test_statements_3_and_4_with_neutrinos(name, largest, met):
 @pytest.mark.parametrize(
     ("one", "other", "changes", "cuts", "count", "largest"),
     [
-        ("drell_yan", "drell_yan", {"MZ": 91.7, "WZ": 2.8}, PAIRS, 4_000, 0.02),
+        ("drell_yan", "drell_yan", {"MZ": 91.7, "WZ": 2.8}, PAIRS, 1_000, 0.02),
+        pytest.param(
+            *("drell_yan", "drell_yan", {"MZ": 91.7, "WZ": 2.8}, PAIRS, 4_000, 0.02), marks=pytest.mark.long
+        ),
         pytest.param("zz_4l", "higgs_4l", {}, QUARTETS, 1_500, 0.08, marks=pytest.mark.long),
     ],
 )

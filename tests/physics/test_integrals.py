@@ -30,12 +30,17 @@ def at_least(hits: np.ndarray, nominal: float) -> None:
     assert fraction > nominal - 3 * error, f"{fraction:.3f} of {len(hits)} where {nominal} is due"
 
 
+COUNTS = [200, pytest.param(500, marks=pytest.mark.long)]
+"""Of events. Errors that are too small are seen to be from a quarter on, with 500 from a sixth on."""
+
+
+@pytest.mark.parametrize("count", COUNTS)
 @pytest.mark.parametrize("name", list(HARD))
 @pytest.mark.parametrize("precision", [0.03, 0.01])
-def test_lattice_is_honest(name, precision):
-    """Every event has shifts of its own, so 500 events are 500 seeds."""
+def test_lattice_is_honest(name, precision, count):
+    """Every event has shifts of its own, so each is a seed."""
     problem = HARD[name]
-    events = problem.draw(np.random.default_rng(8), 500)
+    events = problem.draw(np.random.default_rng(8), count)
     integral = Integral(problem.integrand, None, events, problem.dimensions)
     estimate = Lattice().integrate(integral, Accuracy(precision, 1 << 16, seed=3))
     good = estimate.status == GOOD
@@ -45,11 +50,12 @@ def test_lattice_is_honest(name, precision):
     at_least(pull < 1.96, 0.95)
 
 
+@pytest.mark.parametrize("count", COUNTS)
 @pytest.mark.parametrize("name", list(SMOOTH))
 @pytest.mark.parametrize("precision", [1e-2, 1e-4])
-def test_quadrature_is_honest(name, precision):
+def test_quadrature_is_honest(name, precision, count):
     problem = SMOOTH[name]
-    events = problem.draw(np.random.default_rng(9), 500)
+    events = problem.draw(np.random.default_rng(9), count)
     integral = Integral(problem.integrand, None, events, problem.dimensions)
     estimate = Quadrature().integrate(integral, Accuracy(precision))
     good = estimate.status == GOOD
@@ -169,6 +175,23 @@ def test_one_group_alone_is_the_same():
             np.testing.assert_array_equal(getattr(again, field), getattr(everything, field)[rows])
 
 
+def test_contributions_may_have_different_integrands():
+    """Bit for bit what each has alone, whatever the others; and errors that allow for more by event."""
+    problems, rng = (HARD["lorentzians"], SMOOTH["gaussian 3"]), np.random.default_rng(6)
+    events = problems[0].draw(rng, 80)
+    kinds, accuracy = rng.integers(2, size=80), Accuracy(0.01, 1 << 15, seed=5)
+    both, allowances = tuple(each.integrand for each in problems), np.where(kinds, 2.0, 1.0)
+    integral = Integral(both, None, events, 3, kinds=kinds, allowances=allowances)
+    found = Lattice().integrate(integral, accuracy)
+    for kind, f in enumerate(both):
+        rows = np.flatnonzero(kinds == kind)
+        some = {name: column[rows] for name, column in events.items()}
+        rule = Lattice(allowance=1.0 + kind)
+        alone = rule.integrate(Integral(f, None, some, 3, indices=rows), accuracy)
+        for field in ("value", "error", "status", "evaluations"):
+            np.testing.assert_array_equal(getattr(found, field)[rows], getattr(alone, field))
+
+
 def test_windows_leave_groups_whole():
     groups = Groups(np.repeat(np.arange(len(SIZES)), SIZES))
     for rows in (1, 4, 13, 10_000):
@@ -266,6 +289,14 @@ def test_product_rule():
     points, weights = product_rule(3, 4)
     assert weights.sum() == pytest.approx(1)
     assert (weights * points[:, 0] ** 7 * points[:, 2] ** 6).sum() == pytest.approx(1 / 56)
+
+
+@pytest.mark.parametrize("order", [1, 2, 11, 64, 2048])
+def test_rules_of_many_nodes_are_exact(order):
+    points, weights = product_rule(1, order)
+    assert (np.diff(points[:, 0]) > 0).all()
+    for degree in (order, 2 * order - 1):
+        assert weights @ points[:, 0] ** degree == pytest.approx(1 / (degree + 1), rel=1e-11)
 
 
 def test_generating_vector_is_a_good_one():

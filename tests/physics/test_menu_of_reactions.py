@@ -17,24 +17,29 @@ from tests.commands import run
 from tests.physics import any_process
 
 RESPONSE = {"lepton": 0.0, "jet": 0.12, "bjet": 0.12}
-TOPS = "(t > w+ b, w+ > mu+ vm), (t~ > w- b~, w- > d u~)"
-# One definite final state of each that μ⁺ (e⁺e⁻, or μ⁺μ⁻) chooses; how many of equal weight there are; Q.
+TOPS = "(t > w+ b, w+ > e+ ve), (t~ > w- b~, w- > d u~)"
+TWO_LEPTONS = "(t > w+ b, w+ > mu+ vm), (t~ > w- b~, w- > e- ve~)"
+# One definite final state of each that e⁺ (μ⁺ of one, e⁺e⁻, or μ⁺μ⁻) chooses; how many of equal weight there
+# are; Q. Those with electrons have the map of the sum, which has been compiled.
 DEFINITE: dict[str, tuple[str, int, float | None]] = {
     "ttbar_1l": (f"p p > t t~, {TOPS}", 2, None),
     "ttbar_0l": ("p p > t t~, (t > w+ b, w+ > u d~), (t~ > w- b~, w- > d u~)", 4, None),
     "tth_bb_1l": (f"p p > t t~ h, {TOPS}, h > b b~", 2, None),
     "ttbb_1l": (f"p p > t t~ b b~, {TOPS}", 2, None),
+    "tth_bb_2l": (f"p p > t t~ h, {TWO_LEPTONS}, h > b b~", 1, None),
+    "ttbb_2l": (f"p p > t t~ b b~, {TWO_LEPTONS}", 1, None),
+    "ttw_2l": (f"p p > t t~ w+, {TOPS.replace('e+ ve', 'mu+ vm')}, w+ > mu+ vm", 2, None),
     "ttz_1l": (f"p p > t t~ z, {TOPS}, z > e+ e-", 2, None),
     "single_top_s": ("p p > t b~, (t > w+ b, w+ > mu+ vm)", 1, None),
-    "single_top_t": ("p p > t j, (t > w+ b, w+ > mu+ vm)", 1, None),
-    "wh_bb": ("p p > w+ h, w+ > mu+ vm, h > b b~", 1, None),
-    "zh_bb": ("p p > z h, z > mu+ mu-, h > b b~", 1, None),
+    "single_top_t": ("p p > t j, (t > w+ b, w+ > e+ ve)", 1, None),
+    "wh_bb": ("p p > w+ h, w+ > e+ ve, h > b b~", 1, None),
+    "zh_bb": ("p p > z h, z > e+ e-, h > b b~", 1, None),
     "zbb": ("p p > mu+ mu- b b~", 1, 91.188),
     "wz_3l": ("p p > e+ ve mu+ mu-", 1, 91.188),
     "ww_2l_full": ("p p > e+ ve mu- vm~", 1, 80.419),
 }
 OTHERS = ("diphoton", "higgs_diphoton", "z_tautau", "higgs_tautau")  # in test_photons.py, test_taus.py
-SLOW = {"ttbar_0l", "tth_bb_1l", "ttbb_1l", "ttz_1l", "zbb"}
+SLOW = {"ttbar_0l", "tth_bb_1l", "ttbb_1l", "tth_bb_2l", "ttbb_2l", "ttz_1l", "ttw_2l", "zbb"}
 
 
 def event_of(alpha: Hypothesis, seed: int = 3) -> dict[str, np.ndarray]:
@@ -62,8 +67,10 @@ def event_of(alpha: Hypothesis, seed: int = 3) -> dict[str, np.ndarray]:
     return {name: np.array([value]) for name, value in columns.items()}
 
 
-def weight(alpha: Hypothesis, events: dict[str, np.ndarray], seed: int = 0) -> Weight:
-    (found,) = engine.compute(alpha, events, precision=0.03, seed=seed).values()
+def weight(
+    alpha: Hypothesis, events: dict[str, np.ndarray], seed: int = 0, neutrinos: bool = False
+) -> Weight:
+    (found,) = engine.compute(alpha, events, precision=0.03, seed=seed, neutrinos=neutrinos).values()
     return found
 
 
@@ -73,7 +80,7 @@ def made(process: str, **settings: Any) -> Hypothesis:
 
 
 def test_every_line_is_checked():
-    assert DEFINITE.keys() | {"wjj", *OTHERS} == REACTIONS.keys()
+    assert DEFINITE.keys() | {"wjj", "tw_2l", *OTHERS} == REACTIONS.keys()
 
 
 @pytest.mark.parametrize(
@@ -94,6 +101,26 @@ def test_a_weight_is_the_sum_of_its_final_states(name: str):
     error = float(np.hypot(one.error[0], number * other.error[0]))
     assert error < 0.1 * one.value[0]
     assert one.value[0] == pytest.approx(number * other.value[0], abs=4 * error)
+
+
+def test_final_states_of_equal_leptons_are_summed():
+    """An event with μ⁺ and e⁻ is of t W⁻ and of t̄ W⁺; so are the mean momenta, that of the neutrino first."""
+    reactions = (
+        "x=p p > t w-, (t > w+ b, w+ > mu+ vm), w- > e- ve~",
+        "x=p p > t~ w+, (t~ > w- b~, w- > e- ve~), w+ > mu+ vm",
+    )
+    one, other = (made(each, flavours=5) for each in reactions)
+    events = event_of(one)
+    whole = weight(made("tw_2l"), events, neutrinos=True)
+    parts = [weight(each, events, seed, neutrinos=True) for seed, each in enumerate((one, other), start=1)]
+    error = float(np.sqrt(sum(each.error[0] ** 2 for each in (whole, *parts))))
+    value = sum(each.value[0] for each in parts)
+    assert whole.status[0] == 0
+    assert min(each.value[0] for each in parts) > 4 * error
+    assert whole.value[0] == pytest.approx(value, abs=4 * error)
+    assert whole.neutrinos is not None
+    mean = sum(each.value[0] * each.neutrinos[0] for each in parts if each.neutrinos is not None) / value
+    assert np.abs(whole.neutrinos[0] - mean).max() < 0.1 * np.abs(mean).max()
 
 
 @pytest.mark.long

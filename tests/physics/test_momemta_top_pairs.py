@@ -10,7 +10,6 @@ import json
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from test_blocks import crossings
@@ -18,8 +17,11 @@ from test_blocks import crossings
 from deepmem.physics.amplitude import matrix_element
 from deepmem.physics.phasespace.solutions import top_pair
 from deepmem.physics.theory import lhapdf
+from deepmem.physics.theory.densities import DensityAtScale
+from deepmem.physics.weights.partonic import density_at_scale
 
 DATA = json.loads((Path(__file__).parents[1] / "reference" / "momemta.json").read_text())
+xf = jax.jit(DensityAtScale.xf)
 QUARKS = (1, 2, 3, 4, -1, -2, -3, -4)
 
 
@@ -132,7 +134,7 @@ def integrand(settings, points, solve=in_double_precision):
     order = ("electron", "bjet1", "muon", "bjet2")
     neutrino, antineutrino, jacobian = solve(*(tuple(true[name]) for name in order), missing, tuple(masses))
     with jax.enable_x64(True):
-        density = lhapdf.load(settings["pdf"]).at_scale(jnp.asarray(settings["pdf_scale"]))
+        density = density_at_scale(lhapdf.load(settings["pdf"]), np.asarray(settings["pdf_scale"]))
     l_plus, b, l_minus, b_bar = (true[name][:, None] for name in order)
     legs = np.stack(np.broadcast_arrays(l_plus, neutrino, b, l_minus, antineutrino, b_bar))
     rows = np.nonzero(jacobian)
@@ -154,7 +156,7 @@ def integrand(settings, points, solve=in_double_precision):
     inside = (x1 < 1) & (x2 < 1)
     with jax.enable_x64(True):
         f1, f2 = (
-            dict(zip(density.partons, np.array(density.xf(np.where(inside, x, 0.5))).T, strict=True))
+            dict(zip(density.partons, np.array(xf(density, np.where(inside, x, 0.5))).T, strict=True))
             for x in (x1, x2)
         )
     value = f1[21] * f2[21] * matrix_element("ttbar_2l", (21, 21), momenta)

@@ -12,7 +12,7 @@ import pytest
 import uproot
 
 from deepmem.event import Status
-from deepmem.jobs import exact, farm
+from deepmem.jobs import exact, merging
 from deepmem.kinematics import dot
 from deepmem.physics.errors import ParameterError
 from deepmem.physics.integrals.accuracy import Accuracy
@@ -20,7 +20,7 @@ from deepmem.physics.integrals.integral import Integral
 from deepmem.physics.integrals.integrand import proposals
 from deepmem.physics.integrals.lattice import Lattice
 from deepmem.physics.integrals.slots import SLOT, slots_per_call
-from deepmem.physics.phasespace.experts import top_pairs, w_pairs
+from deepmem.physics.phasespace.experts import higgs_to_w_pairs, top_pairs, w_pairs
 from deepmem.physics.phasespace.experts.top_pairs import TOP_PAIR
 from deepmem.physics.phasespace.experts.w_pairs import W_PAIR
 from deepmem.physics.tables import even_table, table_of
@@ -100,6 +100,10 @@ MAPS = {
     "tt balanced": ("ttbar_2l_assignment_0", TOP_PAIR.by_balance),
     "WW": ("ww_2l", w_pairs.steps(out_of_reach=1e-12)),
     "WW balanced": ("ww_2l", w_pairs.steps(balance=True, out_of_reach=1e-12)),
+    "H → WW off its shell": (
+        "higgs_ww_2l",
+        (w_pairs.steps(out_of_reach=1e-12)[0], higgs_to_w_pairs.OFF_SHELL.by_energies[1]),
+    ),
 }
 """Without the shares that are drawn in another way, for a mixture's density is no Jacobian."""
 
@@ -130,7 +134,7 @@ def test_density_is_the_jacobian(case):
     event = rows.rows(0).choosing(broad=1e-12)
     if "angle" not in case:
         event = event.choosing(second_first=None)
-    if event.choices.table is not None:
+    if "WW" in case:
         event = event.choosing(table=table_of(0.3 + np.random.default_rng(4).random((1, 4, 6)))[0])
     escaping = [i for i, kind in enumerate(alpha.process.classes) if kind == "invisible"]
     seen = [i for i, kind in enumerate(alpha.process.classes) if kind != "invisible"]
@@ -183,7 +187,7 @@ def test_where_two_solutions_of_w_pairs_merge_the_density_is_bounded(steps, mass
     alpha = hypothesis("ww_2l")
     shared, rows = prepared(alpha, leptons_alone(columns("gen0000")))
     event = rows.rows(0)
-    lines, coarse, fine = 300, 1000, 8000
+    lines, coarse, fine = 120, 1000, 8000
     start = np.random.default_rng(5).random((lines, 1, plan_for(alpha).dimensions))
 
     def density(u):
@@ -215,7 +219,7 @@ def test_where_two_solutions_of_w_pairs_merge_the_density_is_bounded(steps, mass
     assert growth.max() < 1.5
 
 
-@pytest.mark.parametrize("met", ["event", "balance"])
+@pytest.mark.parametrize("met", ["event", pytest.param("balance", marks=pytest.mark.long)])
 def test_a_table_of_w_pairs_changes_no_weight(met):
     """Also of events of tt̄, which hardly fit."""
     events = leptons_alone(columns(*EVENTS))
@@ -437,7 +441,7 @@ def test_files_bring_the_neutrinos_and_merge(tmp_path):
         parts.append(str(tmp_path / f"{start}.root"))
         exact.compute_files([str(path)], parts[-1], entries=(start, start + 2), **call)
     merged = tmp_path / "merged.root"
-    farm.merge(parts, merged)
+    merging.merge(parts, merged)
     found = exact.compute(events, "ttbar_2l", precision=0.1, neutrinos=True)["ttbar_2l"]
     with uproot.open(merged) as file:
         tree = file["deepmem"].arrays(library="np")

@@ -91,31 +91,47 @@ def test_the_masses_of_sigma_follow_the_resonance(process, parameters, expected)
     assert found == pytest.approx(expected)
 
 
+def precise(often: float, seldom: float) -> list:
+    """Two precisions: of every day, and of the long tests."""
+    return [often, pytest.param(seldom, marks=pytest.mark.long)]
+
+
+@pytest.mark.parametrize("precision", precise(0.025, 0.01))
 @pytest.mark.parametrize("settings", [{"MH": 150.0}, {"MH": 500.0, "subset": "zz"}, {"WH": 20.0}])
-def test_sigma_vis_has_the_resonance_wherever_it_is(settings):
-    """Against true masses given by hand, around the resonance; and with a mass window around it."""
+def test_sigma_vis_has_the_resonance_wherever_it_is(settings, precision):
+    """Against true masses given by hand, around the resonance; and with a mass window around it.
+
+    What is found is a sixth off at the most, which is less than a side of the resonance.
+    """
     peak, width = settings.get("MH", 125.0), settings.get("WH", 0.1)
     window = [peak - max(2 * width, 5), peak + max(2 * width, 5)]
     cuts = {**LEPTONS, "mass": window, "pair_mass": 12}
-    found = cross_section("higgs_4l", cuts, precision=1e-2, **settings)
+    found = cross_section("higgs_4l", cuts, precision=precision, **settings)
     by_hand = cross_section(
-        "higgs_4l", cuts, precision=1e-2, seed=2, mass=(0.7 * window[0], 1.4 * window[1]), **settings
+        "higgs_4l", cuts, precision=precision, seed=2, mass=(0.7 * window[0], 1.4 * window[1]), **settings
     )
     agree(found.visible, found.visible_error, by_hand.visible, by_hand.visible_error)
-    everything = cross_section("higgs_4l", {**LEPTONS, "pair_mass": 12}, precision=1e-2, **settings)
-    assert everything.visible > 0.95 * found.visible
+    everything = cross_section("higgs_4l", {**LEPTONS, "pair_mass": 12}, precision=precision, **settings)
+    # a selection that has the other one
+    least = 0.95 * found.visible - 2 * np.hypot(everything.visible_error, found.visible_error)
+    assert everything.visible > least
     assert everything.sampled[1] == 13000
     assert found.remarks() == everything.remarks() == []
 
 
-def test_sigma_vis_of_four_leptons_has_the_z_and_pairs_of_zs():
-    """qq̄ → 4ℓ: slices of the measured mass add up to all of it, the single Z at 91 GeV included."""
+@pytest.mark.parametrize("precision", precise(0.04, 0.02))
+def test_sigma_vis_of_four_leptons_has_the_z_and_pairs_of_zs(precision):
+    """qq̄ → 4ℓ: slices of the measured mass add up to all of it, the single Z at 91 GeV included.
+
+    A fifth of it that is missing, or there twice, is seen.
+    """
     edges = (0, 80, 100, 180, 13_000)
     base = {**LEPTONS, "pair_mass": 12}
     parts = [
-        cross_section("zz_4l", {**base, "mass": list(slice_)}, precision=0.02) for slice_ in pairwise(edges)
+        cross_section("zz_4l", {**base, "mass": list(slice_)}, precision=precision)
+        for slice_ in pairwise(edges)
     ]
-    whole = cross_section("zz_4l", base, precision=0.02)
+    whole = cross_section("zz_4l", base, precision=precision)
     total = sum(part.visible for part in parts)
     agree(total, np.sqrt(sum(part.visible_error**2 for part in parts)), whole.visible, whole.visible_error)
     # per GeV, the Z stands out
@@ -148,8 +164,8 @@ def test_a_window_of_pairs_has_the_true_pairs_below_it():
 
 
 def test_what_a_selection_lets_in_and_is_not_sampled_is_said():
-    narrow = cross_section("zz_4l", LEPTONS, precision=0.03, mass=(105, 140))
-    wide = cross_section("zz_4l", LEPTONS, precision=0.03)
+    narrow = cross_section("zz_4l", LEPTONS, precision=0.05, mass=(105, 140))
+    wide = cross_section("zz_4l", LEPTONS, precision=0.05)
     assert wide.beyond == 0
     assert narrow.beyond == pytest.approx(wide.visible / narrow.visible - 1, rel=0.3)
     (masses, pairs) = narrow.remarks()
@@ -302,12 +318,13 @@ def test_sigma_vis_loses_what_supports_leave_out(name, whole, perfect, tmp_path)
     jumps = name in ("binned", "function")
     energies, share = np.geomspace(10, 7000, 400 if jumps else 50), np.ones(len(true))
     with double_precision():
-        by_region = [kept(model.detector.by_class["lepton"], eta, energies) for eta in (0.0, 2.0)]
+        regions = (0.0, 2.0) if isinstance(entry, list) else (0.0,)
+        by_region = [kept(model.detector.by_class["lepton"], eta, energies) for eta in regions]
     for leg in range(2):
         e = true[:, leg, 0]
         central = np.abs(rapidities(true[:, leg])) < 1.5
-        regions = [np.interp(np.log(e), np.log(energies), values) for values in by_region]
-        share *= np.where(central, *regions)
+        shares = [np.interp(np.log(e), np.log(energies), values) for values in by_region]
+        share *= np.where(central, shares[0], shares[-1])
     difference = sigma * (seen - share)
     allowed = 4 * difference.std() / np.sqrt(len(sigma)) + (5e-4 if jumps else 1e-5) * sigma.mean()
     assert abs(difference.mean()) < allowed

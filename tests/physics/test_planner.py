@@ -8,7 +8,8 @@ from functools import cache
 import pytest
 
 from deepmem.physics.errors import PlanError, ReactionError
-from deepmem.physics.phasespace.planner import ByExpert, Composition, Measurement, planned
+from deepmem.physics.phasespace.composition import ByExpert, Composition
+from deepmem.physics.phasespace.planner import Measurement, planned
 from deepmem.physics.phasespace.trees import Resonance, Tree, tree_of
 from deepmem.physics.theory.models import load
 from deepmem.physics.theory.reaction import parse
@@ -217,6 +218,90 @@ drawn: E(d)
 exchanged in |M|²: d, u~
 5 dimensions""",
     ),
+    "tt̄H 2ℓ": (
+        f"g g > t t~ h, {TWO_LEPTONS}, h > b b~",
+        "recoil",
+        PERFECT_LEPTONS,
+        """\
+t(w+(e+ ve) b) t~(w-(mu- vm~) b~) h(b b~)
+s(h) gives E(b~)
+s(w+) and s(t) give ve on an ellipse, φ by what it leaves vm~
+s(w-) and s(t~) give vm~ on an ellipse, φ by the recoil within its response
+drawn: E(b), E(b~), E(b)
+10 dimensions""",
+    ),
+    "tt̄bb̄ 2ℓ, exact missing p_T": (
+        f"g g > t t~ b b~, {TWO_LEPTONS}",
+        "exact",
+        PERFECT_LEPTONS,
+        """\
+t(w+(e+ ve) b) t~(w-(mu- vm~) b~) b b~
+s(w+) and s(t) give ve on an ellipse, φ by what it leaves vm~
+s(w-) gives the rapidity of vm~, p_T by missing p_T
+s(t~) gives E(b~), after it
+drawn: E(b), E(b), E(b~)
+exchanged in |M|²: b, b~
+8 dimensions""",
+    ),
+    "tt̄Z 2ℓ, balance": (
+        f"g g > t t~ z, {TWO_LEPTONS}, z > d d~",
+        "balance",
+        PERFECT_LEPTONS,
+        """\
+t(w+(e+ ve) b) t~(w-(mu- vm~) b~) z(d d~)
+s(z) gives E(d~)
+s(w+), s(t), s(w-) and s(t~) give ve and vm~ with what balances the partons
+drawn: E(b), E(b~), E(d)
+exchanged in |M|²: d, d~
+8 dimensions""",
+    ),
+    "tW 2ℓ": (
+        "g b > t w-, (t > w+ b, w+ > e+ ve), w- > mu- vm~",
+        "recoil",
+        MEASURED,
+        """\
+t(w+(e+ ve) b) w-(mu- vm~)
+s(w-) gives the angle of vm~ to its lepton, E and β about it drawn
+s(w+) and s(t) give ve on an ellipse, φ by the recoil within its response
+drawn: E(e+), E(b), E(mu-)
+9 dimensions""",
+    ),
+    "W before t": (
+        "g b > w- t, w- > mu- vm~, (t > w+ b, w+ > e+ ve)",
+        "exact",
+        PERFECT_LEPTONS,
+        """\
+w-(mu- vm~) t(w+(e+ ve) b)
+s(w+) and s(t) give ve on an ellipse, φ by what it leaves vm~
+s(w-) gives the rapidity of vm~, p_T by missing p_T
+drawn: E(b)
+5 dimensions""",
+    ),
+    "tt̄W, equal charges": (
+        f"u d~ > t t~ w+, {TOP}, {TOPJ}, w+ > e+ ve",
+        "recoil",
+        PERFECT_LEPTONS,
+        """\
+t(w+(mu+ vm) b) t~(w-(d u~) b~) w+(e+ ve)
+s(w-) gives E(u~)
+s(t~) gives E(b~)
+s(w+) gives the angle of ve to its lepton, E and β about it drawn
+s(w+) and s(t) give vm on an ellipse, φ by the recoil within its response
+drawn: E(b), E(d)
+exchanged in |M|²: d, u~
+10 dimensions""",
+    ),
+    "WWj": (
+        "u u~ > w+ w- g, w+ > e+ ve, w- > mu- vm~",
+        "exact",
+        PERFECT_LEPTONS,
+        """\
+w+(e+ ve) w-(mu- vm~) g
+s(w+) gives the angle of ve to its lepton, E and β about it drawn
+s(w-) gives the rapidity of vm~, p_T by missing p_T
+drawn: E(g)
+5 dimensions""",
+    ),
     "tt̄ 2ℓ": (
         f"g g > t t~, {TWO_LEPTONS}",
         "exact",
@@ -265,14 +350,15 @@ def test_plans(name):
 
 @pytest.mark.parametrize("name", [name for name, entry in PLANS.items() if "expert" not in entry[-1]])
 def test_every_unknown_has_one_variable(name):
-    """Energies with a response, and of a neutrino three less what missing p_T fixes; masses replace some."""
+    """Energies with a response, three of each neutrino, less what missing p_T fixes; masses replace some."""
     found = plan(name)
     assert isinstance(found, Composition)
     _, missing, widths, _ = PLANS[name]
     legs = found.tree.legs
     energies = sum(leg.kind != "invisible" and widths[leg.kind] > 0 for leg in legs)
-    fixed = 2 if missing in ("exact", "balance") else 0
-    assert found.dimensions == energies + sum(3 - fixed for _ in found.tree.invisible)
+    escaping = len(found.tree.invisible)
+    fixed = 2 if escaping and missing in ("exact", "balance") else 0
+    assert found.dimensions == energies + 3 * escaping - fixed
     solved = [each.leg for each in (*found.solves, *found.late)]
     assert len({*found.drawn, *solved}) == len(found.drawn) + len(solved) == energies
     assert len(set(found.masses)) == len(found.masses)
@@ -336,7 +422,7 @@ def test_tree_of_a_chain():
     ("legs", "says"),
     [
         ((-11, 12, -13, 14, 16, -16), "has 4 neutrinos"),
-        ((-11, 12, 16), "no map is made for the two neutrinos"),
+        ((-11, 12, 16), "comes of no resonance"),
         ((-11, 14, 2, -1), "comes of no resonance"),
         ((-15, 14, 2, -1), "two of one mother"),
     ],
@@ -345,6 +431,12 @@ def test_what_has_no_plan(legs, says):
     found = tree_of(Subprocess((21, 21), legs), load("sm"))
     with pytest.raises(PlanError, match=says):
         planned(found, Measurement(MEASURED | {"tau": 0.1}, "exact", WIDTHS))
+
+
+def test_two_neutrinos_of_one_resonance_beside_other_legs_have_no_map():
+    found = tree("g g > h g, (h > w+ w-, w+ > e+ ve, w- > mu- vm~)")
+    with pytest.raises(PlanError, match="both come of h"):
+        planned(found, Measurement(PERFECT_LEPTONS, "recoil", WIDTHS))
 
 
 def test_a_leg_that_nothing_measures():

@@ -236,7 +236,7 @@ def test_events_decide_what_taus_are_seen_as():
     settings: dict[str, Any] = {"response": SMEARED | NOISE["recoil"], "precision": 0.03}
     found = deepmem.compute(events, "z_tautau", **settings)["z_tautau"]
     assert found.status.tolist() == [0, 0, 3, 3, 3]
-    assert found.reason[2:].tolist() == [Reason.NO_TAU, Reason.MORE_TAUS, Reason.LACKING]
+    assert found.reason[2:].tolist() == [Reason.NO_TAU, Reason.MORE_TAUS, Reason.SIGNS]
     # its place in the file is the same
     alone = {name: np.array([np.nan, value]) for name, value in kinds[1].items()}
     alone |= {name: events[name][:2] for name in ("MET", "MET_Phi")}

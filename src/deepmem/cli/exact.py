@@ -89,9 +89,9 @@ def merge(
     as_json: options.AsJson = False,
 ) -> None:
     """Put the parts of a farm together, in the order of their entries."""
-    from deepmem.jobs import farm
+    from deepmem.jobs import merging
 
-    result = farm.merge(parts, output).to_dict()
+    result = merging.merge(parts, output).to_dict()
     if as_json:
         console.print_json(result)
     else:
@@ -220,68 +220,49 @@ def generate(
     ] = False,
     parton_selection: options.PartonSelection = None,
     settings: options.Settings = None,
-    workers: options.OneWorker = 1,
+    workers: options.Workers = 0,
+    threads: options.Threads = None,
     debug: options.Debug = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Make events with Pythia 8 (extra 'generate') and the response of the transfer functions."""
-    options.one_process(workers, "generate")
     from deepmem.config import Config
+    from deepmem.events.partons import PartonEvents
+    from deepmem.jobs.generation import generate_events
 
     config = Config.load(inputfile or {}, need=())
-    cuts = config.selection if selection is None else values.cuts(selection)
+    more = values.settings(settings)
     if parton:
         if dressed:
             raise UsageError("--dressed adds photons of showers, and leading-order events have none")
-        beside = {} if parton_selection is None else {"parton_selection": values.cuts(parton_selection)}
-        more = {"selection": cuts, "response": config.response} | beside | values.settings(settings)
-        console.show(_drawn_partons(process, events, seed, output, more), as_json, _print_partons)
-        return
-    if parton_selection is not None:
+        if parton_selection is not None:
+            more["parton_selection"] = values.cuts(parton_selection)
+    elif parton_selection is not None:
         raise UsageError("--parton-selection is of leading-order events: add --parton")
-    from deepmem.events.pythia import generate as make
-
-    done = 0
-    with console.Console().progress("generating", events) as step:
-
-        def progress(kept: int) -> None:
-            nonlocal done
-            step(kept - done)
-            done = kept
-
-        sample = make(
-            process,
-            events,
-            seed,
-            output,
-            selection=cuts,
-            response=config.response,
-            dressed=dressed,
-            progress=progress,
-            **values.settings(settings),
-        )
+    else:
+        more["dressed"] = dressed
+    made = generate_events(
+        process,
+        events,
+        seed,
+        output,
+        parton=parton,
+        staff=options.staff(workers, threads),
+        reporter=console.Console(),
+        selection=config.selection if selection is None else values.cuts(selection),
+        response=config.response,
+        **more,
+    )
     result = {
-        "events": sample.events,
-        "tried": sample.tried,
-        "cross_section_pb": sample.cross_section,
-        "error_pb": sample.error,
+        "events": made.events,
+        "cross_section_pb": made.cross_section,
+        "error_pb": made.error,
         "output": output,
     }
-    console.show(result, as_json, _print_sample)
-
-
-def _drawn_partons(
-    process: str, events: int, seed: int, output: str, settings: dict[str, Any]
-) -> dict[str, Any]:
-    from deepmem.events.partons import generate_partons
-
-    drawn = generate_partons(process, events, seed, output, **settings)
-    return {
-        "events": drawn.events,
-        "cross_section_pb": drawn.cross_section,
-        "error_pb": drawn.error,
-        "output": output,
-    }
+    if isinstance(made, PartonEvents):
+        console.show(result, as_json, _print_partons)
+    else:
+        console.show(result | {"tried": made.tried}, as_json, _print_sample)
 
 
 def _print_partons(result: dict[str, Any]) -> None:
@@ -317,14 +298,14 @@ def cross_section(
     settings: options.Settings = None,
     pdf: options.Pdf = None,
     seed: Annotated[int, typer.Option(help="Of the points.")] = 1,
-    workers: options.OneWorker = 1,
+    workers: options.Workers = 0,
     threads: options.Threads = None,
     debug: options.Debug = False,
     as_json: options.AsJson = False,
 ) -> None:
     """σ, and σ_vis within cuts on measured quantities, in pb with their errors."""
-    options.one_process(workers, "cross-section")
     from deepmem.config import Config
+    from deepmem.jobs.in_order import InOrder
     from deepmem.physics.weights.leading_order import cross_section as integrate
 
     config = Config.load(inputfile or {}, need=())
@@ -337,7 +318,8 @@ def cross_section(
     }
     extra = values.settings(settings) | {name: each for name, each in choices.items() if each is not None}
     cuts = config.selection if selection is None else values.cuts(selection)
-    sigma = integrate(process, cuts, precision, seed, quiet=True, parton=parton, **extra)
+    with InOrder.of(options.staff(workers, threads)) as mapper:
+        sigma = integrate(process, cuts, precision, seed, quiet=True, parton=parton, mapper=mapper, **extra)
     if as_json:
         console.print_json(sigma.to_dict())
     else:

@@ -57,7 +57,7 @@ def one_process(workers: int, command: str) -> None:
     if workers not in (0, 1):
         raise UsageError(
             f"--workers {workers}: {command} computes in one process, whose threads use all cores, so 0 or 1 "
-            "is expected (compute and refine take more)"
+            "is expected (compute, refine, generate and cross-section take more)"
         )
 
 

@@ -15,18 +15,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from deepmem.errors import UsageError
+from deepmem.errors import DeepMEMError, UsageError
 
 try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-# Conditions of the file system that a user can mend, as opposed to faults of the program.
-_MENDABLE = {
-    errno.ENOSPC: "the disk is full",
-    errno.EDQUOT: "the disk quota is used up",
-    errno.EFBIG: "the file would be larger than is allowed",
+# Conditions of the file system that a user can mend, as opposed to faults of the program: what is wrong with
+# the place that was asked for,
+_WRONG_PLACE = {
     errno.EACCES: "permission denied",
     errno.EPERM: "permission denied",
     errno.EROFS: "the file system is read-only",
@@ -38,23 +36,32 @@ _MENDABLE = {
     errno.EINVAL: "such a name is not possible there",
     errno.ENXIO: "there is nothing that could be written to",
     errno.ENODEV: "there is nothing that could be written to",
-    errno.EIO: "the disk fails",
-    errno.ESTALE: "the network's file system has lost it",
     errno.ENOTSUP: "the file system cannot do that",
     errno.EBUSY: "it is in use",
+}
+# and what happens to a right one while a call runs.
+_HAPPENS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the file would be larger than is allowed",
+    errno.EIO: "the disk fails",
+    errno.ESTALE: "the network's file system has lost it",
 }
 
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Turn what the file system refuses for `path` into one sentence (`UsageError`)."""
+    """Turn what the file system refuses for `path` into one sentence: a `UsageError` where it is the place
+    that is wrong, a `DeepMEMError` where the disk is full or fails."""
     try:
         yield
     except OSError as error:
-        reason = _MENDABLE.get(error.errno or 0)
-        if reason is None:
-            raise
-        raise UsageError(f"cannot write {path}: {reason}") from error
+        number = error.errno or 0
+        if (reason := _HAPPENS.get(number)) is not None:
+            raise DeepMEMError(f"cannot write {path}: {reason}") from error
+        if (reason := _WRONG_PLACE.get(number)) is not None:
+            raise UsageError(f"cannot write {path}: {reason}") from error
+        raise
 
 
 def make_folder(folder: Path) -> None:
@@ -77,7 +84,8 @@ def whole_file(path: str | Path, synced: bool = True) -> Iterator[Path]:
     Missing parent folders are made. A process killed meanwhile leaves only the temporary file,
     `.NAME.PID-RANDOM.part`.
 
-    **Raises** `UsageError` where the place cannot be written to.
+    **Raises** `UsageError` where the place cannot be written to, `DeepMEMError` where the disk is full or
+    fails.
     """
     path = Path(path)
     _refuse_other_than_file(path)

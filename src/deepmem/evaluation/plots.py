@@ -286,7 +286,8 @@ def discriminant(
     **Arguments:** `values`, D `[events]` of exact and perhaps of learned weights; `is_signal`, `[events]`, or
     None; `curves`, name → background kept, signal kept, and what the legend says.
     """
-    edges = np.linspace(0, 1, 41)
+    fewest = min(len(d) for d in values.values())
+    edges = np.linspace(0, 1, 1 + int(np.clip(fewest / 10, 10, 40)))
     with _figure(path, _PAGE[0] * (2 if curves else 1), _PAGE[1]) as figure:
         panels = np.atleast_1d(figure.subplots(1, 2 if curves else 1))
         classes: list[tuple[str, np.ndarray | slice, str]] = [("all", slice(None), _TRUTH)]

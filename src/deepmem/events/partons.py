@@ -8,7 +8,7 @@ every leg k of the reaction, in its order, the true momentum with the recoil, `t
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -18,6 +18,7 @@ import numpy as np
 import uproot
 
 from deepmem.data.files import check_writable, whole_file
+from deepmem.ordered import Mapper
 from deepmem.physics.weights.event_columns import polar_mass
 from deepmem.physics.weights.leading_order import Events, draw_events
 from deepmem.selection import Selection
@@ -49,18 +50,23 @@ def generate_partons(
     *,
     selection: Selection | Mapping[str, Any] | None = None,
     response: Mapping[str, Any] | None = None,
+    mapper: Mapper = map,
+    progress: Callable[[int], None] = lambda kept: None,
     **settings: Any,
 ) -> PartonEvents:
     """Make leading-order events of a process of the menu or a reaction, and write them if `output` is given.
 
-    **Arguments:** `selection`, cuts on what is measured, and `parton_selection`, on partons; the rest as of
+    **Arguments:** `selection`, cuts on what is measured, and `parton_selection`, on partons; `mapper`,
+    who computes; `progress`, called with the number of events so far; the rest as of
     `leading_order.draw_events`.
 
     **Raises** as `draw_events` does.
     """
     if output is not None:
         check_writable(output)
-    made = draw_events(process, events, seed, selection, response=response, **settings)
+    made = draw_events(
+        process, events, seed, selection, response=response, mapper=mapper, progress=progress, **settings
+    )
     columns = _columns(made)
     if output is None:
         return PartonEvents(made.process, len(made), made.visible, made.visible_error, None, columns)

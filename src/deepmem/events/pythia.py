@@ -29,26 +29,38 @@ what the response acted on, and `born_lep1_…`, `born_j1_…`, the lepton or b 
 radiated (both with the recoil off the initial state). `born_j1_PDG` tells b from b̄: the two quarks are
 assigned to the two jets by their ΔR. Neutrinos, `true_nu1_…` and `born_nu1_…`, have the number of the lepton
 that comes from the same W.
+
+A sample is made in parts, each by a Pythia of its own with random numbers of its own, so that it does not
+matter which process makes one.
 """
 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from functools import cached_property
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import uproot
 
 from deepmem.data.files import check_writable, whole_file
-from deepmem.errors import DeepMEMError, UsageError
-from deepmem.events.measurement import CHUNK, detector_for, file_columns, measure, missing_momentum
-from deepmem.events.recipes import PARAMETERS, Recipe, recipe_of, usual_selection
-from deepmem.events.record import before_decays_radiate, dress, jet_finder, momentum, tagged
+from deepmem.errors import UsageError
+from deepmem.events.measurement import detector_for
+from deepmem.events.recipes import Recipe, recipe_of, usual_selection
+from deepmem.events.showers import (
+    LEAST_ACCEPTANCE,
+    Seeds,
+    Source,
+    initialised,
+    normalisation_of,
+    settings_of,
+)
+from deepmem.ordered import Mapper
 from deepmem.physics.detector.detector import Detector
 from deepmem.physics.errors import unknown_name
 from deepmem.physics.precision import double_precision
@@ -56,32 +68,12 @@ from deepmem.physics.processes import find_process
 from deepmem.physics.processes.base import Process
 from deepmem.physics.theory.parameters import Parameters, electroweak
 from deepmem.physics.theory.parameters import parameters as checked_parameters
-from deepmem.physics.weights.sampling import reach
-from deepmem.selection import CHARGED_LEPTONS, JETS, Selection, of_kind
+from deepmem.selection import Selection
 
 TREE = "events"
 
-
-_COMMON = (
-    "Print:quiet = on",
-    "PDF:pSet = 13",
-    "PartonLevel:MPI = off",
-    "HadronLevel:all = off",
-    "Random:setSeed = on",
-)
-
-
-# Pythia's own largest seed
-_SEEDS = 900_000_000
-
-
-_FAILURES = 100
-
-
-LEAST_ACCEPTANCE = 1e-4
-"""The least part of events that has to pass a selection."""
-
-
+_PART = 2_000
+"""Events of a part: some five to fifteen seconds of work, of which Pythia's start takes half of one."""
 _ROWS_PER_BASKET = 10_000
 
 
@@ -114,7 +106,8 @@ def generate(
     response: Mapping[str, Any] | None = None,
     dressed: bool = False,
     least_acceptance: float = LEAST_ACCEPTANCE,
-    progress: Callable[[int], None] | None = None,
+    mapper: Mapper = map,
+    progress: Callable[[int], None] = lambda kept: None,
     **parameters: float,
 ) -> Generated:
     """Make events with Pythia 8, and write them as the TTree `events` if `output` is given.
@@ -131,38 +124,26 @@ def generate(
       for the noise of missing pT; by default the process's own.
     - `dressed`: leptons with the photons within ΔR < 0.1.
     - `least_acceptance`: the least part of events that has to pass the selection.
-    - `progress`: called with the number of events kept so far.
+    - `mapper`: who makes the parts; `progress`: called with the number of events kept so far.
     - `parameters`: those of the recipe, GeV.
 
     **Raises** `UsageError` for a wrong argument, or where `pythia8mc` is missing; `DeepMEMError` where Pythia
     fails or hardly any event passes the selection.
     """
-    entry, recipe = find_process(process), recipe_of(process)
     if events < 1:
         raise UsageError(f"the number of events must be 1 or more, got {events}")
     if seed < 0:
         raise UsageError(f"the seed must be 0 or more, got {seed}")
-    for name in parameters:
-        if name not in recipe.parameters:
-            raise unknown_name("parameter of the generator", name, recipe.parameters)
-    theory = checked_parameters(**parameters)
-    with double_precision():
-        theory = theory._replace(MW=float(electroweak(theory).MW))
-    cuts = usual_selection(entry, recipe, theory) if selection is None else Selection.of(selection)
-    cuts.refuse_without_effect(entry.outgoing)
-    detector = detector_for(entry, recipe, response)
+    sample = _Sample(process, seed, selection, response, dressed, least_acceptance, parameters)
+    made = sample.made
     if output is not None:
         check_writable(output)
-    settings = _settings(entry, recipe, cuts, detector, theory, seed)
-    pythia, hook = _pythia(settings, entry)
-    source = _Source(pythia, hook, entry, cuts, detector, float(theory.MB), dressed, seed)
-    source.normalisation = _normalisation(settings, theory)
-    source.least_acceptance = least_acceptance
-
+    tally = _Tally()
+    parts = tally.counted(mapper(sample, _cut(events)), progress)
     if output is None:
-        chunks = list(source.chunks(events, progress))
+        chunks = list(parts)
         columns = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
-        return source.result(None, columns)
+        return tally.result(process, None, columns)
     with whole_file(output) as temporary, uproot.recreate(temporary, compression=uproot.ZSTD(5)) as file:
         file["provenance"] = json.dumps(
             {
@@ -170,228 +151,130 @@ def generate(
                 "process": process,
                 "seed": seed,
                 "events": events,
-                "selection": repr(cuts),
-                "response": detector.to_dict(),
+                "selection": repr(made.cuts),
+                "response": made.detector.to_dict(),
                 "dressed": dressed,
-                "parameters": {name: getattr(theory, name) for name in recipe.parameters},
+                "parameters": {name: getattr(made.theory, name) for name in made.recipe.parameters},
                 "deepmem": version("deepmem"),
                 "pythia8mc": version("pythia8mc"),
             }
         )
         tree = None
-        for chunk in source.chunks(events, progress):
+        for chunk in _in_baskets(parts):
             if tree is None:
                 tree = file.mktree(TREE, {name: array.dtype for name, array in chunk.items()})
             tree.extend(chunk)
-    return source.result(Path(output), {})
+    return tally.result(process, Path(output), {})
 
 
-def _settings(
-    process: Process,
-    recipe: Recipe,
-    selection: Selection,
-    detector: Detector,
-    p: Parameters,
-    seed: int,
-) -> list[str]:
-    """Pythia's settings, one a line; by PDG code, 23 is the Z and 24 the W."""
-    narrow, wide = reach(detector, selection, float(p.sqrt_s))
-    leptons = [code for code in process.outgoing if abs(code) in CHARGED_LEPTONS]
-    flavours = sorted({abs(code) for code in leptons})
-    low, high = selection.mass
-    settings = [
-        *_COMMON,
-        *recipe.settings,
-        f"Random:seed = {1 + seed % _SEEDS}",
-        *(f"{PARAMETERS[name]} = {getattr(p, name)}" for name in recipe.parameters),
-        # what a response may move into the window; below 20 GeV there is no Z model
-        f"PhaseSpace:mHatMin = {max(min(0.8, narrow) * low, 20.0)}",
-    ]
-    if process.invisible:
-        settings += [f"24:on{'Neg' if code > 0 else 'Pos'}IfAny = {abs(code)}" for code in leptons]
-    else:
-        settings.append(f"23:onIfAny = {' '.join(map(str, flavours))}")
-    if recipe.heaviest and np.isfinite(high):
-        settings.append(f"PhaseSpace:mHatMax = {min(max(2.0, wide) * high, float(p.sqrt_s))}")
-    return settings
+def _cut(events: int) -> Iterator[tuple[int, int]]:
+    """The number of each part, and its events."""
+    for part in range(-(-events // _PART)):
+        yield part, min(_PART, events - part * _PART)
 
 
-def _pythia(settings: list[str], process: Process) -> tuple[Any, Any]:
-    """Pythia, initialised; hard processes with other leptons than the process's end before they are showered.
-
-    **Returns** it with the hook that does so: Pythia holds no reference, so the caller must.
-    """
-    try:
-        import pythia8mc
-    except ImportError as error:
-        raise UsageError(
-            "generating events needs Pythia 8, which is not installed: pip install 'deepmem[generate]'"
-        ) from error
-    pythia = _with_own_data(pythia8mc)
-    for line in settings:
-        if not pythia.readString(line):
-            raise DeepMEMError(f"Pythia {version('pythia8mc')} does not know the setting {line!r}")
-    # Z decays are drawn one by one, so half of the pairs come out alike; Pythia's σ takes vetoes into account
-    hook: Any = None
-    if not process.invisible and len({abs(code) for code in process.outgoing}) > 1:
-        wanted = sorted(process.outgoing)
-
-        class OtherLeptons(pythia8mc.UserHooks):
-            def canVetoProcessLevel(self) -> bool:  # noqa: N802
-                return True
-
-            def doVetoProcessLevel(self, process: Any) -> bool:  # noqa: N802
-                return sorted(particle.id() for particle in process if particle.status() == 23) != wanted
-
-        hook = OtherLeptons()
-        pythia.setUserHooksPtr(hook)
-    if not pythia.init():
-        raise DeepMEMError(f"Pythia could not be initialised with {'; '.join(settings)}")
-    return pythia, hook
+def _in_baskets(parts: Iterable[dict[str, np.ndarray]]) -> Iterator[dict[str, np.ndarray]]:
+    """The same rows in chunks that are worth writing."""
+    held: list[dict[str, np.ndarray]] = []
+    for part in chain(parts, [None]):
+        if part is not None:
+            held.append(part)
+        if held and (part is None or sum(len(each["lep1_PT"]) for each in held) >= _ROWS_PER_BASKET):
+            yield {name: np.concatenate([each[name] for each in held]) for name in held[0]}
+            held = []
 
 
-def _with_own_data(pythia8mc: Any) -> Any:
-    """Pythia with the data it came with: where PYTHIA8DATA is, they may be those of another release."""
-    elsewhere = os.environ.pop("PYTHIA8DATA", None)
-    try:
-        return pythia8mc.Pythia("", False)
-    finally:
-        if elsewhere is not None:
-            os.environ["PYTHIA8DATA"] = elsewhere
+class _Made(NamedTuple):
+    """What follows from the arguments of a sample."""
+
+    process: Process
+    recipe: Recipe
+    theory: Parameters
+    cuts: Selection
+    detector: Detector
+    settings: list[str]
+    normalisation: float
+    """See `showers.normalisation_of`."""
 
 
-def _normalisation(settings: list[str], p: Parameters) -> float:
-    """What Pythia's σ is to be multiplied with, so that it does not depend on the width of a Higgs boson.
+@dataclass(frozen=True)
+class _Sample:
+    """A sample as a work for any process: its parts, see `generate`."""
 
-    Where a width is set Pythia keeps branching ratios and scales partial widths, so that its σ grows with it.
-    """
-    forced = "25:doForceWidth = on"
-    if forced not in settings:
-        return 1.0
-    import pythia8mc
+    process: str
+    seed: int
+    selection: Selection | Mapping[str, Any] | None
+    response: Mapping[str, Any] | None
+    dressed: bool
+    least_acceptance: float
+    parameters: Mapping[str, float]
 
-    pythia = _with_own_data(pythia8mc)
-    for line in settings:
-        if line != forced and not line.startswith("25:mWidth"):
-            pythia.readString(line)
-    if not pythia.init():
-        raise DeepMEMError("Pythia could not be initialised to find the natural width of the Higgs boson")
-    return float(pythia.particleData.mWidth(25)) / float(p.WH)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_Sample, tuple(getattr(self, each.name) for each in fields(self)))
 
+    @cached_property
+    def made(self) -> _Made:
+        """**Raises** `UsageError` for a wrong argument, or where Pythia is missing."""
+        entry, recipe = find_process(self.process), recipe_of(self.process)
+        for name in self.parameters:
+            if name not in recipe.parameters:
+                raise unknown_name("parameter of the generator", name, recipe.parameters)
+        theory = checked_parameters(**self.parameters)
+        with double_precision():
+            theory = theory._replace(MW=float(electroweak(theory).MW))
+        cuts = self.selection
+        cuts = usual_selection(entry, recipe, theory) if cuts is None else Selection.of(cuts)
+        cuts.refuse_without_effect(entry.outgoing)
+        detector = detector_for(entry, recipe, self.response)
+        settings = settings_of(entry, recipe, cuts, detector, theory)
+        normalisation = normalisation_of(settings, theory)
+        return _Made(entry, recipe, theory, cuts, detector, settings, normalisation)
 
-class _Source:
-    """Events out of an initialised Pythia, as chunks of columns."""
-
-    def __init__(
-        self,
-        pythia: Any,
-        hook: Any,
-        process: Process,
-        selection: Selection,
-        detector: Detector,
-        b_mass: float,
-        dressed: bool,
-        seed: int,
-    ) -> None:
-        self._pythia, self._hook = pythia, hook
-        self._process, self._dressed = process, dressed
-        self._selection, self._detector, self._b_mass = selection, detector, b_mass
-        self._jets = jet_finder() if "bjet" in process.classes else None
-        # streams of their own, row by row: chunk sizes then change nothing
-        self._energies, self._noise = (
-            np.random.Generator(np.random.PCG64(s)) for s in np.random.SeedSequence(seed).spawn(2)
+    def __call__(self, piece: tuple[int, int]) -> dict[str, np.ndarray]:
+        """The columns of a part with so many events, and `of_part`: how many were tried, σ and its error."""
+        (part, events), made = piece, self.made
+        seeds = Seeds.of(self.seed, part)
+        pythia, hook = initialised([*made.settings, f"Random:seed = {seeds.pythia}"], made.process)
+        b_mass = float(made.theory.MB)
+        source = Source(
+            pythia, hook, made.process, made.cuts, made.detector, b_mass, self.dressed, seeds.response
         )
-        self.tried = self.kept = 0
-        self.normalisation, self.least_acceptance = 1.0, LEAST_ACCEPTANCE
+        columns = source.columns(events, self.least_acceptance)
+        sigma = np.array(source.cross_section()) * made.normalisation
+        return columns | {"of_part": np.array([source.tried, *sigma])}
 
-    def chunks(self, events: int, progress: Callable[[int], None] | None) -> Iterator[dict[str, np.ndarray]]:
-        """Columns of exactly `events` events, in chunks of bounded size."""
-        held: list[dict[str, np.ndarray]] = []
-        rows = 0
-        while self.kept < events:
-            wanted = min(CHUNK, max(64, 2 * (events - self.kept)))
-            columns = self._attempt(wanted, events - self.kept)
-            rows += len(columns["lep1_PT"])
-            self.kept += len(columns["lep1_PT"])
-            held.append(columns)
-            if progress is not None:
-                progress(self.kept)
-            if self.kept < self.least_acceptance * self.tried - 10:
-                raise DeepMEMError(
-                    f"{self._process.name}: only {self.kept} of {self.tried} events passed the selection "
-                    f"{self._selection}; widen it"
-                )
-            if rows >= _ROWS_PER_BASKET or self.kept == events:
-                yield {name: np.concatenate([part[name] for part in held]) for name in held[0]}
-                held, rows = [], 0
 
-    def result(self, output: Path | None, columns: dict[str, np.ndarray]) -> Generated:
-        """σ from Pythia, which counts in millibarn."""
-        info = self._pythia.infoPython()
-        share = self.kept / self.tried
-        sigma = info.sigmaGen() * 1e9 * self.normalisation
-        spread = np.hypot(info.sigmaErr() / info.sigmaGen(), np.sqrt((1 - share) / self.kept))
+class _Tally:
+    """What is known of the parts that have come."""
+
+    def __init__(self) -> None:
+        self.kept, self._parts = 0, np.zeros((0, 3))
+
+    def counted(
+        self, parts: Iterable[dict[str, np.ndarray]], progress: Callable[[int], None]
+    ) -> Iterator[dict[str, np.ndarray]]:
+        """Their columns."""
+        for part in parts:
+            self._parts = np.vstack([self._parts, part.pop("of_part")])
+            self.kept += len(part["lep1_PT"])
+            progress(self.kept)
+            yield part
+
+    def result(self, process: str, output: Path | None, columns: dict[str, np.ndarray]) -> Generated:
+        """σ is the mean of the parts', each as good as the number of events that it comes from."""
+        tried, sigma, error = self._parts.T
+        total = tried.sum()
+        mean = (tried * sigma).sum() / total
+        share = self.kept / total
+        spread = np.hypot(
+            np.sqrt(((tried * error) ** 2).sum()) / total / mean, np.sqrt((1 - share) / self.kept)
+        )
         return Generated(
-            process=self._process.name,
+            process=find_process(process).name,
             events=self.kept,
-            tried=self.tried,
-            cross_section=float(sigma * share),
-            error=float(sigma * share * spread),
+            tried=int(total),
+            cross_section=float(mean * share),
+            error=float(mean * share * spread),
             output=output,
             columns=columns,
         )
-
-    def _attempt(self, number: int, most: int) -> dict[str, np.ndarray]:
-        """Columns of those of the next `number` events that pass, at most `most` of them."""
-        codes, legs = self._process.outgoing, len(self._process.outgoing)
-        rows = [self._next() for _ in range(number)]
-        born, true = (np.stack(parts) for parts in zip(*rows, strict=True))
-        u = np.maximum(self._energies.random((number, legs)), 2.0**-54)
-        measured = measure(true, self._process.classes, self._detector, self._b_mass, u)
-        noise = np.maximum(self._noise.random((number, 2)), 2.0**-54)
-        missing = missing_momentum(true, measured, codes, self._detector, noise)
-        passed = np.flatnonzero(self._selection.passes(measured, codes, missing))
-        if len(passed) > most:
-            passed = passed[:most]
-            # events behind the last one that is kept do not count as tried
-            number = int(passed[-1]) + 1
-        self.tried += number
-        return file_columns(
-            born[passed], true[passed], measured[passed], None if missing is None else missing[passed], codes
-        )
-
-    def _next(self) -> tuple[np.ndarray, np.ndarray]:
-        """The next event: momenta before and after decay products radiate, in the process's order of legs.
-
-        True b quarks are jets, NaN where fewer than two are tagged.
-        """
-        for _ in range(_FAILURES):
-            if self._pythia.next():
-                break
-        else:
-            raise DeepMEMError(f"Pythia failed at {_FAILURES} events in a row")
-        event, codes = self._pythia.event, self._process.outgoing
-        free = dict(enumerate(codes))
-        places = [0] * len(free)
-        # decay products stand near the end of the record
-        for index in reversed(range(event.size())):
-            if not free:
-                break
-            particle = event[index]
-            if particle.statusAbs() == 23 and particle.id() in free.values():
-                leg = next(leg for leg, code in free.items() if code == particle.id())
-                places[leg] = index
-                del free[leg]
-        finals = [event[place].iBotCopyId() for place in places]
-        born = np.array([momentum(event[place]) for place in places])
-        true = np.array([momentum(event[final]) for final in finals])
-        if self._process.invisible:
-            born = before_decays_radiate(self._pythia.process, event, codes)
-        leptons, quarks = of_kind(codes, CHARGED_LEPTONS), of_kind(codes, JETS)
-        if self._dressed:
-            true[leptons] = dress(event, true[leptons])
-        if self._jets is not None:
-            for leg in leptons:
-                event[finals[leg]].statusNeg()
-            true[quarks] = tagged(self._jets, event, born[quarks])
-        return born, true

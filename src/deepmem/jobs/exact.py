@@ -162,7 +162,7 @@ def compute_files(
     **Arguments:** `events`, files, globs, `path:tree` or addresses (none: the configuration's `input_paths`);
     `process`, as for `compute`, or names of the configuration's `processes` (none: all of these);
     `config`, for paths, tree, unit, `column_names` and `response`; `entries`, the part [A, B) of the run of
-    entries to compute (a farm: see `farm.merge`); `keep`, branches to copy along; `assignments`,
+    entries to compute (a farm: see `merging.merge`); `keep`, branches to copy along; `assignments`,
     whether NAME_share and NAME_role are written, see `event.Weight`; `reasons`, whether
     NAME_reason is written, why a status is what it is; `part`, how many events are kept together as they are
     done (by default some seconds of work; no weight depends on it); `schema`, of the events, instead of the

@@ -1,25 +1,21 @@
 """Finished work of a job that may be interrupted, in a folder beside its output.
 
-Each part is a file, under a name made from all that its weights depend on, so that no other call takes it
-for its own. It has as many events as some seconds of work are, which a call finds out as it goes: no weight
-depends on what it is computed with. The output itself appears whole, at the end, and the parts go then."""
+Each part is a file. It has as many events as some seconds of work are, which a call finds out as it goes: no
+weight depends on what it is computed with."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeAlias
-from zipfile import is_zipfile
 
 import numpy as np
 
-from deepmem.data.files import make_folder, whole_file, write_text
 from deepmem.event import Couplings, Monomials, Weight
+from deepmem.jobs.kept import Kept
 
 # Seconds of work that a part is, and the events of the largest for each of these.
 _SECONDS, _MOST = 8.0, 1024
@@ -72,24 +68,13 @@ class Parts:
     """
 
     def __init__(self, output: Path, about: Mapping[str, Any], pace: Pace):
-        text = json.dumps(about, sort_keys=True)
-        self.folder = output.with_name(f".{output.name}.parts")
-        self.pace = pace
-        self._mark = hashlib.sha256(text.encode()).hexdigest()[:32]
-        make_folder(self.folder)
-        write_text(self.folder / f"{self._mark}.json", text)
-
-    def _path(self, part: Interval) -> Path:
-        return self.folder / f"{self._mark}.{part[0]:012d}-{part[1]:012d}.npz"
+        self._kept = Kept(output, about)
+        self._kept.begin()
+        self.folder, self.pace = self._kept.folder, pace
 
     def within(self, start: int, stop: int) -> list[Interval]:
         """The finished parts that lie in [start, stop), in order."""
-        found = [
-            (int(begin), int(end))
-            for path in self.folder.glob(f"{self._mark}.*-*.npz")
-            if is_zipfile(path)  # not where the machine lost its power
-            for begin, _, end in [path.name.split(".")[1].partition("-")]
-        ]
+        found = [tuple(map(int, name.split("-"))) for name in self._kept.names()]
         return sorted((begin, end) for begin, end in found if start <= begin < end <= stop)
 
     def save(self, part: Interval, weights: Mapping[str, Weight], seconds: float = 0.0) -> None:
@@ -107,29 +92,27 @@ class Parts:
                     f"{i}.coefficients": found.coefficients,
                     f"{i}.covariance": found.covariance,
                 }
-        # not synced: to wait for the disk takes longest, and a part that is lost is computed again
-        with whole_file(self._path(part), synced=False) as temporary, temporary.open("wb") as file:
-            np.savez(file, allow_pickle=False, seconds=np.array(seconds), **arrays)
+        self._kept.save(_name(part), {"seconds": np.array(seconds)} | arrays)
 
     def seconds(self, part: Interval) -> float:
         """How long a part has taken to compute."""
-        with np.load(self._path(part), allow_pickle=False) as arrays:
-            return float(arrays["seconds"])
+        return float(self._kept.load(_name(part))["seconds"])
 
     def load(self, part: Interval, names: Sequence[str]) -> dict[str, Weight]:
         """The weights of a part, under the names that they were saved with."""
-        with np.load(self._path(part), allow_pickle=False) as arrays:
-            return {
-                name: Weight(
-                    **{
-                        field.name: arrays.get(f"{i}.{field.name}")
-                        for field in fields(Weight)
-                        if field.name != "couplings"
-                    },
-                    couplings=_couplings(arrays, i),
-                )
-                for i, name in enumerate(names)
-            }
+        arrays = self._kept.load(_name(part))
+        array: Callable[[str], Any] = arrays.get
+        return {
+            name: Weight(
+                **{
+                    field.name: array(f"{i}.{field.name}")
+                    for field in fields(Weight)
+                    if field.name != "couplings"
+                },
+                couplings=_couplings(arrays, i),
+            )
+            for i, name in enumerate(names)
+        }
 
     def events(self) -> int:
         """How many events all finished parts of the call have."""
@@ -137,14 +120,15 @@ class Parts:
 
     def others(self) -> int:
         """How many other calls with the same output have left parts."""
-        return sum(path.stem != self._mark for path in self.folder.glob("*.json"))
+        return self._kept.others()
 
     def remove(self) -> None:
         """Remove these parts; those of other calls stay."""
-        for path in self.folder.glob(f"{self._mark}.*"):
-            path.unlink(missing_ok=True)
-        with suppress(OSError):
-            self.folder.rmdir()
+        self._kept.remove()
+
+
+def _name(part: Interval) -> str:
+    return f"{part[0]:012d}-{part[1]:012d}"
 
 
 def _couplings(arrays: Mapping[str, np.ndarray], i: int) -> Couplings | None:

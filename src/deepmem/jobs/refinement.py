@@ -145,8 +145,9 @@ def _check(
     configuration = Config.load(config or {}, need=())
     learned = LearnedWeight.of(model, process, settings.weight)
     alpha = learned.hypothesis(process, settings.parameters, settings.pdf, configuration.response)
-    task = Task((alpha,), precision, settings.calls, settings.seed)
     sample = Sample(events, configuration, learned, alpha, settings.keep)
+    read = sample.columns
+    task = Task((alpha,), precision, settings.calls, settings.seed, columns_of_events=read)
     sample.source.refuse_as_output(output, model, config, settings.pdf, *histograms(configuration.response))
     tell_objects(sample.source, reporter)
     if configuration.variations:

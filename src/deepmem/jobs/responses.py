@@ -20,8 +20,7 @@ from deepmem.data.root import Source
 from deepmem.errors import UsageError, nearest
 from deepmem.jobs.events import tell_objects, unit_of
 from deepmem.physics.detector.detector import MissingMomentum
-from deepmem.physics.detector.fitting import LEAST_OBJECTS, SHAPES, Fit, Sample, best, fit_missing
-from deepmem.physics.precision import double_precision
+from deepmem.physics.detector.fitting import LEAST_OBJECTS, SHAPES, Fit, Sample, best, drawn, fit_missing
 from deepmem.reporter import Reporter
 
 RADIUS = 0.3
@@ -275,8 +274,7 @@ def _as_fitted(fitted: Fit, sample: Sample, draws: int = 5) -> tuple[np.ndarray,
     """Measured energies as the fitted response would have made them, their true ones, and their counts."""
     gen, low = np.repeat(sample.gen, draws), np.repeat(sample.low, draws)
     assert not isinstance(fitted.response, MissingMomentum)
-    with double_precision():
-        rec = np.asarray(fitted.response.draw(gen, np.random.default_rng(1).uniform(1e-12, 1, len(gen))))
+    rec = drawn(fitted.response, gen, np.random.default_rng(1).uniform(1e-12, 1, len(gen)))
     seen = rec > low
     kept = seen.reshape(-1, draws).sum(axis=1)
     counts = np.repeat(1 / np.maximum(kept, 1), draws)

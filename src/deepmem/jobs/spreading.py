@@ -27,7 +27,7 @@ from deepmem.reporter import Reporter, Step
 # Seconds of work from which on workers are worth their start, which takes some five, if not asked for.
 _WORTH = 20.0
 # Workers that one event may end; and into how many pieces for each worker what is left is cut at least.
-_MOST_DEATHS, _PIECES = 3, 2
+MOST_DEATHS, _PIECES = 3, 2
 # Seconds of work of a piece at least.
 _LEAST = 1.0
 # What takes a worker longest to import.
@@ -272,7 +272,7 @@ class _Run:
                     piece, answer.computed.result, answer.computed.seconds, answer.computed.first, workers
                 )
                 done.append(piece)
-            elif piece[1] - piece[0] == 1 and deaths >= _MOST_DEATHS:
+            elif piece[1] - piece[0] == 1 and deaths >= MOST_DEATHS:
                 self._keep(piece, self.computation.of_killer(piece[0]), 0.0, True)
                 done.append(piece)
             else:

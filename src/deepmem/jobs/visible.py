@@ -70,7 +70,9 @@ def _within(path: str, name: str, cuts: Mapping[str, Any]) -> np.ndarray:
     if entry.get("met") == "recoil":  # which measures missing pT, whatever escapes
         theory |= {"met": "recoil", "response": {"recoil": entry["responses"]["recoil"]}}
     alpha = hypothesis(said, **theory)
-    columns, names = alpha.measured_columns, about.get("column_names", {})
+    names, read = about.get("column_names", {}), about.get("events", {}).get("columns", ())
+    codes = [column for column in alpha.process.flavour_columns if names.get(column, column) in read]
+    columns = (*alpha.measured_columns, *codes)
     factors = gev_factors(columns, about.get("unit", "GeV"))
     inputs = [file["path"] for file in about["inputs"]]
     objects = Objects.from_dict(about["objects"]) if "objects" in about else None

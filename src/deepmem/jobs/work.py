@@ -12,7 +12,7 @@ import numpy as np
 from deepmem.columns import Ranges, check_column_names
 from deepmem.config import Config
 from deepmem.data.loaders import ahead
-from deepmem.data.root import Source
+from deepmem.data.root import Source, has_branch
 from deepmem.data.weights import Further, write_weights
 from deepmem.errors import UsageError
 from deepmem.event import Weight
@@ -57,15 +57,21 @@ class Sample:
                 "events can be in one unit only"
             )
         check_column_names(settings.column_names, known_columns(settings.columns_of_tags))
-        own = [settings.column_names.get(column, column) for column in alpha.columns]
-        branches = list(dict.fromkeys([*learned.surrogate.columns, *own]))
         paths = events or settings.input_paths
         if not paths:
             raise UsageError("no events: name at least one ROOT file")
+
+        def there(column: str) -> bool:
+            branch = settings.column_names.get(column, column)
+            return has_branch(paths, settings.input_tree, branch, objects)
+
+        self.columns = alpha.columns_of(there)
+        own = [settings.column_names.get(column, column) for column in self.columns]
+        branches = list(dict.fromkeys([*learned.surrogate.columns, *own]))
         self.source = Source(paths, settings.input_tree, branches, keep, objects)
         self._of_model = [branches.index(column) for column in learned.surrogate.columns]
         self._of_process = [branches.index(branch) for branch in own]
-        self._factors = gev_factors(alpha.columns, self.unit)
+        self._factors = gev_factors(self.columns, self.unit)
         self._bounds = self.source.boundaries(0, self.source.num_entries, _CHUNK)
 
     def _particles(self, table: np.ndarray) -> np.ndarray:
@@ -77,14 +83,14 @@ class Sample:
         **Raises** `UsageError` where angles are in degrees.
         """
         weights, computable = [], []
-        ranges = Ranges(self.alpha.columns)
+        ranges = Ranges(self.columns)
         tables = ahead(self.source.read(start, stop) for start, stop in self._bounds)
         with reporter.progress("predicting", self.source.num_entries) as step:
             for table in tables:
                 particles = self._particles(table)
                 ranges.add(particles)
                 weights.append(self.learned.surrogate.predict(table[:, self._of_model])[self.learned.name])
-                columns = dict(zip(self.alpha.columns, particles.T, strict=True))
+                columns = dict(zip(self.columns, particles.T, strict=True))
                 computable.append(visible.visible(self.alpha, columns)[1])
                 step(len(table))
         ranges.refuse()

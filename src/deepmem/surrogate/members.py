@@ -70,15 +70,16 @@ def run_steps(
     data: Prepared,
     order: Int[ArrayLike, "steps batch"],
     present: Bool[ArrayLike, "steps batch"],
+    rates: Float[ArrayLike, " steps"],
     scale: Float[Array, " k"] | None = None,
 ) -> tuple[State, Float[Array, " 2"]]:
-    """One optimiser step of one member per row of `order`; returns the new state and the sums of the loss
-    over all of them."""
+    """One optimiser step of one member per row of `order`, multiplied by its rate; returns the new state and
+    the sums of the loss over all of them."""
     arrays, static = eqx.partition(state.network, eqx.is_inexact_array)
 
     def step(carry: tuple, batch: tuple) -> tuple[tuple, Array]:
         arrays, moments = carry
-        rows, there = batch
+        rows, there, rate = batch
         importance = data.importance[rows] * there[:, None]
         gradient, sums = jax.grad(
             lambda a: _mean_loss(
@@ -87,21 +88,25 @@ def run_steps(
             has_aux=True,
         )(arrays)
         updates, moments = optimiser.update(gradient, moments, arrays)
+        updates = jax.tree.map(lambda update: rate * update, updates)
         return (eqx.apply_updates(arrays, updates), moments), jnp.stack(sums)
 
-    (arrays, moments), sums = jax.lax.scan(step, (arrays, state.optimiser), (order, present))
+    (arrays, moments), sums = jax.lax.scan(step, (arrays, state.optimiser), (order, present, rates))
     return State(eqx.combine(arrays, static), moments), sums.sum(axis=0)
 
 
-_together = eqx.filter_jit(eqx.filter_vmap(run_steps, in_axes=(eqx.if_array(0), None, None, 0, 0, None)))
+_together = eqx.filter_jit(
+    eqx.filter_vmap(run_steps, in_axes=(eqx.if_array(0), None, None, 0, 0, None, None))
+)
 
 
 class Steps(NamedTuple):
-    """Rows to learn from, and the order in which each member takes them."""
+    """Rows to learn from, the order in which each member takes them, and the rate of each step."""
 
     data: Prepared
     order: Int[np.ndarray, "members steps batch"]
     present: Bool[np.ndarray, "members steps batch"]
+    rates: Float[np.ndarray, " steps"]
     scale: Float[Array, " k"] | None = None
 
 
@@ -141,7 +146,8 @@ def _by_members(
         with jax.default_device(device), jax.enable_x64(False):
             own = _of_member(arrays, member)
             own = eqx.combine(jax.device_put(own, device) if spread else own, static)
-            own, sums = run_steps(own, optimiser, data, steps.order[member], steps.present[member], scale)
+            batches = steps.order[member], steps.present[member]
+            own, sums = run_steps(own, optimiser, data, *batches, steps.rates, scale)
             own = eqx.filter(own, eqx.is_array)
             return jax.device_put(own, there[0]) if spread else own, np.asarray(sums)
 
@@ -162,9 +168,9 @@ def _by_rows(
     by_rows = NamedSharding(mesh, PartitionSpec(None, None, "rows"))
     arrays, static = eqx.partition(state, eqx.is_array)
     whole = eqx.combine(jax.device_put(arrays, everywhere), static)
-    data, scale = jax.device_put((steps.data, steps.scale), everywhere)
+    data, rates, scale = jax.device_put((steps.data, steps.rates, steps.scale), everywhere)
     order, present = jax.device_put((steps.order, steps.present), by_rows)
-    state, sums = _together(whole, optimiser, data, order, present, scale)
+    state, sums = _together(whole, optimiser, data, order, present, rates, scale)
     arrays, static = eqx.partition(state, eqx.is_array)
     return eqx.combine(jax.device_put(arrays, there[0]), static), np.asarray(sums)
 

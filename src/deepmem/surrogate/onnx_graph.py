@@ -1,8 +1,7 @@
 """From a function in JAX to a graph in ONNX: one node for each primitive of its jaxpr.
 
 The first axis of the function's arguments is of any length. What depends on no argument is computed here and
-becomes a constant. Runtimes know some functions in single precision only; these are written with exp and log,
-in double: cosh x = (eˣ + e⁻ˣ)/2, asinh x = ±ln(|x| + √(x² + 1)), cos x = sin(x + π/2).
+becomes a constant.
 
 A value that is the same along an axis is kept thin, of length 1 there: operations element by element stretch
 it.
@@ -21,6 +20,7 @@ from jax import export
 from jax.extend import core
 
 from deepmem.errors import DeepMEMError
+from deepmem.surrogate.onnx_elementwise import ELEMENTWISE, element, end, known
 
 OPSET = 17
 """Of ONNX 1.12 (2022): what the experiments' frameworks have runtimes for."""
@@ -81,9 +81,9 @@ def graph(
     whole = onnx.helper.make_graph(
         made.nodes,
         "deepmem",
-        [to_info(name, _element(a.dtype), ["n", *a.shape[1:]]) for name, a in arguments.items()],
+        [to_info(name, element(a.dtype), ["n", *a.shape[1:]]) for name, a in arguments.items()],
         [
-            to_info(name, _element(r.dtype), ["n", *r.shape[1:]])
+            to_info(name, element(r.dtype), ["n", *r.shape[1:]])
             for name, r in zip(names, results, strict=True)
         ],
         [onnx.numpy_helper.from_array(array, name) for name, array in made.constants.items()],
@@ -137,8 +137,8 @@ class _Graph:
             return [_constant(each) for each in (found if equation.primitive.multiple_results else [found])]
         if name in _SAME:
             return [values[0]]
-        if name in _ELEMENTWISE:
-            return [self._elementwise(_ELEMENTWISE[name], values, parameters, shapes[0])]
+        if name in ELEMENTWISE:
+            return [self._elementwise(ELEMENTWISE[name], values, parameters, shapes[0])]
         translate = getattr(self, f"_{name}", None)
         if translate is None:
             raise DeepMEMError(f"the model can't be exported: ONNX has no translation of {name!r} here")
@@ -168,6 +168,7 @@ class _Graph:
     def constant(self, array: Any) -> str:
         """The name of a constant."""
         values = np.array(array, order="C")
+        values = values.astype(known(values.dtype))
         key = values.shape, str(values.dtype), values.tobytes()
         if key not in self._made:
             self._made[key] = name = f"constant_{len(self._made)}"
@@ -288,37 +289,46 @@ class _Graph:
             return self.constant(np.clip(chosen, 0, size - 1).astype(np.int64))
         last = self.constant(np.array([len(indices.shape) - 1]))
         whole = self.node(
-            "Cast", [self.node("Squeeze", [self.full(indices), last])], to=_element(np.dtype(np.int64))
+            "Cast", [self.node("Squeeze", [self.full(indices), last])], to=element(np.dtype(np.int64))
         )
         return self.node(
             "Max", [self.node("Min", [whole, self.constant(np.array(size - 1))]), self.constant(np.array(0))]
         )
 
-    def _reduced(self, operation: str, value: _Value, axes: Sequence[int]) -> str:
+    def _reduced(self, operation: str, value: _Value, axes: Sequence[int], out: Any, empty: Any) -> _Value:
+        """Over an axis without elements it is `empty`: what runtimes say there differs."""
+        if any(str(value.shape[axis]) == "0" for axis in axes):
+            array = np.full((1,) * len(out.shape), empty, dtype=value.dtype)
+            return _Value(out.shape, value.dtype, constant=array, thin=True)
         if operation == "ReduceSum":
-            return self.node(operation, [self.full(value), self.constant(np.array(axes))], keepdims=0)
-        return self.node(operation, [self.full(value)], axes=list(axes), keepdims=0)
+            name = self.node(operation, [self.full(value), self.constant(np.array(axes))], keepdims=0)
+        else:
+            name = self.node(operation, [self.full(value)], axes=list(axes), keepdims=0)
+        return _Value(out.shape, value.dtype, name)
 
     def _reduce_sum(self, values: list[_Value], parameters: dict[str, Any], out: Any) -> _Value:
-        return _Value(out.shape, values[0].dtype, self._reduced("ReduceSum", values[0], parameters["axes"]))
+        return self._reduced("ReduceSum", values[0], parameters["axes"], out, 0)
 
     def _reduce_min(self, values: list[_Value], parameters: dict[str, Any], out: Any) -> _Value:
-        return _Value(out.shape, values[0].dtype, self._reduced("ReduceMin", values[0], parameters["axes"]))
+        return self._reduced("ReduceMin", values[0], parameters["axes"], out, end(values[0].dtype, 1))
 
     def _reduce_max(self, values: list[_Value], parameters: dict[str, Any], out: Any) -> _Value:
-        return _Value(out.shape, values[0].dtype, self._reduced("ReduceMax", values[0], parameters["axes"]))
+        return self._reduced("ReduceMax", values[0], parameters["axes"], out, end(values[0].dtype, -1))
 
     def _reduce_and(self, values: list[_Value], parameters: dict[str, Any], out: Any) -> _Value:
-        return self._reduced_truth("ReduceMin", values[0], parameters, out)
+        return self._reduced_truth("ReduceMin", values[0], parameters, out, 1)
 
     def _reduce_or(self, values: list[_Value], parameters: dict[str, Any], out: Any) -> _Value:
-        return self._reduced_truth("ReduceMax", values[0], parameters, out)
+        return self._reduced_truth("ReduceMax", values[0], parameters, out, 0)
 
-    def _reduced_truth(self, operation: str, value: _Value, parameters: dict[str, Any], out: Any) -> _Value:
-        number = self.node("Cast", [self.full(value)], to=_element(np.dtype(np.int32)))
+    def _reduced_truth(
+        self, operation: str, value: _Value, parameters: dict[str, Any], out: Any, empty: int
+    ) -> _Value:
+        number = self.node("Cast", [self.full(value)], to=element(np.dtype(np.int32)))
         as_number = _Value(value.shape, np.dtype(np.int32), number)
-        reduced = self._reduced(operation, as_number, parameters["axes"])
-        return _Value(out.shape, np.dtype(bool), self.node("Cast", [reduced], to=_element(np.dtype(bool))))
+        reduced = self._reduced(operation, as_number, parameters["axes"], out, empty)
+        truth = self.node("Cast", [self.named(reduced)], to=element(np.dtype(bool)))
+        return _Value(out.shape, np.dtype(bool), truth, thin=reduced.thin)
 
     def _dot_general(self, values: list[_Value], parameters: dict[str, Any], out: Any) -> _Value:
         """Σ over one axis of each; axes that both keep come first."""
@@ -366,108 +376,4 @@ def _constant(value: Any) -> _Value:
     return _Value(array.shape, array.dtype, constant=array)
 
 
-def _element(dtype: np.dtype) -> int:
-    """ONNX's number of a type."""
-    import onnx
-
-    return int(onnx.helper.np_dtype_to_tensor_dtype(dtype))
-
-
 _SAME = ("stop_gradient", "copy", "copy_p", "optimization_barrier")
-
-
-def _plain(operation: str) -> Callable[..., str]:
-    return lambda g, names, dtype, parameters: g.node(operation, names)
-
-
-def _number(g: _Graph, value: float, dtype: np.dtype) -> str:
-    return g.constant(np.array(value, dtype=dtype))
-
-
-def _power(g: _Graph, names: list[str], dtype: np.dtype, parameters: dict[str, Any]) -> str:
-    exponent = parameters["y"]
-    result = names[0]
-    for _ in range(abs(exponent) - 1):
-        result = g.node("Mul", [result, names[0]])
-    return g.node("Reciprocal", [result]) if exponent < 0 else result
-
-
-def _hyperbolic(sign: str) -> Callable[..., str]:
-    def made(g: _Graph, names: list[str], dtype: np.dtype, parameters: dict[str, Any]) -> str:
-        up, down = g.node("Exp", names), g.node("Exp", [g.node("Neg", names)])
-        return g.node("Mul", [g.node(sign, [up, down]), _number(g, 0.5, dtype)])
-
-    return made
-
-
-def _asinh(g: _Graph, names: list[str], dtype: np.dtype, parameters: dict[str, Any]) -> str:
-    one, size = _number(g, 1.0, dtype), g.node("Abs", names)
-    root = g.node("Sqrt", [g.node("Add", [g.node("Mul", [size, size]), one])])
-    return g.node("Mul", [g.node("Sign", names), g.node("Log", [g.node("Add", [size, root])])])
-
-
-def _log1p(g: _Graph, names: list[str], dtype: np.dtype, parameters: dict[str, Any]) -> str:
-    return g.node("Log", [g.node("Add", [names[0], _number(g, 1.0, dtype)])])
-
-
-def _cos(g: _Graph, names: list[str], dtype: np.dtype, parameters: dict[str, Any]) -> str:
-    return g.node("Sin", [g.node("Add", [names[0], _number(g, np.pi / 2, dtype)])])
-
-
-def _is_finite(g: _Graph, names: list[str], dtype: np.dtype, parameters: dict[str, Any]) -> str:
-    # a difference with itself is NaN for what is infinite, and IsInf knows single precision only
-    return g.node("Not", [g.node("IsNaN", [g.node("Sub", [names[0], names[0]])])])
-
-
-def _select(g: _Graph, names: list[str], dtype: np.dtype, parameters: dict[str, Any]) -> str:
-    which, no, yes = names
-    if dtype.kind != "b":
-        return g.node("Where", [which, yes, no])
-    # of truths, for which runtimes have no Where
-    return g.node("Or", [g.node("And", [which, yes]), g.node("And", [g.node("Not", [which]), no])])
-
-
-def _cast(g: _Graph, names: list[str], dtype: np.dtype, parameters: dict[str, Any]) -> str:
-    return g.node("Cast", names, to=_element(np.dtype(parameters["new_dtype"])))
-
-
-_ELEMENTWISE: dict[str, Callable[..., str]] = {
-    "add": _plain("Add"),
-    "add_any": _plain("Add"),
-    "sub": _plain("Sub"),
-    "mul": _plain("Mul"),
-    "div": _plain("Div"),
-    "max": _plain("Max"),
-    "min": _plain("Min"),
-    "pow": _plain("Pow"),
-    "neg": _plain("Neg"),
-    "abs": _plain("Abs"),
-    "sign": _plain("Sign"),
-    "exp": _plain("Exp"),
-    "log": _plain("Log"),
-    "sqrt": _plain("Sqrt"),
-    "sin": _plain("Sin"),
-    "tanh": _plain("Tanh"),
-    "floor": _plain("Floor"),
-    "logistic": _plain("Sigmoid"),
-    "gt": _plain("Greater"),
-    "lt": _plain("Less"),
-    "lt_to": _plain("Less"),
-    "ge": _plain("GreaterOrEqual"),
-    "le": _plain("LessOrEqual"),
-    "eq": _plain("Equal"),
-    "ne": lambda g, names, dtype, parameters: g.node("Not", [g.node("Equal", names)]),
-    "and": _plain("And"),
-    "or": _plain("Or"),
-    "not": _plain("Not"),
-    "square": lambda g, names, dtype, parameters: g.node("Mul", [names[0], names[0]]),
-    "select_n": _select,
-    "integer_pow": _power,
-    "cosh": _hyperbolic("Add"),
-    "sinh": _hyperbolic("Sub"),
-    "asinh": _asinh,
-    "log1p": _log1p,
-    "cos": _cos,
-    "is_finite": _is_finite,
-    "convert_element_type": _cast,
-}

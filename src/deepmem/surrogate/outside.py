@@ -25,7 +25,7 @@ from deepmem.surrogate.network import Network, first_hidden
 
 _TINY = 1e-7  # of a squared distance: rounding
 _BLOCK = 8_192  # rows in one call of a network
-_KEPT, _SAMPLES = 2_048, 16  # training rows to measure distances from, in all, and samples of them
+_KEPT, _SAMPLES = 1_024, 8  # training rows to measure distances from, in all, and samples of them
 # The part of the validation sample that is called outside, and by each of two limits at most and at least: of
 # many features some are beyond their range in 0.2 % of events like those learned from.
 _OUTSIDE, BY_EACH, _AT_LEAST = 0.004, 0.0015, 0.0005

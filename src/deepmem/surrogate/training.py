@@ -34,10 +34,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array
+from jaxtyping import Array, Float, PyTree
 
 from deepmem.data.files import whole_file
-from deepmem.data.loaders import Loader
+from deepmem.data.loaders import Loader, Rows, ahead
+from deepmem.devices import devices
 from deepmem.errors import DeepMEMError, UsageError
 from deepmem.evaluation.history import Epoch
 from deepmem.surrogate.members import State, Steps, run_members, sums_of
@@ -63,25 +64,38 @@ class Recipe(NamedTuple):
     members: int = 1
 
 
-@lru_cache(maxsize=32)
-def make_optimiser(network: str, learning_rate: float, steps: int) -> optax.GradientTransformation:
-    """Muon with a cosine schedule; Adam at a constant rate for the reference network, as the original had
-    it.
+@lru_cache(maxsize=2)
+def make_optimiser(network: str) -> optax.GradientTransformation:
+    """Muon; Adam for the reference network, as the original had it. Both at a rate of 1: `rates` says by
+    what a step is multiplied.
 
-    The same arguments give the same object, which compiled steps are kept by.
+    The same argument gives the same object, which compiled steps are kept by.
     """
     if network == "reference":
-        return optax.adam(learning_rate)
-    warmup = min(500, steps // 10)
-    schedule = optax.warmup_cosine_decay_schedule(0.0, learning_rate, warmup, steps, learning_rate * 1e-3)
+        return optax.adam(1.0)
     # equinox keeps a matrix as [outputs, inputs]
     axes = optax.contrib.MuonDimensionNumbers(reduction_axis=1, output_axis=0)
     return optax.contrib.muon(
-        schedule,
+        1.0,
         muon_weight_dimension_numbers=lambda params: jax.tree.map(
             lambda p: axes if p.ndim == 2 else None, params
         ),
     )
+
+
+def rates(recipe: Recipe, total: int, steps: np.ndarray) -> Float[np.ndarray, " steps"]:
+    """The rate of each of some steps of `total`, counted from 0; constant for the reference network.
+
+    r(k) = r k/w   for k < w = min(500, total/10),
+    r(k) = r (1 + 999 (1 + cos π(k − w)/(total − w))/2) / 1000   from there on
+    """
+    if recipe.network == "reference":
+        return np.full(len(steps), recipe.learning_rate, np.float32)
+    warmup = min(500, total // 10)
+    phase = np.pi * np.clip((steps - warmup) / (total - warmup), 0, 1)
+    falling = (1 + 999 * (1 + np.cos(phase)) / 2) / 1000
+    shape = np.where(steps < warmup, steps / max(warmup, 1), falling)
+    return (recipe.learning_rate * shape).astype(np.float32)
 
 
 @eqx.filter_jit
@@ -120,8 +134,9 @@ class Training:
         noisy = bool((scaler.label_noise > 0).any())
         with jax.enable_x64(False):
             self._scale = jnp.asarray(np.log(10) * scaler.target_std, jnp.float32) if noisy else None
-        steps = recipe.epochs * self._count_steps(rows)
-        self._optimiser = make_optimiser(recipe.network, recipe.learning_rate, steps)
+        self._total_steps = recipe.epochs * self._count_steps(rows)
+        self._steps = 0
+        self._optimiser = make_optimiser(recipe.network)
         self._state = State(networks, _moments(self._optimiser, networks))
         self._compiled = False
         self._resident: Prepared | None = None
@@ -152,7 +167,9 @@ class Training:
         # single precision whatever the user's process has chosen
         with jax.enable_x64(False):
             for data, order, present in self._blocks():
-                steps = Steps(data, order, present, self._scale)
+                taken = self._steps + np.arange(order.shape[1])
+                steps = Steps(data, order, present, rates(self.recipe, self._total_steps, taken), self._scale)
+                self._steps += len(taken)
                 self._state, sums = run_members(self._state, self._optimiser, steps, self._compiled)
                 self._compiled = True
                 total += np.asarray(sums, dtype=np.float64).sum(axis=0)
@@ -184,8 +201,8 @@ class Training:
             return
         size = max(1, _STREAM_ROWS // self.recipe.batch_size) * self.recipe.batch_size
         held: Prepared | None = None
-        for rows in self._loader.shuffled(rng) if self.recipe.shuffle else self._loader.scan("train"):
-            fresh = self._preparation(rows)
+        rows = self._loader.shuffled(rng) if self.recipe.shuffle else self._loader.scan("train")
+        for fresh in ahead(self._prepared(rows)):
             held = fresh if held is None else Prepared(*map(np.concatenate, zip(held, fresh, strict=True)))
             while len(held.features) >= size:
                 yield Prepared(*(array[:size] for array in held)), *self._orders(held.draw[:size])
@@ -194,6 +211,16 @@ class Training:
             rest = -len(held.features) % self.recipe.batch_size
             padded = Prepared(*(np.pad(array, ((0, rest), (0, 0))) for array in held))
             yield padded, *self._orders(held.draw)
+
+    def _prepared(self, rows: Iterator[Rows]) -> Iterator[Prepared]:
+        """Of each chunk; where the next one is worked out in a thread, on the same device."""
+        there = devices()[0]
+
+        def prepared(chunk: Rows) -> Prepared:
+            with jax.default_device(there):  # a setting of a thread
+                return self._preparation(chunk)
+
+        return map(prepared, rows)
 
     def _orders(
         self, draw: np.ndarray, rng: np.random.Generator | None = None
@@ -256,6 +283,7 @@ class Training:
         arrays = {f"{i:05d}": np.asarray(leaf) for i, leaf in enumerate(leaves)}
         about = {
             "epoch": self.epoch,
+            "steps": self._steps,
             "best_epoch": self.best_epoch,
             "best_loss": self.best_loss,
             "recipe": self.recipe._asdict(),
@@ -293,7 +321,8 @@ class Training:
             raise UsageError(f"{path} belongs to a network of another shape: train anew without --resume")
         restored = jax.tree.unflatten(tree, [jax.device_put(array) for array in arrays])
         self._state, self.best = eqx.combine(restored, static)
-        self.epoch, self.best_epoch, self.best_loss = about["epoch"], about["best_epoch"], about["best_loss"]
+        self.epoch, self._steps = about["epoch"], about["steps"]
+        self.best_epoch, self.best_loss = about["best_epoch"], about["best_loss"]
 
 
 def _difference(old: Any, new: Any) -> str:

@@ -11,7 +11,6 @@ again.
 from __future__ import annotations
 
 import hashlib
-import os
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -28,6 +27,7 @@ from jax.experimental.compilation_cache import compilation_cache
 from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
+from deepmem.caches import amplitude_programs, compiled_programs
 from deepmem.physics.amplitudes.choice import BUDGET, LARGE_BUDGET, best_program
 from deepmem.physics.amplitudes.program import Program
 from deepmem.physics.amplitudes.stages import Momenta, Stages, function
@@ -165,7 +165,7 @@ class Amplitude:
 def _kept_on_disk() -> Iterator[None]:
     """What is compiled inside is kept on disk, in a session whose JAX keeps nothing, too."""
     settings = {
-        "jax_compilation_cache_dir": str(_directory().parent / "xla"),
+        "jax_compilation_cache_dir": str(compiled_programs()),
         "jax_persistent_cache_min_compile_time_secs": 0.2,
     }
     before = {name: getattr(jax.config, name) for name in settings}
@@ -198,21 +198,25 @@ def amplitude(model: Model, subprocess: Subprocess, along_z: bool = False, cache
 
 @lru_cache(maxsize=256)
 def _amplitude(model: Model, subprocess: Subprocess, along_z: bool, cache: bool) -> Amplitude:
-    path = _directory() / f"{_name(model.digest, subprocess, along_z)}.npz"
-    program = _read(path) if cache else None
-    if program is None:
-        program = best_program(model, subprocess, along_z)
-        if cache:
-            _write(path, program)
+    def make() -> Program:
+        return best_program(model, subprocess, along_z)
+
+    program = kept((model.digest, subprocess, along_z), make) if cache else make()
     return Amplitude(model, subprocess, along_z, program)
 
 
-def _directory() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "deepmem" / "amplitudes"
+def kept(content: tuple[Any, ...], make: Callable[[], Program]) -> Program:
+    """The program of some content, read from disk, or made and written there."""
+    path = amplitude_programs() / f"{_name(content)}.npz"
+    program = _read(path)
+    if program is None:
+        program = make()
+        _write(path, program)
+    return program
 
 
-def _name(digest: str, subprocess: Subprocess, along_z: bool) -> str:
-    text = repr((VERSION, BUDGET, LARGE_BUDGET, digest, subprocess, along_z))
+def _name(content: tuple[Any, ...]) -> str:
+    text = repr((VERSION, BUDGET, LARGE_BUDGET, *content))
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -9,7 +9,8 @@ Every number has a key, by which it is found again when the graph is evaluated:
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from copy import copy
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -28,6 +29,8 @@ from deepmem.physics.theory.model import Model
 from deepmem.physics.theory.subprocesses import Subprocess
 
 InputKey: TypeAlias = tuple
+Placed: TypeAlias = tuple[int, Leg]
+"""(place, what stands there): legs of subprocesses in one graph have their momenta by place."""
 _SIZES = 12
 """Points at which the sizes of currents are compared."""
 
@@ -72,17 +75,32 @@ class External:
         loop: Sequence[int] = (),
         seed: int = 1,
         largest: int | None = None,
+        others: Sequence[Placed] = (),
     ) -> None:
         self.model, self.subprocess = model, subprocess
         self.labels, self.legs = legs_of(model, subprocess, along_z)
         self.loop = tuple(loop)
         """Legs whose helicity is not in the graph: their wave functions are superpositions of all."""
+        self.kinds: tuple[Placed, ...] = (*enumerate(self.legs), *others)
+        """The legs, and what else stands in their places in other subprocesses of the same graph."""
         self.graph = Graph(largest=largest)
         self.strengths = strengths(model)
         self._keys: dict[InputKey, Reference] = {}
         self._draw = random.Random(seed)
-        self.point = field_point(self.legs, seed)
+        self.point = field_point(self.legs, seed, others)
         self.values = self.point_values(self.point, seed)
+        self._enter()
+
+    def beside(self, subprocess: Subprocess, along_z: bool) -> External:
+        """The inputs of another subprocess in the same graph, whose legs are among the kinds of this one."""
+        found = copy(self)
+        found.subprocess = subprocess
+        found.labels, found.legs = legs_of(self.model, subprocess, along_z)
+        found._enter()
+        return found
+
+    def _enter(self) -> None:
+        """Momenta and wave functions of the legs."""
         self.momenta = []
         self.waves: list[list[Components]] = []
         for number, leg in enumerate(self.legs):
@@ -93,8 +111,9 @@ class External:
 
     def _wave(self, number: int, helicity: int) -> Components:
         parts = 1 if self.legs[number].spin == 1 else 4
+        kind = self.kinds.index((number, self.legs[number]))
         return tuple(
-            Complex(self.graph, *(self.input(("wave", number, helicity, c, part)) for part in (0, 1)))
+            Complex(self.graph, *(self.input(("wave", kind, helicity, c, part)) for part in (0, 1)))
             for c in range(parts)
         )
 
@@ -105,13 +124,14 @@ class External:
         `combination`, or superpositions of them."""
         draw = random.Random(seed + 1)
         found: dict[InputKey, int] = {}
-        for number, p in enumerate(point.momenta):
-            for k, component in enumerate(components_of(p)):
-                found["momentum", number, k] = component.value
+        for number, (place, leg) in enumerate(self.kinds):
+            if number == place:
+                for k, component in enumerate(components_of(point.momenta[place])):
+                    found["momentum", number, k] = component.value
             waves = point.waves[number]
             if number in self.loop:
                 if combination is None:
-                    waves = [tuple(_superposed(waves, self.legs[number], draw))]
+                    waves = [tuple(_superposed(waves, leg, draw))]
                 else:
                     waves = [waves[combination[self.loop.index(number)]]]
             _spread(found, ("wave", number), waves)
@@ -120,6 +140,14 @@ class External:
                 _spread(found, ("spinor", number), [own], single=True)
         for name, mass in point.masses.items():
             found["parameter", name] = mass.value
+        return found
+
+    def values_at(self, seed: int) -> Mapping[Hashable, int]:
+        """All inputs at another point: couplings as they are."""
+        others = self.kinds[len(self.legs) :]
+        legs = [leg for _, leg in self.kinds[: len(self.legs)]]
+        found: dict[Hashable, int] = dict(self.values)
+        found.update(self.point_values(field_point(legs, seed, others), seed))
         return found
 
     def input(self, key: InputKey) -> Reference:
@@ -172,7 +200,7 @@ class External:
         values = evaluate(self.model)
         masses = [float(np.real(values.parameters[leg.mass])) for leg in self.legs]
         momenta = typical_momenta(masses, _SIZES)
-        inputs = input_values(self.legs, self.strengths.reduction, momenta, values, Arrays(np))
+        inputs = input_values(self.kinds, self.strengths.reduction, momenta, values, Arrays(np))
         live = self.graph.live(references)
         known: dict[int, Any] = {}
         for number in live:
@@ -229,7 +257,7 @@ def _turned(p: Sequence[Any]) -> tuple[Any, ...]:
 
 
 def input_values(
-    legs: Sequence[Leg],
+    kinds: Sequence[Placed],
     reduction: Reduction,
     momenta: Any,
     values: Values,
@@ -240,15 +268,18 @@ def input_values(
 
     Where beams may have any direction, all momenta are rotated first: |M|² is the same in every such frame.
 
-    **Arguments:** `momenta`: an array `[…, legs, 4]`, or each leg's (E, p_x, p_y, p_z). `own_masses`: wave
-    functions of massive legs have the mass of their momentum in place of the model's.
+    **Arguments:** `kinds`, of the legs and what else stands in their places. `momenta`: an array
+    `[…, legs, 4]`, or each leg's (E, p_x, p_y, p_z). `own_masses`: wave functions of massive legs have the
+    mass of their momentum in place of the model's.
     """
     if isinstance(momenta, tuple):
         components = list(momenta)
     else:
-        components = [tuple(momenta[..., leg, k] for k in range(4)) for leg in range(len(legs))]
+        components = [tuple(momenta[..., leg, k] for k in range(4)) for leg in range(momenta.shape[-2])]
+    legs = [leg for _, leg in kinds]
     if not any(leg.beam for leg in legs):
         components = [_turned(p) for p in components]
+    components = [components[place] for place, _ in kinds]
     waves: dict[int, list[tuple[Part, ...]]] = {}
     spinors: dict[int, tuple[Part, Part]] = {}
 

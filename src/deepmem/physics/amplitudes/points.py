@@ -30,9 +30,9 @@ class Point(NamedTuple):
     momenta: tuple[Momentum, ...]
     masses: dict[str, Residue]
     waves: tuple[list[tuple[Part, ...]], ...]
-    """`[leg][helicity][component]`."""
+    """`[leg][helicity][component]`, of the others after those of the legs."""
     spinors: tuple[tuple[Part, Part] | None, ...]
-    """λ of the massless legs."""
+    """λ of those that are massless."""
 
 
 def _random(draw: random.Random) -> Residue:
@@ -48,10 +48,11 @@ def _square(p: Momentum) -> Residue:
 
 
 class _Draw:
-    """Momenta of some legs."""
+    """Momenta of some legs, at which others in their places have wave functions, too."""
 
-    def __init__(self, legs: Sequence[Leg], seed: int) -> None:
+    def __init__(self, legs: Sequence[Leg], seed: int, others: Sequence[tuple[int, Leg]]) -> None:
         self.legs = legs
+        self.others = [(legs[place], leg) for place, leg in others]
         self.draw = random.Random(seed)
         self.masses = {leg.mass: _random(self.draw) for leg in legs}
         self.masses["ZERO"] = Residue(0)
@@ -71,6 +72,9 @@ class _Draw:
                 momenta = attempt()
                 for leg, p in zip(legs, momenta, strict=True):
                     self.waves(leg, p)
+                    for like, other in self.others:
+                        if like == leg:
+                            self.waves(other, p)
             except (NotASquareError, ValueError):
                 continue
             return momenta
@@ -154,17 +158,19 @@ class _Draw:
         return self.until(attempt, self.legs)
 
 
-def field_point(legs: Sequence[Leg], seed: int) -> Point:
+def field_point(legs: Sequence[Leg], seed: int, others: Sequence[tuple[int, Leg]] = ()) -> Point:
     """Random momenta with Σ incoming = Σ outgoing, all on their shells, and wave functions.
 
-    **Arguments:** `legs`: one or two incoming ones first; both along z if `beam` of the first is not 0.
+    **Arguments:** `legs`: one or two incoming ones first; both along z if `beam` of the first is not 0;
+    `others`, what has the momentum of a leg, too: (its number, another leg of the same mass).
     """
-    draw = _Draw(legs, seed)
+    draw = _Draw(legs, seed, others)
     if sum(leg.incoming for leg in legs) == 1:
         momenta = draw.all_of(draw.decaying)
     else:
         momenta = draw.all_of(draw.along_z if legs[0].beam else draw.anyhow)
-    waves, spinors = zip(*(draw.waves(leg, p) for leg, p in zip(legs, momenta, strict=True)), strict=True)
+    placed = (*enumerate(legs), *others)
+    waves, spinors = zip(*(draw.waves(leg, momenta[place]) for place, leg in placed), strict=True)
     return Point(tuple(momenta), draw.masses, waves, spinors)
 
 

@@ -3,8 +3,8 @@
     value_i = input | number | value_a + value_b | value_a − value_b | value_a × value_b | 1/value_a
 
 Where helicities of some legs are looped over, the list is the |M|² of one combination of them, and the result
-is Σ over combinations of their weight × it. A program is stored as an `.npz` file of plain arrays with a
-header in JSON.
+is Σ over combinations of their weight × it. One list may have several results, see `joint`. A program is
+stored as an `.npz` file of plain arrays with a header in JSON.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from deepmem.physics.amplitudes.external import External, InputKey, input_values
+from deepmem.physics.amplitudes.external import External, InputKey, Placed, input_values
 from deepmem.physics.amplitudes.graph import Reference
 from deepmem.physics.amplitudes.strengths import Reduction
 from deepmem.physics.amplitudes.waves import Arrays, Leg
@@ -48,13 +48,29 @@ class Program:
     """`[nodes]`: the first argument; for inputs the position in `inputs`, for constants that in `numbers`."""
     second: np.ndarray
     numbers: np.ndarray
-    output: int
-    """−1: the amplitude vanishes."""
-    sign: int
+    outputs: tuple[tuple[int, int], ...]
+    """(node, sign) of each |M|²; −1: it vanishes."""
     loop: tuple[int, ...] = ()
     """Legs whose helicities are looped over."""
     combinations: tuple[tuple[tuple[int, ...], int], ...] = (((), 1),)
     """(helicities of the looped legs, how often this one counts)."""
+    others: tuple[Placed, ...] = ()
+    """What else stands in the places of legs."""
+
+    @property
+    def output(self) -> int:
+        """The node of the first |M|²."""
+        return self.outputs[0][0]
+
+    @property
+    def sign(self) -> int:
+        """Of the first |M|²."""
+        return self.outputs[0][1]
+
+    @property
+    def placed(self) -> tuple[Placed, ...]:
+        """The legs and the others, which inputs are numbered by."""
+        return (*enumerate(self.legs), *self.others)
 
     @cached_property
     def counts(self) -> Counter[str]:
@@ -117,23 +133,28 @@ class Program:
                     values[i] = 1 / values[a]
 
     def evaluate(self, model: Model, momenta: Any, parameters: Mapping[str, Any] | None = None) -> np.ndarray:
-        """|M|² `[…]` by NumPy, in the precision of the momenta `[…, legs, 4]`."""
+        """The first |M|² `[…]` by NumPy, in the precision of the momenta `[…, legs, 4]`."""
+        return self.evaluate_all(model, momenta, parameters)[0]
+
+    def evaluate_all(
+        self, model: Model, momenta: Any, parameters: Mapping[str, Any] | None = None
+    ) -> list[np.ndarray]:
+        """Each |M|² `[…]` in the same way."""
         momenta = np.asarray(momenta)
-        if self.output < 0:
-            return np.zeros(momenta.shape[:-2], momenta.dtype)
         values = evaluate(model, parameters, self.reduction.couplings)
         masses = {leg.mass: momenta.dtype.type(np.real(values.parameters[leg.mass])) for leg in self.legs}
         values = values._replace(parameters=values.parameters | masses)
-        inputs = input_values(self.legs, self.reduction, momenta, values, Arrays(np))
-        total = np.zeros(momenta.shape[:-2], momenta.dtype)
+        inputs = input_values(self.placed, self.reduction, momenta, values, Arrays(np))
+        totals = [np.zeros(momenta.shape[:-2], momenta.dtype) for _ in self.outputs]
         for helicities, weight in self.combinations:
             known: dict[int, Any] = {}
             for i in np.flatnonzero(self.kinds == 0).tolist():
                 value = inputs(self.at_helicities(self.inputs[self.first[i]], helicities))
                 known[i] = np.asarray(value, momenta.dtype)
             self.run(known)
-            total = total + weight * self.sign * known[self.output]
-        return total
+            for total, (node, sign) in zip(totals, self.outputs, strict=True):
+                total += weight * sign * known[node] if node >= 0 else 0
+        return totals
 
     def at_helicities(self, key: InputKey, helicities: Sequence[int]) -> InputKey:
         """The input of one combination of the looped legs' helicities."""
@@ -150,9 +171,10 @@ class Program:
             "bases": self.reduction.bases,
             "orders": self.reduction.orders,
             "inputs": self.inputs,
-            "output": [self.output, self.sign],
+            "outputs": self.outputs,
             "loop": self.loop,
             "combinations": self.combinations,
+            "others": [[place, list(leg)] for place, leg in self.others],
         }
         buffer = io.BytesIO()
         np.savez_compressed(
@@ -170,7 +192,6 @@ class Program:
         """The program that `to_bytes` wrote."""
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             header = json.loads(arrays["header"].tobytes().decode())
-            output, sign = header["output"]
             return cls(
                 legs=tuple(Leg(*leg) for leg in header["legs"]),
                 reduction=Reduction(_tuples(header["bases"]), _tuples(header["orders"])),
@@ -179,10 +200,11 @@ class Program:
                 first=arrays["first"],
                 second=arrays["second"],
                 numbers=arrays["numbers"],
-                output=output,
-                sign=sign,
+                # files of a single |M|² may have it as "output", and no others
+                outputs=_tuples(header["outputs"] if "outputs" in header else [header["output"]]),
                 loop=tuple(header["loop"]),
                 combinations=_tuples(header["combinations"]),
+                others=tuple((place, Leg(*leg)) for place, leg in header.get("others", ())),
             )
 
 
@@ -190,10 +212,10 @@ def _tuples(value: Any) -> Any:
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
-def finished(external: External, output: Reference) -> Program:
-    """The program of a node: what it needs of the graph."""
+def finished(external: External, *outputs: Reference) -> Program:
+    """The program of one or several nodes: what they need of the graph."""
     g = external.graph
-    live = g.live([output])
+    live = g.live(outputs)
     number_of = {node: i for i, node in enumerate(live)}
     inputs: list[InputKey] = []
     numbers: list[float] = []
@@ -213,18 +235,18 @@ def finished(external: External, output: Reference) -> Program:
     couplings = [key[1] for key in inputs if key[0] == "coupling"]
     orders = [key[1] for key in inputs if key[0] == "base"]
     program = Program(
-        legs=external.legs,
+        legs=tuple(leg for _, leg in external.kinds[: len(external.legs)]),
         reduction=external.strengths.reduction.restricted(couplings, orders),
         inputs=tuple(inputs),
         kinds=table[0].astype(np.uint8),
         first=table[1].astype(np.int32),
         second=table[2].astype(np.int32),
         numbers=np.array(numbers),
-        output=number_of[abs(output)] if output else -1,
-        sign=1 if output > 0 else -1,
+        outputs=tuple((number_of[abs(each)] if each else -1, 1 if each > 0 else -1) for each in outputs),
         loop=external.loop,
+        others=external.kinds[len(external.legs) :],
     )
-    return replace(program, combinations=_combinations(external, output)) if external.loop else program
+    return replace(program, combinations=_combinations(external, *outputs)) if external.loop else program
 
 
 def _combinations(external: External, output: Reference) -> tuple[tuple[tuple[int, ...], int], ...]:

@@ -22,7 +22,6 @@ from deepmem.physics.amplitudes.external import External
 from deepmem.physics.amplitudes.graph import Complex, Reference
 from deepmem.physics.amplitudes.lorentz import Components
 from deepmem.physics.amplitudes.plan import Level
-from deepmem.physics.amplitudes.points import field_point
 from deepmem.physics.amplitudes.propagators import dot
 from deepmem.physics.amplitudes.residues import PRIME, rational
 
@@ -187,8 +186,7 @@ def _at(values: Sequence[int], reference: Reference) -> int:
 
 def _values_at(external: External, seed: int, live: Sequence[int]) -> list[int]:
     """The values of some nodes at another point of the field."""
-    inputs = dict(external.values) | external.point_values(field_point(external.legs, seed), seed)
-    return external.graph.evaluated(inputs, live)
+    return external.graph.evaluated(external.values_at(seed), live)
 
 
 def _eliminated(rows: list[list[int]]) -> tuple[list[int], list[list[int]]]:

@@ -59,7 +59,8 @@ class Stages:
         is_input, is_number = program.kinds == 0, program.kinds == 1
         kernel = numbers[~of_parameters & ~is_input]
         binary = kernel[program.kinds[kernel] != 5]
-        read = np.unique(np.concatenate([program.first[kernel], program.second[binary], [program.output]]))
+        outputs = [node for node, _ in program.outputs if node >= 0]
+        read = np.unique(np.concatenate([program.first[kernel], program.second[binary], outputs])).astype(int)
         self._scalars = numbers[of_parameters].tolist()
         self._shared = read[of_parameters[read] & ~is_number[read]].tolist()
         self._inputs = numbers[is_input & ~of_parameters].tolist()
@@ -73,7 +74,7 @@ class Stages:
         program = self.program
         values = evaluate(model, parameters, program.reduction.couplings, xp)
         inputs = input_values(
-            program.legs, program.reduction, np.zeros((len(program.legs), 4)), values, Arrays(xp)
+            program.placed, program.reduction, np.zeros((len(program.legs), 4)), values, Arrays(xp)
         )
         known: dict[int, Any] = {
             i: inputs(program.inputs[program.first[i]]) for i in self._scalars if program.kinds[i] == 0
@@ -85,32 +86,38 @@ class Stages:
         )
 
     def kernel(self, momenta: Momenta, scalars: Scalars) -> Float[Array, "*batch"]:
+        """The second stage: the first |M|²."""
+        return self.every(momenta, scalars)[0]
+
+    def every(self, momenta: Momenta, scalars: Scalars) -> tuple[Float[Array, "*batch"], ...]:
         """The second stage."""
         first = _first_energy(momenta)
         batch, dtype = first.shape, first.dtype
         # Unknown to XLA, as the parameters are.
         always = jnp.isfinite((*scalars.masses.values(), *scalars.shared)[-1])
 
-        def term(coefficients: Sequence[Any]) -> Array:
+        def term(coefficients: Sequence[Any]) -> tuple[Array, ...]:
             if not self._apart:
                 return self._pass(momenta, scalars, coefficients)
-            return lax.cond(
+            found = lax.cond(
                 always,
                 lambda given: self._pass(*given),
-                lambda given: jnp.full(batch, jnp.nan, dtype) + 0j,
+                lambda given: (jnp.full(batch, jnp.nan, dtype) + 0j,) * len(self.program.outputs),
                 (momenta, scalars, coefficients),
-            ).real.astype(dtype)
+            )
+            return tuple(each.real.astype(dtype) for each in found)
 
         if not self.program.loop:
             return term(())
 
-        def add(total: Array, now: tuple[Array, list[Array]]) -> tuple[Array, None]:
+        def add(totals: tuple[Array, ...], now: tuple[Array, list[Array]]) -> tuple[tuple[Array, ...], None]:
             weight, coefficients = now
-            return total + weight * term(coefficients), None
+            terms = term(coefficients)
+            return tuple(t + weight * each for t, each in zip(totals, terms, strict=True)), None
 
         weights = jnp.asarray([weight for _, weight in self.program.combinations], dtype)
-        total, _ = lax.scan(add, jnp.zeros(batch, dtype), (weights, self._coefficients(dtype)))
-        return total
+        none = (jnp.zeros(batch, dtype),) * len(self.program.outputs)
+        return lax.scan(add, none, (weights, self._coefficients(dtype)))[0]
 
     def _coefficients(self, dtype: Any) -> list[Array]:
         """`[looped leg][combination, state]`: 1 for the state of the combination, else 0."""
@@ -120,11 +127,11 @@ class Stages:
             for k, leg in enumerate(self.program.loop)
         ]
 
-    def _pass(self, momenta: Momenta, scalars: Scalars, coefficients: Sequence[Array]) -> Array:
-        """One combination of the looped legs' helicities, as a complex number."""
+    def _pass(self, momenta: Momenta, scalars: Scalars, coefficients: Sequence[Array]) -> tuple[Array, ...]:
+        """One combination of the looped legs' helicities, as complex numbers if it is kept apart."""
         program = self.program
         inputs = input_values(
-            program.legs,
+            program.placed,
             program.reduction,
             momenta,
             Values(scalars.masses, {}),
@@ -148,10 +155,9 @@ class Stages:
         # Of one shape, as these functions want them; they are traced three times as fast as operators.
         known = {i: jnp.broadcast_to(jnp.asarray(number, dtype), batch) for i, number in known.items()}
         program.run(known, self._kernel, (lax.add, lax.sub, lax.mul))
-        result = program.sign * known[program.output]
-        if not self._apart:
-            return result
-        return lax.complex(result, jnp.zeros_like(result))
+        none = jnp.zeros(batch, dtype)
+        results = tuple(sign * known[node] if node >= 0 else none for node, sign in program.outputs)
+        return tuple(lax.complex(each, none) for each in results) if self._apart else results
 
 
 def _first_energy(momenta: Momenta) -> Array:
@@ -161,13 +167,21 @@ def _first_energy(momenta: Momenta) -> Array:
 def function(
     program: Program, model: Model, own_masses: bool = False
 ) -> Callable[[Momenta, Mapping[str, Any]], Array]:
-    """|M|²(momenta, parameters) `[…]` for use inside `jit`, `vmap` and forward mode."""
+    """|M|²(momenta, parameters) `[…]` for use inside `jit`, `vmap` and forward mode: the first one."""
+    every = functions(program, model, own_masses)
+    return lambda momenta, parameters: every(momenta, parameters)[0]
+
+
+def functions(
+    program: Program, model: Model, own_masses: bool = False
+) -> Callable[[Momenta, Mapping[str, Any]], tuple[Array, ...]]:
+    """All |M|² of a program, in the same way."""
     stages = Stages(program, own_masses, within=True)
 
-    def matrix_element(momenta: Momenta, parameters: Mapping[str, Any]) -> Array:
+    def matrix_elements(momenta: Momenta, parameters: Mapping[str, Any]) -> tuple[Array, ...]:
         first = _first_energy(momenta)
-        if program.output < 0:
-            return jnp.zeros_like(first)
-        return stages.kernel(momenta, stages.scalars(model, parameters, jnp, first.dtype))
+        if all(node < 0 for node, _ in program.outputs):
+            return (jnp.zeros_like(first),) * len(program.outputs)
+        return stages.every(momenta, stages.scalars(model, parameters, jnp, first.dtype))
 
-    return matrix_element
+    return matrix_elements

@@ -140,18 +140,26 @@ def fit(sample: Sample, shape: str) -> Fit:
         raise TransferError(f"a response is fitted to {LEAST_OBJECTS} objects at least, got {objects}")
     sample = sample.take(slice(None, None, -(-objects // MOST_OBJECTS)))
     kind = SHAPES[shape]
+    data = _padded(sample)
     with double_precision():
-        theta, likelihood = _maximum(
-            _likelihood(shape), kind.start(_first_guess(sample)), kind.bounds, _padded(sample)
-        )
+        theta, likelihood = _maximum(_likelihood(shape), kind.start(_first_guess(sample)), kind.bounds, data)
         response = _without_small_terms(kind.make(jnp.asarray(theta)), sample.gen)
-        levels = np.asarray(_levels(response, *map(jnp.asarray, sample)))
+        levels = np.asarray(_levels(response, *data[:3]))[: len(sample.rec)]
     return Fit(shape, response, len(sample.rec), len(theta), likelihood, levels)
 
 
 def best(sample: Sample, shapes: tuple[str, ...] = tuple(SHAPES)) -> Fit:
     """The fit of several shapes with the lowest `information`."""
     return min((fit(sample, shape) for shape in shapes), key=lambda found: found.information)
+
+
+def drawn(response: Shaped, gen: Numbers, u: Numbers) -> Numbers:
+    """Measured energies in GeV, of true ones and of uniform numbers in (0, 1)."""
+    objects = len(gen)
+    fill = (0, _length(objects) - objects)
+    padded = (np.pad(each, fill, mode="edge") for each in (gen, u))
+    with double_precision():
+        return np.asarray(_drawn(response, *padded))[:objects]
 
 
 def fit_missing(residual: Float[np.ndarray, "events 2"], activity: Float[np.ndarray, " events"]) -> Fit:
@@ -229,9 +237,15 @@ def _maximum(
     return found.x, -float(found.fun)
 
 
+@jax.jit
 def _levels(response: Shaped, rec: Array, gen: Array, low: Array) -> Array:
     first = response.cumulative(low, gen)
     return jnp.clip((response.cumulative(rec, gen) - first) / jnp.maximum(1 - first, 1e-9), 0.0, 1.0)
+
+
+@jax.jit
+def _drawn(response: Shaped, gen: Array, u: Array) -> Array:
+    return response.draw(gen, u)
 
 
 def _first_guess(sample: Sample) -> np.ndarray:
@@ -242,9 +256,14 @@ def _first_guess(sample: Sample) -> np.ndarray:
     return np.log([0.7 * spread, 0.5 * spread * np.sqrt(energy), 0.3 * spread * energy])
 
 
+def _length(objects: int) -> int:
+    """The next power of two: few lengths, few compilations."""
+    return 1 << max(objects - 1, 1).bit_length()
+
+
 def _padded(sample: Sample) -> tuple[np.ndarray, ...]:
-    """Filled up to a power of two with objects that do not count: few lengths, few compilations."""
-    length = 1 << max(len(sample.rec) - 1, 1).bit_length()
+    """Filled up to `_length` with objects that do not count."""
+    length = _length(len(sample.rec))
     fill = [np.pad(each, (0, length - len(each)), mode="edge") for each in sample]
     counts = np.zeros(length)
     counts[: len(sample.rec)] = 1.0

@@ -32,6 +32,22 @@ class Cube(NamedTuple):
     """In which step of each coordinate's map a point is `[d, points]`."""
 
 
+def drawn(grid: np.ndarray, v: Float[np.ndarray, "d points"]) -> Cube:
+    """Points from uniform numbers, by the maps of a grid: what `Adaptive.draw` does."""
+    knots = grid[..., 0]
+    steps = np.diff(knots, axis=1)
+    row = np.arange(len(knots))[:, None]
+    bins = np.minimum((v * BINS).astype(int), BINS - 1)
+    u = knots[row, bins] + (v * BINS - bins) * steps[row, bins]
+    uniform = -(-v.shape[1] // _UNIFORM)
+    u[:, :uniform] = v[:, :uniform]
+    for each, at, edges in zip(bins, u, knots, strict=True):
+        each[:uniform] = np.clip(np.searchsorted(edges, at[:uniform], side="right") - 1, 0, BINS - 1)
+    part = uniform / v.shape[1]
+    density = np.prod(1 / (BINS * steps[row, bins]), axis=0)
+    return Cube(u, 1 / ((1 - part) * density + part), bins)
+
+
 class Adaptive:
     """Maps of all coordinates, and the sums that they are learned from.
 
@@ -54,18 +70,7 @@ class Adaptive:
 
     def draw(self, v: Float[np.ndarray, "d points"]) -> Cube:
         """Points from uniform numbers."""
-        knots = self.grid[..., 0]
-        steps = np.diff(knots, axis=1)
-        row = np.arange(len(knots))[:, None]
-        bins = np.minimum((v * BINS).astype(int), BINS - 1)
-        u = knots[row, bins] + (v * BINS - bins) * steps[row, bins]
-        uniform = -(-v.shape[1] // _UNIFORM)
-        u[:, :uniform] = v[:, :uniform]
-        for each, at, edges in zip(bins, u, knots, strict=True):
-            each[:uniform] = np.clip(np.searchsorted(edges, at[:uniform], side="right") - 1, 0, BINS - 1)
-        part = uniform / v.shape[1]
-        density = np.prod(1 / (BINS * steps[row, bins]), axis=0)
-        return Cube(u, 1 / ((1 - part) * density + part), bins)
+        return drawn(self.grid, v)
 
     def add(self, cube: Cube, values: Float[np.ndarray, "points"]) -> None:
         """What the integrand, with 1/density in it, is at points that were drawn."""

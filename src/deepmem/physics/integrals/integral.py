@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,14 +15,15 @@ from deepmem.physics.integrals.course import Course
 from deepmem.physics.integrals.groups import Groups
 from deepmem.physics.integrals.importance import FirstMaps
 from deepmem.physics.integrals.integrand import Integrand, values
+from deepmem.physics.integrals.slots import batches
 
 
 @dataclass(frozen=True, eq=False)
 class Integral:
     """An integral over the unit cube for each of many events.
 
-    - `f`: the integrand, see `integrand`; `shared`: its first argument; `events`: a pytree of arrays
-      `[events, ...]`; `dimensions`: of the cube;
+    - `f`: the integrand, see `integrand`, or several, of which each event has one, `kinds` `[events]`;
+      `shared`: its first argument; `events`: a pytree of arrays `[events, ...]`; `dimensions`: of the cube;
     - `indices`: int `[events]`, the events' numbers in their file (0, 1, … if not given), and `parts`, those
       of contributions to one event (all 0 if not given), which fix random points: an event's points don't
       depend on what it is computed with;
@@ -34,13 +36,15 @@ class Integral:
       that is allowed they may have, `[events]`: of a sum over integrals of several integrands;
     - `remembered`: whether the estimate brings its course; `follows`: the course of another integral, of
       nearly the same integrand, whose points are wanted: precision and budget are then what they were there;
+    - `allowances`: how many times the largest single contribution each event's error allows for, `[events]`,
+      where a rule's own does not suit;
     - `maps`: those that a lattice begins with, where one was learned before. Others are then learned from
       many points alone: what is narrow is known already.
 
     **Raises** `UsageError` where arrays have other lengths.
     """
 
-    f: Integrand
+    f: Integrand | tuple[Integrand, ...]
     shared: Any
     events: Any
     dimensions: int
@@ -55,10 +59,12 @@ class Integral:
     remembered: bool = False
     follows: Course | None = None
     maps: FirstMaps | None = None
+    kinds: np.ndarray | None = None
+    allowances: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         lengths = {"indices": self.numbers, "parts": self.parts, "groups": self.contributions.event}
-        lengths |= {"part": self.part}
+        lengths |= {"part": self.part, "kinds": self.kinds, "allowances": self.allowances}
         for name, each in lengths.items():
             if each is not None and np.shape(each) != (self.count,):
                 raise UsageError(
@@ -99,6 +105,8 @@ class Integral:
             part=None if self.part is None else self.part[here],
             follows=jax.tree.map(lambda leaf: leaf[here], self.follows),
             maps=jax.tree.map(lambda leaf: leaf[here], self.maps),
+            kinds=None if self.kinds is None else self.kinds[here],
+            allowances=None if self.allowances is None else self.allowances[here],
         )
 
     def on_device(self) -> Integral:
@@ -108,6 +116,17 @@ class Integral:
     def values(
         self, rows: np.ndarray, x: Float[Array | np.ndarray, "slots points d"]
     ) -> tuple[Float[Array, "slots points _"], ...]:
-        """The integrand of one event per slot, part by part."""
+        """The integrand of one event per slot, part by part; of events that have the same one."""
         events = jax.tree.map(lambda leaf: np.asarray(leaf)[rows], self.events)
+        if isinstance(self.f, tuple):
+            assert self.kinds is not None
+            return values(self.f[self.kinds[rows[0]]], self.shared, events, x)
         return values(self.f, self.shared, events, x)
+
+    def batches(self, events: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, int]]:
+        """Slots of these events in pieces of `size`, each of one integrand, see `slots.batches`."""
+        if self.kinds is None:
+            yield from batches(np.arange(len(events)), size)
+            return
+        for kind in np.unique(self.kinds[events]):
+            yield from batches(np.flatnonzero(self.kinds[events] == kind), size)

@@ -33,7 +33,7 @@ from deepmem.physics.integrals.points import (
     radical_inverse,
     random_shifts,
 )
-from deepmem.physics.integrals.slots import SLOT, batches, slots_per_call
+from deepmem.physics.integrals.slots import SLOT, slots_per_call
 from deepmem.physics.integrals.tally import Tally
 from deepmem.physics.precision import double_precision
 
@@ -179,7 +179,7 @@ class _Window:
         event_of = np.repeat(active, target - done)
         block_of = np.concatenate([np.arange(*each) for each in zip(done, target, strict=True)])
         offset_of = radical_inverse(block_of) / self._block_points
-        for rows, used in batches(np.arange(len(event_of)), slots_per_call()):
+        for rows, used in self._integral.batches(event_of, slots_per_call()):
             event = event_of[rows]
             where = self._shift[event], offset_of[rows], self._z
             on_map = self._on_map[event]

@@ -25,7 +25,8 @@ class Tally:
     def __init__(self, integral: Integral, outputs: int, precision: float, allowance: float = 0.0) -> None:
         count = integral.count
         self._groups, self._steering = integral.contributions, integral.steering
-        self._precision, self._allowance = precision, allowance
+        own = integral.allowances
+        self._precision, self._allowance = precision, np.full(count, allowance) if own is None else own
         self._beside = 0.0 if integral.beside is None else integral.beside
         self._part = np.ones(count) if integral.part is None else integral.part
         self.value = np.zeros((count, outputs))
@@ -56,7 +57,7 @@ class Tally:
 
     def unseen(self, event: np.ndarray, points: np.ndarray) -> np.ndarray:
         """An allowance for what the spread can't show: more values like the largest, and failed points."""
-        return self._largest[event] * (self._allowance + self._bad[event])[:, None] / points
+        return self._largest[event] * (self._allowance + self._bad)[event, None] / points
 
     def finished(self, event: np.ndarray, empty: np.ndarray | bool) -> np.ndarray:
         """Which events need no more points: precise, hopeless, or zero as often as `empty` asks for."""

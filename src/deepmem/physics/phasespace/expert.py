@@ -57,6 +57,8 @@ class Expert:
     """Of its channels, before an event has its own."""
     guided: tuple[int, int] | None = None
     """Two coordinates of u that follow the event's `table`."""
+    regions: tuple[Expert, ...] = ()
+    """Maps of two regions, near a resonance and off it, that together are all there is; see `regions`."""
 
 
 def by_branch(*legs: FourVector) -> tuple[FourVector, ...]:

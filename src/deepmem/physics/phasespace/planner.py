@@ -3,7 +3,10 @@
 1. Perfect legs have no variable. A measured leg has its energy, a neutrino three numbers.
 2. The neutrino first. Below one resonance (W) its p_T follows missing p_T, and s_W gives its rapidity. Below
    two (W in t) both masses do: an ellipse, with φ by missing p_T. If missing p_T is exact, s_W gives the
-   rapidity and s_t an energy of the top's. If it balances the partons, t is not mapped.
+   rapidity and s_t an energy of the top's. If it balances the partons, t is not mapped. Of two, one
+   of a W alone is first where missing p_T has a response, its energy and azimuth about its lepton drawn;
+   else one of W and t, on its ellipse, φ by what it leaves the other. Where that is exact and both have two
+   masses, the last one follows s_W and an energy s_t, or both are where their ellipses cross.
 3. From the leaves to the root each resonance takes the energy of one leg of its own: a direct child, the one
    with the widest response. One whose legs show its width, or has no energy left, is not mapped.
 4. The other energies are drawn. Equal legs of one mother are exchanged in |M|² alone.
@@ -15,19 +18,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import permutations, product
-from typing import Literal, TypeAlias
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from deepmem.physics.detector.taus import TAUS
 from deepmem.physics.errors import PlanError
+from deepmem.physics.phasespace.composition import (
+    ByExpert,
+    Composition,
+    Lost,
+    MissingKind,
+    Neutrino,
+    Pair,
+    Solve,
+)
 from deepmem.physics.phasespace.trees import INVISIBLE, Leg, Resonance, Tree
 from deepmem.physics.processes.base import JETS
-
-MissingKind: TypeAlias = Literal["exact", "response", "recoil", "balance"]
-"""Missing p_T as measured; within its response; the recoil within its response; what balances the partons."""
 
 # How many standard deviations of its measured mass wide a resonance is where it need not be mapped.
 _SHOWN = 1.5
@@ -47,223 +54,13 @@ class Measurement:
     """Classes of legs without a mass."""
 
 
-@dataclass(frozen=True)
-class Solve:
-    """The energy of a leg follows from the mass of a resonance."""
-
-    resonance: int
-    """Its place in `Tree.resonances`."""
-    leg: int
-    others: tuple[int, ...]
-    """The other legs of the resonance."""
-
-
-@dataclass(frozen=True)
-class Neutrino:
-    """How a neutrino follows from masses and missing p_T."""
-
-    leg: int
-    lepton: int
-    masses: tuple[int, ...]
-    """Resonances above it whose masses make it: W; or W and t, an ellipse."""
-    others: tuple[int, ...] = ()
-    """With two masses, the legs of the second resonance that do not come of the first."""
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two taus of one resonance, whose mass and missing p_T give both energies."""
-
-    resonance: int
-    legs: tuple[int, int]
-    smeared: tuple[int, ...]
-    """Those whose visible energy is a variable: it is not measured perfectly."""
-
-
-@dataclass(frozen=True)
-class Lost:
-    """How a leg that no jet is seen of follows from masses."""
-
-    leg: int
-    masses: tuple[int, ...]
-    """Resonances above it whose masses make it, the nearest one first: none, one, or two, an ellipse."""
-    others: tuple[tuple[int, ...], ...]
-    """The other legs of each; of a second one without those of the first."""
-
-
-@dataclass(frozen=True)
-class Composition:
-    """Which variables there are, and what follows from each: a value that code is compiled for."""
-
-    tree: Tree
-    missing: MissingKind | None
-    """None: nothing escapes, and no recoil is measured."""
-    drawn: tuple[int, ...]
-    """Legs whose energies are variables."""
-    solves: tuple[Solve, ...]
-    """In their order."""
-    neutrino: Neutrino | None = None
-    late: tuple[Solve, ...] = ()
-    """What is solved after the neutrino."""
-    unmapped: tuple[int, ...] = ()
-    """Resonances whose masses are no variables."""
-    exchanges: tuple[tuple[int, ...], ...] = ()
-    """Groups of legs that are exchanged in |M|² alone."""
-    pair: Pair | None = None
-    """Of taus, after all others."""
-    lost: Lost | None = None
-    """The leg that is not seen, after all others."""
-
-    @property
-    def pair_variables(self) -> tuple[str, ...]:
-        """Beside the mass."""
-        if self.pair is None:
-            return ()
-        legs = self.tree.legs
-        seen = (f"E_vis({legs[number].name})" for number in self.pair.smeared)
-        return (*seen, f"E({legs[self.pair.legs[0]].name})")
-
-    @property
-    def lost_variables(self) -> tuple[str, ...]:
-        """Beside masses."""
-        if self.lost is None:
-            return ()
-        kinds = {2: ("φ",), 1: ("φ", "η"), 0: ("φ", "η", "pT")}[len(self.lost.masses)]
-        return tuple(f"{kind}({self.tree.legs[self.lost.leg].name})" for kind in kinds)
-
-    @property
-    def neutrino_variables(self) -> tuple[str, ...]:
-        """Beside masses."""
-        if self.neutrino is None:
-            return ()
-        name = self.tree.legs[self.neutrino.leg].name
-        if len(self.neutrino.masses) == 2:
-            return (f"φ({name})",)
-        return (f"px({name})", f"py({name})") if self.missing in ("response", "recoil") else ()
-
-    @property
-    def masses(self) -> tuple[int, ...]:
-        """Resonances whose masses are variables, in the order of the variables."""
-        of_neutrino = () if self.neutrino is None else self.neutrino.masses
-        return (
-            *(each.resonance for each in self.solves),
-            *of_neutrino,
-            *(each.resonance for each in self.late),
-            *(() if self.pair is None else (self.pair.resonance,)),
-            *(() if self.lost is None else self.lost.masses),
-        )
-
-    @property
-    def variables(self) -> tuple[str, ...]:
-        """The coordinates of the unit cube by what they stand for.
-
-        Masses come last: they are flattened best, and the lattice is at its best in the first coordinates.
-        """
-        legs, resonances = self.tree.legs, self.tree.resonances
-        return (
-            *(f"E({legs[number].name})" for number in self.drawn),
-            *self.neutrino_variables,
-            *self.pair_variables,
-            *self.lost_variables,
-            *(f"s({resonances[place].name})" for place in self.masses),
-        )
-
-    def mass_variable(self, resonance: int) -> int:
-        """The coordinate of a resonance's mass."""
-        return self.dimensions - len(self.masses) + self.masses.index(resonance)
-
-    @property
-    def dimensions(self) -> int:
-        """Of the unit cube."""
-        return len(self.variables)
-
-    def orders(self) -> tuple[tuple[int, ...], ...]:
-        """The orders of all legs that |M|² is averaged over at each point, the given one first."""
-        count = len(self.tree.legs)
-        orders = []
-        for choice in product(*(permutations(group) for group in self.exchanges)):
-            order = list(range(count))
-            for group, chosen in zip(self.exchanges, choice, strict=True):
-                for place, leg in zip(group, chosen, strict=True):
-                    order[place] = leg
-            orders.append(tuple(order))
-        return tuple(orders)
-
-    def describe(self) -> str:
-        """The plan in words, a line for each part."""
-        legs, resonances = self.tree.legs, self.tree.resonances
-        lines = [str(self.tree)]
-
-        def solved(each: Solve) -> str:
-            return f"s({resonances[each.resonance].name}) gives E({legs[each.leg].name})"
-
-        lines += map(solved, self.solves)
-        if self.neutrino is not None:
-            lines.append(self._of_neutrino(self.neutrino))
-        lines += [f"{solved(each)}, after it" for each in self.late]
-        if self.pair is not None:
-            lines.append(self._of_pair(self.pair))
-        if self.lost is not None:
-            lines.append(self._of_lost(self.lost))
-        if self.drawn:
-            lines.append("drawn: " + ", ".join(f"E({legs[number].name})" for number in self.drawn))
-        if self.unmapped:
-            lines.append("not mapped: " + ", ".join(resonances[place].name for place in self.unmapped))
-        for group in self.exchanges:
-            lines.append("exchanged in |M|²: " + ", ".join(legs[number].name for number in group))
-        return "\n".join((*lines, f"{self.dimensions} dimensions"))
-
-    def _of_pair(self, pair: Pair) -> str:
-        one, other = (self.tree.legs[number].name for number in pair.legs)
-        source = "the recoil" if self.missing == "recoil" else "missing p_T"
-        mass = self.tree.resonances[pair.resonance].name
-        return (
-            f"s({mass}) and E({one}) give E({other}), E({one}) by its decay and {source} within its response"
-        )
-
-    def _of_lost(self, lost: Lost) -> str:
-        name = self.tree.legs[lost.leg].name
-        masses = " and ".join(f"s({self.tree.resonances[place].name})" for place in lost.masses)
-        if len(lost.masses) == 2:
-            return f"{masses} give {name}, which is lost, on an ellipse, φ by where it is lost"
-        if lost.masses:
-            return f"{masses} gives E({name}), which is lost, at a direction by where it is lost"
-        return f"{name} is lost, its momentum by where it is lost"
-
-    def _of_neutrino(self, neutrino: Neutrino) -> str:
-        name = self.tree.legs[neutrino.leg].name
-        masses = " and ".join(f"s({self.tree.resonances[place].name})" for place in neutrino.masses)
-        source = {
-            "exact": "missing p_T",
-            "response": "missing p_T within its response",
-            "recoil": "the recoil within its response",
-            "balance": "what balances the partons",
-        }[str(self.missing)]
-        if len(neutrino.masses) == 2:
-            return f"{masses} give {name} on an ellipse, φ by {source}"
-        return f"{masses} gives the rapidity of {name}, p_T by {source}"
-
-
-@dataclass(frozen=True)
-class ByExpert:
-    """A tree whose map is made by hand."""
-
-    tree: Tree
-    name: str
-    """The topology that an expert is known by."""
-
-    def describe(self) -> str:
-        """The plan in words."""
-        return f"{self.tree}\nby the expert for: {self.name}"
-
-
 def planned(tree: Tree, measurement: Measurement, lost: int | None = None) -> Composition | ByExpert:
     """How a tree is mapped, see the module's first lines.
 
     **Arguments:** `lost`, the number of a leg that no jet is seen of.
 
-    **Raises** `PlanError` for three neutrinos, two that no expert is for, one that no lepton comes with, taus
-    but for two of one mother, and a leg that can't be lost.
+    **Raises** `PlanError` for three neutrinos, two of one resonance that no expert is for, one that no lepton
+    comes with, taus but for two of one mother, and a leg that can't be lost.
     """
     escaping = tree.invisible
     if len(escaping) > 2:
@@ -275,7 +72,8 @@ def planned(tree: Tree, measurement: Measurement, lost: int | None = None) -> Co
     if len(escaping) == 2:
         if lost is not None:
             raise PlanError(f"{tree} has two neutrinos, and there is no map for a lost jet beside these")
-        return ByExpert(tree, _expert(tree))
+        if (name := _expert(tree)) is not None:
+            return ByExpert(tree, name)
     if lost is not None and pair is not None:
         raise PlanError(f"{tree} has taus, and there is no map for a lost jet beside these")
     unseen = None if lost is None else _lost(tree, lost, measurement)
@@ -284,7 +82,7 @@ def planned(tree: Tree, measurement: Measurement, lost: int | None = None) -> Co
         0.0 if leg.kind == INVISIBLE or leg.number == lost else measurement.widths[leg.kind]
         for leg in tree.legs
     ]
-    neutrino = _neutrino(tree, escaping[0], measurement.missing, taken) if escaping else None
+    first, neutrino = _neutrinos(tree, measurement.missing, taken)
     taus = () if pair is None else pair.legs
     shown = [_is_shown(each, widths, measurement) for each in tree.resonances]
     solves: list[Solve] = []
@@ -294,31 +92,28 @@ def planned(tree: Tree, measurement: Measurement, lost: int | None = None) -> Co
             continue
         _solve(solves, place, each, widths, kept=())
     late: list[Solve] = []
-    if neutrino is not None and len(neutrino.masses) == 1 and measurement.missing == "exact":
+    if neutrino is not None and measurement.missing == "exact":
         before = tuple(each.leg for each in solves)
-        for place in tree.above(escaping[0])[1:2]:
+        for place in tree.above(neutrino.leg)[1:2]:
             if place not in taken:
                 _solve(late, place, tree.resonances[place], widths, kept=before)
+        if late or first is None:
+            neutrino = replace(neutrino, masses=neutrino.masses[:1], others=())
     solved = {each.leg for each in (*solves, *late)}
-    of_neutrino = () if neutrino is None else neutrino.masses
-    mapped = {
-        *of_neutrino,
-        *taken,
-        *(() if pair is None else (pair.resonance,)),
-        *(each.resonance for each in (*solves, *late)),
-    }
-    return Composition(
+    made = Composition(
         tree,
         missing=measurement.missing if escaping or taus or measurement.missing == "recoil" else None,
         drawn=tuple(i for i, width in enumerate(widths) if width > 0 and i not in {*solved, *taus}),
         solves=tuple(solves),
         neutrino=neutrino,
         late=tuple(late),
-        unmapped=tuple(place for place in range(len(tree.resonances)) if place not in mapped),
         exchanges=tuple(_exchanges(tree)),
         pair=pair,
         lost=unseen,
+        first=first,
     )
+    unmapped = tuple(place for place in range(len(tree.resonances)) if place not in made.masses)
+    return replace(made, unmapped=unmapped)
 
 
 def _lost(tree: Tree, number: int, measurement: Measurement) -> Lost:
@@ -388,8 +183,35 @@ def _is_shown(resonance: Resonance, widths: Sequence[float], measurement: Measur
     return worst == 0 or relative > _SHOWN * worst / np.sqrt(2)
 
 
-def _neutrino(tree: Tree, leg: int, missing: MissingKind, taken: Sequence[int] = ()) -> Neutrino:
-    """By the resonances above it, but for a second one that is `taken` by a lost leg."""
+def _neutrinos(
+    tree: Tree, missing: MissingKind, taken: Sequence[int]
+) -> tuple[Neutrino | None, Neutrino | None]:
+    """Of two the first one and the last one; a single one is the last.
+
+    The last one is that whose masses say most with what is left of p_T: with a response the one that is
+    put on an ellipse, for it follows the response there; else the one that p_T and a mass determine.
+
+    **Raises** `PlanError` for two of one resonance.
+    """
+    found = [_neutrino(tree, leg, missing, taken) for leg in tree.invisible]
+    if len(found) < 2:
+        return None, found[0] if found else None
+    one, other = (tree.above(each.leg) for each in found)
+    if common := [tree.resonances[place].name for place in one if place in other]:
+        raise PlanError(
+            f"no map is made for the two neutrinos of {tree}, which both come of {common[0]}: there is that "
+            "of H → WW without other legs"
+        )
+    response = missing in ("response", "recoil")
+    first, last = sorted(found, key=lambda each: len(each.masses) if response else -len(each.masses))
+    return first, last
+
+
+def _neutrino(tree: Tree, leg: int, missing: MissingKind, taken: Sequence[int]) -> Neutrino:
+    """By the resonances above it, but for a second one that is `taken` by a lost leg.
+
+    A single one takes the second one where missing p_T has a response alone.
+    """
     above = tree.above(leg)
     mother = tree.resonances[above[0]] if above else None
     beside = () if mother is None else tuple(each.number for each in mother.legs if each.number != leg)
@@ -398,7 +220,8 @@ def _neutrino(tree: Tree, leg: int, missing: MissingKind, taken: Sequence[int] =
             f"{tree.legs[leg].name} in {tree} comes of no resonance with one other leg, whose mass would "
             "give its momentum: write the decay that it comes from"
         )
-    if len(above) == 1 or missing not in ("response", "recoil") or above[1] in taken:
+    free = len(tree.invisible) == 2 or missing in ("response", "recoil")
+    if len(above) == 1 or not free or above[1] in taken:
         return Neutrino(leg, beside[0], above[:1])
     others = (each.number for each in tree.resonances[above[1]].legs)
     return Neutrino(
@@ -419,8 +242,8 @@ def _exchanges(tree: Tree) -> list[tuple[int, ...]]:
     return sorted(groups)
 
 
-def _expert(tree: Tree) -> str:
-    """The topology of a tree with two neutrinos."""
+def _expert(tree: Tree) -> str | None:
+    """The topology of a tree with two neutrinos that is mapped by hand; its legs have the expert's order."""
     one, *more = tree.children
     pair = one.children if not more and isinstance(one, Resonance) else ()
     if len(pair) == 2 and all(map(_is_leptonic, pair)):
@@ -429,19 +252,19 @@ def _expert(tree: Tree) -> str:
         return "W pair"
     if len(tree.children) == 2 and all(map(_is_leptonic_top, tree.children)):
         return "top pair"
-    raise PlanError(f"no map is made for the two neutrinos of {tree}: there are those of tt̄, WW and H → WW")
+    return None
 
 
 def _is_leptonic(child: Resonance | Leg) -> bool:
-    """Whether it is a resonance of a lepton and a neutrino."""
-    return isinstance(child, Resonance) and sorted(
-        leg.kind for leg in child.children if isinstance(leg, Leg)
-    ) == [INVISIBLE, "lepton"]
+    """Whether it is a resonance of a lepton and a neutrino, in this order."""
+    if not isinstance(child, Resonance):
+        return False
+    return [leg.kind for leg in child.children if isinstance(leg, Leg)] == ["lepton", INVISIBLE]
 
 
 def _is_leptonic_top(child: Resonance | Leg) -> bool:
-    """Whether it is a resonance of such a one and one leg."""
+    """Whether it is a resonance of such a one and a b quark, in this order."""
     if not isinstance(child, Resonance) or len(child.children) != 2:
         return False
-    legs = [each for each in child.children if isinstance(each, Leg)]
-    return len(legs) == 1 and any(_is_leptonic(each) for each in child.children if each is not legs[0])
+    w, quark = child.children
+    return _is_leptonic(w) and isinstance(quark, Leg) and quark.kind == "bjet"

@@ -45,9 +45,10 @@ class Seen:
         """|p|² sinθ d|p|/(2E (2π)³) per dE."""
         return size * self.event.legs.sine[i] / (2 * (2 * np.pi) ** 3)
 
-    def draw(self, i: Any, u: Scalar) -> tuple[FourVector, Scalar]:
-        """A momentum whose energy follows its own response, and T times the measure."""
-        energy, weight = self.responses[i].flatten(u, self.event.legs.energy[i], self.event.legs.mass[i])
+    def draw(self, i: Any, u: Scalar, stretch: Scalar = 1.0) -> tuple[FourVector, Scalar]:
+        """A momentum whose energy follows its own response, or spreads more, and T times the measure."""
+        legs = self.event.legs
+        energy, weight = self.responses[i].flatten(u, legs.energy[i], legs.mass[i], stretch)
         return self.momentum(i, energy), weight * self.measure(i, self.size(i, energy))
 
     def draw_like(self, other: Seen, i: Any, u: Scalar) -> tuple[FourVector, Scalar]:
@@ -59,11 +60,11 @@ class Seen:
         weight = weight * self.responses[i].density(rec, energy) / density
         return self.momentum(i, energy), weight * self.measure(i, self.size(i, energy))
 
-    def draw_all(self, u: jax.Array) -> tuple[list[FourVector], Scalar]:
+    def draw_all(self, u: jax.Array, stretch: Scalar = 1.0) -> tuple[list[FourVector], Scalar]:
         """All momenta by their own responses, and the measure. A perfect measurement takes no number."""
         momenta, density, first = [], jnp.asarray(1.0), 0
         for i, dimensions in enumerate(self.dimensions):
-            momentum, measure = self.draw(i, u[first] if dimensions else jnp.asarray(0.5))
+            momentum, measure = self.draw(i, u[first] if dimensions else jnp.asarray(0.5), stretch)
             first += dimensions
             momenta.append(momentum)
             density = density * measure

@@ -121,7 +121,8 @@ class Process:
     @property
     def on_axis(self) -> MatrixElements:
         """`matrix_elements` for partons that move along ±z, the first one upwards."""
-        return self.matrix_elements if self.generated is None else self.generated.on_axis
+        found: MatrixElements = getattr(self.matrix_elements, "on_axis", self.matrix_elements)
+        return found
 
     @property
     def generated(self) -> Generated | None:
@@ -201,6 +202,21 @@ class Process:
         """Codes of the outgoing charged leptons."""
         kinds = zip(self.outgoing, self.classes, strict=True)
         return tuple(code for code, kind in kinds if kind == "lepton")
+
+    @property
+    def flavour_columns(self) -> tuple[str, ...]:
+        """The columns of PDG codes that it depends on where events have them, beside `columns`.
+
+        A reaction has its leptons as they are written; a pair of the menu, whatever its flavour, has one.
+        """
+        if "lep1_PDG" in self.columns or not (self.reaction or self.is_pair):
+            return ()
+        return tuple(f"lep{index}_PDG" for index in range(1, len(self.leptons) + 1))
+
+    @property
+    def is_pair(self) -> bool:
+        """Whether it is of two leptons, of one flavour or of two, as nothing that escapes has a flavour."""
+        return len(self.leptons) == 2 and not self.invisible
 
     @property
     def assigned(self) -> bool:

@@ -6,14 +6,15 @@ needed, or read from disk.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 
 from deepmem.kinematics import FourVector, Scalar
 from deepmem.physics.amplitudes.amplitude import Amplitude, amplitude
 from deepmem.physics.amplitudes.channels import Channel, of_initial_state
+from deepmem.physics.amplitudes.joint import Joint, joint
 from deepmem.physics.errors import ReactionError
 from deepmem.physics.precision import require_double
 from deepmem.physics.reactions import Theory, read
@@ -21,8 +22,10 @@ from deepmem.physics.theory.model import Model
 from deepmem.physics.theory.parameters import PARAMETERS, Parameters, parameters
 from deepmem.physics.theory.restriction import switched_off
 from deepmem.physics.theory.settings import checked
+from deepmem.physics.theory.subprocesses import Subprocess
 
 _TAU = 15
+Orders: TypeAlias = tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,9 @@ class Generated:
         self, momenta: Sequence[FourVector], p: Parameters, subset: str | None = None
     ) -> tuple[Scalar, ...]:
         require_double("a matrix element")
-        known = {each.name for each in self.model.parameters if each.name not in self.off}
-        given = {name: value for name, value in p.values().items() if name in known}
+        if (found := self.jointly(momenta, p)) is not None:
+            return found[0]
+        given = self._given(p)
 
         def squared(each: Amplitude, turned: bool) -> Scalar:
             return each.of_legs(_turned(momenta, self.along_z) if turned else tuple(momenta), given)
@@ -70,6 +74,34 @@ class Generated:
             return tuple(squared(*each) for each in made)
         different = {pick: squared(*each) for pick, each in self._picked().items()}
         return tuple(different[pick] for pick in self.picks)
+
+    def jointly(
+        self, momenta: Sequence[FourVector], p: Parameters, orders: Orders = ()
+    ) -> list[tuple[Scalar, ...]] | None:
+        """The same for some orders of the outgoing legs `[order][channel]`, with what all of them share.
+
+        None: nothing is shared, or it is too much for one program. Of `orders` each says which momenta the
+        legs have, as those that `composed.Exchanged` has; () is the one order as given.
+        """
+        require_double("a matrix element")
+        one = self._joint(orders)
+        if one is None:
+            return None
+        squares = one[0].of_legs(tuple(momenta), self._given(p))
+        return [tuple(squares[k] for k in places) for places in one[1]]
+
+    def joint_operations(self, orders: Orders = ()) -> int | None:
+        """Of the program of `jointly`; None where there is none."""
+        one = self._joint(orders)
+        return None if one is None else one[0].program.operations
+
+    def _joint(self, orders: Orders) -> tuple[Joint, list[list[int]]] | None:
+        return _jointly(self.reaction, self.theory, self.picks or self.states, orders, self.off, self.along_z)
+
+    def _given(self, p: Parameters) -> dict[str, Any]:
+        """The values that the model has parameters for."""
+        known = {each.name for each in self.model.parameters if each.name not in self.off}
+        return {name: value for name, value in p.values().items() if name in known}
 
     def _picked(self) -> dict[tuple[int, bool], tuple[Amplitude, bool]]:
         """The amplitude of each pick, and whether it has the partons exchanged."""
@@ -120,7 +152,9 @@ class Generated:
 
     @property
     def operations(self) -> int:
-        """Of the largest of its amplitudes."""
+        """Of its largest program."""
+        if (found := self.joint_operations()) is not None:
+            return found
         if self.picks:
             return max(each.program.operations for each, _ in self._picked().values())
         made = _amplitudes(self.reaction, self.theory, self.states, self.off, self.along_z)
@@ -169,12 +203,52 @@ def _amplitudes(
     along_z: bool,
 ) -> tuple[tuple[Amplitude, bool], ...]:
     """The amplitude of each channel, and whether it has the partons exchanged."""
-    found = []
-    for state in states:
-        ((channel, members),) = of_initial_state(read(reaction, theory).channels, state)
-        (member,) = members
-        found.append((_amplitude(channel, off, along_z), member.turned))
-    return tuple(found)
+    return tuple(
+        (_amplitude(channel, off, along_z), turned) for channel, turned in _members(reaction, theory, states)
+    )
+
+
+def _members(
+    reaction: str, theory: Theory, chosen: Sequence[tuple[int, int]] | Sequence[tuple[int, bool]]
+) -> Iterator[tuple[Channel, bool]]:
+    """The channel of each initial state or pick, and whether it has the partons exchanged."""
+    channels = read(reaction, theory).channels
+    for one, other in chosen:
+        if isinstance(other, bool):
+            yield channels[one], other
+        else:
+            ((channel, members),) = of_initial_state(channels, (one, other))
+            (member,) = members
+            yield channel, member.turned
+
+
+@lru_cache(maxsize=256)
+def _jointly(
+    reaction: str,
+    theory: Theory,
+    chosen: tuple[tuple[int, int], ...] | tuple[tuple[int, bool], ...],
+    orders: Orders,
+    off: tuple[str, ...],
+    along_z: bool,
+) -> tuple[Joint, list[list[int]]] | None:
+    """One program of all channels and orders, and where in it they are `[order][channel]`."""
+    members = list(_members(reaction, theory, chosen))
+    every = [[_subprocess(*each, order) for each in members] for order in orders or ((),)]
+    distinct = {each: k for k, each in enumerate(dict.fromkeys(each for one in every for each in one))}
+    if len(distinct) == 1:
+        return None
+    try:
+        found = joint(switched_off(members[0][0].model, off), tuple(distinct), along_z)
+    except ReactionError:  # one that vanishes with what is switched off
+        return None
+    return None if found is None else (found, [[distinct[each] for each in one] for one in every])
+
+
+def _subprocess(channel: Channel, turned: bool, order: Sequence[int]) -> Subprocess:
+    found = replace(channel.subprocess, term=0)
+    if turned:
+        found = replace(found, incoming=found.incoming[::-1])
+    return found.in_order(order) if order else found
 
 
 @lru_cache(maxsize=256)

@@ -179,6 +179,7 @@ class Line:
 
 
 _TOP, _TOP_TO_JETS = "(t > w+ b, w+ > l+ vl)", "(t~ > w- b~, w- > j j)"
+_TOP_TO_LEPTONS = "(t~ > w- b~, w- > l- vl~)"
 _MW = 80.419  # GeV, as derived
 
 REACTIONS: dict[str, Line] = {
@@ -186,7 +187,14 @@ REACTIONS: dict[str, Line] = {
     "ttbar_0l": Line("pp → tt̄ → (b jj)(b̄ jj)", "p p > t t~, (t > w+ b, w+ > j j), (t~ > w- b~, w- > j j)"),
     "tth_bb_1l": Line("pp → tt̄H → (b ℓν)(b jj)(bb̄)", f"p p > t t~ h, {_TOP}, {_TOP_TO_JETS}, h > b b~ ; cc"),
     "ttbb_1l": Line("pp → tt̄bb̄ → (b ℓν)(b jj)bb̄", f"p p > t t~ b b~, {_TOP}, {_TOP_TO_JETS} ; cc"),
+    "tth_bb_2l": Line("pp → tt̄H → (b ℓ⁺ν)(b̄ ℓ⁻ν̄)(bb̄)", f"p p > t t~ h, {_TOP}, {_TOP_TO_LEPTONS}, h > b b~"),
+    "ttbb_2l": Line("pp → tt̄bb̄ → (b ℓ⁺ν)(b̄ ℓ⁻ν̄)bb̄", f"p p > t t~ b b~, {_TOP}, {_TOP_TO_LEPTONS}"),
     "ttz_1l": Line("pp → tt̄Z → (b ℓν)(b jj)(ℓ⁺ℓ⁻)", f"p p > t t~ z, {_TOP}, {_TOP_TO_JETS}, z > l+ l- ; cc"),
+    "ttw_2l": Line(
+        "pp → tt̄W → (b ℓν)(b jj)(ℓ'ν), equal charges",
+        f"p p > t t~ w+, {_TOP}, {_TOP_TO_JETS}, w+ > l+ vl ; cc",
+    ),
+    "tw_2l": Line("pp → tW → (b ℓν)(ℓ'ν)", f"p p > t w-, {_TOP}, w- > l- vl~ ; cc", flavours=5),
     "single_top_s": Line("pp → tb̄ → (b ℓν)b̄, s-channel", f"p p > t b~, {_TOP} ; cc"),
     "single_top_t": Line("pp → tj → (b ℓν)j, t-channel", f"p p > t j, {_TOP} ; cc", flavours=5),
     "wh_bb": Line("pp → WH → (ℓν)(bb̄)", "p p > w+ h, w+ > l+ vl, h > b b~ ; cc"),

@@ -104,7 +104,7 @@ def process_of(text: str, theory: Theory) -> Process:
         channels = _by_amplitude(found, own, classes, name if single else None)
         part = parts.setdefault(channels.content, (channels, own[0][1].subprocess, []))
         part[2].append(leptons)
-    _refuse_alike([leptons for _, _, leptons in parts.values()], name)
+    _refuse_alike([(each, leptons) for _, each, leptons in parts.values()], name)
     common = _common(found, classes, [*by_leptons], name, reaction)
     made = [
         _definite(found, common, channels, subprocess, theory) for channels, subprocess, _ in parts.values()
@@ -192,7 +192,7 @@ def _definite(
 ) -> Process:
     """The process of final states whose leptons are known."""
     classes = common.classes
-    topology = _topology(subprocess, common.name) if classes.count("invisible") > 1 else ""
+    topology = _topology(subprocess) if classes.count("invisible") > 1 else ""
     resonance, wide = _resonances(found, subprocess, classes)
     if topology == "W pair" and resonance is not None:
         topology = "Higgs boson to W pair"
@@ -238,15 +238,20 @@ def _has_incoming_b(found: Read, theory: Theory, name: str) -> bool:
     return True
 
 
-def _refuse_alike(parts: list[list[tuple[int, ...]]], name: str) -> None:
-    """**Raises** `UsageError` where one event may be of two final states with different |M|²."""
-    kinds = [{tuple(sorted(leptons)) for leptons in part} for part in parts]
-    for i, one in enumerate(kinds):
-        for other in kinds[i + 1 :]:
-            for leptons in one & other:
+def _refuse_alike(parts: list[tuple[Subprocess, list[tuple[int, ...]]]], name: str) -> None:
+    """**Raises** `UsageError` where one event may be of two final states with other decays.
+
+    Those with equal decays are summed: t W⁻ and t̄ W⁺ make the same leptons.
+    """
+    for i, (one, its_leptons) in enumerate(parts):
+        for other, their_leptons in parts[i + 1 :]:
+            kinds = [{tuple(sorted(each)) for each in leptons} for leptons in (its_leptons, their_leptons)]
+            alike = kinds[0] & kinds[1]
+            shapes = {_shape(each.products, each.requirements.through) for each in (one, other)}
+            if alike and (len(shapes) > 1 or _topology(one) or _topology(other)):
                 raise UsageError(
-                    f"{name} has final states with equal leptons {leptons} and different |M|², and no weight "
-                    "is the sum of these: write reactions of their own, and add their weights"
+                    f"{name} has final states with equal leptons {min(alike)} and other decays, and no "
+                    "weight is the sum of these: write reactions of their own, and add their weights"
                 )
 
 
@@ -338,16 +343,12 @@ def _symmetric(found: Read, channel: Channel) -> bool:
     return bool(np.allclose(one, other, rtol=1e-9, atol=0.0))
 
 
-def _topology(subprocess: Subprocess, name: str) -> str:
-    """The tree whose map has two neutrinos. **Raises** `UsageError` where there is none."""
+def _topology(subprocess: Subprocess) -> str:
+    """The tree with two neutrinos whose map is made by hand; none of another one."""
     for topology, tree in _TREES.items():
         if _fits(subprocess.products, tree) or _fits_as_leptons(subprocess.products, tree):
             return topology
-    raise UsageError(
-        f"{name} has several particles that escape, and no plan for its tree of decays: there are plans for "
-        "'t t~, (t > w+ b, w+ > e+ ve), (t~ > w- b~, w- > mu- vm~)' and 'w+ w-, w+ > e+ ve, w- > mu- vm~', "
-        "legs in this order, also after '> h >', and 'e+ ve mu- vm~'"
-    )
+    return ""
 
 
 def _fits(nodes: Sequence[Node], tree: Sequence[Any]) -> bool:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations_with_replacement, product
 from math import factorial, prod
 from typing import Any, NamedTuple, TypeAlias
@@ -69,6 +69,11 @@ class Subprocess:
         """PDG codes of the outgoing legs: the leaves, each decay in place."""
         return tuple(_leaves(self.products))
 
+    def in_order(self, order: Sequence[int]) -> Subprocess:
+        """Its k-th outgoing leg at the place `order[k]`, which must be one of a leg of the same mother."""
+        codes = dict(zip(order, self.outgoing, strict=True))
+        return replace(self, products=_relabelled(self.products, iter(codes[k] for k in sorted(codes))))
+
     @property
     def identical(self) -> int:
         """Π n!, by which σ is divided."""
@@ -92,6 +97,13 @@ def _leaves(nodes: Sequence[Node]) -> Iterator[int]:
             yield from _leaves(node.into)
         else:
             yield node
+
+
+def _relabelled(nodes: Sequence[Node], leaves: Iterator[int]) -> tuple[Node, ...]:
+    return tuple(
+        replace(node, into=_relabelled(node.into, leaves)) if isinstance(node, Branch) else next(leaves)
+        for node in nodes
+    )
 
 
 def _levels(place: tuple[int, ...], nodes: Sequence[Node]) -> Iterator[tuple[tuple[int, ...], Branch]]:

@@ -8,17 +8,19 @@ partons for both.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from deepmem.errors import DeepMEMError, UsageError
+from deepmem.ordered import Mapper
 from deepmem.physics.precision import double_precision
 from deepmem.physics.processes.base import DEFAULT_DENSITY
 from deepmem.physics.theory.densities import DensityAtScale
 from deepmem.physics.theory.lhapdf import load
 from deepmem.physics.weights.cross_sections import CrossSection
-from deepmem.physics.weights.multichannel import Channel, Multichannel
+from deepmem.physics.weights.multichannel import Channel, Chunk, Multichannel, Work
 from deepmem.physics.weights.parton_level import Reaction
 from deepmem.physics.weights.parton_points import PartPoints, Points
 from deepmem.physics.weights.parton_response import Seen, View
@@ -42,7 +44,6 @@ class Sampler:
         self,
         text: str,
         selection: Selection | Mapping[str, Any] | None,
-        rng: np.random.Generator,
         *,
         parton: bool = False,
         parton_selection: Selection | Mapping[str, Any] | None = None,
@@ -55,6 +56,9 @@ class Sampler:
         lost: Any = None,
         **settings: Any,
     ) -> None:
+        seen_by: dict[str, Any] = {"spectrum": spectrum, "recoil": recoil, "met": met, "K0": K0, "taus": taus}
+        seen_by |= {"response": response, "lost": lost, "parton": parton}
+        self._said = text, selection, seen_by | {"parton_selection": parton_selection} | settings
         for name in _OF_THE_MENU:
             if settings.pop(name, None) is not None:
                 raise UsageError(
@@ -82,37 +86,66 @@ class Sampler:
         spectra = spectrum, recoil
         seen_in = checked_lost(lost, self.cuts) if lost else None
         self.view = None if parton else View(self.reaction, self.cuts, spectra, entries, met, taus, seen_in)
-        self.rng = rng
         density = _density(pdf, self.reaction)
         self.parts = [PartPoints(self.reaction, part, density) for part in self.reaction.parts]
 
-    def integrals(self, visible_alone: bool = False) -> Multichannel:
-        """σ and σ_vis; or one of both where the other is not asked for."""
+    def __reduce__(self) -> tuple[Any, ...]:
+        """It is sent to other processes as what was said of it."""
+        return (_of_what_was_said, self._said)
+
+    def integrals(
+        self, seed: int = 1, mapper: Mapper = map, visible_alone: bool = False, work: Work | None = None
+    ) -> Multichannel:
+        """σ and σ_vis; or one of both where the other is not asked for.
+
+        **Arguments:** `work`, which has these values and more of a chunk.
+        """
         one = self.view is None or visible_alone
-
-        def integrand(part: int, number: int, u: np.ndarray, maps: tuple[int, ...]) -> np.ndarray:
-            points = self.parts[part].points(number, u, maps)
-            values = np.zeros((1 if one else 2, u.shape[1]))
-            if not one or self.view is None:
-                values[0, points.rows] = points.sigma.sum(axis=0)
-            if self.view is not None:
-                values[-1, points.rows] = self.visible(part, points)[0].sum(axis=0)
-            return values
-
         dimensions = [[each.dimensions for each in part.part.maps] for part in self.parts]
-        return Multichannel(dimensions, integrand, 1 if one else 2, self.rng)
+        return Multichannel(dimensions, 1 if one else 2, work or Integrand(self, one), seed, mapper)
 
-    def visible(self, part: int, points: Points) -> tuple[np.ndarray, Seen]:
+    def visible(self, part: int, points: Points, rng: np.random.Generator) -> tuple[np.ndarray, Seen]:
         """dσ (E'/E) of what passes `[finals, points]`, and what is seen."""
         if self.view is None:
             raise UsageError("nothing is seen of partons")
-        seen = self.view.see(points.momenta, self.rng)
+        seen = self.view.see(points.momenta, rng)
         finals = [codes for codes, _ in self.parts[part].part.finals]
         return points.sigma * seen.boost * self.view.passed(seen, finals), seen
 
     def points(self, channel: Channel, u: np.ndarray, maps: tuple[int, ...]) -> Points:
         """The points of one map."""
         return self.parts[channel.part].points(channel.number, u, maps)
+
+
+def _of_what_was_said(text: str, selection: Any, settings: Mapping[str, Any]) -> Sampler:
+    return Sampler(text, selection, **settings)
+
+
+@dataclass(frozen=True)
+class Integrand:
+    """σ and σ_vis of a chunk's points, or `one` of both: σ_vis, where anything is seen."""
+
+    sampler: Sampler
+    one: bool
+
+    def __call__(self, chunk: Chunk) -> dict[str, np.ndarray]:
+        (rng, cube), sampler = chunk.draw(), self.sampler
+        points = sampler.parts[chunk.part].points(chunk.number, cube.u, chunk.maps)
+        values = np.zeros((1 if self.one else 2, chunk.size))
+        if not self.one or sampler.view is None:
+            values[0, points.rows] = points.sigma.sum(axis=0)
+        if sampler.view is not None:
+            values[-1, points.rows] = sampler.visible(chunk.part, points, rng)[0].sum(axis=0)
+        return {"values": values * cube.jacobian}
+
+
+class Goal(NamedTuple):
+    """When enough points were drawn: see `leading_order.cross_section`."""
+
+    precision: float
+    tolerance: float | None
+    points: int | None
+    most: int
 
 
 def _density(pdf: Any, reaction: Reaction) -> DensityAtScale:
@@ -125,17 +158,15 @@ def _density(pdf: Any, reaction: Reaction) -> DensityAtScale:
 def cross_section_of(
     text: str,
     selection: Selection | Mapping[str, Any] | None,
-    precision: float,
-    rng: np.random.Generator,
-    *,
-    points: int | None,
-    most: int,
-    tolerance: float | None,
+    goal: Goal,
+    seed: int,
+    mapper: Mapper,
     **settings: Any,
 ) -> CrossSection:
     """σ and σ_vis of a reaction, in pb: see `leading_order.cross_section`."""
-    sampler = Sampler(text, selection, rng, **settings)
-    reaction, many = sampler.reaction, sampler.integrals()
+    precision, tolerance, points, most = goal
+    sampler = Sampler(text, selection, **settings)
+    reaction, many = sampler.reaction, sampler.integrals(seed, mapper)
     many.prepare()
     many.round(_FEWEST if points is None else points)
     while points is not None and many.points < points:

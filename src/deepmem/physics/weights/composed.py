@@ -19,17 +19,13 @@ from deepmem.kinematics import FourVector, Scalar
 from deepmem.physics.integrals.integrand import Integrand, Staged
 from deepmem.physics.phasespace.composed.fit import fits
 from deepmem.physics.phasespace.composed.steps import steps
-from deepmem.physics.phasespace.planner import (
-    ByExpert,
-    Composition,
-    Measurement,
-    MissingKind,
-    planned,
-)
+from deepmem.physics.phasespace.composition import ByExpert, Composition, MissingKind
+from deepmem.physics.phasespace.planner import Measurement, planned
 from deepmem.physics.phasespace.trees import INVISIBLE, decay_tree
 from deepmem.physics.phasespace.visible import Shared, Visible
 from deepmem.physics.precision import double_precision
 from deepmem.physics.processes.base import MatrixElements, Process
+from deepmem.physics.processes.generated import Generated
 from deepmem.physics.theory.parameters import Parameters, electroweak
 from deepmem.physics.weights import integrand
 from deepmem.physics.weights.hypothesis import Hypothesis
@@ -86,6 +82,10 @@ class Exchanged:
     @property
     def operations(self) -> int:
         """Of all orders together, where |M|² is generated."""
+        if isinstance(self.elements, Generated):
+            found = self.elements.joint_operations(self.orders)
+            if found is not None:
+                return found
         return len(self.orders) * getattr(self.elements, "operations", 0)
 
     @property
@@ -96,21 +96,29 @@ class Exchanged:
     def __call__(
         self, momenta: Sequence[FourVector], p: Parameters, subset: str | None = None
     ) -> tuple[Scalar, ...]:
+        each = self._in_orders(momenta, p, subset)
+        if self.apart:
+            return tuple(square for squares in each for square in squares)
+        return tuple(sum(squares) / len(squares) for squares in zip(*each, strict=True))
+
+    def _in_orders(
+        self, momenta: Sequence[FourVector], p: Parameters, subset: str | None
+    ) -> Sequence[Sequence[Scalar]]:
+        """|M|² `[order][channel]`."""
+        if isinstance(self.elements, Generated):
+            found = self.elements.jointly(momenta, p, self.orders)
+            if found is not None:
+                return found
         first, legs = momenta[:2], momenta[2:]
         every = [[*first, *(legs[i] for i in order)] for order in self.orders]
-        each: Sequence[Sequence[Scalar]]
         if len(self.orders) * getattr(self.elements, "all_operations", 0) > _REPEATED:
             # by the same code for all orders: compiling it takes most of the time, and all of the memory
             stacked = jnp.stack([jnp.stack([jnp.stack(leg) for leg in one]) for one in every])
             squares = jax.vmap(lambda one: jnp.stack(self.elements([tuple(leg) for leg in one], p, subset)))(
                 stacked
             )
-            each = [list(one) for one in squares]
-        else:
-            each = [self.elements(one, p, subset) for one in every]
-        if self.apart:
-            return tuple(square for squares in each for square in squares)
-        return tuple(sum(squares) / len(squares) for squares in zip(*each, strict=True))
+            return [list(one) for one in squares]
+        return [self.elements(one, p, subset) for one in every]
 
 
 @cache

@@ -19,7 +19,7 @@ from deepmem import inputs
 from deepmem.data.table import as_table, has_column
 from deepmem.inputs import Reason
 from deepmem.physics.detector.taus import HADRONIC, TAUS, seen_mass, tau_mass
-from deepmem.physics.phasespace.planner import Composition
+from deepmem.physics.phasespace.composition import Composition
 from deepmem.physics.phasespace.trees import decay_tree, has_composed_map
 from deepmem.physics.processes.base import JET_SUFFIXES, JETS, jet_columns
 from deepmem.physics.weights.assignments import (
@@ -148,8 +148,8 @@ def contributions(alpha: Hypothesis, events: Any) -> tuple[list[Contributions], 
     """
     names = alpha.columns_of(partial(has_column, events))
     table = as_table(events, names)
-    at = {name: table[:, i] for i, name in enumerate(names)}
     process, count = alpha.process, len(table)
+    at = inputs.with_unknown_codes(dict(zip(names, table.T, strict=True)), process.flavour_columns)
     there = _without_absent(alpha, at)
     taus = leptons_and_taus(at) if process.taus else np.full(count, process.taus)
     bad = inputs.implausible(at)
@@ -161,8 +161,14 @@ def contributions(alpha: Hypothesis, events: Any) -> tuple[list[Contributions], 
         bad[Reason.TAG] |= np.any((jets.tagging < 0) | (jets.tagging > 1), axis=(1, 2))
     variants = process.variants or ((process, (process.leptons,)),)
     others = particles_of(at, count)
-    orders = [orders_of_legs(variant, codes, others) for variant, every in variants for codes in every]
-    bad[Reason.LACKING] = np.all([~fits for fits, _ in orders], axis=0)
+    states = [(variant, codes) for variant, every in variants for codes in every]
+    orders = [orders_of_legs(variant, codes, others) for variant, codes in states]
+    lacking = np.all([~fits for fits, _ in orders], axis=0)
+    signs = np.zeros(count, dtype=bool)
+    if lacking.any():
+        nameless = others._replace(flavour=np.full_like(others.flavour, np.nan)).at(lacking)
+        signs[lacking] = np.all([~orders_of_legs(*each, nameless)[0] for each in states], axis=0)
+    bad[Reason.SIGNS], bad[Reason.FLAVOURS] = signs, lacking & ~signs
     reason = inputs.first(bad, count)
     found, at_order = [], iter(orders)
     for variant, every in variants:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -132,12 +132,25 @@ class Mean:
         self.total = self._squares = self._largest = 0.0
         self.points = self.passed = 0
 
+    @classmethod
+    def of(cls, values: np.ndarray) -> Mean:
+        """That of values at some points."""
+        mean = cls()
+        mean.total, mean._squares = float(values.sum()), float((values**2).sum())
+        mean._largest = float(values.max())
+        mean.points, mean.passed = len(values), int((values > 0).sum())
+        return mean
+
     def add(self, values: np.ndarray) -> None:
-        self.total += float(values.sum())
-        self._squares += float((values**2).sum())
-        self._largest = max(self._largest, float(values.max()))
-        self.points += len(values)
-        self.passed += int((values > 0).sum())
+        self.merge(Mean.of(values))
+
+    def merge(self, other: Mean) -> None:
+        """Further points, with the mean of these."""
+        self.total += other.total
+        self._squares += other._squares
+        self._largest = max(self._largest, other._largest)
+        self.points += other.points
+        self.passed += other.passed
 
     @property
     def value(self) -> float:
@@ -147,6 +160,28 @@ class Mean:
     def error(self) -> float:
         variance = max(self._squares / self.points - self.value**2, 0.0) / (self.points - 1)
         return float(np.hypot(np.sqrt(variance), self._largest / self.points))
+
+
+class FreeSums(NamedTuple):
+    """What σ and σ_vis come to at each point of couplings that are free, over some points of phase space."""
+
+    points: int
+    total: np.ndarray
+    """`[2, couplings]`."""
+    products: np.ndarray
+    """`[2, couplings, couplings]`."""
+    largest: np.ndarray
+
+    @classmethod
+    def of(cls, shares: np.ndarray, *values: np.ndarray) -> FreeSums:
+        """**Arguments:** `shares` of each value at the couplings' points `[points, couplings]`."""
+        each = [shares * value[:, None] for value in values]
+        return cls(
+            len(shares),
+            np.stack([at.sum(axis=0) for at in each]),
+            np.stack([at.T @ at for at in each]),
+            np.stack([at.max(axis=0) for at in each]),
+        )
 
 
 class FreeMeans:
@@ -159,16 +194,12 @@ class FreeMeans:
         self._total, self._largest = np.zeros((2, count)), np.zeros((2, count))
         self._products = np.zeros((2, count, count))
 
-    def add(self, shares: np.ndarray, *values: np.ndarray) -> None:
-        """**Arguments:** `shares` of each value at the couplings' points `[points, couplings]`."""
-        if self._polynomial is None:
-            return
-        self._points += len(shares)
-        for row, each in enumerate(values):
-            at = shares * each[:, None]
-            self._total[row] += at.sum(axis=0)
-            self._products[row] += at.T @ at
-            self._largest[row] = np.maximum(self._largest[row], at.max(axis=0))
+    def merge(self, sums: FreeSums) -> None:
+        """Further points."""
+        self._points += sums.points
+        self._total += sums.total
+        self._products += sums.products
+        self._largest = np.maximum(self._largest, sums.largest)
 
     def couplings(self) -> Couplings | None:
         """Both as polynomials; None where no coupling is free. Errors are those of `Mean`."""

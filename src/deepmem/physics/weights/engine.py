@@ -21,6 +21,7 @@ from deepmem.event import Status, Weight, variation_name, worst
 from deepmem.inputs import Reason
 from deepmem.physics.integrals.accuracy import Accuracy
 from deepmem.physics.integrals.estimate import Estimate
+from deepmem.physics.processes.base import Process
 from deepmem.physics.weights import couplings, sums
 from deepmem.physics.weights.contributions import lost_legs
 from deepmem.physics.weights.hypothesis import Hypothesis
@@ -144,13 +145,16 @@ def _refuse(alpha: Hypothesis, neutrinos: bool, variations: bool, assignments: b
         raise UsageError(f"{alpha.process.name} has no neutrinos, whose momenta are asked for")
     if neutrinos and alpha.polynomial is not None:
         raise UsageError(f"{alpha.process.name} has free couplings, and momenta of neutrinos depend on them")
-    if neutrinos and alpha.process.classes.count("invisible") != 2:
-        raise UsageError(f"momenta are told of two neutrinos, and {alpha.process.name} has another number")
+    variants = [each.process for each in alpha.process.variants] or [alpha.process]
+    if neutrinos and any(_escaping_signs(each) != [-1, 1] for each in variants):
+        raise UsageError(
+            f"momenta are told of a neutrino and an antineutrino, and {alpha.process.name} has others"
+        )
     if assignments and not (alpha.process.assigned and alpha.process.jets):
         raise UsageError(f"{alpha.process.name} has no assignments: these are of reactions with jets")
     if alpha.lost is not None:
         # what can't be lost is refused, whether an event lacks a jet or not
-        for variant in [each.process for each in alpha.process.variants] or [alpha.process]:
+        for variant in variants:
             own = alpha.of_variant(variant)
             for leg in lost_legs(own):
                 plan_for(own, lost=leg)
@@ -159,6 +163,12 @@ def _refuse(alpha: Hypothesis, neutrinos: bool, variations: bool, assignments: b
             f"{alpha.process.name} has free couplings, and there are variations: one of both at a time (give "
             "the couplings values)"
         )
+
+
+def _escaping_signs(process: Process) -> list[int]:
+    """The signs of the codes of what escapes, in rising order."""
+    legs = zip(process.outgoing, process.classes, strict=True)
+    return sorted(1 if code > 0 else -1 for code, kind in legs if kind == "invisible")
 
 
 def _weights(work: Integration, estimate: Estimate, reason: np.ndarray) -> list[Weight]:

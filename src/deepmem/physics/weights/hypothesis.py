@@ -120,16 +120,17 @@ class Hypothesis:
         return tuple(dict.fromkeys((*self.process.columns, *more)))
 
     def columns_of(self, there: Callable[[str], bool]) -> tuple[str, ...]:
-        """`columns`, and those that its weights depend on where events have them: tags, and more jets.
+        """`columns`, and those that its weights depend on where events have them: codes, tags, more jets.
 
         **Arguments:** `there`, whether events have a column.
 
         **Raises** `UsageError` for `tagging` of events without tags.
         """
-        legs = len(self.process.jets)
+        legs, codes = len(self.process.jets), self.process.flavour_columns
+        codes = codes if all(map(there, codes)) else ()
         if not self.process.assigned:
-            return self.columns
-        of_taus = self._columns_of_taus(there) if self.process.taus else ()
+            return (*self.columns, *codes)
+        of_taus = (*(self._columns_of_taus(there) if self.process.taus else ()), *codes)
         if not legs:
             return tuple(dict.fromkeys((*self._columns_but_taus, *of_taus)))
         tagged = self.tags != "ignore" and there(*tag_columns(1, 1))

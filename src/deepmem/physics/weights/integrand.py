@@ -57,10 +57,22 @@ def of_seen(partonic: Partonic, energies_at: Map) -> Integrand:
 def of_escaping(partonic: Partonic, steps: tuple[Step, ...], neutrinos: bool = False) -> Staged:
     """The same where particles escape: |M|² and densities only at points that have a solution.
 
-    With `neutrinos`, a last part: the values times (px, py, pz) of each escaping leg, `[legs · 3 · scan]`.
+    With `neutrinos`, a last part: the values times (px, py, pz) of each escaping leg, `[legs · 3 · scan]`,
+    neutrinos before antineutrinos.
     """
     *before, last = steps
-    escaping = [i for i, kind in enumerate(partonic.process.classes) if kind == "invisible"]
+    return Staged((*before, _possible(last)), _of_solution(partonic, neutrinos), partonic.large, _apart)
+
+
+def _apart(shared: Shared) -> tuple[Shared, Shared]:
+    """What maps and what |M|² know: densities belong to |M|², what was seen to maps."""
+    of_map = shared._replace(density=None)  # type: ignore[arg-type]
+    return of_map, shared._replace(detector=None, resonance=None, acceptance=None)  # type: ignore[arg-type]
+
+
+@cache
+def _possible(last: Step) -> Callable[[Shared, Visible, jax.Array, Any], tuple[Any, jax.Array]]:
+    """The last step of a map, and which of its branches count."""
 
     def proposed(shared: Shared, event: Visible, u: jax.Array, parcel: Any) -> tuple[Any, jax.Array]:
         require_double("the integrand of a weight")
@@ -74,6 +86,16 @@ def of_escaping(partonic: Partonic, steps: tuple[Step, ...], neutrinos: bool = F
         factors = None if event.tags is None else event.tags[None]
         return (legs, density, factors), (density > 0) & possible
 
+    return proposed
+
+
+@cache
+def _of_solution(partonic: Partonic, neutrinos: bool) -> Callable[[Shared, Any], tuple[jax.Array, ...]]:
+    """The values at the momenta of a solution, from whichever map."""
+    process = partonic.process
+    escaping = [i for i, kind in enumerate(process.classes) if kind == "invisible"]
+    escaping.sort(key=lambda i: process.outgoing[i] < 0)
+
     def complete(shared: Shared, parcel: tuple[Sequence[FourVector], Any, Any]) -> tuple[jax.Array, ...]:
         legs, density, factors = parcel
         values, below, *negative = partonic(shared, legs, factors)
@@ -83,4 +105,4 @@ def of_escaping(partonic: Partonic, steps: tuple[Step, ...], neutrinos: bool = F
             parts += (jnp.concatenate([values * legs[i][axis] for i in escaping for axis in (1, 2, 3)]),)
         return parts
 
-    return Staged((*before, proposed), complete, partonic.large)
+    return complete

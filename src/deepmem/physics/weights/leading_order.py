@@ -33,22 +33,27 @@ least true mass, and `CrossSection.uncovered` says how much.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from itertools import islice
+from typing import Any
 
 import numpy as np
 
 from deepmem.errors import DeepMEMError, DeepMEMWarning, UsageError
-from deepmem.physics.phasespace.free import is_drawn
+from deepmem.ordered import Mapper
+from deepmem.physics.phasespace.free import Region, is_drawn
 from deepmem.physics.processes import chosen_process, menu_line
 from deepmem.physics.processes.of_reaction import is_reaction
+from deepmem.physics.weights.adaptation import Grid
 from deepmem.physics.weights.any_events import events_of
-from deepmem.physics.weights.any_reaction import cross_section_of
-from deepmem.physics.weights.cross_sections import NEAR, CrossSection, FreeMeans, Mean
+from deepmem.physics.weights.any_reaction import Goal, cross_section_of
+from deepmem.physics.weights.batches import Accepted, Integrated
+from deepmem.physics.weights.cross_sections import CrossSection, FreeMeans, Mean
 from deepmem.physics.weights.event_columns import columns_of
 from deepmem.physics.weights.recoil import Disc, Recoil, Spectrum
-from deepmem.physics.weights.sampling import BATCH, Drawn, LeadingOrder, default_masses
+from deepmem.physics.weights.sampling import BATCH, LeadingOrder, default_masses
+from deepmem.physics.weights.streams import generator, positions
 from deepmem.physics.weights.unweighted import Events, ceiling
 from deepmem.selection import Selection
 
@@ -79,6 +84,7 @@ def cross_section(
     most: int = LARGEST_NUMBER_OF_POINTS,
     tolerance: float | None = None,
     quiet: bool = False,
+    mapper: Mapper = map,
     **hypothesis: Any,
 ) -> CrossSection:
     """σ = ∫ dx1 dx2 dΦ Σ f f |M|²/2ŝ, and σ_vis within cuts on measured quantities.
@@ -91,7 +97,7 @@ def cross_section(
       to batches, a pilot of 65,536 or more not counted).
     - `tolerance`: the relative error that is taken all the same where `precision` is not reached with the
       `most` points; None: that is an error.
-    - `seed`: the same seed gives the same numbers. `quiet`: nothing is warned of.
+    - `seed`: the same seed gives the same numbers. `quiet`: nothing is warned of. `mapper`: who computes.
     - `mass`: range of true invariant masses of all outgoing legs, GeV. By default σ has those around the
       resonance (`default_masses`), and σ_vis all that may be measured in the selection. `pair_mass`: the
       least true mass of each pair of equal flavour and opposite charge, GeV. By default it is 4 for four
@@ -122,24 +128,22 @@ def cross_section(
         raise UsageError(f"precision must be a relative error above 0, got {precision!r}{kind}")
     if points is not None and points < 1:
         raise UsageError(f"the number of points must be 1 or more, got {points}")
+    goal, rng = Goal(precision, tolerance, points, most), generator(seed)
     if is_of_any_reaction(process, hypothesis):
-        rng = _generator(seed)
-        return cross_section_of(
-            process, selection, precision, rng, points=points, most=most, tolerance=tolerance, **hypothesis
-        )
-    model, rng = LeadingOrder(process, selection, **hypothesis), _generator(seed)
+        return cross_section_of(process, selection, goal, seed, mapper, **hypothesis)
+    model = LeadingOrder(process, selection, **hypothesis)
     region, sampled = model.both_regions(), model.region(visible=True)
     grid = model.pilot(rng, region, sigma=True)
-    sigma, visible, light, excluded = Mean(), Mean(), 0.0, model.pairs_excluded(sampled)
+    sigma, visible, light = Mean(), Mean(), 0.0
     free = FreeMeans(model.process, model.polynomial)
-    for batch in model.batches(rng, region, grid):
-        whole = batch.sigma * model.in_sigma(batch)
-        sigma.add(whole)
-        seen = batch.weight * model.passes(batch)
-        visible.add(seen)
-        free.add(batch.shares, whole, seen)
-        light += 0.0 if excluded else float(seen[batch.pair < NEAR * sampled.pair].sum())
-        if _enough(process, model, sigma, visible, _Goal(precision, tolerance, points, most)):
+    work = Integrated(model, region, sampled, grid, model.pairs_excluded(sampled))
+    for batch in mapper(work, positions(rng, model.numbers)):
+        sigma.merge(batch.sigma)
+        visible.merge(batch.visible)
+        light += batch.light
+        if batch.free is not None:
+            free.merge(batch.free)
+        if _enough(process, model, sigma, visible, goal):
             break
     result = CrossSection(
         process,
@@ -165,21 +169,12 @@ def cross_section(
     return result
 
 
-class _Goal(NamedTuple):
-    """When enough points were drawn: see `cross_section`."""
-
-    precision: float
-    tolerance: float | None
-    points: int | None
-    most: int
-
-
 def _enough(
     process: str,
     model: LeadingOrder,
     sigma: Mean,
     visible: Mean,
-    goal: _Goal,
+    goal: Goal,
 ) -> bool:
     """Whether enough points were drawn; an error where more would not help."""
     precision, tolerance, points, most = goal
@@ -218,7 +213,7 @@ def _beyond(model: LeadingOrder, seed: int) -> float:
     low, high = min(sampled.low, all_of_them.low), max(sampled.high, all_of_them.high)
     region = all_of_them._replace(low=low, high=high, pair=min(sampled.pair, all_of_them.pair))
     inside = outside = 0.0
-    for _, batch in zip(range(4), model.batches(_generator(seed), region), strict=False):
+    for _, batch in zip(range(4), model.batches(generator(seed), region), strict=False):
         seen = batch.weight * model.passes(batch)
         within = (batch.mass >= sampled.low) & (batch.mass <= sampled.high) & (batch.pair >= sampled.pair)
         inside += float(seen[within].sum())
@@ -245,12 +240,6 @@ def is_of_any_reaction(process: str, settings: dict[str, Any]) -> bool:
         return is_reaction(process) or menu_line(process) is not None
 
 
-def _generator(seed: int) -> np.random.Generator:
-    if seed < 0:
-        raise UsageError(f"the seed must be 0 or more, got {seed}")
-    return np.random.default_rng(seed)
-
-
 _PILOT_BATCHES = 4
 
 
@@ -261,6 +250,8 @@ def draw_events(
     selection: Selection | Mapping[str, Any] | None = None,
     *,
     most: int = LARGEST_NUMBER_OF_POINTS,
+    mapper: Mapper = map,
+    progress: Callable[[int], None] = lambda kept: None,
     **hypothesis: Any,
 ) -> Events:
     """Unweighted events with density dσ (E'/E) ρ(K) P(x|y) within the selection.
@@ -271,44 +262,51 @@ def draw_events(
     without a map of its own all come by falling pT, leptons with their PDG codes and jets with their true
     tags, jN_B.
 
-    **Arguments:** `events`, how many; `most`, points until one has to pass; the rest as for `cross_section`.
+    **Arguments:** `events`, how many; `most`, points until one has to pass; `progress`, called with the
+    number of events so far; the rest as for `cross_section`.
 
     **Raises** as `cross_section` does.
     """
     if events < 1:
         raise UsageError(f"the number of events must be 1 or more, got {events}")
     if is_of_any_reaction(process, hypothesis):
-        return events_of(process, events, _generator(seed), selection, most=most, **hypothesis)
-    model, rng = LeadingOrder(process, selection, **hypothesis), _generator(seed)
+        return events_of(process, events, seed, selection, most, mapper, progress, **hypothesis)
+    model, rng = LeadingOrder(process, selection, **hypothesis), generator(seed)
     if model.polynomial is not None:
         raise UsageError(f"events are of one value of {model.polynomial.names[0]}: give it a number")
-    stream = _selected(model, rng)
-
-    pilot = np.concatenate([next(stream)[1] for _ in range(_PILOT_BATCHES)])
-    top = ceiling(pilot)
-    found: list[tuple[np.ndarray, ...]] = []
-    visible, kept = Mean(), 0
-    visible.add(pilot)
-    for batch, weight in stream:
+    region = model.region(visible=True)
+    grid = model.pilot(rng, region, sigma=False)
+    pilot = np.concatenate([_selected(model, rng, region, grid) for _ in range(_PILOT_BATCHES)])
+    visible, top, numbers, without = Mean.of(pilot), ceiling(pilot), model.numbers + BATCH, 0
+    for stream in positions(rng, numbers) if top == 0 else ():
+        weight = _selected(model, stream, region, grid)
+        if (top := ceiling(weight)) > 0:
+            break
         visible.add(weight)
-        top = top or ceiling(weight)
-        if top == 0 and visible.points >= most:
+        without += 1
+        if visible.points >= most:
             raise DeepMEMError(
                 f"{process}: none of {visible.points} points passed the selection {model.selection}"
             )
-        keep = np.flatnonzero(rng.random(len(weight)) * top < weight)
-        missing = np.zeros((len(keep), 2)) if batch.missing is None else batch.missing[keep]
-        over = np.maximum(weight[keep] / (top or 1.0), 1.0)
-        found.append((batch.true[keep], batch.measured[keep], over, missing))
-        kept += len(keep)
+    found: list[dict[str, np.ndarray]] = []
+    kept = 0
+    streams = islice(positions(rng, numbers), without, None)
+    for batch in mapper(Accepted(model, region, grid, top), streams):
+        visible.add(batch["weight"])
+        found.append({name: each for name, each in batch.items() if name != "weight"})
+        kept += len(batch["over"])
+        progress(min(kept, events))
         if kept >= events:
             break
-    true, measured, weight, missing = (np.concatenate(parts)[:events] for parts in zip(*found, strict=True))
+    true, measured, weight, missing = (
+        np.concatenate([each[name] for each in found])[:events]
+        for name in ("true", "measured", "over", "missing")
+    )
     columns = columns_of(measured, model.process.outgoing, missing if model.measures_missing else None)
     return Events(process, columns, true, measured, weight, visible.value, visible.error, visible.passed)
 
 
-def _selected(model: LeadingOrder, rng: np.random.Generator) -> Iterator[tuple[Drawn, np.ndarray]]:
-    region = model.region(visible=True)
-    for batch in model.batches(rng, region, model.pilot(rng, region, sigma=False)):
-        yield batch, batch.weight * model.passes(batch)
+def _selected(model: LeadingOrder, rng: np.random.Generator, region: Region, grid: Grid) -> np.ndarray:
+    """dσ (E'/E) of a batch's points within the selection, 0 outside."""
+    batch = model.batch(rng, region, grid)
+    return batch.weight * model.passes(batch)

@@ -3,18 +3,22 @@
     I = Σ_k I_k,   n_k ∝ σ_k,   σ_I² = Σ_k σ_k²/n_k.
 
 Maps whose part of the integral is below `LEAST_SHARE` are left out after a first look, and the others share
-what they had. Several integrals (σ and σ_vis) are wanted to the same relative precision. NumPy only.
+what they had. Several integrals (σ and σ_vis) are wanted to the same relative precision. Points are drawn in
+chunks, each with random numbers of its own, so that it does not matter who computes one. NumPy only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
-from deepmem.physics.integrals.adaptive import Adaptive, Cube
+from deepmem.ordered import Mapper
+from deepmem.physics.integrals.adaptive import Adaptive, Cube, drawn
 from deepmem.physics.weights.cross_sections import Mean
+from deepmem.physics.weights.streams import piece
 
 LEAST_SHARE = 1e-3
 """The part of an integral that a map has to have."""
@@ -23,8 +27,31 @@ _FIRST, _LEARNING = 4096, 32768
 _ROUNDS = 4
 _LEAST = 512
 
-Integrand = Callable[[int, int, np.ndarray, tuple[int, ...]], np.ndarray]
-"""(part, map, points `[d, points]`, maps among which they are shared) ↦ values `[integrals, points]`."""
+
+class Chunk(NamedTuple):
+    """Points of one map that are drawn and computed at once: the `turn`-th of a `seed`."""
+
+    seed: int
+    turn: int
+    part: int
+    number: int
+    """Of the map."""
+    maps: tuple[int, ...]
+    """Those among which points are shared."""
+    grid: np.ndarray
+    """What the map has learned, see `integrals.adaptive`."""
+    size: int
+    top: float | None = None
+    """The weight up to which events are unweighted, where these are wanted."""
+
+    def draw(self) -> tuple[np.random.Generator, Cube]:
+        """The points, and the stream from behind them on."""
+        rng = piece(self.seed, self.turn)
+        return rng, drawn(self.grid, rng.random((len(self.grid), self.size)))
+
+
+Work = Callable[[Chunk], Mapping[str, np.ndarray]]
+"""What computes a chunk: `values` `[integrals, points]` with all jacobians, and what else it is to find."""
 
 
 @dataclass
@@ -49,17 +76,20 @@ class Channel:
 class Multichannel:
     """The integrals of some parts, each with its maps.
 
-    **Arguments:** `dimensions` of each map of each part; `integrals`, how many values a point has.
+    **Arguments:** `dimensions` of each map of each part; `integrals`, how many values a point has; `work`,
+    which has these values; `seed` of all chunks; `mapper`, who computes.
     """
 
     def __init__(
         self,
         dimensions: Sequence[Sequence[int]],
-        integrand: Integrand,
         integrals: int,
-        rng: np.random.Generator,
+        work: Work,
+        seed: int,
+        mapper: Mapper = map,
     ) -> None:
-        self._integrand, self._integrals, self._rng = integrand, integrals, rng
+        self._work, self._integrals, self._seed, self._mapper = work, integrals, seed, mapper
+        self._turns = 0
         self.channels = [
             Channel(part, number, Adaptive(d))
             for part, maps in enumerate(dimensions)
@@ -71,10 +101,24 @@ class Multichannel:
         """The maps of a part that are in use."""
         return self._maps[part]
 
-    def values(self, channel: Channel, cube: Cube) -> np.ndarray:
-        """Values `[integrals, points]` with all jacobians."""
-        found = self._integrand(channel.part, channel.number, cube.u, self._maps[channel.part])
-        return found * cube.jacobian
+    def computed(
+        self, numbers: Sequence[int], tops: Sequence[float] | None = None
+    ) -> Iterator[tuple[Channel, Chunk, Mapping[str, np.ndarray]]]:
+        """So many points of each map, chunk by chunk, and what the work finds of them.
+
+        **Arguments:** `tops` of each map, where events are wanted.
+        """
+        owners, chunks = [], []
+        for k, (channel, number) in enumerate(zip(self.channels, numbers, strict=True)):
+            for start in range(0, number, _FIRST):
+                size, maps = min(_FIRST, number - start), self._maps[channel.part]
+                top = None if tops is None else float(tops[k])
+                place = channel.part, channel.number, maps, channel.adaptive.grid
+                chunks.append(Chunk(self._seed, self._turns, *place, size, top))
+                owners.append(channel)
+                self._turns += 1
+        found = self._mapper(self._work, iter(chunks))
+        yield from zip(owners, chunks, found, strict=True)
 
     @property
     def totals(self) -> list[float]:
@@ -100,22 +144,15 @@ class Multichannel:
 
     def prepare(self) -> None:
         """Learn the maps, and leave those out that have too little; its points are not counted."""
-        self.restart()
-        for channel in self.channels:
-            self._add(channel, _FIRST, learn=True)
-            channel.adaptive.learn()
-        self.restart()
-        for channel in self.channels:
-            self._add(channel, _FIRST // 2, learn=True)
-            channel.adaptive.learn()
+        for size in (_FIRST, _FIRST // 2):
+            self.restart()
+            self._add([size] * len(self.channels), learn=True)
         self._prune()
         for _ in range(_ROUNDS):
             numbers = self.allocated(_LEARNING, _FIRST // 4)
             totals = self.totals
             self.restart()
-            for channel, number in zip(self.channels, numbers, strict=True):
-                self._add(channel, number, learn=True, totals=totals)
-                channel.adaptive.learn()
+            self._add(numbers, learn=True, totals=totals)
         self._last = self.allocated(_LEARNING)
         self.restart()
 
@@ -149,21 +186,20 @@ class Multichannel:
 
     def round(self, number: int) -> None:
         """Add about so many points to the integrals, and learn no more."""
-        numbers = self._last if self.points == 0 else self.allocated(number)
-        for channel, each in zip(self.channels, numbers, strict=True):
-            self._add(channel, each)
+        self._add(self._last if self.points == 0 else self.allocated(number))
 
     def _add(
-        self, channel: Channel, number: int, learn: bool = False, totals: Sequence[float] | None = None
+        self, numbers: Sequence[int], learn: bool = False, totals: Sequence[float] | None = None
     ) -> None:
-        for start in range(0, number, _FIRST):
-            size = channel.adaptive.dimensions, min(_FIRST, number - start)
-            cube = channel.adaptive.draw(self._rng.random(size))
-            values = self.values(channel, cube)
+        """So many points of each map."""
+        for channel, chunk, found in self.computed(numbers):
+            values = found["values"]
             for mean, each in zip(channel.means, values, strict=True):
                 mean.add(each)
             if learn:
                 scale = [t if t > 0 else 1.0 for t in totals or [1.0] * len(values)]
-                channel.adaptive.add(
-                    cube, np.sqrt(sum((each / s) ** 2 for each, s in zip(values, scale, strict=True)))
-                )
+                size = np.sqrt(sum((each / s) ** 2 for each, s in zip(values, scale, strict=True)))
+                channel.adaptive.add(chunk.draw()[1], size)
+        if learn:
+            for channel in self.channels:
+                channel.adaptive.learn()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from deepmem.physics.phasespace.planner import Composition
+from deepmem.physics.phasespace.composition import Composition
 from deepmem.physics.phasespace.trees import has_composed_map
 from deepmem.physics.weights.assignments import assignments, best_tagged, number
 from deepmem.physics.weights.composed import composition_of

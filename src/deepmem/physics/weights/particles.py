@@ -36,6 +36,10 @@ class Particles(NamedTuple):
     there: np.ndarray
     """`[events, particles]`."""
 
+    def at(self, rows: np.ndarray) -> Particles:
+        """Those of some of the events."""
+        return self._replace(**{name: getattr(self, name)[rows] for name in self._fields[1:]})
+
 
 def particles_of(at: Mapping[str, np.ndarray], count: int) -> Particles:
     """**Arguments:** `at`, columns `[events]` by name; `count`, the number of events."""
@@ -52,11 +56,12 @@ def particles_of(at: Mapping[str, np.ndarray], count: int) -> Particles:
         return np.stack(found, axis=1) if found else np.zeros((count, 0))
 
     values = np.stack([column(suffix) for suffix in ("PT", "Eta", "Phi", "M")], axis=-1)
+    code = np.abs(column("PDG"))
     return Particles(
         tuple(name.rstrip("0123456789") for name in names),
         values,
         column("Charge"),
-        np.abs(column("PDG")),
+        np.where(code == 0, np.nan, code),
         np.stack([at.get(f"{name}_there", np.isfinite(at[f"{name}_PT"])) for name in names], axis=1)
         if names
         else np.zeros((count, 0), dtype=bool),

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from operator import mul
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -174,7 +175,7 @@ class Partonic:
 
         # x f(x) was read, so x₁x₂ is divided out once more
         flux = (2 * jnp.pi) ** 4 * (2 / s) / (2 * x1 * x2 * s) / (x1 * x2)
-        values, *negative = jax.vmap(one)(shared.parameters)
+        values, *negative = _for_each(one, shared.parameters)
         return flux * values, density.below(x1) | density.below(x2), *(flux * part for part in negative)
 
     def _legs(
@@ -188,6 +189,14 @@ class Partonic:
             return [*(boost(p, back) for p in partons), *momenta]
         beta = (-total[1] / total[0], -total[2] / total[0], 0.0)
         return [*partons, *(boost(p, beta) for p in momenta)]
+
+
+def _for_each(one: Callable[[Parameters], Any], p: Parameters) -> Any:
+    """What `one` says of each set of parameters; of a single one without `vmap`, which would undo the
+    conditional that keeps the kernel of |M|² apart, see `amplitudes.stages`."""
+    if len(jax.tree.leaves(p)[0]) > 1:
+        return jax.vmap(one)(p)
+    return jax.tree.map(lambda each: each[None], one(jax.tree.map(lambda each: each[0], p)))
 
 
 def _negative(first: Scalar, second: Scalar) -> Scalar:

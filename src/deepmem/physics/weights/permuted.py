@@ -23,6 +23,7 @@ from deepmem.physics.integrals.integrand import Integrand
 from deepmem.physics.phasespace.parts import Rows as PartsOfRows
 from deepmem.physics.phasespace.parts import chosen
 from deepmem.physics.phasespace.visible import Shared, Visible
+from deepmem.physics.weights import regions
 from deepmem.physics.weights.hypothesis import Hypothesis
 from deepmem.physics.weights.integration import Rows, averaged, of_parts
 from deepmem.physics.weights.partonic import Partonic, shared_by_events
@@ -73,6 +74,11 @@ class Integration:
     def integrand(self) -> Integrand:
         return self.plan.integrand(Partonic.of(self.alpha), self.neutrinos)
 
+    @cached_property
+    def of_regions(self) -> tuple[Integrand, ...]:
+        partonic = Partonic.of(self.alpha)
+        return tuple(each.integrand(partonic, self.neutrinos) for each in self.plan.regions)
+
     def integrate(
         self, measured: Measured, numbers: np.ndarray, remembered: bool = False
     ) -> tuple[Estimate, Before | None]:
@@ -82,16 +88,23 @@ class Integration:
         `remembered`, whether another integration is to follow.
         """
         events = prepare(self.alpha, self.plan, self.shared, measured)
-        visible, minimum = self.plan.tried(self.integrand, self.shared, events)
+        if self.plan.regions:
+            visible, minimum = self.plan.rows(events), 0
+        else:
+            visible, minimum = self.plan.tried(self.integrand, self.shared, events)
         rows, parts = self._rows(visible, numbers, minimum), None
-        if self.plan.two_sided:
+        if self.plan.regions:
+            parts = regions.chosen(self.plan, self.of_regions, self.shared, visible, rows.groups)
+            rows = of_parts(rows, parts)
+        elif self.plan.two_sided:
             parts = chosen(self.integrand, self.shared, visible, self.plan.dimensions, rows.groups, minimum)
             rows = of_parts(rows, parts)
-        estimate = self.plan.rule.integrate(self._integral(rows, remembered, None), self.accuracy)
+        part = None if parts is None else parts.part
+        estimate = self.plan.rule.integrate(self._integral(rows, part, remembered), self.accuracy)
         before = None
         if estimate.course is not None:
             of = np.arange(visible.size) if parts is None else parts.of
-            part = np.zeros_like(of) if parts is None else parts.part
+            part = np.zeros_like(of) if part is None else part
             before = Before(rows.visible, estimate.course, of, part, rows.maps)
         return self._mean(estimate, rows), before
 
@@ -110,7 +123,8 @@ class Integration:
         rows = of_parts(
             whole, PartsOfRows(visible, before.of, before.part, np.zeros(len(before.of)), before.maps)
         )
-        estimate = self.plan.rule.integrate(self._integral(rows, True, before.course), self.accuracy)
+        integral = self._integral(rows, before.part, True, before.course)
+        estimate = self.plan.rule.integrate(integral, self.accuracy)
         covariance = before.course.covariance(estimate.course)  # type: ignore[arg-type]
         return self._mean(estimate, rows), rows.groups.sum(covariance) * rows.share[:, None] ** 2
 
@@ -126,9 +140,15 @@ class Integration:
         """The mean over permutations."""
         return averaged(estimate, rows.groups, rows.share, self.accuracy, self.alpha.count)
 
-    def _integral(self, rows: Rows, remembered: bool, follows: Course | None) -> Integral:
+    def _integral(
+        self, rows: Rows, part: np.ndarray | None, remembered: bool, follows: Course | None = None
+    ) -> Integral:
+        kinds = allowances = None
+        if self.plan.regions and part is not None:
+            kinds = part - regions.NEAR
+            allowances = np.array([getattr(each.rule, "allowance", 0.0) for each in self.plan.regions])[kinds]
         return Integral(
-            self.integrand,
+            self.integrand if kinds is None else self.of_regions,
             self.shared,
             rows.visible,
             self.plan.dimensions,
@@ -141,4 +161,6 @@ class Integration:
             remembered=remembered,
             follows=follows,
             maps=rows.maps,
+            kinds=kinds,
+            allowances=allowances,
         )

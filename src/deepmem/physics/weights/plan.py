@@ -23,13 +23,13 @@ from deepmem.physics.integrals.quadrature import Quadrature
 from deepmem.physics.integrals.rules import Rule
 from deepmem.physics.integrals.single import Single
 from deepmem.physics.phasespace import trials
+from deepmem.physics.phasespace.composition import ByExpert, Composition
 from deepmem.physics.phasespace.expert import Expert
 from deepmem.physics.phasespace.experts import energies, resonance
 from deepmem.physics.phasespace.experts.higgs_to_w_pairs import HIGGS_TO_W_PAIR
 from deepmem.physics.phasespace.experts.top_pairs import TOP_PAIR
 from deepmem.physics.phasespace.experts.w_pairs import W_PAIR
 from deepmem.physics.phasespace.parts import sides_of
-from deepmem.physics.phasespace.planner import ByExpert, Composition
 from deepmem.physics.phasespace.trees import has_composed_map
 from deepmem.physics.phasespace.visible import NO_CHOICES, Choices, Shared, Visible, where
 from deepmem.physics.precision import double_precision
@@ -92,6 +92,9 @@ class Plan:
     batch: int = _BATCH
     selects: bool = False
     """Whether a trial decides which of several rows of an event are integrated, and with how many points."""
+    regions: tuple[Plan, ...] = ()
+    """Those of an event near a resonance and off it, whose sum is the integral, see `weights.regions`. Their
+    rules say what each error allows for; all else is this one's."""
 
     def rows(self, events: Visible) -> Visible:
         """One row for each event and each permutation, one after the other."""
@@ -191,6 +194,7 @@ def _some_escape(alpha: Hypothesis, expert: Expert, by_angle: bool | None) -> Pl
             "give its expert the steps by_recoil"
         )
     rule = Lattice(minimum=1 << 11 if by_angle else 1 << 13, calls=1 << 22)
+    regions = tuple(_some_escape(alpha, each, by_angle) for each in expert.regions)
     choices = Choices(broad=expert.broad)
     chosen: list[Trial] = []
     if expert.shares:
@@ -208,6 +212,7 @@ def _some_escape(alpha: Hypothesis, expert: Expert, by_angle: bool | None) -> Pl
         choices=choices,
         trials=tuple(chosen),
         two_sided=by_angle,
+        regions=regions,
     )
 
 
@@ -215,13 +220,21 @@ def _composed(alpha: Hypothesis, composition: Composition) -> Plan:
     """By the decay tree, with energies and masses fitted to the event."""
     steps, trial = composed.parts_of(composition, apart=bool(alpha.tagging))
     usual = 1 << 10 if composition.neutrino is None else 1 << 11
-    minimum = usual if alpha.detector.gaussian else 1 << 13
+    minimum = usual if alpha.detector.gaussian and not composition.crossed else 1 << 13
+    rule, choices = Lattice(minimum=minimum, calls=1 << 22, triples=True), NO_CHOICES
+    chosen: tuple[Trial, ...] = (trial,)
+    if composition.first is not None and len(composition.first.masses) == 1:
+        place = len(composition.drawn)
+        choices = Choices(table=even_table(*trials.CELLS))
+        chosen += (partial(_table_of, pair=(place, place + 1)),)
+        rule = replace(rule, **_TABULATED)
     return Plan(
         composition.dimensions,
         steps,
-        Lattice(minimum=minimum, calls=1 << 22, triples=True) if composition.dimensions else Single(),
+        rule if composition.dimensions else Single(),
         _permutations(alpha),
-        trials=(trial,),
+        choices=choices,
+        trials=chosen,
         selects=True,
     )
 

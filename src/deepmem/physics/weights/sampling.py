@@ -115,6 +115,8 @@ class LeadingOrder:
         response: Mapping[str, Any] | None = None,
         **settings: Any,
     ) -> None:
+        region = mass, pair_mass, top_window
+        self._said = (process, selection, *region, spectrum, recoil, response), dict(settings)
         self.process = at_settings(chosen_process(process, settings), settings)
         subset, pdf = settings.pop("subset", None), settings.pop("pdf", DEFAULT_DENSITY)
         scale, flavours = settings.pop("Q", None), settings.pop("flavours", DEFAULT_FLAVOURS)
@@ -141,6 +143,10 @@ class LeadingOrder:
         )
         self.top_window = self._checked_window(top_window)
         self._draw = compiled(self.process, self.states, subset, free)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """It is sent to other processes as what was said of it."""
+        return (_of_what_was_said, self._said)
 
     def _checked(self, values: Mapping[str, Any]) -> Parameters:
         """The theory parameters. One without effect may be named at its default, as a provenance does."""
@@ -312,36 +318,52 @@ class LeadingOrder:
 
         **Arguments:** `grid`, where √ŝ is to be; by default as the resonances of the process suggest.
         """
-        legs = len(self.process.outgoing)
         while True:
-            u = rng.random((DIMENSIONS[legs], BATCH))
-            jacobian = np.ones(BATCH)
-            if grid is not None:
-                u[0], u[1], jacobian = grid.draw(u[0], u[1])
-            size = self.spectrum.draw(rng.random(BATCH))
-            angle = 2 * np.pi * rng.random(BATCH)
-            # ndtri(0) is −∞, and random() may return 0
-            more = 0 if self.detector.transverse is None else 2
-            noise = np.maximum(rng.random((legs + more, BATCH)), 2.0**-54)
-            with double_precision():
-                kick = size * np.cos(angle), size * np.sin(angle)
-                out = self._draw(
-                    u, kick, noise, self.parameters, region, self.density, self.detector, self._couplings
-                )
-                found = jax.tree.map(np.asarray, out)
-            sigma = found.sigma * jacobian
-            yield Drawn(
-                sigma,
-                found.shares,
-                sigma * found.boost,
-                np.stack([np.stack(leg, axis=-1) for leg in found.true], axis=1),
-                np.stack([np.stack(leg, axis=-1) for leg in found.measured], axis=1),
-                np.sqrt(found.s),
-                np.sqrt(found.pair),
-                found.reached,
-                np.stack(found.missing, axis=-1) if self.measures_missing else None,
-                (u[0], u[1], jacobian),
+            yield self.batch(rng, region, grid)
+
+    @property
+    def _noise(self) -> int:
+        """Uniform numbers of a point's responses."""
+        return len(self.process.outgoing) + (0 if self.detector.transverse is None else 2)
+
+    @property
+    def numbers(self) -> int:
+        """Uniform numbers that a batch takes from its stream."""
+        return BATCH * (DIMENSIONS[len(self.process.outgoing)] + 2 + self._noise)
+
+    def batch(self, rng: np.random.Generator, region: Region, grid: Grid | None = None) -> Drawn:
+        """The next `BATCH` points."""
+        u = rng.random((DIMENSIONS[len(self.process.outgoing)], BATCH))
+        jacobian = np.ones(BATCH)
+        if grid is not None:
+            u[0], u[1], jacobian = grid.draw(u[0], u[1])
+        size = self.spectrum.draw(rng.random(BATCH))
+        angle = 2 * np.pi * rng.random(BATCH)
+        # ndtri(0) is −∞, and random() may return 0
+        noise = np.maximum(rng.random((self._noise, BATCH)), 2.0**-54)
+        with double_precision():
+            kick = size * np.cos(angle), size * np.sin(angle)
+            out = self._draw(
+                u, kick, noise, self.parameters, region, self.density, self.detector, self._couplings
             )
+            found = jax.tree.map(np.asarray, out)
+        sigma = found.sigma * jacobian
+        return Drawn(
+            sigma,
+            found.shares,
+            sigma * found.boost,
+            np.stack([np.stack(leg, axis=-1) for leg in found.true], axis=1),
+            np.stack([np.stack(leg, axis=-1) for leg in found.measured], axis=1),
+            np.sqrt(found.s),
+            np.sqrt(found.pair),
+            found.reached,
+            np.stack(found.missing, axis=-1) if self.measures_missing else None,
+            (u[0], u[1], jacobian),
+        )
+
+
+def _of_what_was_said(arguments: Sequence[Any], settings: Mapping[str, Any]) -> LeadingOrder:
+    return LeadingOrder(*arguments, **settings)
 
 
 def reach(detector: Detector, selection: Selection, sqrt_s: float) -> tuple[float, float]:

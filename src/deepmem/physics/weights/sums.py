@@ -1,6 +1,7 @@
 """Weights of events that are sums over final states and assignments: the rows of each, integrated.
 
-The rows of an event with a lost jet have a map for each leg that may be the lost one.
+The rows of an event with a lost jet have a map for each leg that may be the lost one, and so have those of
+each of several final states with equal leptons, such as t W⁻ and t̄ W⁺.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ from deepmem.physics.weights.partonic import Partonic, negative_densities, share
 from deepmem.physics.weights.plan import Plan, plan_for
 from deepmem.physics.weights.preparation import prepare
 from deepmem.physics.weights.several import Part
+
+_NUMBERS = 1 << 32
+"""Above those that tell rows of one final state apart."""
 
 
 class OfJets(NamedTuple):
@@ -102,9 +106,9 @@ def integrated(
     before: list[Before] = []
     for rows in _together(found):
         events_of = np.unique(np.concatenate([each.event for each in rows]))
-        if rows[0].lost is not None:
-            estimate, values = _with_a_lost_leg(rows, work)
-            of_jets.lost[events_of] = 1
+        if rows[0].lost is not None or len(rows) > 1:
+            estimate, values = _of_several(rows, work)
+            of_jets.lost[events_of] = rows[0].lost is not None
             results.append(_alone(events_of, estimate, alpha.count))
             _tell(rows, values, of_jets)
         elif nominal is not None:
@@ -116,7 +120,7 @@ def integrated(
             before += [Before(rows[0], part, done, events_of, estimate)] if work.remembered else []
     if not results:
         return Sums(Estimate.of_nothing(), reason, of_jets, before, np.zeros((0, alpha.count)))
-    # each event has one final state
+    # each event is in one of the results
     order = np.argsort(np.concatenate([each.events for each in results]), kind="stable")
     joined = jax.tree.map(lambda array: array[order], Estimate.joined([each.estimate for each in results]))
     covariance = np.concatenate([each.covariance for each in results])[order]
@@ -154,12 +158,32 @@ def _varied(rows: Contributions, nominal: Sums, work: Work) -> list[Followed]:
 
 
 def _together(found: Sequence[Contributions]) -> list[list[Contributions]]:
-    """Those whose events are the same: the lost legs of one final state; without those that have no rows."""
-    gathered: dict[tuple[int, bool], list[Contributions]] = {}
+    """Those whose events are the same: of lost legs of a final state, of final states of equal leptons.
+
+    Without those that have no rows.
+    """
+    if not found:
+        return []
+    count = 1 + max((int(each.event.max()) for each in found if len(each.event)), default=-1)
+    states = {id(each.alpha): k for k, each in enumerate(found)}
+    of_event = np.zeros((count, len(found)), dtype=bool)
     for each in found:
-        if len(each.event):
-            gathered.setdefault((id(each.alpha), each.lost is None), []).append(each)
-    return list(gathered.values())
+        of_event[each.event, states[id(each.alpha)]] = True
+    gathered = []
+    for pattern in np.unique(of_event, axis=0):
+        events = np.flatnonzero((of_event == pattern).all(axis=1))
+        for lost in (False, True):
+            own = [each for each in found if (each.lost is not None) == lost]
+            own = [each.at(np.flatnonzero(np.isin(each.event, events))) for each in own]
+            own = [each for each in own if len(each.event)]
+            several_states = pattern.sum() > 1
+            gathered.append([_numbered(each, k) for k, each in enumerate(own)] if several_states else own)
+    return [each for each in gathered if each]
+
+
+def _numbered(rows: Contributions, k: int) -> Contributions:
+    """The rows, told apart from those of other final states of their events."""
+    return rows._replace(part=rows.part + k * _NUMBERS)
 
 
 def _tell(parts: Sequence[Contributions], values: np.ndarray, of_jets: OfJets) -> None:
@@ -189,18 +213,17 @@ def _of_final_state(rows: Contributions, work: Work) -> tuple[Estimate, Done, Pa
     return estimate, done, part
 
 
-def _with_a_lost_leg(parts: Sequence[Contributions], work: Work) -> tuple[Estimate, np.ndarray]:
-    """The same of all legs that may be lost, and the first value of each row."""
+def _of_several(parts: Sequence[Contributions], work: Work) -> tuple[Estimate, np.ndarray]:
+    """The same of all legs that may be lost, or of several final states, and the first value of each row."""
     alpha = parts[0].alpha
     events = np.unique(np.concatenate([each.event for each in parts]))
     share = np.zeros(len(events))
     for each in parts:
         share[np.searchsorted(events, each.event)] = each.share
-    made = [_part(each, events, work, plan_for(alpha, lost=each.lost)) for each in parts]
+    made = [_part(each, events, work, plan_for(each.alpha, lost=each.lost)) for each in parts]
     correlated = alpha.polynomial is not None
-    estimate, values = several.integrated(
-        made, share, work.accuracy, alpha.count, correlated, most=len(lost_legs(alpha))
-    )
+    most = len({id(each.alpha) for each in parts}) * (1 if parts[0].lost is None else len(lost_legs(alpha)))
+    estimate, values = several.integrated(made, share, work.accuracy, alpha.count, correlated, most=most)
     return estimate, np.concatenate(values)
 
 

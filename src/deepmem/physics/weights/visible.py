@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from deepmem import inputs
-from deepmem.data.table import as_table
+from deepmem.data.table import as_table, has_column
 from deepmem.inputs import Reason
 from deepmem.kinematics import from_pt_eta_phi_mass
 from deepmem.physics.precision import double_precision
 from deepmem.physics.processes import refuse_summed
-from deepmem.physics.processes.base import MISSING_COLUMNS
+from deepmem.physics.processes.base import MISSING_COLUMNS, Process
 from deepmem.physics.weights.hypothesis import Hypothesis
 
 
@@ -53,20 +54,22 @@ def visible(alpha: Hypothesis, events: Any) -> tuple[Measured, np.ndarray]:
 def examined(alpha: Hypothesis, events: Any) -> tuple[Measured, np.ndarray]:
     """What was measured of the visible particles, and why an event has no weight.
 
-    Leptons are told apart by charge, and by flavour where the process
-    says so, not by order; of several that fit a leg, the first in the file is taken. An event that lacks one,
-    or with a value that makes no sense, can't be computed: its weight has status 3, and the reason is an
-    `inputs.Reason`, int32 `[events]`. The first jet is the b quark's.
+    Leptons are told apart by charge, and by flavour where the process says so and events know it, not by
+    order; of several that fit a leg, the first in the file is taken. An event that lacks one, or with a value
+    that makes no sense, can't be computed: its weight has status 3, and the reason is an `inputs.Reason`,
+    int32 `[events]`. The first jet is the b quark's.
 
     **Raises** `UsageError` where a column is missing, and for several final states or light jets.
     """
     process = alpha.process
     refuse_summed(process)
-    table = as_table(events, alpha.columns)
-    at = {name: table[:, i] for i, name in enumerate(alpha.columns)}
+    names = alpha.columns_of(partial(has_column, events))
+    table = as_table(events, names)
+    at = inputs.with_unknown_codes(dict(zip(names, table.T, strict=True)), process.flavour_columns)
     bad = inputs.implausible(at)
-    legs, bad[Reason.LACKING] = _legs(alpha, at, len(table))
-    bad[Reason.SIGNS] = bad[Reason.LACKING] & _other_signs(alpha, at)
+    legs, lacking = _legs(alpha, at, len(table))
+    signs = _other_signs(alpha, at)
+    bad[Reason.SIGNS], bad[Reason.FLAVOURS] = lacking & signs, lacking & ~signs
     with np.errstate(over="ignore", invalid="ignore"):
         energy = np.hypot(legs.pt * np.cosh(legs.eta), legs.own_mass)
     bad[Reason.OVERFLOW] = ~np.isfinite(energy).all(axis=1)
@@ -110,8 +113,9 @@ def measured(alpha: Hypothesis, events: Any) -> tuple[np.ndarray, np.ndarray | N
     computed, and the missing (p_x, p_y) `[events, 2]`; None where nothing escapes and no recoil is used.
     """
     refuse_summed(alpha.process)
-    table = as_table(events, alpha.measured_columns)
-    at = {name: table[:, i] for i, name in enumerate(alpha.measured_columns)}
+    names = tuple(dict.fromkeys((*alpha.measured_columns, *alpha.columns_of(partial(has_column, events)))))
+    table = as_table(events, names)
+    at = inputs.with_unknown_codes(dict(zip(names, table.T, strict=True)), alpha.process.flavour_columns)
     legs, _ = _legs(alpha, at, len(table))
     with double_precision(), np.errstate(over="ignore", invalid="ignore"):
         parts = from_pt_eta_phi_mass(legs.pt, legs.eta, legs.phi, legs.own_mass)
@@ -140,17 +144,18 @@ class _Legs(NamedTuple):
 def _legs(alpha: Hypothesis, at: Mapping[str, np.ndarray], count: int) -> tuple[_Legs, np.ndarray]:
     """Columns by leg, `[events, legs]`, and which events lack a lepton of the charge or flavour of one."""
     process = alpha.process
-    names = [f"lep{i}" for i in range(1, process.classes.count("lepton") + 1)]
+    names = [f"lep{i}" for i in range(1, len(process.leptons) + 1)]
     charge = np.stack([at[f"{name}_Charge"] for name in names], axis=1)
-    code = np.stack([at[f"{name}_PDG"] for name in names], axis=1) if "lep1_PDG" in at else None
+    code = np.abs([at.get(f"{name}_PDG", np.zeros(count)) for name in names]).T
     taken, rows, jets = np.zeros((count, len(names)), dtype=bool), np.arange(count), 0
-    lacking = np.zeros(count, dtype=bool)
+    lacking = _other_pair(process, code)
+    as_written = bool(process.reaction) or "lep1_PDG" in process.columns
     found: list[_Legs] = []
     for pdg_code, kind in zip(process.visible, process.visible_classes, strict=True):
         if kind == "lepton":
             fits = np.sign(charge) == -np.sign(pdg_code)
-            if code is not None:
-                fits &= np.abs(code) == abs(pdg_code)
+            if as_written:
+                fits &= (code == 0) | (code == abs(pdg_code))
             free = fits & ~taken
             lacking |= ~free.any(axis=1)
             chosen, candidates = free.argmax(axis=1), names
@@ -167,3 +172,15 @@ def _legs(alpha: Hypothesis, at: Mapping[str, np.ndarray], count: int) -> tuple[
         )
         found.append(_Legs(pt, eta, phi, own, mass))
     return _Legs(*(np.stack(values, axis=1) for values in zip(*found, strict=True))), lacking
+
+
+def _other_pair(process: Process, code: np.ndarray) -> np.ndarray:
+    """Which events have leptons of two flavours where a process of the menu has a pair of one, or of one
+    where it has two.
+
+    **Arguments:** `code`, |PDG code| `[events, leptons]`, 0 where it is not known.
+    """
+    if process.reaction or not process.is_pair:
+        return np.zeros(len(code), dtype=bool)
+    first, second = map(abs, process.leptons)
+    return (code != 0).all(axis=1) & ((code[:, 0] == code[:, 1]) != (first == second))

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from deepmem.kinematics import FourVector, Scalar, add, dot
-from deepmem.physics.phasespace.planner import Composition, Solve
+from deepmem.physics.phasespace.composition import Composition, Solve
 from deepmem.physics.phasespace.seen import Seen
 from deepmem.physics.phasespace.visible import Shared, Visible
 

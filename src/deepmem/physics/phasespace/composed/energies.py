@@ -21,7 +21,7 @@ from deepmem.kinematics import FourVector, Scalar
 from deepmem.physics.phasespace.composed.chain import Chain
 from deepmem.physics.phasespace.composed.fit import tabulated
 from deepmem.physics.phasespace.composed.masses import MassTable, MassTables, shape_of
-from deepmem.physics.phasespace.planner import Composition
+from deepmem.physics.phasespace.composition import Composition
 from deepmem.physics.phasespace.visible import Shared, Visible
 
 # c and d.

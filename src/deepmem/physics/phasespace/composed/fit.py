@@ -24,8 +24,8 @@ from deepmem.physics.detector.gaussians import Gaussian
 from deepmem.physics.phasespace.composed.chain import Chain
 from deepmem.physics.phasespace.composed.masses import CELLS, edges, shape_of
 from deepmem.physics.phasespace.composed.tau_pairs import TauPair, profile
+from deepmem.physics.phasespace.composition import Composition
 from deepmem.physics.phasespace.lines import BreitWigner
-from deepmem.physics.phasespace.planner import Composition
 from deepmem.physics.phasespace.visible import Shared, Visible
 from deepmem.physics.precision import double_precision
 
@@ -68,7 +68,7 @@ class Allowed(NamedTuple):
 
 
 def tabulated(composition: Composition) -> tuple[int, ...]:
-    """The resonances whose masses have a table: not a single one above a neutrino."""
+    """The resonances whose masses have a table: not a single one above the (last) neutrino."""
     neutrino = composition.neutrino
     single = neutrino.masses if neutrino is not None and len(neutrino.masses) == 1 else ()
     return tuple(place for place in composition.masses if place not in single)

@@ -22,8 +22,8 @@ from deepmem.kinematics import FourVector, Scalar, add, dot
 from deepmem.physics.phasespace import solutions
 from deepmem.physics.phasespace.composed.chain import Chain
 from deepmem.physics.phasespace.composed.neutrinos import ANGLES, Unfinished, draw_angle
+from deepmem.physics.phasespace.composition import Composition, Lost
 from deepmem.physics.phasespace.expert import Proposal, by_branch
-from deepmem.physics.phasespace.planner import Composition, Lost
 from deepmem.physics.phasespace.visible import Shared, Visible
 
 _CUBE = (2 * np.pi) ** 3

@@ -1,4 +1,4 @@
-"""The last steps of a composed map: the neutrino, or none.
+"""The last steps of a composed map: the neutrino, the last one of two (`two_neutrinos`), or none.
 
 *One mass.* p_T is drawn from missing p_T's response, flat: T d²p_T = d²u. With its lepton's p and k = p_T,
 s = least + 2pk (cosh Δη − 1), least = 2 (pk − p⃗·k⃗), and for both signs of Δη
@@ -25,14 +25,14 @@ from deepmem.physics.phasespace import solutions
 from deepmem.physics.phasespace.composed.chain import Chain
 from deepmem.physics.phasespace.composed.energies import Visibles
 from deepmem.physics.phasespace.composed.masses import shape_of
+from deepmem.physics.phasespace.composition import Composition, Neutrino
 from deepmem.physics.phasespace.expert import Proposal, by_branch
 from deepmem.physics.phasespace.lines import Above
-from deepmem.physics.phasespace.planner import Composition
 from deepmem.physics.phasespace.visible import Shared, Visible
 
 # Of a single mass: the share that does not follow its shape, and where p_T leaves it out of reach.
 _BROAD, _OUT_OF_REACH = 0.03, 0.95
-_CUBE = (2 * np.pi) ** 3
+CUBE = (2 * np.pi) ** 3
 ANGLES = 32
 """Nodes of the table of φ."""
 _GROUP = 4
@@ -52,7 +52,7 @@ class Unfinished(NamedTuple):
     """Of the resonances that are left, the lost leg's last, GeV²."""
 
 
-def _point(
+def whole_point(
     composition: Composition, before: Visibles, momenta: dict[int, FourVector], density: Scalar
 ) -> Proposal | Unfinished:
     """All legs, or all but the lost one."""
@@ -74,19 +74,49 @@ def none(
         density = density * missing.density(
             (event.missing[0], event.missing[1]), (total[1], total[2]), event.activity
         )
-    return _point(composition, before, before.momenta, jnp.atleast_1d(density))
+    return whole_point(composition, before, before.momenta, jnp.atleast_1d(density))
 
 
-def _centre(
+def centre_of(
     event: Visible, momenta: dict[int, FourVector], composition: Composition
 ) -> tuple[Scalar, Scalar]:
-    """The p_T of the neutrino that is measured, or balances."""
+    """The p_T that is measured, or balances, of all neutrinos that have no momentum yet."""
     if composition.missing in ("exact", "response"):
-        return event.missing[0], event.missing[1]
+        there = [momenta[each] for each in composition.tree.invisible if each in momenta]
+        x, y = (event.missing[i] - sum(p[i + 1] for p in there) for i in (0, 1))
+        return x, y
     total = add(*momenta.values())
     if composition.missing == "balance":
         return -total[1], -total[2]
     return event.missing[0] - total[1], event.missing[1] - total[2]
+
+
+def of_mass(
+    shared: Shared,
+    u: jax.Array,
+    composition: Composition,
+    neutrino: Neutrino,
+    lepton: FourVector,
+    pt: tuple[Scalar, Scalar],
+    sign: Scalar,
+) -> tuple[FourVector, Scalar]:
+    """A neutrino of given p_T by the mass of its W and the sign of Δη, and (d³ν/2E)/((2π)³ d²k du)."""
+    (kx, ky), of_lepton = pt, jnp.sqrt(lepton[1] ** 2 + lepton[2] ** 2)
+    size = jnp.sqrt(kx**2 + ky**2)
+    least = 2 * (of_lepton * size - lepton[1] * kx - lepton[2] * ky)
+    resonance = composition.tree.resonances[neutrino.masses[0]]
+    line = Above(shape_of(shared.parameters, resonance.mass, resonance.width), _BROAD, _OUT_OF_REACH)
+    rest = line.draw(u[composition.mass_variable(neutrino.masses[0])], least)
+    slope = jnp.sqrt(rest * (rest + 4 * of_lepton * size))
+    cosh, sinh = size + rest / (2 * of_lepton), sign * slope / (2 * of_lepton)
+    energy, _, _, z = lepton
+    momentum = (
+        (energy * cosh + z * sinh) / of_lepton,
+        kx + 0 * sinh,
+        ky + 0 * sinh,
+        (z * cosh + energy * sinh) / of_lepton,
+    )
+    return momentum, 1 / (line.density(rest, least) * 2 * CUBE * slope)
 
 
 def one_mass(
@@ -96,33 +126,20 @@ def one_mass(
     neutrino, chain = composition.neutrino, Chain(composition, shared, event)
     assert neutrino is not None
     momenta, density = dict(before.momenta), before.density
-    lepton, (kx, ky) = momenta[neutrino.lepton], _centre(event, momenta, composition)
+    lepton, (kx, ky) = momenta[neutrino.lepton], centre_of(event, momenta, composition)
     if composition.missing in ("response", "recoil"):
         sigma = shared.detector.transverse.sigma(event.activity)  # type: ignore[union-attr]
-        first = len(composition.drawn)
-        kx, ky = kx + sigma * ndtri(u[first]), ky + sigma * ndtri(u[first + 1])
-    pt, size = jnp.sqrt(lepton[1] ** 2 + lepton[2] ** 2), jnp.sqrt(kx**2 + ky**2)
-    least = 2 * (pt * size - lepton[1] * kx - lepton[2] * ky)
-    resonance = composition.tree.resonances[neutrino.masses[0]]
-    line = Above(shape_of(shared.parameters, resonance.mass, resonance.width), _BROAD, _OUT_OF_REACH)
-    rest = line.draw(u[composition.mass_variable(neutrino.masses[0])], least)
-    slope = jnp.sqrt(rest * (rest + 4 * pt * size))
-    density = density / line.density(rest, least) / (2 * _CUBE * slope)
+        place = composition.place_of_neutrino
+        kx, ky = kx + sigma * ndtri(u[place]), ky + sigma * ndtri(u[place + 1])
     sign = jnp.array([1.0, -1.0])
-    cosh, sinh = size + rest / (2 * pt), sign * slope / (2 * pt)
-    energy, _, _, z = lepton
-    momenta[neutrino.leg] = (
-        (energy * cosh + z * sinh) / pt,
-        kx + 0 * sinh,
-        ky + 0 * sinh,
-        (z * cosh + energy * sinh) / pt,
-    )
+    momenta[neutrino.leg], weight = of_mass(shared, u, composition, neutrino, lepton, (kx, ky), sign)
+    density = density * weight
     for each, s in zip(composition.late, before.s, strict=composition.lost is None):
         solution = chain.solve(each, s, momenta)
         momenta[each.leg] = chain.momentum(each.leg, solution.energy)
         of_leg = chain.measure(each.leg, momenta[each.leg]) * chain.likelihood(each.leg, solution.energy)
         density = jnp.where(solution.valid, density * solution.slope * of_leg, 0.0)
-    return _point(composition, before, momenta, jnp.broadcast_to(density, 2))
+    return whole_point(composition, before, momenta, jnp.broadcast_to(density, 2))
 
 
 class Path(NamedTuple):
@@ -142,7 +159,7 @@ def two_masses(
     assert neutrino is not None
     others = add(*(momenta[number] for number in neutrino.others))
     path = solutions.ellipse(momenta[neutrino.lepton], others, before.s[0], before.s[1])
-    centre = _centre(event, momenta, composition)
+    centre = centre_of(event, momenta, composition)
     sigma = _WIDER * shared.detector.transverse.sigma(event.activity)  # type: ignore[union-attr]
     axes = []
     for i in (0, 1):
@@ -151,9 +168,27 @@ def two_masses(
     heights = []
     for angle in 2 * np.pi * np.arange(ANGLES) / ANGLES:
         cosine, sine = np.float32(np.cos(angle)), np.float32(np.sin(angle))
-        x, y = (a + b * cosine + c * sine for a, b, c in axes)
-        heights.append(jnp.exp(-jnp.minimum(x**2 + y**2, np.float32(_LARGEST_SQUARE)) / 2))
+        away = [a + b * cosine + c * sine for a, b, c in axes]
+        along = [c * cosine - b * sine for _, b, c in axes]
+        heights.append(near(away, along, ANGLES) if composition.first is not None else near(away))
     return Path(before, path, centre), tuple(heights)
+
+
+def near(away: Sequence[Scalar], along: Sequence[Scalar] | None = None, nodes: int = ANGLES) -> Scalar:
+    """exp(−d²/2) at a node of an ellipse, or its mean over the piece of it that a node stands for.
+
+    The piece is straight. Of length 2h, it makes the bell wider along itself, 1 → 1 + h²/3, and lower.
+
+    **Arguments:** `away`, d in units of the bell's σ; `along`, its derivative in φ.
+    """
+    square = away[0] ** 2 + away[1] ** 2
+    if along is None:
+        return jnp.exp(-jnp.minimum(square, np.float32(_LARGEST_SQUARE)) / 2)
+    slope = along[0] ** 2 + along[1] ** 2
+    wider = 1 + np.float32((2 * np.pi / nodes) ** 2 / 12) * slope
+    part = (away[0] * along[0] + away[1] * along[1]) ** 2 / jnp.maximum(slope, np.float32(1e-9))
+    square = square - part * (1 - 1 / wider)
+    return jnp.exp(-jnp.minimum(square, np.float32(_LARGEST_SQUARE)) / 2) / jnp.sqrt(wider)
 
 
 def on_ellipse(
@@ -167,15 +202,15 @@ def on_ellipse(
     (visibles, path, centre), heights = before
     neutrino = composition.neutrino
     assert neutrino is not None
-    phi, density = draw_angle(heights, u[len(composition.drawn)])
+    phi, density = draw_angle(heights, u[composition.place_of_neutrino])
     momentum = path.at(jnp.cos(phi), jnp.sin(phi))
     missing = shared.detector.transverse
     assert missing is not None
     likelihood = missing.density(centre, (momentum[1], momentum[2]), event.activity)
-    weight = visibles.density * likelihood / (8 * path.root_gram * _CUBE * density)
+    weight = visibles.density * likelihood / (8 * path.root_gram * CUBE * density)
     momenta = visibles.momenta | {neutrino.leg: momentum}
     weight = jnp.atleast_1d(jnp.where(path.exists, weight, 0.0))
-    return _point(composition, visibles, momenta, weight)
+    return whole_point(composition, visibles, momenta, weight)
 
 
 def draw_angle(heights: tuple[Scalar, ...], u: Scalar) -> tuple[Scalar, Scalar]:

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from deepmem.kinematics import FourVector, Scalar
 from deepmem.physics.detector.taus import density as fraction_density
 from deepmem.physics.phasespace.composed.chain import Chain
-from deepmem.physics.phasespace.planner import Composition
+from deepmem.physics.phasespace.composition import Composition
 from deepmem.physics.phasespace.visible import Shared, Visible
 
 NODES = 32

@@ -16,8 +16,8 @@ import jax.numpy as jnp
 from deepmem.kinematics import FourVector, Scalar, add
 from deepmem.physics.phasespace.composed.energies import Visibles
 from deepmem.physics.phasespace.composed.tau_pairs import NODES, Seen, TauPair
+from deepmem.physics.phasespace.composition import Composition
 from deepmem.physics.phasespace.expert import Proposal, by_branch
-from deepmem.physics.phasespace.planner import Composition
 from deepmem.physics.phasespace.visible import Shared, Visible
 from deepmem.physics.tables import Table
 

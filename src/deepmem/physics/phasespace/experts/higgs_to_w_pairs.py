@@ -6,11 +6,12 @@ to L = ℓ + ℓ̄, then ν's direction in N's rest frame, with the mass of one 
 
 Nothing is solved for, nothing is singular. Above 2 MW, both Ws may be on their shells (`solutions.w_pair`):
 that is one of the `CHANNELS`, whose shares follow from trials, event by event. Each point is weighted with
-the density of the mixture.
+the density of the mixture. Where the Higgs boson is `OFF_SHELL`, the map of WW suits better.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -21,7 +22,8 @@ import numpy as np
 from deepmem.kinematics import FourVector, Scalar, add, dot
 from deepmem.physics.phasespace import solutions
 from deepmem.physics.phasespace.bodies import choice
-from deepmem.physics.phasespace.expert import Expert, Proposal, by_branch
+from deepmem.physics.phasespace.expert import Expert, Proposal, Step, by_branch
+from deepmem.physics.phasespace.experts import w_pairs
 from deepmem.physics.phasespace.lines import BreitWigner, Power, Scan
 from deepmem.physics.phasespace.seen import Seen, missing_pt, w_and_top
 from deepmem.physics.phasespace.visible import Shared, Visible
@@ -35,12 +37,22 @@ _ON_SHELL = len(CHANNELS) - 1
 _BROAD = 0.1
 _EDGE = 1e-15
 _LEAST_MISSING = 1e-12  # GeV²
+# How far above the largest mass of the Higgs boson it is off its shell: GeV, or widths where that is more.
+_OFF, _WIDTHS_OFF = 20.0, 5.0
+# How much wider than their responses energies are drawn where those measured keep s above the resonance.
+_STRETCH = 2.0
 
 
 def _lines(shared: Shared) -> tuple[Scan, Scan, Power]:
     """Of a W's mass, of the Higgs boson's, and a wide range of the latter."""
     p = shared.parameters
     return Scan(w_and_top(p)[0]), Scan(BreitWigner(p.MH, p.WH)), BreitWigner(p.MH[0], p.WH[0]).broad
+
+
+def off_shell_from(shared: Shared) -> Scalar:
+    """s in GeV² above which the Higgs boson is off its shell, for all values of a scan."""
+    p = shared.parameters
+    return jnp.max((p.MH + jnp.maximum(_OFF, _WIDTHS_OFF * p.WH)) ** 2)
 
 
 def direction(u: Scalar, v: Scalar) -> solutions.Direction:
@@ -69,19 +81,24 @@ class Pair(NamedTuple):
     exists: Scalar
 
 
-def pair(shared: Shared, event: Visible, u: jax.Array, _: None, balance: bool = False) -> Pair:
+def pair(
+    shared: Shared, event: Visible, u: jax.Array, _: None, balance: bool = False, near: bool = False
+) -> Pair:
     """Energies, and all masses and directions. u: channel and s, Δ, one W's mass, φ, energies, missing p_T.
 
-    Where both Ws are on their shells: s13, s24, Δη and its branch, φ.
+    Where both Ws are on their shells: s13, s24, Δη and its branch, φ. **Arguments:** `near`, whether s stays
+    below `off_shell_from`.
     """
     w, higgs, wide = _lines(shared)
-    (plus, minus), measure = Seen(shared, event, CLASSES).draw_all(u[4:])
+    high = off_shell_from(shared) if near else jnp.inf
+    stretch = _stretch(shared, event, balance) if near else 1.0
+    (plus, minus), measure = Seen(shared, event, CLASSES).draw_all(u[4:], stretch)
     missing = missing_pt(shared, event, u, [plus, minus] if balance else None)
     upto = jnp.cumsum(jnp.asarray(event.choices.shares))
     channel = jnp.clip((upto <= u[0]).sum(), 0, len(CHANNELS) - 1)
     place = jnp.clip(1 - (upto[channel] - u[0]) / event.choices.shares[channel], _EDGE, 1 - _EDGE)
 
-    s = jnp.where(channel < 2, higgs.draw(place, 0.0, jnp.inf), wide.draw(place, 0.0, jnp.inf))
+    s = jnp.where(channel < 2, higgs.draw(place, 0.0, high), wide.draw(place, 0.0, high))
     total = add(plus, minus)
     c, mt, largest = _reach(total, missing, s)
     up = jnp.exp(largest * (2 * u[1] - 1))
@@ -96,6 +113,16 @@ def pair(shared: Shared, event: Visible, u: jax.Array, _: None, balance: bool = 
     upper = u[2] < 0.5
     towards = direction(u[3], jnp.where(upper, 2 * u[2], 2 * u[2] - 1))
     return Pair(measure, plus, minus, missing, channel, n, s_w, masses, towards, upper, largest > 0)
+
+
+def _stretch(shared: Shared, event: Visible, balance: bool) -> Scalar:
+    """How much energies are spread: those that let s reach the resonance may be some deviations off."""
+    seen = Seen(shared, event, CLASSES)
+    total = add(*(seen.momentum(i, event.legs.energy[i]) for i in range(len(CLASSES))))
+    x, y = (-total[1], -total[2]) if balance else (event.missing[0], event.missing[1])
+    _, mt = solutions.transverse(total)
+    least = (mt + jnp.hypot(x, y)) ** 2 - (total[1] + x) ** 2 - (total[2] + y) ** 2
+    return jnp.where(least > jnp.min(shared.parameters.MH) ** 2, _STRETCH, 1.0)
 
 
 def _reach(total: FourVector, missing: tuple[Scalar, Scalar], s: Scalar) -> tuple[Scalar, Scalar, Scalar]:
@@ -141,15 +168,16 @@ def neutrinos(shared: Shared, event: Visible, u: jax.Array, before: Pair) -> Neu
     return Neutrinos(*before[:4], choice(both, one, around[0]), choice(both, other, around[1]), exists)
 
 
-def mixture(shared: Shared, event: Visible, u: jax.Array, before: Neutrinos) -> Proposal:
+def mixture(shared: Shared, event: Visible, u: jax.Array, before: Neutrinos, near: bool = False) -> Proposal:
     """With the density of the mixture of all channels at these momenta; one branch."""
     shares, (w, higgs, wide) = event.choices.shares, _lines(shared)
+    high = off_shell_from(shared) if near else jnp.inf
     measure, plus, minus, missing, neutrino, antineutrino, exists = before
     n, total = add(neutrino, antineutrino), add(plus, minus)
     mass2, _ = solutions.transverse(total)
     s13, s24 = 2 * dot(plus, neutrino), 2 * dot(minus, antineutrino)
     s = mass2 + solutions.transverse(n)[0] + 2 * dot(total, n)
-    of_higgs, of_wide = higgs.density(s, 0.0, jnp.inf), wide.density(s, 0.0, jnp.inf)
+    of_higgs, of_wide = higgs.density(s, 0.0, high), wide.density(s, 0.0, high)
     around: Scalar = 0.0
     for i, (lepton, s_w) in enumerate(((plus, s13), (minus, s24))):
         product = dot(lepton, n)
@@ -166,7 +194,7 @@ def mixture(shared: Shared, event: Visible, u: jax.Array, before: Neutrinos) -> 
     on_shells = w.density(s13, 0.0, jnp.inf) * w.density(s24, 0.0, jnp.inf)
     both = on_shells / (2 * (2 * np.pi) * cosh**2) / (2 * jacobian)
     density = jnp.where(largest > 0, around, 0.0) + shares[_ON_SHELL] * both
-    valid = exists & jnp.isfinite(density) & (density > 0)
+    valid = exists & jnp.isfinite(density) & (density > 0) & (s < high)
     legs = by_branch(plus, neutrino, minus, antineutrino)
     return Proposal(legs, jnp.where(valid, measure / jnp.where(valid, density, 1.0), 0.0)[None])
 
@@ -178,12 +206,35 @@ def _apart(p: FourVector, q: FourVector) -> tuple[Scalar, Scalar, Scalar, Scalar
     return cosh / (pt * qt), sinh / (pt * qt), pt, qt
 
 
-_BALANCED = (partial(pair, balance=True), neutrinos, mixture)
+def beyond(shared: Shared, event: Visible, u: jax.Array, before: w_pairs.Pair) -> Proposal:
+    """By the map of WW, s above `off_shell_from`; two branches."""
+    legs, density = w_pairs.momenta(shared, event, u, before)
+    total = add(*legs)
+    s = total[0] ** 2 - total[1] ** 2 - total[2] ** 2 - total[3] ** 2
+    return Proposal(legs, jnp.where(s >= off_shell_from(shared), density, 0.0))
+
+
+def _steps(balance: bool, near: bool) -> tuple[Step, ...]:
+    return partial(pair, balance=balance, near=near), neutrinos, partial(mixture, near=near)
+
+
+def _beyond(balance: bool) -> tuple[Step, ...]:
+    first, _ = w_pairs.steps(balance)
+    return first, beyond
+
+
+NEAR = Expert(4, _BROAD, _steps(False, True), _steps(True, True), _steps(True, True), shares=CHANNELS)
+"""The map below `off_shell_from`."""
+OFF_SHELL = replace(
+    w_pairs.W_PAIR, by_energies=_beyond(False), by_balance=_beyond(True), by_recoil=_beyond(True)
+)
+"""And above."""
 HIGGS_TO_W_PAIR = Expert(
     4,
     _BROAD,
-    (pair, neutrinos, mixture),
-    _BALANCED,
-    _BALANCED,
+    _steps(False, False),
+    _steps(True, False),
+    _steps(True, False),
     shares=CHANNELS,
+    regions=(NEAR, OFF_SHELL),
 )

@@ -1,0 +1,137 @@
+"""|M|² of several subprocesses in one program: each is what it is by itself, and work is shared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from deepmem.kinematics import FourVector
+from deepmem.physics.amplitudes import joint as joint_module
+from deepmem.physics.amplitudes.amplitude import Amplitude, amplitude
+from deepmem.physics.amplitudes.joint import joint
+from deepmem.physics.amplitudes.program import Program
+from deepmem.physics.precision import double_precision
+from deepmem.physics.processes.generated import Generated
+from deepmem.physics.reactions import Theory, read
+from deepmem.physics.theory.models import load
+from deepmem.physics.theory.parameters import parameters
+from deepmem.physics.theory.subprocesses import Subprocess
+from deepmem.physics.weights.composed import Exchanged
+
+TOP_TO_JETS = "p p > t t~, (t > w+ b, w+ > e+ ve), (t~ > w- b~, w- > j j)"
+REACTIONS = {
+    "w_and_jets": ("u d~ > e+ ve j j", (0, 1, 3, 2)),
+    "z_and_jet": ("p p > z j", (0, 1)),
+    "top_pair": (TOP_TO_JETS, (0, 1, 2, 4, 3, 5)),
+}
+
+
+def points(masses: list[float], number: int = 3) -> np.ndarray:
+    """Momenta of beams along z and of outgoing legs of these masses `[number, legs, 4]`."""
+    spatial = np.random.default_rng(1).normal(scale=80.0, size=(number, len(masses), 3))
+    spatial[:, -1, :2] = -spatial[:, :-1, :2].sum(axis=1)
+    energy = np.sqrt(np.sum(spatial**2, axis=-1) + np.square(masses))
+    out = np.concatenate([energy[..., None], spatial], axis=-1)
+    plus, minus = (out[..., 0] + sign * out[..., 3] for sign in (1, -1))
+    beams = np.zeros((number, 2, 4))
+    for beam, (sign, part) in enumerate(((1, plus), (-1, minus))):
+        beams[:, beam, 0] = part.sum(axis=1) / 2
+        beams[:, beam, 3] = sign * beams[:, beam, 0]
+    return np.concatenate([beams, out], axis=1)
+
+
+def masses_of(program: Program) -> list[float]:
+    known = {"ZERO": 0.0, "MB": 4.7, "MZ": 91.188}
+    return [known[leg.mass] for leg in program.legs[2:]]
+
+
+def subprocesses_of(reaction: str, order: tuple[int, ...]) -> list[Subprocess]:
+    """Of all channels, as they are and with exchanged legs."""
+    found = [channel.subprocess for channel in read(reaction, Theory()).channels]
+    return list(dict.fromkeys([*found, *(each.in_order(order) for each in found)]))
+
+
+@pytest.mark.parametrize("name", REACTIONS)
+def test_each_is_what_it_is_alone(name: str) -> None:
+    model, subprocesses = load("sm"), subprocesses_of(*REACTIONS[name])
+    found = joint(model, tuple(subprocesses), True)
+    assert found is not None
+    momenta = points(masses_of(found.program))
+    alone = [amplitude(model, each, along_z=True) for each in subprocesses]
+    for value, one in zip(found.program.evaluate_all(model, momenta), alone, strict=True):
+        np.testing.assert_allclose(value, one.reference(momenta), rtol=1e-9)
+    assert found.program.operations < 0.8 * sum(one.program.operations for one in alone)
+
+
+def test_partons_in_other_places() -> None:
+    """g u is u g at the momenta of a rotation by π about y, in the same program."""
+    model = load("sm")
+    (one,) = (
+        each.subprocess
+        for each in read("p p > z j", Theory()).channels
+        if each.subprocess.incoming in ((21, 2), (2, 21))
+    )
+    other = Subprocess(one.incoming[::-1], one.products, one.requirements)
+    found = joint(model, (one, other), True)
+    assert found is not None
+    momenta = points(masses_of(found.program))
+    turned = momenta[:, [1, 0, 2, 3]] * (1, -1, 1, -1)
+    first, second = found.program.evaluate_all(model, momenta)
+    np.testing.assert_allclose(second, found.program.evaluate(model, turned), rtol=1e-11)
+    assert np.all(abs(second / first - 1) > 1e-3)
+
+
+def test_what_is_too_large_or_of_other_masses(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    model = load("sm")
+    z, photon = (read(f"p p > {name} j", Theory()).channels[0].subprocess for name in ("z", "a"))
+    assert joint(model, (z, photon), True) is None
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(joint_module, "BUDGET", 10)
+    subprocesses = tuple(subprocesses_of("p p > z j", (0, 1)))
+    joint.cache_clear()
+    assert joint(model, subprocesses, True) is None
+    (file,) = (tmp_path / "deepmem" / "amplitudes").iterdir()
+    assert Program.from_bytes(file.read_bytes()).outputs == ()
+    joint.cache_clear()
+
+
+def test_a_program_with_several_results_is_read_as_it_was_written() -> None:
+    found = joint(load("sm"), tuple(subprocesses_of("p p > z j", (0, 1))), True)
+    assert found is not None
+    again = Program.from_bytes(found.program.to_bytes())
+    assert (again.outputs, again.others) == (found.program.outputs, found.program.others)
+    momenta = points(masses_of(again))
+    for one, other in zip(
+        *(each.evaluate_all(found.model, momenta) for each in (again, found.program)), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_exchanged_legs_jointly() -> None:
+    """The mean over the orders of jets is that of |M|² at exchanged momenta."""
+    reaction, order = "p p > w- , w- > j j", (1, 0)
+    elements = Generated(reaction, (), Theory(), along_z=True, picks=((0, False), (0, True)))
+    assert elements.joint_operations() is not None
+    with double_precision():
+        p = parameters()
+        channel = read(reaction, Theory()).channels[0].subprocess
+        both = (channel, Subprocess(channel.incoming[::-1], channel.products, channel.requirements))
+        alone = [amplitude(elements.model, each, along_z=True) for each in both]
+        momenta = points(masses_of(alone[0].program))
+        columns = jnp.asarray(momenta)
+        legs: list[FourVector] = [tuple(columns[:, leg, k] for k in range(4)) for leg in range(4)]  # type: ignore[misc]
+        found = Exchanged(elements, ((0, 1), order))(legs, p)
+        apart = Exchanged(elements, ((0, 1), order), apart=True)(legs, p)
+    places = [0, 1, *(2 + leg for leg in order)]
+    expected = [_squares(alone, each, p.values()) for each in (momenta, momenta[:, places])]
+    np.testing.assert_allclose(apart, np.concatenate(expected), rtol=1e-9)
+    np.testing.assert_allclose(found, np.mean(expected, axis=0), rtol=1e-9)
+
+
+def _squares(alone: list[Amplitude], momenta: np.ndarray, values: dict[str, float]) -> np.ndarray:
+    known = {each.name for each in alone[0].model.parameters}
+    given = {name: value for name, value in values.items() if name in known}
+    return np.stack([one.reference(momenta, given) for one in alone])

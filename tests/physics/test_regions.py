@@ -1,0 +1,96 @@
+"""H → WW near the Higgs boson's mass and off it: both regions make the whole, and no weight changes by them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from test_neutrinos import EVENTS, assert_agree, columns, computed, leptons_alone, prepared, proposed
+
+from deepmem.kinematics import add
+from deepmem.physics.phasespace.experts.higgs_to_w_pairs import off_shell_from
+from deepmem.physics.precision import double_precision
+from deepmem.physics.tables import even_table
+from deepmem.physics.weights import engine
+from deepmem.physics.weights.hypothesis import hypothesis
+from deepmem.physics.weights.leading_order import draw_events
+from deepmem.physics.weights.partonic import Partonic
+from deepmem.physics.weights.plan import plan_for
+
+LEPTONS = {"lepton_pt": 10, "lepton_eta": 2.5}
+
+
+@pytest.fixture(scope="module")
+def events() -> dict[str, np.ndarray]:
+    """Of tt̄, in which the Higgs boson is off its shell, and of its own."""
+    own = draw_events("higgs_ww_2l", 4, 21, LEPTONS, recoil=20.0).columns
+    tops = leptons_alone(columns(*EVENTS))
+    return {name: np.concatenate([tops[name], own[name]]) for name in tops}
+
+
+def test_every_point_is_in_its_region(events):
+    alpha = hypothesis("higgs_ww_2l")
+    plan = plan_for(alpha)
+    shared, rows = prepared(alpha, events)
+    event = rows.rows(len(EVENTS)).choosing(broad=0.03, table=even_table(16, 32), second_first=None)
+    u = np.random.default_rng(3).random((2000, plan.dimensions))
+    with double_precision():
+        edge = float(off_shell_from(shared))
+        for region, above in zip(plan.regions, (False, True), strict=True):
+            f = region.integrand(Partonic.of(alpha), False)
+            legs, density = proposed(f, shared, event, u)
+            energy, x, y, z = (np.broadcast_to(part, density.shape) for part in add(*legs))
+            s = (energy**2 - x**2 - y**2 - z**2)[density > 0]
+            assert len(s) > 500
+            assert ((s >= edge * (1 - 1e-9)) == above).all()
+            if not above:
+                assert np.any(np.abs(np.sqrt(s) - 125) < 0.05)
+
+
+@pytest.mark.parametrize("met", ["event", pytest.param("balance", marks=pytest.mark.long)])
+def test_in_regions_weights_are_what_they_are_whole(events, met):
+    """With fewer points; an event alone has its weight bit for bit."""
+    found = computed("higgs_ww_2l", events, met=met)
+    whole = replace(plan_for(hypothesis("higgs_ww_2l", met=met)), regions=())
+    assert_agree(found, computed("higgs_ww_2l", events, met=met, seed=1, precision=0.04, plan=whole))
+    assert (found.status == 0).all()
+    for event in (2, 5):
+        one = {name: values[[event]] for name, values in events.items()}
+        alpha = hypothesis("higgs_ww_2l", met=met)
+        (alone,) = engine.compute(alpha, one, precision=0.02, entries=np.array([event])).values()
+        assert alone.value[0] == found.value[event]
+        assert alone.error[0] == found.error[event]
+
+
+@pytest.mark.long
+def test_momenta_and_scans_are_those_of_both_regions(events):
+    few = {name: values[[0, 4]] for name, values in events.items()}
+    found = computed("higgs_ww_2l", few, neutrinos=True)
+    total = found.neutrinos.sum(axis=1)[:, :2]
+    missing = few["MET"][:, None] * np.stack([np.cos(few["MET_Phi"]), np.sin(few["MET_Phi"])], axis=1)
+    np.testing.assert_allclose(total, missing, atol=1e-6 * few["MET"].max())
+    scan = computed("higgs_ww_2l", few, MH=[120.0, 125.0])
+    assert_agree(scan["higgs_ww_2l_MH_125"], found)
+
+
+def test_a_variation_follows_both_regions(events):
+    """Its ratio to the nominal weight is known better than either."""
+    near = {name: values * 1.01 if name == "lep1_PT" else values for name, values in events.items()}
+    alpha = hypothesis("higgs_ww_2l")
+    found = engine.compute(alpha, events, precision=0.05, seed=1, variations={"up": near})
+    nominal, up = found["higgs_ww_2l"], found["higgs_ww_2l__up"]
+    ratio, error = up.ratio_to(nominal)
+    assert (error < 0.025 * ratio).all()
+    alone = engine.compute(alpha, near, precision=0.02, seed=3)["higgs_ww_2l"]
+    assert_agree(up, alone)
+
+
+def test_a_resonance_that_measured_energies_miss_is_found():
+    """They keep s above m_H², by 7 GeV: those that do not are 3 standard deviations off, and make a sixth of the weight."""
+    event = {"lep1_PT": 56.961, "lep1_Eta": -0.211, "lep1_Phi": 0.142, "lep1_Charge": -1.0}
+    event |= {"lep2_PT": 15.461, "lep2_Eta": -0.712, "lep2_Phi": 0.71, "lep2_Charge": 1.0}
+    event |= {"MET": 58.985, "MET_Phi": -2.824}
+    columns_of = {name: np.full(1, value) for name, value in event.items()}
+    one, other = (computed("higgs_ww_2l", columns_of, seed=seed) for seed in (0, 1))
+    assert one.status[0] == other.status[0] == 0
+    assert one.evaluations[0] < 1 << 17
+    assert_agree(one, other)
