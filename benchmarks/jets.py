@@ -29,6 +29,8 @@ COSTS: tuple[tuple[str, str, int, float, dict[str, Any], float | None], ...] = (
     ("ttbar_1l", "ttbar_1l", 200, 0.02, {"tags": "ignore"}, 40),
     ("ttbar_1l", "ttbar_1l", 200, 0.02, {"tagging": {"b": 0.77, "c": 0.15, "light": 0.01}}, 40),
     ("tth_bb_1l", "tth_bb_1l", 40, 0.02, {}, 80),
+    ("tth_bb_2l", "tth_bb_2l", 40, 0.02, {}, None),
+    ("tw_2l", "tw_2l", 100, 0.02, {}, None),
     ("wh_bb", "wh_bb", 200, 0.01, {"tags": "ignore"}, 8),
     ("zh_bb", "zh_bb", 200, 0.01, {"tags": "ignore"}, 3),
     ("zbb", "zh_bb", 200, 0.01, {"tags": "ignore"}, 5),
@@ -38,6 +40,8 @@ CLOSED: dict[str, tuple[dict[str, float], int]] = {
     "zh_bb": ({"MH": 128.0}, 600),
     "wh_bb": ({"MH": 128.0}, 600),
     "ttbar_1l": ({"MT": 175.0}, 400),
+    "tw_2l": ({"MT": 176.0}, 200),
+    "tth_bb_2l": ({"MH": 128.0}, 150),
 }
 
 

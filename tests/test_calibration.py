@@ -21,6 +21,7 @@ from deepmem.config import Config
 from deepmem.data.loaders import Rows
 from deepmem.jobs import training
 from deepmem.reporter import Reporter
+from deepmem.surrogate import calibration_fit
 from deepmem.surrogate.calibration_fit import ErrorFit, Limits, fit_errors
 from deepmem.surrogate.features import FeatureMap
 from deepmem.surrogate.members import _deviance
@@ -440,3 +441,16 @@ def test_events_that_come_twice_are_said_before_training(tmp_path: Path, drell_y
 def test_a_model_is_shown_in_one_line(trained: tuple[dict[str, Any], Path]) -> None:
     shown = repr(Surrogate.load(trained[0]["save_lowest_loss_model_at"]))
     assert shown == "Surrogate(weight_DY of 10 columns; 5 'default' networks, 2 layers of 24)"
+
+
+def test_calibration_gathers_a_bounded_part_of_the_validation_rows(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, small: Path
+) -> None:
+    seen: list[int] = []
+    monkeypatch.setattr(calibration_fit, "fit", lambda *arguments: seen.append(len(arguments[3].features)))
+    config = configuration(tmp_path, small, members=1, split=[0.4, 0.5, 0.1])
+    for most in (10**6, 100):
+        monkeypatch.setattr(calibration_fit, "CALIBRATED_ON", most)
+        deepmem.train(config, epochs=1)
+    assert seen[0] == 1000
+    assert 60 < seen[1] < 140

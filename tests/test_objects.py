@@ -306,7 +306,8 @@ def test_events_without_any_object(tmp_path: Path) -> None:
         ({"leptons": {"prefix": "Muon_", "phi": "Jet_phi"}}, "other numbers of objects"),
         ({"leptons": {"prefix": "Muon_", "phi": "phi + Jet_phi"}}, "different lengths"),
         ({"leptons": {"prefix": "Muon_", "overlap": {"leptons": 0.1}}}, "cannot give way"),
-        ({"leptons": {"prefix": "Muon_", "colour": "x"}}, "colour"),
+        ({"leptons": {"prefix": "Muon_", "colour": "x"}}, "colour'.*it may have prefix, pt"),
+        ({"leptons": {"prefix": "Muon_", "cut": {"pt": 9}}}, r"cut'.*\(did you mean 'cuts'\?\)"),
         ({"lepton": {"prefix": "Muon_"}}, "lepton"),
     ],
 )

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from deepmem.columns import Column, Quantity, combine, described
-from deepmem.data.objects import Definition, Objects
+from deepmem.data.objects import Definition, Entry, Objects
 from deepmem.data.schemas import SCHEMAS
 from deepmem.errors import UsageError, nearest
 
@@ -392,6 +392,10 @@ def _describe(error: ValidationError) -> str:
         message = item["msg"].removeprefix("Value error, ")
         if item["type"] == "missing":
             sentences.append(f"the key {key!r} is missing")
+        elif item["type"] == "extra_forbidden":
+            known = (Entry if item["loc"][0] == "objects" else Meaning).model_fields
+            hint = nearest(str(item["loc"][-1]), known) or f": it may have {', '.join(known)}"
+            sentences.append(f"{key!r}: there is no such key{hint}")
         elif not key:
             sentences.append(message)
         else:

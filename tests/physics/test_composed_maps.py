@@ -17,7 +17,6 @@ from deepmem.physics.phasespace.composed.fit import fits, tabulated
 from deepmem.physics.phasespace.composed.masses import shape_of
 from deepmem.physics.phasespace.composed.neutrinos import _BROAD, _OUT_OF_REACH
 from deepmem.physics.phasespace.composed.steps import steps
-from deepmem.physics.phasespace.composition import Neutrino
 from deepmem.physics.phasespace.expert import Proposal
 from deepmem.physics.phasespace.lines import Above
 from deepmem.physics.weights.composed import parts_of
@@ -99,13 +98,12 @@ def points_of(found: Any, shared: Any, event: Any, u: np.ndarray) -> tuple[np.nd
     return np.asarray(legs), density
 
 
-def mixture_over_shape(
-    found: Any, neutrino: Neutrino, shared: Any, values: np.ndarray, slopes: np.ndarray
-) -> np.ndarray:
+def mixture_over_shape(found: Any, shared: Any, values: np.ndarray, slopes: np.ndarray) -> np.ndarray:
     """1/density of the single mass of a neutrino, over ds/du of the shape that a point was drawn from.
 
     **Arguments:** `values`, momenta; `slopes`, their derivatives in the mass's number.
     """
+    neutrino = found.neutrino
     w = found.tree.resonances[neutrino.masses[0]]
     line = Above(shape_of(shared.parameters, w.mass, w.width), _BROAD, _OUT_OF_REACH)
     metric = np.array([1, -1, -1, -1])[:, None, None]
@@ -159,10 +157,9 @@ def test_density_is_that_of_the_momenta(name):
             parts += list(slope[last, 3:] if found.missing in ("exact", "balance") else slope[last, 1:])
         columns.append(np.stack(parts, axis=-1))
     expected = np.abs(np.linalg.det(np.stack(columns, axis=-1)))
-    for neutrino in (found.first, found.neutrino):
-        if neutrino is not None and len(neutrino.masses) == 1:
-            place = found.mass_variable(neutrino.masses[0])
-            expected = expected * mixture_over_shape(found, neutrino, shared, values, slopes[place])
+    if found.neutrino is not None and len(found.neutrino.masses) == 1:
+        place = found.mass_variable(found.neutrino.masses[0])
+        expected = expected * mixture_over_shape(found, shared, values, slopes[place])
     for place, i in enumerate(tree.visible):
         energy, size = values[i, 0], size_of(values[i])
         sine = event.legs.sine[place]

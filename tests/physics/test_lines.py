@@ -223,16 +223,20 @@ def test_an_angle_has_the_density_that_it_says(bend):
     """In double precision, of one of both branches: dφ/du, and the sum of all is a turn, twice."""
     turn = 2 * np.pi * np.arange(GRID + 1) / GRID
     nodes = [(bend * np.sin(turn) + k, 1.2 + np.cos(turn + k)) for k in (0, 1)]
-    cells = jax.jit(angles.cells_of)(nodes)
+    masses = jax.jit(angles.masses)(nodes)
     u = (np.arange(20_000) + 0.5) / 20_000
 
     def angle(x, uniform):
-        drawn = angles.draw(cells, x, uniform)
-        return drawn.phi, drawn
+        cell = angles.cell(masses, x, uniform)
+        within = 2 * np.pi * (cell.number + np.arange(angles.FINER + 1) / angles.FINER) / GRID
+        branch = jnp.where(cell.sign > 0, 0, 1)
+        pull, factor = bend * jnp.sin(within) + branch, 1.2 + jnp.cos(within + branch)
+        phi, weight = angles.draw(cell, pull, factor, uniform)
+        return phi, (weight, cell.sign)
 
     drawn = jax.jit(jax.vmap(jax.value_and_grad(angle, has_aux=True), in_axes=(0, None)))
-    (_, even), slope = drawn(u, 1e-12)
-    np.testing.assert_allclose(slope, even.weight, rtol=1e-6)
-    (_, guided), _ = drawn(u, 0.05)
-    assert guided.weight.mean() == pytest.approx(4 * np.pi, rel=1e-3)
-    assert {-1.0, 1.0} == set(np.asarray(guided.sign).tolist())
+    (_, (even, _)), slope = drawn(u, 1e-12)
+    np.testing.assert_allclose(slope, even, rtol=1e-6)
+    (_, (guided, sign)), _ = drawn(u, 0.05)
+    assert guided.mean() == pytest.approx(4 * np.pi, rel=1e-3)
+    assert {-1.0, 1.0} == set(np.asarray(sign).tolist())

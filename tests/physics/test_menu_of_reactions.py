@@ -18,7 +18,6 @@ from tests.physics import any_process
 
 RESPONSE = {"lepton": 0.0, "jet": 0.12, "bjet": 0.12}
 TOPS = "(t > w+ b, w+ > e+ ve), (t~ > w- b~, w- > d u~)"
-MUONIC = "(t > w+ b, w+ > mu+ vm), (t~ > w- b~, w- > d u~)"
 TWO_LEPTONS = "(t > w+ b, w+ > mu+ vm), (t~ > w- b~, w- > e- ve~)"
 # One definite final state of each that e⁺ (μ⁺ of one, e⁺e⁻, or μ⁺μ⁻) chooses; how many of equal weight there
 # are; Q. Those with electrons have the map of the sum, which has been compiled.
@@ -29,7 +28,7 @@ DEFINITE: dict[str, tuple[str, int, float | None]] = {
     "ttbb_1l": (f"p p > t t~ b b~, {TOPS}", 2, None),
     "tth_bb_2l": (f"p p > t t~ h, {TWO_LEPTONS}, h > b b~", 1, None),
     "ttbb_2l": (f"p p > t t~ b b~, {TWO_LEPTONS}", 1, None),
-    "ttw_2l": (f"p p > t t~ w+, {MUONIC}, w+ > mu+ vm", 2, None),
+    "ttw_2l": (f"p p > t t~ w+, {TOPS.replace('e+ ve', 'mu+ vm')}, w+ > mu+ vm", 2, None),
     "ttz_1l": (f"p p > t t~ z, {TOPS}, z > e+ e-", 2, None),
     "single_top_s": ("p p > t b~, (t > w+ b, w+ > mu+ vm)", 1, None),
     "single_top_t": ("p p > t j, (t > w+ b, w+ > e+ ve)", 1, None),

@@ -47,10 +47,13 @@ def test_points_go_where_they_take_the_most_off_an_error():
     tally.value[:, 0] = 1.0
     tally.error[:, 0] = 0.1, 0.001, 0.09, 0.2
     cost, new = np.array([1000, 1000, 1000, 1000]), np.zeros(4, dtype=bool)
-    np.testing.assert_array_equal(tally.urgent(np.arange(4), cost, new), [True, False, True, True])
+    np.testing.assert_array_equal(tally.urgent(np.arange(4), cost, new), [1, 0, 1, 1])
     # 1 % of a sum of 3 is within reach by the first one alone
     tally.error[:, 0] = 0.04, 0.001, 0.005, 0.2
-    np.testing.assert_array_equal(tally.urgent(np.arange(4), cost, new), [True, False, False, True])
+    np.testing.assert_allclose(tally.urgent(np.arange(4), cost, new), [0.93, 0, 0, 1], rtol=1e-2)
+    # and by a part of its points: 0.033² becomes 0.03² with 1.2 times as many, and a tenth is for safety
+    tally.error[:, 0] = 0.033, 0.0001, 0.0001, 0.0105
+    np.testing.assert_allclose(tally.urgent(np.arange(4), cost, new), [0.31, 0, 0, 0.25], rtol=1e-2)
     # what has a new map is not known
     new[1] = True
-    assert tally.urgent(np.arange(4), cost, new)[1]
+    assert tally.urgent(np.arange(4), cost, new)[1] == 1

@@ -41,7 +41,8 @@ def uncertainty_of(
         return Uncertainty()
     part = min(1.0, calibration_fit.LEARNED_FROM / used)
     training = _gathered(preparation, rows.scan("train"), part)
-    validation = _gathered(preparation, rows.scan("validation"), 1.0)
+    part = min(1.0, calibration_fit.CALIBRATED_ON / rows.size("validation"))
+    validation = _gathered(preparation, rows.scan("validation"), part)
     assert preparation.scaler is not None
     fit = calibration_fit.fit(
         networks,

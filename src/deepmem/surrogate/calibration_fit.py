@@ -25,6 +25,8 @@ from deepmem.surrogate.size_network import learn_size
 
 LEARNED_FROM = 200_000
 """Rows from which the size of errors is learned, at most."""
+CALIBRATED_ON = 500_000
+"""Validation rows on which errors are calibrated, at most: all are in memory then."""
 LEAST_ROWS = 100
 """Validation rows below which there is no calibration: fewer say nothing about 95 %."""
 

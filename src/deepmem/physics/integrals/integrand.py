@@ -162,7 +162,7 @@ def _gathered(parcel: Any, rows: Array) -> Any:
     )
 
 
-def _completed(f: Callable[..., Any], shared: Any, parcel: Any) -> tuple[Array, ...]:
+def _completed(f: Callable[[Any, Any], Any], shared: Any, parcel: Any) -> tuple[Array, ...]:
     """The second stage for gathered branches."""
     return jax.vmap(lambda one: _parts(f(shared, one)))(parcel)
 

@@ -50,7 +50,7 @@ _EMPTY = 4
 
 @dataclass(frozen=True)
 class Lattice:
-    """Randomly shifted lattice rules whose number of points doubles until the error is small enough.
+    """Randomly shifted lattice rules whose number of points grows until the error is small enough.
 
     - `shifts`: independent estimates, a power of two from 4 to 64;
     - `allowance`: how many times the largest single contribution the error allows for, beside the spread of
@@ -122,13 +122,14 @@ class _Window:
             self._grid, self._narrow = integral.maps.of_all(dimensions), integral.maps.coordinate >= 0
         self._on_map = self._narrow.copy()
         self._blocks = np.zeros(count, dtype=np.int64)  # of the present map
+        self._more = self._first_blocks.copy()  # next
         self._stage = np.zeros(count, dtype=np.int64)  # maps adopted so far
         self._shift = self._shifts(np.arange(count))
         self._learning = np.full(count, rule.adapt)
         if integral.follows is not None:
             course = integral.follows
             assert isinstance(course, CourseOfLattice)
-            self._grid, self._stage, self._first_blocks = course.grid, course.stage, course.blocks
+            self._grid, self._stage, self._more = course.grid, course.stage, course.blocks.copy()
             self._on_map |= course.stage > 0
             self._shift, self._learning = self._shifts(np.arange(count)), np.zeros(count, dtype=bool)
         # those that get points now, and those that may get some later
@@ -171,10 +172,10 @@ class _Window:
         return random_shifts(self._accuracy.seed, counter, self._rule.shifts, integral.dimensions)
 
     def _sample(self, samples: _Samples | None) -> _Samples:
-        """Twice as many points as there are, or the first ones."""
+        """The next points, or the first ones."""
         active = self._active
         done = self._blocks[active]
-        target = np.where(done == 0, self._first_blocks[active], 2 * done)
+        target = done + self._more[active]
         event_of = np.repeat(active, target - done)
         block_of = np.concatenate([np.arange(*each) for each in zip(done, target, strict=True)])
         offset_of = radical_inverse(block_of) / self._block_points
@@ -223,8 +224,9 @@ class _Window:
         active, more = active[possible], more[possible]
         affordable = self._affordable(active, more * SLOT, tally)
         active, more = active[affordable], more[affordable]
-        urgent = tally.urgent(active, more * SLOT, self._blocks[active] == 0)
-        self._active = active[urgent]
+        part = tally.urgent(active, more * SLOT, self._blocks[active] == 0)
+        self._active = active[part > 0]
+        self._more[active] = np.ceil(part * more).astype(np.int64)
         self._open = np.sort(np.r_[active, waiting])
 
     def _affordable(self, active: np.ndarray, cost: np.ndarray, tally: Tally) -> np.ndarray:

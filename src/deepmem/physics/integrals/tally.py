@@ -8,6 +8,8 @@ from deepmem.event import Status
 from deepmem.physics.integrals.estimate import Estimate
 from deepmem.physics.integrals.integral import Integral
 
+# Of doubling an event: the least part of it, and what is added to the part that should do.
+_LEAST_PART, _MARGIN = 0.25, 0.1
 # How many times less effective than the best one a contribution may be that gets points along with it.
 _EFFECTIVE = 16.0
 
@@ -80,29 +82,33 @@ class Tally:
         return (self.error[event] / size)[:, : self._steering].max(axis=1)
 
     def urgent(self, event: np.ndarray, cost: np.ndarray, new: np.ndarray) -> np.ndarray:
-        """Which events are to be doubled next, so that the sums that they contribute to are precise soon.
+        """How many points each event is to get next, as a part of those it has, so that its sum is precise.
 
-        Of contributions to one sum these are the ones that take the most off its variance for what they cost,
-        until it is expected to be precise; contributions that are far less effective wait. **Arguments:**
-        `cost`, of each in evaluations; `new`, which have a map of which nothing is known yet.
+        That is as many again, or as many as are expected to do. Of contributions to one sum those are first
+        that take the most off its variance for what they cost; those that are far less effective wait (0).
+
+        **Arguments:** `cost`, of doubling each, in evaluations; `new`, which have a map of which nothing is
+        known yet.
         """
-        if self._groups.single:
-            return np.ones(len(event), dtype=bool)
         group = self._groups.event[event]
         size = np.maximum(self._size(), np.finfo(float).tiny)
         variance = ((self.error / size) ** 2)[:, : self._steering].max(axis=1)
         total = self._groups.sum(variance)[group]
-        gain = variance[event] / cost
+        variance = variance[event]
+        if self._groups.single:
+            return np.where(new, 1.0, _part_of_doubling(variance, total - self._precision**2))
+        gain = variance / cost
         best = np.zeros(len(self._groups.first))
         np.maximum.at(best, group, np.where(new, 0.0, gain))
         order = np.lexsort((-gain, ~new, group))
-        halved = np.cumsum(variance[event][order]) / 2
+        halved = np.cumsum(variance[order]) / 2
         begins = np.flatnonzero(np.diff(group[order], prepend=-1))
-        before = halved - variance[event][order] / 2
+        before = halved - variance[order] / 2
         before -= np.repeat(before[begins], np.diff(begins, append=len(order)))
-        wanted = np.empty(len(event), dtype=bool)
-        wanted[order] = total[order] - before > self._precision**2
-        return new | (wanted & (gain * _EFFECTIVE >= best[group]))
+        excess = np.empty(len(event))
+        excess[order] = total[order] - before - self._precision**2
+        wanted = (excess > 0) & (gain * _EFFECTIVE >= best[group])
+        return np.where(new, 1.0, np.where(wanted, _part_of_doubling(variance, excess), 0.0))
 
     def spent(self) -> np.ndarray:
         """Evaluations of each event and those it shares its budget with."""
@@ -127,3 +133,10 @@ class Tally:
         `[events, values]`."""
         own = self._groups.sum(self.value)[self._groups.event]
         return np.abs(own + self._beside) * self._part[:, None]
+
+
+def _part_of_doubling(variance: np.ndarray, excess: np.ndarray) -> np.ndarray:
+    """The part of its points that takes the excess off a variance, which falls with their number."""
+    left = np.maximum(variance - excess, variance / 2)
+    part = np.divide(variance, left, out=np.full_like(variance, 2.0), where=left > 0) - 1
+    return np.clip(part + _MARGIN, _LEAST_PART, 1.0)

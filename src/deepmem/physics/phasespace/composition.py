@@ -118,7 +118,7 @@ class Composition:
         if self.first is None or self.crossed:
             return ()
         name = self.tree.legs[self.first.leg].name
-        return (f"φ({name})",) if len(self.first.masses) == 2 else (f"φ({name})", f"pT({name})")
+        return (f"φ({name})",) if len(self.first.masses) == 2 else (f"β({name})", f"E({name})")
 
     @property
     def place_of_neutrino(self) -> int:
@@ -231,7 +231,7 @@ class Composition:
         name = self.tree.legs[first.leg].name
         masses = [f"s({self.tree.resonances[place].name})" for place in first.masses]
         if len(first.masses) == 1:
-            return f"{masses[0]} gives the rapidity of {name}, p_T drawn"
+            return f"{masses[0]} gives the angle of {name} to its lepton, E and β about it drawn"
         assert self.neutrino is not None
         other = self.tree.legs[self.neutrino.leg].name
         if self.crossed:

@@ -36,7 +36,7 @@ _HARD, _TRIFLE = 6.0, 0.01
 _OFF = 0.1
 """ρ."""
 _LEAST = 1024
-"""Evaluations of a part before it may stop."""
+"""Evaluations of a row before it may stop."""
 _EMPTY = 512
 """And of one that was not seen to contribute."""
 _ROUND = 2
@@ -74,6 +74,7 @@ def chosen(
     whole = rows.choosing(apart=np.zeros(count, dtype=bool), parts=np.tile(_WHOLE, (count, 1, 1)))
     visible, mean, spread = _better_side(f, shared, whole, dimensions)
     hard = np.flatnonzero((spread > _HARD) & (mean >= _TRIFLE * groups.max(mean)[groups.event]))
+    full, least = least, _first_points(mean, spread, groups, np.arange(count), least)
     if not len(hard):
         return Rows(visible, np.arange(count), np.zeros(count, dtype=int), least)
     fits = [
@@ -93,15 +94,20 @@ def chosen(
         both(visible.rows(easy), cut.visible),
         at[order],
         both(np.zeros(len(easy), dtype=int), np.tile(1 + np.arange(_PARTS), len(hard))),
-        both(least[easy], _first_points(cut.look, groups, of, least[of])),
+        both(least[easy], _first_points(cut.look.mean, cut.look.spread, groups, of, full[of])),
         # that of parts of which no mass is off changes nothing
         both(none, FirstMaps(np.maximum(cut.number, 0), cut.look.grid)),
     )
 
 
-def _first_points(look: _Look, groups: Groups, of: np.ndarray, minimum: np.ndarray) -> np.ndarray:
-    """Evaluations of parts before they may stop, by what the last look says of their share of the error."""
-    size = look.mean * np.sqrt(np.where(np.isfinite(look.spread), look.spread, 1.0))
+def _first_points(
+    mean: np.ndarray, spread: np.ndarray, groups: Groups, of: np.ndarray, minimum: np.ndarray
+) -> np.ndarray:
+    """Evaluations of rows before they may stop, by what fixed points say of their share of the error.
+
+    **Arguments:** `of`, the row of `groups` that each is a part of.
+    """
+    size = mean * np.sqrt(np.where(np.isfinite(spread), spread, 1.0))
     largest = np.zeros(len(groups.first))
     np.maximum.at(largest, groups.event[of], size)
     largest = largest[groups.event[of]]

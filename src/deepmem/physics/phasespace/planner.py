@@ -3,8 +3,10 @@
 1. Perfect legs have no variable. A measured leg has its energy, a neutrino three numbers.
 2. The neutrino first. Below one resonance (W) its p_T follows missing p_T, and s_W gives its rapidity. Below
    two (W in t) both masses do: an ellipse, with φ by missing p_T. If missing p_T is exact, s_W gives the
-   rapidity and s_t an energy of the top's. If it balances the partons, t is not mapped. The first one of two
-   is on its ellipse, φ by what it leaves the other; or where it comes of a W alone, its p_T is drawn.
+   rapidity and s_t an energy of the top's. If it balances the partons, t is not mapped. Of two, one
+   of a W alone is first where missing p_T has a response, its energy and azimuth about its lepton drawn;
+   else one of W and t, on its ellipse, φ by what it leaves the other. Where that is exact and both have two
+   masses, the last one follows s_W and an energy s_t, or both are where their ellipses cross.
 3. From the leaves to the root each resonance takes the energy of one leg of its own: a direct child, the one
    with the widest response. One whose legs show its width, or has no energy left, is not mapped.
 4. The other energies are drawn. Equal legs of one mother are exchanged in |M|² alone.
@@ -184,7 +186,10 @@ def _is_shown(resonance: Resonance, widths: Sequence[float], measurement: Measur
 def _neutrinos(
     tree: Tree, missing: MissingKind, taken: Sequence[int]
 ) -> tuple[Neutrino | None, Neutrino | None]:
-    """Of two the first one and the last one, that with two masses first; a single one is the last.
+    """Of two the first one and the last one; a single one is the last.
+
+    The last one is that whose masses say most with what is left of p_T: with a response the one that is
+    put on an ellipse, for it follows the response there; else the one that p_T and a mass determine.
 
     **Raises** `PlanError` for two of one resonance.
     """
@@ -197,7 +202,8 @@ def _neutrinos(
             f"no map is made for the two neutrinos of {tree}, which both come of {common[0]}: there is that "
             "of H → WW without other legs"
         )
-    first, last = sorted(found, key=lambda each: -len(each.masses))
+    response = missing in ("response", "recoil")
+    first, last = sorted(found, key=lambda each: len(each.masses) if response else -len(each.masses))
     return first, last
 
 

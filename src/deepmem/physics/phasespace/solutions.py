@@ -45,11 +45,25 @@ class Ellipse(NamedTuple):
     sine: FourVector
     root_gram: Scalar
     """√G in GeV²."""
+    middle: Scalar
+    """√(E_min E_max) in GeV."""
     exists: Scalar
 
     def at(self, c: Scalar, s: Scalar) -> FourVector:
         x, y, z, w = (m + c * a + s * b for m, a, b in zip(self.centre, self.cosine, self.sine, strict=True))
         return x, y, z, w
+
+    def aberrated(self, c: Scalar, s: Scalar) -> tuple[Scalar, Scalar, Scalar]:
+        """(cosφ, sinφ) and dφ/dψ of an angle ψ with dψ ∝ dφ/E(φ), which spreads low energies.
+
+        With E = A + B cosφ: cosφ = (A cosψ − B)/(A − B cosψ), as directions look from a moving frame.
+
+        **Arguments:** (cosψ, sinψ).
+        """
+        a, b = self.centre[0], self.cosine[0]
+        ratio = 1 / (a - b * c)
+        slope = self.middle * ratio
+        return (a * c - b) * ratio, slope * s, slope
 
 
 def ellipse(lepton: FourVector, quark: FourVector, s_w: Scalar, s_t: Scalar) -> Ellipse:
@@ -88,7 +102,8 @@ def ellipse(lepton: FourVector, quark: FourVector, s_w: Scalar, s_t: Scalar) -> 
     )
     e2 = (0 * size, nx * kappa, ny * kappa, nz * kappa)
     along = [alpha * i + beta * j for i, j in zip(lepton, quark, strict=True)]
-    return Ellipse((along[0], along[1], along[2], along[3]), e1, e2, root_gram, exists)
+    middle = jnp.sqrt(jnp.maximum((along[0] - e1[0]) * (along[0] + e1[0]), 0.0))
+    return Ellipse((along[0], along[1], along[2], along[3]), e1, e2, root_gram, middle, exists)
 
 
 def _crossing(one: Ellipse, other: Ellipse, missing: tuple[Scalar, Scalar]) -> tuple[Scalar, ...]:
@@ -160,6 +175,7 @@ def _choice(condition: Scalar, one: Ellipse, other: Ellipse) -> Ellipse:
         choice(condition, one.cosine, other.cosine),
         choice(condition, one.sine, other.sine),
         jnp.where(condition, one.root_gram, other.root_gram),
+        jnp.where(condition, one.middle, other.middle),
         jnp.where(condition, one.exists, other.exists),
     )
 

@@ -67,7 +67,9 @@ def of_escaping(
     one in |M|², by a coordinate after those of the steps, in place of their mean.
     """
     *before, last = steps
-    return Staged((*before, _possible(last, drawn)), _completing(partonic, neutrinos), partonic.large, _apart)
+    return Staged(
+        (*before, _possible(last, drawn)), _of_solution(partonic, neutrinos), partonic.large, _apart
+    )
 
 
 def _apart(shared: Shared) -> tuple[Shared, Shared]:
@@ -80,7 +82,7 @@ def _apart(shared: Shared) -> tuple[Shared, Shared]:
 def _possible(
     last: Step, drawn: tuple[tuple[int, ...], ...]
 ) -> Callable[[Shared, Visible, jax.Array, Any], tuple[Any, jax.Array]]:
-    """The last step of a map, legs in an order that is `drawn`, and which of its branches count."""
+    """The last step of a map, and which of its branches count; legs in the order that is drawn."""
 
     def proposed(shared: Shared, event: Visible, u: jax.Array, parcel: Any) -> tuple[Any, jax.Array]:
         require_double("the integrand of a weight")
@@ -104,8 +106,8 @@ def _possible(
 
 
 @cache
-def _completing(partonic: Partonic, neutrinos: bool) -> Callable[..., tuple[jax.Array, ...]]:
-    """Densities and |M|² at a branch, whichever map it is of."""
+def _of_solution(partonic: Partonic, neutrinos: bool) -> Callable[[Shared, Any], tuple[jax.Array, ...]]:
+    """The values at the momenta of a solution, from whichever map."""
     process = partonic.process
     escaping = [i for i, kind in enumerate(process.classes) if kind == "invisible"]
     escaping.sort(key=lambda i: process.outgoing[i] < 0)

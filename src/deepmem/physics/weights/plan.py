@@ -220,8 +220,8 @@ def _composed(alpha: Hypothesis, composition: Composition) -> Plan:
     """By the decay tree, with energies and masses fitted to the event."""
     steps, trial = composed.parts_of(composition, apart=bool(alpha.tagging))
     usual = 1 << 10 if composition.neutrino is None else 1 << 11
-    dimensions = composition.dimensions + composed.draws_orders(alpha.process, composition)
     minimum = usual if alpha.detector.gaussian and not composition.crossed else 1 << 13
+    dimensions = composition.dimensions + composed.draws_orders(alpha.process, composition)
     rule, choices = Lattice(minimum=minimum, calls=1 << 22, triples=True), NO_CHOICES
     chosen: tuple[Trial, ...] = (trial,)
     if composition.first is not None and len(composition.first.masses) == 1:

@@ -68,9 +68,9 @@ class Allowed(NamedTuple):
 
 
 def tabulated(composition: Composition) -> tuple[int, ...]:
-    """The resonances whose masses have a table: not a single one above a neutrino."""
-    neutrinos = (each for each in (composition.first, composition.neutrino) if each is not None)
-    single = tuple(each.masses[0] for each in neutrinos if len(each.masses) == 1)
+    """The resonances whose masses have a table: not a single one above the (last) neutrino."""
+    neutrino = composition.neutrino
+    single = neutrino.masses if neutrino is not None and len(neutrino.masses) == 1 else ()
     return tuple(place for place in composition.masses if place not in single)
 
 

@@ -5,7 +5,8 @@ other one, made for each point. With two masses of its own that is the response 
 the other's ellipse; with one, how likely k = p_T reaches the mass, 1/√(r (r + 4pk)), r = m² − 2 (pk − p⃗·k⃗);
 and where an energy follows from a second mass, how likely this is, too.
 
-*One mass.* φ and p_T follow a table of the event's, and the mass gives Δη, with the sign that it draws.
+*One mass.* Energy and azimuth β about its lepton's momentum p follow a table of the event's, which a few
+points fill; the mass gives the angle between both, d³ν/2E = ds dE dβ/(4p).
 
 *Crossed.* Four masses and p_T give both, up to four solutions (`solutions.top_pair`).
 """
@@ -28,12 +29,11 @@ from deepmem.physics.phasespace.composed.neutrinos import (
     CUBE,
     centre_of,
     draw_angle,
-    of_mass,
+    near,
     whole_point,
 )
 from deepmem.physics.phasespace.composition import Composition, Neutrino
 from deepmem.physics.phasespace.expert import Proposal
-from deepmem.physics.phasespace.lines import Power
 from deepmem.physics.phasespace.visible import Shared, Visible
 from deepmem.physics.tables import draw_pair
 
@@ -41,11 +41,10 @@ _OTHER_ANGLES = 16
 """Nodes on the other's ellipse."""
 # The response of missing p_T is taken for this much wider, and that of an energy.
 _WIDER, _WIDER_ENERGY = 1.25, 1.3
-_LARGEST_SQUARE = 60.0
 # Of r, relative to m²: how softly k stops to reach the mass.
 _SOFT = 0.15
-_TYPICAL_PT = 40.0
-"""GeV, of a neutrino whose p_T is drawn."""
+_TYPICAL_ENERGY, _EDGE = 60.0, 1e-12
+"""GeV, of a neutrino whose energy is drawn; and of what is left of the table's numbers."""
 
 
 class Path(NamedTuple):
@@ -70,38 +69,31 @@ def path(
     ellipse, centre = _ellipse(first, before, 0), centre_of(event, before.momenta, composition)
     angles = 2 * np.pi * np.arange(ANGLES) / ANGLES
     cosine, sine = np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
-    left = []
-    for i in (0, 1):
-        a, b, c = (part[i + 1].astype(np.float32) for part in (ellipse.centre, ellipse.cosine, ellipse.sine))
-        left.append(centre[i].astype(np.float32) - (a + b * cosine + c * sine))
-    if len(other.masses) == 2:
-        return Path(before, ellipse), _by_response(shared, event, before, (left[0], left[1]), composition)
-    heights = _by_mass(shared, event, before, (left[0], left[1]), composition)
-    return Path(before, ellipse), heights
+    axes = (
+        [each.astype(np.float32) for each in part] for part in (ellipse.centre, ellipse.cosine, ellipse.sine)
+    )
+    momentum = [a + b * cosine + c * sine for a, b, c in zip(*axes, strict=True)]
+    left = centre[0].astype(np.float32) - momentum[1], centre[1].astype(np.float32) - momentum[2]
+    if len(other.masses) == 1:
+        return Path(before, ellipse), _by_mass(shared, event, before, left, composition)
+    return Path(before, ellipse), _by_response(shared, event, _ellipse(other, before, 2), left)
 
 
 def _by_response(
-    shared: Shared, event: Visible, before: Visibles, left: tuple[Scalar, Scalar], composition: Composition
+    shared: Shared, event: Visible, ellipse: solutions.Ellipse, left: tuple[Scalar, Scalar]
 ) -> Scalar:
-    """The response of missing p_T to what is left of it, summed along the other's ellipse.
-
-    It is wider by what is between two nodes there.
-    """
-    assert composition.neutrino is not None
-    ellipse = _ellipse(composition.neutrino, before, 2)
+    """The response of missing p_T to what is left of it, summed along the other's ellipse."""
     sigma = _WIDER * shared.detector.transverse.sigma(event.activity)  # type: ignore[union-attr]
-    axes = [ellipse.cosine[1], ellipse.cosine[2], ellipse.sine[1], ellipse.sine[2]]
-    apart = (2 * np.pi / _OTHER_ANGLES) ** 2 / 24 * sum(axis**2 for axis in axes)
-    scale = (1 / (2 * (sigma**2 + apart))).astype(np.float32)
     centre, cosine, sine = (
-        [part[i].astype(np.float32) for i in (1, 2)]
+        [(part[i] / sigma).astype(np.float32) for i in (1, 2)]
         for part in (ellipse.centre, ellipse.cosine, ellipse.sine)
     )
-    heights = 0 * left[0]
+    scale, heights = (1 / sigma).astype(np.float32), 0 * left[0]
     for angle in 2 * np.pi * np.arange(_OTHER_ANGLES) / _OTHER_ANGLES:
         c, s = np.float32(np.cos(angle)), np.float32(np.sin(angle))
-        square = sum((left[i] - (centre[i] + cosine[i] * c + sine[i] * s)) ** 2 for i in (0, 1))
-        heights = heights + jnp.exp(-jnp.minimum(square * scale, np.float32(_LARGEST_SQUARE / 2)))
+        away = [left[i] * scale - (centre[i] + cosine[i] * c + sine[i] * s) for i in (0, 1)]
+        along = [sine[i] * c - cosine[i] * s for i in (0, 1)]
+        heights = heights + near(away, along, _OTHER_ANGLES)
     return heights
 
 
@@ -156,19 +148,31 @@ def on_path(
 def drawn(
     shared: Shared, event: Visible, u: jax.Array, before: Visibles, composition: Composition
 ) -> Visibles:
-    """The first neutrino by φ, p_T and the sign of Δη, from the event's table, and the mass of its W."""
+    """The first neutrino by its energy and β, from the event's table, and the mass of its W."""
     first, place = composition.first, len(composition.drawn)
     assert first is not None
-    x, y, of_table = draw_pair(event.choices.table, u[place], u[place + 1])
-    line, t, phi = Power(2.0, _TYPICAL_PT), jnp.abs(2 * y - 1), 2 * jnp.pi * x
-    size = line.draw(1 - t, 0.0, jnp.inf)
-    # either sign has half of the numbers
-    measure = of_table * 2 * jnp.pi * size * 2 / line.density(size, 0.0, jnp.inf)
-    pt, sign = (size * jnp.cos(phi), size * jnp.sin(phi)), jnp.where(y < 0.5, -1.0, 1.0)
-    lepton = before.momenta[first.lepton]
-    momentum, weight = of_mass(shared, u, composition, first, lepton, pt, sign)
+    x, t, of_table = draw_pair(event.choices.table, u[place], u[place + 1])
+    beta, rest = 2 * jnp.pi * x, jnp.maximum(1 - t, _EDGE)
+    energy, px, py, pz = before.momenta[first.lepton]
+    size, pt = jnp.sqrt(px**2 + py**2 + pz**2), jnp.sqrt(px**2 + py**2)
+    mass = event.legs.mass[composition.tree.visible.index(first.lepton)]
+    k = (before.s[0] - mass**2) / 2
+    least = k / (energy + size)
+    own = least + _TYPICAL_ENERGY * t / rest
+    # 1 − cosα of both, with E² − p² = m²
+    away = (k / own - mass**2 / (energy + size)) / size
+    valid = (k > 0) & (away >= 0) & (away <= 2)
+    cosine, sine = 1 - away, jnp.sqrt(jnp.where(valid, away * (2 - away), 1.0))
+    one, other = sine * jnp.cos(beta) / pt, sine * jnp.sin(beta) / (size * pt)
+    momentum = (
+        own,
+        own * (cosine * px / size - one * py - other * px * pz),
+        own * (cosine * py / size + one * px - other * py * pz),
+        own * (cosine * pz / size + other * pt**2),
+    )
+    measure = of_table * 2 * jnp.pi * _TYPICAL_ENERGY / rest**2 / (4 * size * CUBE)
     momenta = before.momenta | {first.leg: momentum}
-    return Visibles(momenta, before.s, before.density * measure * weight)
+    return Visibles(momenta, before.s[1:], jnp.where(valid, before.density * measure, 0.0))
 
 
 def crossed(

@@ -31,9 +31,8 @@ from deepmem.physics.phasespace.visible import Shared, Visible
 
 CLASSES = ("lepton", "bjet", "lepton", "bjet")
 """Of the visible legs."""
-# The grid of angles has the energy that is solved for at typical values of the others: its widths are wider
-# than the response by this much, and this share of points is drawn without it.
-_WIDENING = 1.3
+# The grid of angles has the energy that is solved for at typical values of the others: this share of points
+# is drawn without it.
 _EVEN_SHARE = 0.05
 _BROAD = 0.03
 # Missing p_T is drawn this much wider than the recoil and the energies of the other side allow.
@@ -128,6 +127,22 @@ def first_side(shared: Shared, event: Visible, u: jax.Array, _: None, recoil: bo
     return FirstSide(density, lepton, quark, path, missing, s_w2, k)
 
 
+class _Grid(NamedTuple):
+    """What the numbers of the grid are made of, in its precision."""
+
+    side: FirstSide
+    lepton: tuple[Scalar, Scalar, Scalar]
+    """Direction of the other lepton; its 1/sinθ, measured energy, and the width of its response."""
+    cosecant: Scalar
+    energy: Scalar
+    scale: Scalar
+    quark: tuple[Scalar, Scalar, Scalar]
+    """Direction of the other b quark; its mass, measured energy, and the relative width of its response."""
+    mass: Scalar
+    quark_energy: Scalar
+    width: Scalar
+
+
 class _Typical(NamedTuple):
     """Along the ellipse, with the other lepton's energy at its typical value."""
 
@@ -141,26 +156,34 @@ class _Typical(NamedTuple):
     energy: Scalar
     """Of the other lepton."""
     likelihood: Scalar
-    """That the mass of its W allows an energy where its response is."""
+    """The mean of T/|sinh| over that energy."""
 
 
-def _typical(
-    side: FirstSide, axis: tuple[Scalar, Scalar, Scalar], sine: Scalar, energy: Scalar, scale: Scalar
-) -> _Typical:
-    """For the nodes of the grid; the other lepton by its direction, measured energy and response's width."""
-    (lx, ly, lz), path = axis, side.path
-    numbers = 2 * np.pi * np.arange(angles.ANGLES + 1) / angles.ANGLES
-    cos, sin = (f(numbers).astype(scale.dtype) for f in (np.cos, np.sin))
+def _typical(grid: _Grid, cos: Any, sin: Any) -> _Typical:
+    """At places (cosφ, sinφ) of the ellipse.
+
+    With L the largest energy of the lepton that the mass of its W allows, σ its response's width and
+    t = (L − E_rec)/σ, the energies that count are about L − σ (t + √(t² + 0.91))/2, and
+
+        ∫ T/sinh dE = √(E/(σ (1 − cosΔφ) (cosh + 1))) G(t),   G(t) = ∫_{z<t} φ(z)/√(t − z) dz.
+    """
+    (lx, ly, lz), side = grid.lepton, grid.side
+    cos, sin, slope = side.path.aberrated(cos, sin)
     e1, x1, y1, z1 = (
-        a + cos * b + sin * c for a, b, c in zip(path.centre, path.cosine, path.sine, strict=True)
+        a + cos * b + sin * c
+        for a, b, c in zip(side.path.centre, side.path.cosine, side.path.sine, strict=True)
     )
     kx, ky = side.missing[0] - x1, side.missing[1] - y1
     size = jnp.sqrt(kx**2 + ky**2)
-    cos_phi = (kx * lx + ky * ly) / (size * sine)
-    largest = side.s_w / (2 * size * jnp.maximum(1 - cos_phi, 1e-6) * sine)
-    usual = jnp.minimum(energy, 0.97 * largest)
-    cosh = side.s_w / (2 * usual * sine * size) + cos_phi
-    sinh = jnp.sqrt(jnp.maximum(cosh**2 - 1, 1e-4))
+    inverse = grid.cosecant / size
+    apart = jnp.maximum(1 - (kx * lx + ky * ly) * inverse, 1e-6)
+    t = (side.s_w / 2 * inverse / apart - grid.energy) / grid.scale
+    # (t + √(t² + 0.91))/2 = max(t, 0) + fall
+    fall = 0.455 / (jnp.abs(t) + jnp.sqrt(t**2 + 0.91))
+    usual = grid.energy + grid.scale * (jnp.minimum(t, 0.0) - fall)
+    usual = jnp.maximum(usual, 1e-3 * grid.energy)
+    excess = apart * grid.scale * (jnp.maximum(t, 0.0) + fall) / usual
+    cosh, sinh = 1 + excess, jnp.sqrt(excess * (excess + 2))
     first = add(side.lepton, side.quark)
     total = (
         e1 + usual + first[0],
@@ -168,8 +191,61 @@ def _typical(
         y1 + usual * ly + ky + first[2],
         z1 + usual * lz + first[3],
     )
-    allowed = angles.likelihood((largest - energy) / scale)
-    return _Typical(total, (kx, ky), size, cosh, sinh, usual, allowed)
+    mean = angles.near_limit(t, grid.scale / grid.energy * apart * (cosh + 1))
+    return _Typical(total, (kx, ky), size, cosh, sinh, usual, mean * slope)
+
+
+def _pull(grid: _Grid, along: _Typical, sign: Any) -> tuple[Scalar, Scalar]:
+    """Of the b quark's energy; and what else is cheap to know.
+
+    That is T and the Jacobians of steps 2 and 3, p_b·p_ν of |M|², and s⁻³ for densities and flux.
+    """
+    (lx, ly, lz), (nx, ny, nz), k, m = grid.lepton, grid.quark, grid.side.k, grid.mass
+    (te, tx, ty, tz), (kx, ky), size, cosh, sinh, energy, likelihood = along
+    ln = lx * nx + ly * ny + lz * nz
+    over_sine = size * grid.cosecant
+    e = over_sine * (cosh + sign * lz * sinh)
+    z = over_sine * (lz * cosh + sign * sinh)
+    w, ahead = energy + e, energy * ln + kx * nx + ky * ny + z * nz
+    rest = w**2 - ahead**2
+    square = k**2 - m**2 * rest
+    root = jnp.sqrt(jnp.maximum(square, 1e-6))
+    p = (k * ahead + w * root) / rest
+    quark = jnp.sqrt(p**2 + m**2)
+    exists = (square > 0) & (k > 0)
+    pull = jnp.where(exists, jnp.clip((grid.quark_energy / quark - 1) / grid.width, -20, 20), 20.0)
+    quark = jnp.clip(quark, grid.quark_energy / 2, 2 * grid.quark_energy)
+    s = (te + e + quark) ** 2 - (tx + quark * nx) ** 2 - (ty + quark * ny) ** 2 - (tz + z + quark * nz) ** 2
+    s = s * 1e-5
+    factor = p**2 / (quark * root * size * s**3) * likelihood
+    factor = factor * jnp.maximum(k - energy * quark * (1 - ln), 0.0)
+    return pull, jnp.where(exists, factor, 0.0)
+
+
+def _grid(shared: Shared, event: Visible, side: FirstSide, precision: Any) -> _Grid:
+    seen, legs = Seen(shared, event, CLASSES), event.legs
+    grid = _Grid(
+        side,
+        seen.direction(2),
+        1 / legs.sine[2],
+        legs.energy[2],
+        seen.responses[2].scale(legs.energy[2]),
+        seen.direction(3),
+        legs.mass[3],
+        legs.energy[3],
+        seen.responses[3].scale(legs.energy[3]) / legs.energy[3],
+    )
+    return jax.tree.map(lambda x: jnp.asarray(x).astype(precision), grid)
+
+
+class Nodes(NamedTuple):
+    """After the second step of the map by angle."""
+
+    side: FirstSide
+    like: FirstSide | None
+    """That of the event that another one follows: φ and the branch of a point stay as they are there."""
+    branches: list[tuple[jax.Array, jax.Array]]
+    """The pull of the b quark's energy, and what else is cheap, see `_pull`, for both signs of Δη."""
 
 
 def nodes(
@@ -179,67 +255,53 @@ def nodes(
     side: FirstSide,
     precision: Any = np.float32,
     recoil: bool = False,
-) -> tuple[FirstSide, list[tuple[jax.Array, jax.Array]]]:
-    """For both signs of Δη along the ellipse: the pull of the b quark's energy, and what else is cheap.
+) -> Nodes:
+    """What is known along the ellipse.
 
-    That is the Jacobians of steps 2 and 3, p_b·p_ν of |M|², and s⁻³ for densities and flux. A proposal and no
-    result: single precision does, and is three times faster.
+    A proposal and no result: single precision does, and is three times faster.
     """
-
-    def cast(values: Any) -> Any:
-        return jax.tree.map(lambda x: jnp.asarray(x).astype(precision), values)
-
-    # of events that follow others: φ and the branch of a point stay as they are there
-    grid = event if event.choices.like is None else event.choices.like
-    one = cast(side if event.choices.like is None else first_side(shared, grid, u, None, recoil))
-    seen = Seen(shared, grid, CLASSES)
-    (lx, ly, lz), (nx, ny, nz) = cast((seen.direction(2), seen.direction(3)))
-    lepton, quark_energy, m, sine = cast(
-        (grid.legs.energy[2], grid.legs.energy[3], grid.legs.mass[3], grid.legs.sine[2])
-    )
-    scale = seen.responses[2].scale(grid.legs.energy[2])
-    # of the pull E_rec/E − 1
-    width = _WIDENING * seen.responses[3].scale(grid.legs.energy[3]) / grid.legs.energy[3]
-    scale, width = cast((scale, width))
-    (te, tx, ty, tz), (kx, ky), size, cosh, sinh, energy, allowed = _typical(
-        one, (lx, ly, lz), sine, lepton, scale
-    )
-    ln = lx * nx + ly * ny + lz * nz
-    branches = []
-    for sign in (1.0, -1.0):
-        e = size * (cosh + sign * lz * sinh) / sine
-        z = size * (lz * cosh + sign * sinh) / sine
-        w, along = energy + e, energy * ln + kx * nx + ky * ny + z * nz
-        rest = w**2 - along**2
-        square = one.k**2 - m**2 * rest
-        root = jnp.sqrt(jnp.maximum(square, 1e-6))
-        p = (one.k * along + w * root) / rest
-        quark = jnp.sqrt(p**2 + m**2)
-        exists = (square > 0) & (one.k > 0)
-        pull = jnp.where(exists, jnp.clip((quark_energy / quark - 1) / width, -20, 20), 20.0)
-        quark = jnp.clip(quark, quark_energy / 2, 2 * quark_energy)
-        s = (
-            (te + e + quark) ** 2
-            - (tx + quark * nx) ** 2
-            - (ty + quark * ny) ** 2
-            - (tz + z + quark * nz) ** 2
-        )
-        s = s * 1e-5
-        factor = p**2 / (root * size * jnp.maximum(sinh, 0.3) * s**3)
-        factor = factor * jnp.maximum(one.k - energy * quark * (1 - ln), 0.0) * allowed
-        branches.append((pull, jnp.where(exists, factor, 0.0)))
-    return side, branches
+    followed = event.choices.like
+    like = None if followed is None else first_side(shared, followed, u, None, recoil)
+    grid = _grid(shared, followed or event, like or side, precision)
+    numbers = 2 * np.pi * np.arange(angles.ANGLES + 1) / angles.ANGLES
+    along = _typical(grid, *(f(numbers).astype(precision) for f in (np.cos, np.sin)))
+    return Nodes(side, like, [_pull(grid, along, sign) for sign in (1.0, -1.0)])
 
 
-def cells(
-    shared: Shared,
-    event: Visible,
-    u: jax.Array,
-    before: tuple[FirstSide, list[tuple[jax.Array, jax.Array]]],
-) -> tuple[FirstSide, angles.Cells]:
+class Cells(NamedTuple):
+    """After the third step of the map by angle."""
+
+    side: FirstSide
+    like: FirstSide | None
+    masses: jax.Array
     """How likely φ and the branch are, see `angles`."""
-    side, branches = before
-    return side, angles.cells_of(branches)
+
+
+def cells(shared: Shared, event: Visible, u: jax.Array, before: Nodes) -> Cells:
+    """How likely φ and the branch are."""
+    return Cells(before.side, before.like, angles.masses(before.branches))
+
+
+class Finer(NamedTuple):
+    """After the fourth step of the map by angle."""
+
+    side: FirstSide
+    cell: angles.Cell
+    """That φ is in."""
+    pull: jax.Array
+    """At the ends of its parts; and what else is cheap."""
+    factor: jax.Array
+
+
+def finer(
+    shared: Shared, event: Visible, u: jax.Array, before: Cells, even_share: float = _EVEN_SHARE
+) -> Finer:
+    """A cell of φ, and what is known within. u: …, φ, …"""
+    side, like, masses = before
+    grid = _grid(shared, event.choices.like or event, like or side, masses.dtype)
+    cell = angles.cell(masses, u[6], even_share)
+    along = _typical(grid, *angles.places(cell, masses.dtype))
+    return Finer(side, cell, *_pull(grid, along, cell.sign.astype(masses.dtype)))
 
 
 class Other(NamedTuple):
@@ -259,7 +321,7 @@ def angle(
     shared: Shared,
     event: Visible,
     u: jax.Array,
-    before: tuple[FirstSide, angles.Cells],
+    before: Finer,
     even_share: float = _EVEN_SHARE,
 ) -> tuple[FirstSide, Other]:
     """φ from the grid, and the other lepton's energy. u: …, φ, that energy, missing p_T.
@@ -271,10 +333,12 @@ def angle(
     two branches. Where both merge, which is at the largest energy of the lepton that allows this mass, 1/sinh
     is singular: the energy is drawn accordingly (`Response.flatten_below`).
     """
-    side, grid = before
-    response = Seen(shared, event, CLASSES).responses[2]
-    phi, sign, density = angles.draw(grid, u[6], even_share)
-    neutrino = side.path.at(jnp.cos(phi), jnp.sin(phi))
+    side, cell = before.side, before.cell
+    response, sign = Seen(shared, event, CLASSES).responses[2], cell.sign
+    phi, density = angles.draw(cell, before.pull, before.factor, even_share)
+    cos, sin, slope = side.path.aberrated(jnp.cos(phi), jnp.sin(phi))
+    density = density * slope
+    neutrino = side.path.at(cos, sin)
     kx, ky = side.missing[0] - neutrino[1], side.missing[1] - neutrino[2]
     # |p_T| (1 − cos Δφ) sinθ
     near = jnp.sqrt(kx**2 + ky**2) * event.legs.sine[2] - kx * event.legs.x[2] - ky * event.legs.y[2]
@@ -343,11 +407,12 @@ def by_angle(
 ) -> tuple[Step, ...]:
     """The map by angle. **Arguments:** the share of points with even angles; the precision of the grid;
     whether missing p_T follows from the recoil."""
-    of_angle = partial(angle, even_share=even_share)
-    if not recoil:
-        return first_side, partial(nodes, precision=precision), cells, of_angle, second_side
-    of_nodes = partial(nodes, precision=precision, recoil=True)
-    return partial(first_side, recoil=True), of_nodes, cells, of_angle, partial(second_side, recoil=True)
+    first, of_nodes, last = first_side, partial(nodes, precision=precision), second_side
+    if recoil:
+        first, last = partial(first_side, recoil=True), partial(second_side, recoil=True)
+        of_nodes = partial(nodes, precision=precision, recoil=True)
+    drawn = partial(finer, even_share=even_share), partial(angle, even_share=even_share)
+    return first, of_nodes, cells, *drawn, last
 
 
 _BALANCED = (partial(by_energies, balance=True),)
