@@ -157,3 +157,24 @@ def test_an_interrupted_sample_continues(tmp_path: Path, monkeypatch: pytest.Mon
     with uproot.open(output) as file:
         assert file["events"].num_entries == done.events == 40
     assert [path.name for path in tmp_path.iterdir()] == ["e.root"]
+
+
+def test_a_sample_begins_again_where_a_file_that_it_read_is_another(tmp_path: Path) -> None:
+    """A histogram and a card of parameters are known by content, not by name."""
+    histogram, card, output = tmp_path / "tf.root", tmp_path / "card.dat", tmp_path / "e.root"
+    response = {"lepton": {"file": f"{histogram}:h"}}
+    settings = {"response": response, "param_card": str(card)}
+
+    def parts() -> Kept:
+        return Kept(output, generation._about(REACTION, 40, 5, True, settings))
+
+    histogram.write_bytes(b"one")
+    card.write_text("BLOCK MASS\n 23 91.0\n")
+    for change in (lambda: histogram.write_bytes(b"two"), lambda: card.write_text("BLOCK MASS\n 23 91.1\n")):
+        parts().save("0000", {"made": np.zeros(1)})
+        assert list(parts().names()) == ["0000"]
+        change()
+        assert list(parts().names()) == []
+    with pytest.raises(UsageError, match="one of the input files"):
+        generation.generate_events(REACTION, 40, 5, histogram, response=response)
+    assert histogram.read_bytes() == b"two"

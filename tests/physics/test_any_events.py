@@ -15,6 +15,9 @@ import deepmem
 from deepmem.cli.main import app
 from deepmem.errors import UsageError
 from deepmem.events.partons import generate_partons
+from deepmem.physics.processes.base import DEFAULT_DENSITY
+from deepmem.physics.theory.lhapdf import current
+from deepmem.physics.theory.models import load
 from deepmem.physics.weights.any_reaction import Sampler
 from deepmem.physics.weights.leading_order import Events, draw_events
 from deepmem.selection import Selection, mass
@@ -162,7 +165,10 @@ def test_the_commands_say_sigma_and_write_events(tmp_path: Path) -> None:
     assert CliRunner().invoke(app, asked).exit_code == 0
     with uproot.open(path) as file:
         assert file["events"].num_entries == 20
-        assert json.loads(file["provenance"])["parton"] is True
+        said = json.loads(file["provenance"])
+    assert said["parton"] is True
+    assert said["model_sha256"] == load("sm").digest
+    assert said["pdf_sha256"] == current(DEFAULT_DENSITY).sha256
 
 
 def test_missing_momentum_is_what_the_recoil_leaves() -> None:

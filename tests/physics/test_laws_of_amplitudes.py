@@ -342,7 +342,7 @@ def test_a_larger_graph_is_for_what_gains_by_it(monkeypatch: pytest.MonkeyPatch)
     subprocess = read(entry["process"], model)
     found = {}
     monkeypatch.setattr(choice, "BUDGET", 2_500)
-    monkeypatch.setattr(choice, "_LARGEST", 9_000)
+    monkeypatch.setattr(choice, "LARGEST", 9_000)
     for large in (2_500, 6_000):
         monkeypatch.setattr(choice, "LARGE_BUDGET", large)
         found[large] = choice.best_program(model, subprocess)

@@ -17,8 +17,14 @@ from typing import Any
 import numpy as np
 import uproot
 
-from deepmem.data.files import check_writable, whole_file
+from deepmem.data.files import check_writable, sha256, whole_file
 from deepmem.ordered import Mapper
+from deepmem.physics.detector.entries import histograms
+from deepmem.physics.processes import find_process, menu_line
+from deepmem.physics.processes.base import DEFAULT_DENSITY
+from deepmem.physics.processes.generated import Generated
+from deepmem.physics.processes.of_reaction import is_reaction
+from deepmem.physics.theory import lhapdf, models
 from deepmem.physics.weights.event_columns import polar_mass
 from deepmem.physics.weights.leading_order import Events, draw_events
 from deepmem.selection import Selection
@@ -64,6 +70,7 @@ def generate_partons(
     """
     if output is not None:
         check_writable(output)
+    contents = files_by_content(response) | theory_by_content(process, settings)
     made = draw_events(
         process, events, seed, selection, response=response, mapper=mapper, progress=progress, **settings
     )
@@ -81,6 +88,7 @@ def generate_partons(
                 "selection": repr(Selection.of(selection)),
                 "response": dict(response or {}),
                 "settings": {name: repr(value) for name, value in settings.items()},
+                **contents,
                 "cross_section_pb": made.visible,
                 "error_pb": made.visible_error,
                 "deepmem": version("deepmem"),
@@ -89,6 +97,26 @@ def generate_partons(
         tree = file.mktree(TREE, {name: array.dtype for name, array in columns.items()})
         tree.extend(columns)
     return PartonEvents(made.process, len(made), made.visible, made.visible_error, Path(output))
+
+
+def files_by_content(response: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The digests of the files that a response names, where there are any."""
+    digests = {each: sha256(each) for each in histograms(response) if Path(each).is_file()}
+    return {"files_sha256": digests} if digests else {}
+
+
+def theory_by_content(process: str, settings: Mapping[str, Any]) -> dict[str, str]:
+    """The digests of the density and of the model of leading-order events.
+
+    **Raises** `UsageError` and its kinds for a density, a model or a process that cannot be found.
+    """
+    line = menu_line(process)
+    digests = {"pdf_sha256": lhapdf.current(settings.get("pdf") or DEFAULT_DENSITY).sha256}
+    if line is None and not is_reaction(process):
+        elements = find_process(process).matrix_elements
+        return digests | ({"model_sha256": elements.model.digest} if isinstance(elements, Generated) else {})
+    name = settings.get("model", "sm" if line is None else line.model)
+    return digests | {"model_sha256": models.load(name, settings.get("param_card")).digest}
 
 
 def _columns(made: Events) -> dict[str, np.ndarray]:

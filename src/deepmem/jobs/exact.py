@@ -35,10 +35,10 @@ from deepmem.jobs.tasks import (
     Processes,
     Task,
     gev_factors,
-    histograms,
     hypotheses,
     reactions_by_name,
 )
+from deepmem.physics.detector.entries import histograms
 from deepmem.physics.integrals.accuracy import Accuracy
 from deepmem.physics.processes import known_columns
 from deepmem.physics.processes.of_reaction import is_reaction, named

@@ -6,16 +6,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from deepmem.data.files import check_writable, owned
+from deepmem.data.files import check_writable, owned, refuse_input_as_output
 from deepmem.errors import Interrupted
-from deepmem.events.partons import PartonEvents, generate_partons
+from deepmem.events.partons import PartonEvents, files_by_content, generate_partons, theory_by_content
 from deepmem.events.pythia import Generated, generate
 from deepmem.jobs.environment import PACKAGES, versions
 from deepmem.jobs.in_order import InOrder
 from deepmem.jobs.kept import Kept
 from deepmem.jobs.spreading import Staff
-from deepmem.physics.processes.base import DEFAULT_DENSITY
-from deepmem.physics.theory import lhapdf
+from deepmem.physics.detector.entries import histograms
 from deepmem.reporter import Reporter
 
 
@@ -41,6 +40,7 @@ def generate_events(
     reporter = reporter or Reporter()
     staff.check()
     check_writable(output)
+    refuse_input_as_output(output, histograms(settings.get("response")))
     kept = Kept(Path(output), _about(process, events, seed, parton, settings))
     with (
         owned(output, f"generate {process}"),
@@ -71,7 +71,7 @@ def generate_events(
 
 def _about(process: str, events: int, seed: int, parton: bool, settings: dict[str, Any]) -> dict[str, Any]:
     """All that the events depend on."""
-    about = {
+    return {
         "command": "generate",
         "process": process,
         "events": events,
@@ -79,7 +79,6 @@ def _about(process: str, events: int, seed: int, parton: bool, settings: dict[st
         "parton": parton,
         "settings": {name: repr(value) for name, value in settings.items()},
         "versions": versions((*PACKAGES, "pythia8mc")),
+        **files_by_content(settings.get("response")),
+        **(theory_by_content(process, settings) if parton else {}),
     }
-    if parton:
-        about["pdf_sha256"] = lhapdf.current(settings.get("pdf") or DEFAULT_DENSITY).sha256
-    return about

@@ -24,8 +24,9 @@ from deepmem.jobs.learned import LearnedWeight
 from deepmem.jobs.outcome import Entries, Learned, Mixture, Refinement, Saving, SumOfLogs
 from deepmem.jobs.parts import Parts
 from deepmem.jobs.spreading import Hands, Staff
-from deepmem.jobs.tasks import Task, histograms
+from deepmem.jobs.tasks import Task
 from deepmem.jobs.work import Sample, Work
+from deepmem.physics.detector.entries import histograms
 from deepmem.reporter import Reporter
 
 _AUDITED, _AUDITED_SHARE = 200, 0.02  # of the events that stay learned, the lower of the two

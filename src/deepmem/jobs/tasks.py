@@ -308,10 +308,3 @@ def gev_factors(columns: Sequence[str | Column], unit: str) -> np.ndarray:
     """What turns columns into GeV, `[columns]`, from files in `unit`, `"GeV"` or `"MeV"`; 1 for angles."""
     factor = {"GeV": 1.0, "MeV": 1e-3}[unit]
     return np.array([factor if column.quantity.has_energy_unit else 1.0 for column in described(columns)])
-
-
-def histograms(response: Mapping[str, Any] | None) -> list[str]:
-    """The files of histograms that a response names."""
-    kinds = (response or {}).values()
-    entries = [each for kind in kinds for each in (kind if isinstance(kind, list) else [kind])]
-    return [str(e["file"]).rpartition(":")[0] for e in entries if isinstance(e, Mapping) and "file" in e]

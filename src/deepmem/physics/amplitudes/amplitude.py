@@ -36,7 +36,7 @@ from deepmem.physics.precision import double_precision, require_double
 from deepmem.physics.theory.model import Model
 from deepmem.physics.theory.subprocesses import Subprocess
 
-VERSION = 2
+VERSION = 3
 """Of the generator: another number makes all programs again."""
 
 # A batch whose numbers stay in the cache; not a power of two, of which many arrays share lines of it.

@@ -25,9 +25,9 @@ BUDGET = 22_000
 """Operations of one kernel."""
 LARGE_BUDGET = 44_000
 """Of one that takes a minute to compile, and is worth it."""
+LARGEST = 60_000
+"""Nodes, live or not, at which a graph is given up: more than half of them are left out at the end."""
 _WORTH = 1.5
-# Nodes, live or not, at which a graph is given up: more than half of them are left out at the end.
-_LARGEST = 60_000
 
 
 def best_program(model: Model, subprocess: Subprocess, along_z: bool = True) -> Program:
@@ -36,7 +36,7 @@ def best_program(model: Model, subprocess: Subprocess, along_z: bool = True) -> 
     kinds = legs_of(model, subprocess, along_z)
 
     @cache
-    def attempt(loop: tuple[int, ...], root: int = 0, largest: int | None = _LARGEST) -> Program | None:
+    def attempt(loop: tuple[int, ...], root: int = 0, largest: int | None = LARGEST) -> Program | None:
         external = External(model, subprocess, along_z, loop, largest=largest)
         try:
             return finished(external, squared(external, root))

@@ -17,7 +17,7 @@ from typing import Any
 from jaxtyping import Array
 
 from deepmem.physics.amplitudes.amplitude import kept
-from deepmem.physics.amplitudes.choice import BUDGET
+from deepmem.physics.amplitudes.choice import BUDGET, LARGEST
 from deepmem.physics.amplitudes.external import External, legs_of
 from deepmem.physics.amplitudes.graph import TooLargeError
 from deepmem.physics.amplitudes.program import Program, finished
@@ -25,9 +25,6 @@ from deepmem.physics.amplitudes.squared import squared
 from deepmem.physics.amplitudes.stages import Momenta, functions
 from deepmem.physics.theory.model import Model
 from deepmem.physics.theory.subprocesses import Subprocess
-
-# Nodes, live or not, at which a graph is given up.
-_LARGEST = 60_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,9 +51,8 @@ def joint(model: Model, subprocesses: tuple[Subprocess, ...], along_z: bool) -> 
     every = [legs_of(model, each, along_z)[1] for each in subprocesses]
     if len({tuple(leg.mass for leg in legs) for legs in every}) > 1:
         return None
-    program = kept(
-        ("joint", model.digest, subprocesses, along_z), lambda: _program(model, subprocesses, along_z)
-    )
+    content = ("joint", LARGEST, model.digest, subprocesses, along_z)
+    program = kept(content, lambda: _program(model, subprocesses, along_z))
     return Joint(model, program) if program.outputs else None
 
 
@@ -64,7 +60,7 @@ def _program(model: Model, subprocesses: tuple[Subprocess, ...], along_z: bool) 
     """One without results, if it would be too large."""
     placed = [tuple(enumerate(legs_of(model, each, along_z)[1])) for each in subprocesses]
     others = [each for each in dict.fromkeys(leg for legs in placed for leg in legs) if each not in placed[0]]
-    external = External(model, subprocesses[0], along_z, largest=_LARGEST, others=others)
+    external = External(model, subprocesses[0], along_z, largest=LARGEST, others=others)
     try:
         outputs = [squared(external.beside(each, along_z)) for each in subprocesses]
     except TooLargeError:

@@ -200,11 +200,10 @@ class Program:
                 first=arrays["first"],
                 second=arrays["second"],
                 numbers=arrays["numbers"],
-                # files of a single |M|² may have it as "output", and no others
-                outputs=_tuples(header["outputs"] if "outputs" in header else [header["output"]]),
+                outputs=_tuples(header["outputs"]),
                 loop=tuple(header["loop"]),
                 combinations=_tuples(header["combinations"]),
-                others=tuple((place, Leg(*leg)) for place, leg in header.get("others", ())),
+                others=tuple((place, Leg(*leg)) for place, leg in header["others"]),
             )
 
 
@@ -246,7 +245,7 @@ def finished(external: External, *outputs: Reference) -> Program:
         loop=external.loop,
         others=external.kinds[len(external.legs) :],
     )
-    return replace(program, combinations=_combinations(external, *outputs)) if external.loop else program
+    return replace(program, combinations=_combinations(external, outputs[0])) if external.loop else program
 
 
 def _combinations(external: External, output: Reference) -> tuple[tuple[tuple[int, ...], int], ...]:

@@ -298,3 +298,10 @@ def _known_keys(entry: Mapping[str, Any], known: set[str], where: str) -> None:
             raise TransferError(
                 f"{where}.{key}: unknown key{nearest(str(key), known)}; known: {', '.join(sorted(known))}"
             )
+
+
+def histograms(response: Mapping[str, Any] | None) -> list[str]:
+    """The files of histograms that a response names."""
+    kinds = (response or {}).values()
+    entries = [each for kind in kinds for each in (kind if isinstance(kind, list) else [kind])]
+    return [str(e["file"]).rpartition(":")[0] for e in entries if isinstance(e, Mapping) and "file" in e]

@@ -21,7 +21,7 @@ from deepmem.physics.integrals.accuracy import Accuracy
 from deepmem.physics.integrals.course import CourseOfQuadrature, quoted_error
 from deepmem.physics.integrals.estimate import Estimate
 from deepmem.physics.integrals.integral import Integral
-from deepmem.physics.integrals.slots import SLOT, batches, slots_per_call
+from deepmem.physics.integrals.slots import SLOT, slots_per_call
 from deepmem.physics.integrals.tally import Tally
 from deepmem.physics.precision import double_precision
 
@@ -174,7 +174,7 @@ def _level_sums(
     """A compiled call at a time, by slot: its event and block, and what `_quadrature_sums` says of it."""
     first, last = level
     event_of, block_of = np.repeat(active, last - first), np.tile(np.arange(first, last), len(active))
-    for rows, used in batches(np.arange(len(event_of)), slots_per_call()):
+    for rows, used in integral.batches(event_of, slots_per_call()):
         event, block = event_of[rows], block_of[rows]
         points, weights = _slots(*table, block)
         sums = _quadrature_sums(integral.values(event, points), weights)

@@ -24,12 +24,14 @@ class Single:
     def integrate(self, integral: Integral, accuracy: Accuracy) -> Estimate:
         """Evaluate; there is nothing that `accuracy` could change.
 
-        **Raises** `UsageError` for an integral of one dimension or more.
+        **Raises** `UsageError` for an integral of one dimension or more, or of several integrands.
         """
         if integral.dimensions != 0:
             raise UsageError(
                 f"one evaluation is for no dimension, not {integral.dimensions}: use another rule"
             )
+        if integral.kinds is not None:
+            raise UsageError("one evaluation is for events of one integrand, not of several: use a lattice")
         count = integral.count
         if not count:
             return Estimate.of_nothing()

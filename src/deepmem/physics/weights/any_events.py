@@ -18,12 +18,12 @@ from deepmem.ordered import Mapper
 from deepmem.physics.detector.taus import LEPTONIC
 from deepmem.physics.weights.any_reaction import Integrand, Sampler
 from deepmem.physics.weights.leg_columns import columns_of_legs
-from deepmem.physics.weights.multichannel import Chunk, Multichannel
+from deepmem.physics.weights.multichannel import CHUNK, Chunk, Multichannel
 from deepmem.physics.weights.streams import generator
 from deepmem.physics.weights.unweighted import Events, ceiling
 from deepmem.selection import Selection
 
-_PILOT, _ROUND = 4096, 65536
+_PILOT, _ROUND = CHUNK, 65536
 """Points of each map from which its ceiling is taken, one chunk; and of a round of events."""
 
 

@@ -14,7 +14,7 @@ from deepmem.physics.weights.cross_sections import NEAR, FreeSums, Mean
 from deepmem.physics.weights.sampling import LeadingOrder
 
 
-class Sums(NamedTuple):
+class SumsOfBatch(NamedTuple):
     """A batch's parts of the integrals."""
 
     sigma: Mean
@@ -39,13 +39,13 @@ class Integrated:
     grid: Grid
     excluded: bool
 
-    def __call__(self, rng: np.random.Generator) -> Sums:
+    def __call__(self, rng: np.random.Generator) -> SumsOfBatch:
         batch = self.model.batch(rng, self.region, self.grid)
         whole = batch.sigma * self.model.in_sigma(batch)
         seen = batch.weight * self.model.passes(batch)
         light = 0.0 if self.excluded else float(seen[batch.pair < NEAR * self.sampled.pair].sum())
         free = None if self.model.polynomial is None else FreeSums.of(batch.shares, whole, seen)
-        return Sums(Mean.of(whole), Mean.of(seen), light, free)
+        return SumsOfBatch(Mean.of(whole), Mean.of(seen), light, free)
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ from deepmem.physics.weights.partonic import Partonic
 
 _TYPICAL = 60.0  # GeV, where responses are looked at
 _TOO_MANY = 50_000
-"""Operations of all orders together from which a point has one of them."""
+"""Operations of all orders together above which a point has one, where they have no common program."""
 _REPEATED = 10_000
 """Operations of all orders together from which these share compiled code."""
 

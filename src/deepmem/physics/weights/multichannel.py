@@ -22,8 +22,10 @@ from deepmem.physics.weights.streams import piece
 
 LEAST_SHARE = 1e-3
 """The part of an integral that a map has to have."""
-_FIRST, _LEARNING = 4096, 32768
-"""Points of each map at first, and of all maps in a round that is learned from."""
+CHUNK = 4096
+"""Points of a chunk at most, and of each map at first."""
+_LEARNING = 32768
+"""Points of all maps in a round that is learned from."""
 _ROUNDS = 4
 _LEAST = 512
 
@@ -110,8 +112,8 @@ class Multichannel:
         """
         owners, chunks = [], []
         for k, (channel, number) in enumerate(zip(self.channels, numbers, strict=True)):
-            for start in range(0, number, _FIRST):
-                size, maps = min(_FIRST, number - start), self._maps[channel.part]
+            for start in range(0, number, CHUNK):
+                size, maps = min(CHUNK, number - start), self._maps[channel.part]
                 top = None if tops is None else float(tops[k])
                 place = channel.part, channel.number, maps, channel.adaptive.grid
                 chunks.append(Chunk(self._seed, self._turns, *place, size, top))
@@ -144,12 +146,12 @@ class Multichannel:
 
     def prepare(self) -> None:
         """Learn the maps, and leave those out that have too little; its points are not counted."""
-        for size in (_FIRST, _FIRST // 2):
+        for size in (CHUNK, CHUNK // 2):
             self.restart()
             self._add([size] * len(self.channels), learn=True)
         self._prune()
         for _ in range(_ROUNDS):
-            numbers = self.allocated(_LEARNING, _FIRST // 4)
+            numbers = self.allocated(_LEARNING, CHUNK // 4)
             totals = self.totals
             self.restart()
             self._add(numbers, learn=True, totals=totals)

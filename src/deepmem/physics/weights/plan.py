@@ -93,8 +93,9 @@ class Plan:
     selects: bool = False
     """Whether a trial decides which of several rows of an event are integrated, and with how many points."""
     regions: tuple[Plan, ...] = ()
-    """Those of an event near a resonance and off it, whose sum is the integral, see `weights.regions`. Their
-    rules say what each error allows for; all else is this one's."""
+    """Those of an event near a resonance and off it, whose sum is the integral, see `weights.regions`. Each
+    has its own integrand, choices and trials, and its rule says with how many points it begins and what its
+    error allows for; shifts, dimensions and permutations are this one's."""
 
     def rows(self, events: Visible) -> Visible:
         """One row for each event and each permutation, one after the other."""

@@ -4,7 +4,8 @@ Solving four masses for two neutrinos makes integrands singular, J ∝ 1/√dist
 a variance without end. So one neutrino is drawn, and an energy is solved for. By angle (`by_angle`):
 
 1. `first_side`: masses, one lepton and its b quark; their neutrino lies on an ellipse, and φ on it is drawn;
-2. `angle`: the other neutrino has the rest of the missing p_T, and the mass of its W its rapidity;
+2. `nodes`, `cells`, `finer`: how likely φ and the branch are; `angle`: φ is drawn, the other neutrino has the
+   rest of the missing p_T, and the mass of its W gives its rapidity;
 3. `second_side`: the mass of the other top gives the energy of its b quark, and T says how likely that is.
 
 Which top comes first is chosen per event, see `trials`. Source: L. Sonnenschein, hep-ph/0603011.
@@ -64,7 +65,7 @@ def by_energies(shared: Shared, event: Visible, u: jax.Array, _: None, balance: 
 
 
 class FirstSide(NamedTuple):
-    """After the first step of the map by angle."""
+    """After `first_side`."""
 
     density: Scalar
     lepton: FourVector
@@ -198,7 +199,7 @@ def _typical(grid: _Grid, cos: Any, sin: Any) -> _Typical:
 def _pull(grid: _Grid, along: _Typical, sign: Any) -> tuple[Scalar, Scalar]:
     """Of the b quark's energy; and what else is cheap to know.
 
-    That is T and the Jacobians of steps 2 and 3, p_b·p_ν of |M|², and s⁻³ for densities and flux.
+    That is T and the Jacobians of `angle` and `second_side`, p_b·p_ν of |M|², and s⁻³ for densities and flux.
     """
     (lx, ly, lz), (nx, ny, nz), k, m = grid.lepton, grid.quark, grid.side.k, grid.mass
     (te, tx, ty, tz), (kx, ky), size, cosh, sinh, energy, likelihood = along
@@ -239,7 +240,7 @@ def _grid(shared: Shared, event: Visible, side: FirstSide, precision: Any) -> _G
 
 
 class Nodes(NamedTuple):
-    """After the second step of the map by angle."""
+    """After `nodes`."""
 
     side: FirstSide
     like: FirstSide | None
@@ -269,7 +270,7 @@ def nodes(
 
 
 class Cells(NamedTuple):
-    """After the third step of the map by angle."""
+    """After `cells`."""
 
     side: FirstSide
     like: FirstSide | None
@@ -283,7 +284,7 @@ def cells(shared: Shared, event: Visible, u: jax.Array, before: Nodes) -> Cells:
 
 
 class Finer(NamedTuple):
-    """After the fourth step of the map by angle."""
+    """After `finer`."""
 
     side: FirstSide
     cell: angles.Cell
@@ -305,7 +306,7 @@ def finer(
 
 
 class Other(NamedTuple):
-    """What step 3 starts from."""
+    """What `second_side` starts from."""
 
     density: Scalar
     neutrino: FourVector
