@@ -15,6 +15,7 @@ from deepmem.physics.amplitudes.joint import joint
 from deepmem.physics.amplitudes.program import Program
 from deepmem.physics.precision import double_precision
 from deepmem.physics.processes.generated import Generated
+from deepmem.physics.processes.of_reaction import process_of
 from deepmem.physics.reactions import Theory, read
 from deepmem.physics.theory.models import load
 from deepmem.physics.theory.parameters import parameters
@@ -135,3 +136,18 @@ def _squares(alone: list[Amplitude], momenta: np.ndarray, values: dict[str, floa
     known = {each.name for each in alone[0].model.parameters}
     given = {name: value for name, value in values.items() if name in known}
     return np.stack([one.reference(momenta, given) for one in alone])
+
+
+def test_a_card_that_is_replaced_in_one_session_changes_the_squared_amplitude(tmp_path: Path) -> None:
+    """|M|² of g g → H → b b̄ grows with the square of the Yukawa coupling, which is a number of the card alone."""
+    card, found = tmp_path / "card.dat", []
+    theory = Theory(model="heft", param_card=str(card))
+    momenta = points([4.7, 4.7])
+    legs: list[FourVector] = [tuple(jnp.asarray(momenta)[:, leg, k] for k in range(4)) for leg in range(4)]  # type: ignore[misc]
+    for yukawa in (4.7, 9.4):
+        card.write_text(f"BLOCK YUKAWA\n 5 {yukawa}\n")
+        elements = process_of("g g > h > b b~", theory).matrix_elements
+        assert isinstance(elements, Generated)
+        with double_precision():
+            found.append(np.asarray(elements(legs, elements.parameters({}))))
+    np.testing.assert_allclose(found[1], 4 * found[0], rtol=1e-9)

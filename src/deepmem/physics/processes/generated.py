@@ -47,6 +47,8 @@ class Generated:
     picks: tuple[tuple[int, bool], ...] = ()
     """Of a sum of final states, for each channel in place of its state: the place of its |M|² among the
     reaction's channels, and whether it has the partons exchanged. What comes twice is evaluated once."""
+    content: str = ""
+    """The digest of a model that a user gives: where its folder or card is replaced, |M|² is another one."""
 
     @property
     def on_axis(self) -> Generated:
@@ -70,7 +72,7 @@ class Generated:
             return each.of_legs(_turned(momenta, self.along_z) if turned else tuple(momenta), given)
 
         if not self.picks:
-            made = _amplitudes(self.reaction, self.theory, self.states, self.off, self.along_z)
+            made = _amplitudes(*self._read, self.states, self.off, self.along_z)
             return tuple(squared(*each) for each in made)
         different = {pick: squared(*each) for pick, each in self._picked().items()}
         return tuple(different[pick] for pick in self.picks)
@@ -96,7 +98,12 @@ class Generated:
         return None if one is None else one[0].program.operations
 
     def _joint(self, orders: Orders) -> tuple[Joint, list[list[int]]] | None:
-        return _jointly(self.reaction, self.theory, self.picks or self.states, orders, self.off, self.along_z)
+        return _jointly(*self._read, self.picks or self.states, orders, self.off, self.along_z)
+
+    @property
+    def _read(self) -> tuple[str, Theory, str]:
+        """What channels follow from."""
+        return self.reaction, self.theory, self.content
 
     def _given(self, p: Parameters) -> dict[str, Any]:
         """The values that the model has parameters for."""
@@ -105,9 +112,8 @@ class Generated:
 
     def _picked(self) -> dict[tuple[int, bool], tuple[Amplitude, bool]]:
         """The amplitude of each pick, and whether it has the partons exchanged."""
-        made = _channels(
-            self.reaction, self.theory, tuple(sorted({n for n, _ in self.picks})), self.off, self.along_z
-        )
+        numbers = tuple(sorted({number for number, _ in self.picks}))
+        made = _channels(*self._read, numbers, self.off, self.along_z)
         return {(number, turned): (made[number], turned) for number, turned in sorted(set(self.picks))}
 
     @property
@@ -157,7 +163,7 @@ class Generated:
             return found
         if self.picks:
             return max(each.program.operations for each, _ in self._picked().values())
-        made = _amplitudes(self.reaction, self.theory, self.states, self.off, self.along_z)
+        made = _amplitudes(*self._read, self.states, self.off, self.along_z)
         return max(each.program.operations for each, _ in made)
 
     @property
@@ -165,7 +171,7 @@ class Generated:
         """Of all of its amplitudes together."""
         if self.picks:
             return sum(each.program.operations for each, _ in self._picked().values())
-        made = _amplitudes(self.reaction, self.theory, self.states, self.off, self.along_z)
+        made = _amplitudes(*self._read, self.states, self.off, self.along_z)
         return sum(each.program.operations for each, _ in made)
 
     @property
@@ -198,6 +204,7 @@ def _turned(momenta: Sequence[FourVector], along_z: bool) -> tuple[FourVector, .
 def _amplitudes(
     reaction: str,
     theory: Theory,
+    content: str,
     states: tuple[tuple[int, int], ...],
     off: tuple[str, ...],
     along_z: bool,
@@ -226,6 +233,7 @@ def _members(
 def _jointly(
     reaction: str,
     theory: Theory,
+    content: str,
     chosen: tuple[tuple[int, int], ...] | tuple[tuple[int, bool], ...],
     orders: Orders,
     off: tuple[str, ...],
@@ -253,7 +261,12 @@ def _subprocess(channel: Channel, turned: bool, order: Sequence[int]) -> Subproc
 
 @lru_cache(maxsize=256)
 def _channels(
-    reaction: str, theory: Theory, numbers: tuple[int, ...], off: tuple[str, ...], along_z: bool
+    reaction: str,
+    theory: Theory,
+    content: str,
+    numbers: tuple[int, ...],
+    off: tuple[str, ...],
+    along_z: bool,
 ) -> dict[int, Amplitude]:
     """The amplitudes of some of a reaction's channels, by their places."""
     channels = read(reaction, theory).channels

@@ -79,7 +79,6 @@ def named(text: str) -> tuple[str, str]:
     return (match[1], match[2].strip()) if match else (text.strip(), text.strip())
 
 
-@lru_cache(maxsize=64)
 def process_of(text: str, theory: Theory) -> Process:
     """The process of a reaction in a model.
 
@@ -87,6 +86,12 @@ def process_of(text: str, theory: Theory) -> Process:
     or partons, legs of other classes in other final states, a leg that no response is for, or a tree without
     a plan.
     """
+    return _process_of(text, theory, read(named(text)[1], theory).model.digest)
+
+
+@lru_cache(maxsize=64)
+def _process_of(text: str, theory: Theory, content: str) -> Process:
+    """Of a model by its content."""
     name, reaction = named(text)
     found = read(reaction, theory)
     if not theory.massless_b and _has_incoming_b(found, theory, name):
@@ -202,7 +207,9 @@ def _definite(
         outgoing=subprocess.outgoing,
         channels=channels.states,
         flavours=channels.flavours,
-        matrix_elements=Generated(common.reaction, states, theory, picks=channels.picks),
+        matrix_elements=Generated(
+            common.reaction, states, theory, picks=channels.picks, content=found.model.digest
+        ),
         scale=found.heaviest([subprocess]),
         resonance=resonance,
         wide_resonance=wide,
