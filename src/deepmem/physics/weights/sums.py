@@ -165,8 +165,10 @@ def _together(found: Sequence[Contributions]) -> list[list[Contributions]]:
     if not found:
         return []
     count = 1 + max((int(each.event.max()) for each in found if len(each.event)), default=-1)
-    states = {id(each.alpha): k for k, each in enumerate(found)}
-    of_event = np.zeros((count, len(found)), dtype=bool)
+    states: dict[int, int] = {}
+    for each in found:
+        states.setdefault(id(each.alpha), len(states))
+    of_event = np.zeros((count, len(states)), dtype=bool)
     for each in found:
         of_event[each.event, states[id(each.alpha)]] = True
     gathered = []
@@ -177,7 +179,8 @@ def _together(found: Sequence[Contributions]) -> list[list[Contributions]]:
             own = [each.at(np.flatnonzero(np.isin(each.event, events))) for each in own]
             own = [each for each in own if len(each.event)]
             several_states = pattern.sum() > 1
-            gathered.append([_numbered(each, k) for k, each in enumerate(own)] if several_states else own)
+            told_apart = [_numbered(each, states[id(each.alpha)]) for each in own]
+            gathered.append(told_apart if several_states else own)
     return [each for each in gathered if each]
 
 
