@@ -169,7 +169,6 @@ def test_provenance_says_reaction_and_model_and_is_read_again():
     ("process", "settings", "message"),
     [
         ("x=p p > t t~", {}, "makes t: let it decay"),
-        ("x=p p > z z, z > ve ve~, z > mu+ mu-", {}, "no plan for its tree of decays"),
         ("x=e+ e- > mu+ mu-", {}, r"has the beams \(-11, 11\)"),
         ("x=b b~ > e+ e-", {}, "incoming b quarks, which are in a proton of five"),
         ("x=p p > e+ e-", {"flavours": 5, "MB": 4.7}, "unknown parameter of x 'MB'"),
@@ -184,6 +183,11 @@ def test_provenance_says_reaction_and_model_and_is_read_again():
 def test_what_has_no_weight_is_said(process: str, settings: dict[str, Any], message: str):
     with pytest.raises(UsageError, match=message):
         hypothesis(process, **settings)
+
+
+def test_neutrinos_of_one_resonance_beside_others_have_no_map():
+    with pytest.raises(UsageError, match=r"no map is made for the two neutrinos of .*, which both come of z"):
+        plan_for(hypothesis("x=p p > z z, z > ve ve~, z > mu+ mu-"))
 
 
 def test_cross_sections_of_sums_are_those_of_all_final_states():

@@ -96,16 +96,7 @@ def test_weights_of_collections_and_of_their_variations() -> None:
         objects={"leptons": {"cuts": {"pt": 10}}},
         variations={"up": {"Muon_pt": "Muon_pt * 1.01"}},
     )
-    columns = [
-        "lep1_PT",
-        "lep1_Eta",
-        "lep1_Phi",
-        "lep1_Charge",
-        "lep2_PT",
-        "lep2_Eta",
-        "lep2_Phi",
-        "lep2_Charge",
-    ]
+    columns = [f"lep{i}_{each}" for i in (1, 2) for each in ("PT", "Eta", "Phi", "Charge", "PDG")]
     table = expected(columns, 0.0, {"pt": 10.0})
     flat = deepmem.compute(dict(zip(columns, table.T, strict=True)))["drell_yan"]
     np.testing.assert_allclose(found["drell_yan"].value, flat.value, rtol=1e-9)
