@@ -57,11 +57,11 @@ def test_events_follow_weighted_points(events: Events) -> None:
     many = sampler.integrals(visible_alone=True)
     many.prepare()
     values, weights = [], []
-    for channel in many.channels:
-        size = 30_000
-        cube = channel.adaptive.draw(rng.random((channel.adaptive.dimensions, size)))
-        points = sampler.points(channel, cube.u, many.maps_of(channel.part))
-        visible, seen = sampler.visible(channel.part, points, rng)
+    size = 30_000
+    for _, chunk, _ in many.computed([size] * len(many.channels)):
+        _, cube = chunk.draw()
+        points = sampler.parts[chunk.part].points(chunk.number, cube.u, chunk.maps)
+        visible, seen = sampler.visible(chunk.part, points, rng)
         weights.append(visible.sum(axis=0) * cube.jacobian[points.rows] / size)
         pt = np.hypot(seen.measured[..., 1], seen.measured[..., 2])
         missing = np.hypot(*seen.missing.T)

@@ -12,7 +12,7 @@ from known_cross_sections import ENTRIES, MASSIVE_B, known
 import deepmem
 from deepmem.errors import UsageError
 from deepmem.physics.errors import ParameterError
-from deepmem.physics.integrals.adaptive import Adaptive
+from deepmem.physics.integrals.adaptive import Adaptive, drawn
 from deepmem.physics.phasespace.topologies import topologies
 from deepmem.physics.phasespace.topology_maps import Bounds, TopologyMap, maps_of
 from deepmem.physics.phasespace.topology_shares import shares
@@ -70,9 +70,9 @@ def test_volume_of_massless_phase_space_by_every_map(reaction: str) -> None:
             continue
         learned, found = Adaptive(each.dimensions), []
         for round_ in range(8):
-            cube = learned.draw(rng.random((each.dimensions, 8192)))
-            drawn = each.draw(cube.u)
-            value = drawn.measure * cube.jacobian * drawn.s ** (3.0 - n) / (drawn.s + scale) ** 3
+            cube = drawn(learned.grid, rng.random((each.dimensions, 8192)))
+            points = each.draw(cube.u)
+            value = points.measure * cube.jacobian * points.s ** (3.0 - n) / (points.s + scale) ** 3
             learned.add(cube, value)
             learned.learn()
             if round_ > 3:

@@ -33,7 +33,7 @@ class Cube(NamedTuple):
 
 
 def drawn(grid: np.ndarray, v: Float[np.ndarray, "d points"]) -> Cube:
-    """Points from uniform numbers, by the maps of a grid: what `Adaptive.draw` does."""
+    """Points from uniform numbers, by the maps of a grid."""
     knots = grid[..., 0]
     steps = np.diff(knots, axis=1)
     row = np.arange(len(knots))[:, None]
@@ -59,18 +59,9 @@ class Adaptive:
         self.grid = np.repeat(IDENTITY[None], dimensions, axis=0)
         self._forget()
 
-    @property
-    def dimensions(self) -> int:
-        """Of the cube."""
-        return len(self.grid)
-
     def _forget(self) -> None:
         self._moments = np.zeros((len(self.grid), BINS))
         self._sum, self._points = 0.0, 0
-
-    def draw(self, v: Float[np.ndarray, "d points"]) -> Cube:
-        """Points from uniform numbers."""
-        return drawn(self.grid, v)
 
     def add(self, cube: Cube, values: Float[np.ndarray, "points"]) -> None:
         """What the integrand, with 1/density in it, is at points that were drawn."""

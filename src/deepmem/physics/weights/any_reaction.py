@@ -20,7 +20,7 @@ from deepmem.physics.processes.base import DEFAULT_DENSITY
 from deepmem.physics.theory.densities import DensityAtScale
 from deepmem.physics.theory.lhapdf import load
 from deepmem.physics.weights.cross_sections import CrossSection
-from deepmem.physics.weights.multichannel import Channel, Chunk, Multichannel, Work
+from deepmem.physics.weights.multichannel import Chunk, Multichannel, Work
 from deepmem.physics.weights.parton_level import Reaction
 from deepmem.physics.weights.parton_points import PartPoints, Points
 from deepmem.physics.weights.parton_response import Seen, View
@@ -111,10 +111,6 @@ class Sampler:
         seen = self.view.see(points.momenta, rng)
         finals = [codes for codes, _ in self.parts[part].part.finals]
         return points.sigma * seen.boost * self.view.passed(seen, finals), seen
-
-    def points(self, channel: Channel, u: np.ndarray, maps: tuple[int, ...]) -> Points:
-        """The points of one map."""
-        return self.parts[channel.part].points(channel.number, u, maps)
 
 
 def _of_what_was_said(text: str, selection: Any, settings: Mapping[str, Any]) -> Sampler:

@@ -99,10 +99,6 @@ class Multichannel:
         ]
         self._maps = {part: tuple(range(len(maps))) for part, maps in enumerate(dimensions)}
 
-    def maps_of(self, part: int) -> tuple[int, ...]:
-        """The maps of a part that are in use."""
-        return self._maps[part]
-
     def computed(
         self, numbers: Sequence[int], tops: Sequence[float] | None = None
     ) -> Iterator[tuple[Channel, Chunk, Mapping[str, np.ndarray]]]:
