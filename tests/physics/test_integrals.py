@@ -192,6 +192,20 @@ def test_contributions_may_have_different_integrands():
             np.testing.assert_array_equal(getattr(found, field)[rows], getattr(alone, field))
 
 
+def test_a_quadrature_may_have_different_integrands():
+    """Each event has its own, bit for bit as alone."""
+    problem, kinds = SMOOTH["gaussian 3"], np.arange(40) % 2
+    events = problem.draw(np.random.default_rng(6), 40)
+    both = problem.integrand, _doubled
+    found = Quadrature().integrate(Integral(both, None, events, 3, kinds=kinds), Accuracy(0.01))
+    alone = Quadrature().integrate(Integral(problem.integrand, None, events, 3), Accuracy(0.01))
+    np.testing.assert_array_equal(found.value[:, 0], alone.value[:, 0] * (1 + kinds))
+
+
+def _doubled(shared, event, x):
+    return 2 * SMOOTH["gaussian 3"].integrand(shared, event, x)
+
+
 def test_windows_leave_groups_whole():
     groups = Groups(np.repeat(np.arange(len(SIZES)), SIZES))
     for rows in (1, 4, 13, 10_000):
@@ -360,6 +374,7 @@ def _pair(**changes):
         (lambda: Quadrature().integrate(_pair(dimensions=4), Accuracy()), "1 to 3 dimensions"),
         (lambda: Quadrature().integrate(_pair(groups=Groups.of_size(2, 3)), Accuracy()), "every event alone"),
         (lambda: Single().integrate(_pair(), Accuracy()), "for no dimension"),
+        (lambda: Single().integrate(_pair(dimensions=0, kinds=np.arange(6)), Accuracy()), "of one integrand"),
     ],
 )
 def test_wrong_calls(call, message):

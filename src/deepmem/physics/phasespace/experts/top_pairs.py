@@ -3,7 +3,7 @@
 Solving four masses for two neutrinos makes integrands singular, J ∝ 1/√distance, where two solutions merge:
 a variance without end. So one neutrino is drawn, and an energy is solved for. By angle (`by_angle`):
 
-1. `first_side`: masses, one lepton and its b quark; their neutrino lies on an ellipse, and φ on it is drawn;
+1. `first_side`: masses, one lepton and its b quark; their neutrino lies on an ellipse, at an angle φ;
 2. `nodes`, `cells`, `finer`: how likely φ and the branch are; `angle`: φ is drawn, the other neutrino has the
    rest of the missing p_T, and the mass of its W gives its rapidity;
 3. `second_side`: the mass of the other top gives the energy of its b quark, and T says how likely that is.
