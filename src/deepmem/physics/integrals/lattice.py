@@ -42,8 +42,9 @@ _WINDOW = 1 << 12
 # Importance maps per event at most, and the factor in variance from which one is worth its evaluations.
 _MAPS = 6
 _WORTH_IT = 1.5
-# And how many points that count a map is learned from at least, where one was learned before.
-_TELLING = 100
+# And how many points that count a map is learned from at least, in general and where one was learned before
+# or where there are few points: a map from a single large value keeps points from all that it has not seen.
+_SEVERAL, _MANY, _FEW = 5, 100, 1 << 10
 # Zero so far isn't zero: how many times the minimum is looked for before giving up.
 _EMPTY = 4
 
@@ -262,7 +263,8 @@ class _Window:
         A map costs what was sampled before it: not worth it where four times as much would do anyway.
         """
         wanted = self._learning[active] & samples.tally.distant(active)
-        wanted &= ~self._narrow[active] | self._telling(samples, active)
+        few = self._narrow[active] | (self._blocks[active] * SLOT < _FEW)
+        wanted &= self._telling(samples, active) >= np.where(few, _MANY, _SEVERAL)
         event = active[wanted & (left[active] >= self._first_blocks[active] * SLOT)]
         grid, gain = better_maps(
             self._grid[event],
@@ -281,10 +283,10 @@ class _Window:
         samples.tally.forget(event)
 
     def _telling(self, samples: _Samples, active: np.ndarray) -> np.ndarray:
-        """Whether enough points count for a map to be learned from them: (Σ f)²/Σ f²."""
+        """How many points count, of the value where these are least: (Σ f)²/Σ f²."""
         squares = samples.moments[active][:, 0].sum(axis=1)
         sums = samples.sums[active][..., : squares.shape[-1]].sum(axis=1)
-        return (sums**2 >= _TELLING * squares).all(axis=-1)
+        return np.divide(sums**2, squares, out=np.zeros_like(squares), where=squares > 0).min(axis=-1)
 
 
 def _first_blocks(minimum: np.ndarray, calls: int) -> np.ndarray:

@@ -170,20 +170,18 @@ def two_masses(
         cosine, sine = np.float32(np.cos(angle)), np.float32(np.sin(angle))
         away = [a + b * cosine + c * sine for a, b, c in axes]
         along = [c * cosine - b * sine for _, b, c in axes]
-        heights.append(near(away, along, ANGLES) if composition.first is not None else near(away))
+        heights.append(near(away, along))
     return Path(before, path, centre), tuple(heights)
 
 
-def near(away: Sequence[Scalar], along: Sequence[Scalar] | None = None, nodes: int = ANGLES) -> Scalar:
-    """exp(−d²/2) at a node of an ellipse, or its mean over the piece of it that a node stands for.
+def near(away: Sequence[Scalar], along: Sequence[Scalar], nodes: int = ANGLES) -> Scalar:
+    """exp(−d²/2), its mean over the piece of an ellipse that a node stands for.
 
     The piece is straight. Of length 2h, it makes the bell wider along itself, 1 → 1 + h²/3, and lower.
 
     **Arguments:** `away`, d in units of the bell's σ; `along`, its derivative in φ.
     """
     square = away[0] ** 2 + away[1] ** 2
-    if along is None:
-        return jnp.exp(-jnp.minimum(square, np.float32(_LARGEST_SQUARE)) / 2)
     slope = along[0] ** 2 + along[1] ** 2
     wider = 1 + np.float32((2 * np.pi / nodes) ** 2 / 12) * slope
     part = (away[0] * along[0] + away[1] * along[1]) ** 2 / jnp.maximum(slope, np.float32(1e-9))
