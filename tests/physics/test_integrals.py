@@ -436,3 +436,17 @@ def _ratio(first, varied):
     (i, di), (j, dj) = ((each.value[:, 0], each.error[:, 0]) for each in (first, varied))
     square = (di / i) ** 2 + (dj / j) ** 2 - 2 * first.course.covariance(varied.course)[:, 0] / (i * j)
     return np.sqrt(np.maximum(square, 0)), j / i
+
+
+def test_one_large_value_makes_no_map():
+    """A map from it would keep points from all else, whatever that is worth."""
+
+    def spiked(shared, event, x):
+        return 1 + 3000 * jnp.exp(-((x - event) ** 2).sum() / 2e-4)
+
+    centres = np.random.default_rng(2).uniform(0.1, 0.9, (400, 3))
+    integral = Integral(spiked, None, centres, 3, minimum=256, remembered=True)
+    few, many = (Lattice().integrate(integral, Accuracy(0.1, calls, seed=3)) for calls in (1 << 9, 1 << 16))
+    assert (few.error[:, 0] > 0.3 * few.value[:, 0]).sum() > 3  # a spike was seen
+    assert (few.course.stage == 0).all()
+    assert (many.course.stage > 0).any()  # more points may teach one

@@ -4,7 +4,7 @@ The error is statistical, from independent shifts, and widened, for the spread o
 distribution: ±1.96 of it covers 95 %. An integrand whose peak fills a fraction p of the cube is seen with
 probability 1 − exp(−p·minimum), and nothing can be said about what was never seen: narrow resonances must be
 mapped by whoever knows where they are. When an importance map is adopted, everything sampled before it is
-dropped: a mean weighted by estimated errors is biased low for skewed integrands.
+dropped: a mean weighted by estimated errors is biased low for skewed integrands. One large value makes none.
 """
 
 from __future__ import annotations
