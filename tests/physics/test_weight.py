@@ -371,9 +371,12 @@ def test_a_wrong_call_is_named(call, said, pairs):
 
 
 def test_a_rough_weight_is_the_weight(pairs, quartets):
-    for process, events, within in (("drell_yan", pairs, 1e-4), ("higgs_4l", quartets, 0.03)):
+    for process, events, precision, within in (
+        ("drell_yan", pairs, 1e-3, 1e-4),
+        ("higgs_4l", quartets, 5e-3, 0.03),
+    ):
         alpha = hypothesis(process)
-        exact = engine.compute(alpha, events, precision=1e-3)[process]
+        exact = engine.compute(alpha, events, precision=precision)[process]
         found = rough.rough(alpha, events, 512)
         good = exact.status == 0
         assert np.quantile(np.abs(found.value / exact.value - 1)[good], 0.9) < within
