@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import io
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +97,46 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         jax.clear_caches()
         jax.config.update("jax_disable_most_optimizations", quick == "true")
         os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = quick
+
+
+PICTURES: dict[tuple[object, ...], bytes] = {}
+"""What figures were drawn: by their size, format, axes and numbers of artists."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _each_kind_of_figure_is_drawn_once() -> Iterator[None]:
+    """Letters and ticks of a figure take 0.3 s, and no test but those of the report asks for them.
+
+    What a figure shows is computed every time. XLA_FLAGS="" draws them all, as every night.
+    """
+    from matplotlib.figure import Figure
+
+    draw = Figure.savefig
+
+    def drawn(figure: Any, target: Any, **settings: Any) -> None:
+        axes = [
+            (
+                each.get_xlabel(),
+                each.get_ylabel(),
+                each.get_xscale(),
+                each.get_yscale(),
+                len(each.get_children()),
+            )
+            for each in figure.axes
+        ]
+        kind = (*figure.get_size_inches(), *sorted(settings.items()), *axes)
+        if kind not in PICTURES:
+            draw(figure, picture := io.BytesIO(), **settings)
+            PICTURES[kind] = picture.getvalue()
+        if hasattr(target, "write"):
+            target.write(PICTURES[kind])
+        else:
+            Path(target).write_bytes(PICTURES[kind])
+
+    with pytest.MonkeyPatch.context() as patch:
+        if os.environ["XLA_FLAGS"]:
+            patch.setattr(Figure, "savefig", drawn)
+        yield
 
 
 def write_tree(path: Path, columns: dict[str, Any], tree: str = "events") -> Path:
