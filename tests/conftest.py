@@ -169,6 +169,12 @@ def drell_yan() -> dict[str, np.ndarray]:
         }
 
 
+def stored(process: str) -> dict[str, np.ndarray]:
+    """The columns of a few stored events, with the `value`, `error` and `status` of their weights."""
+    with np.load(REFERENCE / "weights.npz") as arrays:
+        return {name.split("/")[1]: arrays[name] for name in arrays.files if name.split("/")[0] == process}
+
+
 @pytest.fixture(scope="session")
 def small(tmp_path_factory: pytest.TempPathFactory, drell_yan: dict[str, np.ndarray]) -> Path:
     """A folder with 2,000 reference events: events.root and weights.root, trees events and weights."""
