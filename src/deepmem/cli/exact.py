@@ -173,6 +173,8 @@ def _print_reaction(found: dict[str, Any]) -> None:
     for plan in weight.get("lost", {}).values():
         lines = [line for line in plan["plan"].splitlines()[1:] if "exchanged" not in line]
         typer.echo(f"    with a lost jet: {'; '.join(lines)}")
+    if "parton_pt" in weight:
+        typer.echo(f"    parton_pt     {weight['parton_pt']:g} GeV for light jets and photons along a beam")
     if "assignments" in weight:
         jets = weight["assignments"]
         typer.echo(
