@@ -2,9 +2,11 @@
 
 import json
 import pickle
+import resource
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -331,23 +333,30 @@ def test_a_deprecated_key_still_works_and_warns(run: Run, small: Path, tmp_path:
     assert "lep1_/fCoordinates/fCoordinates.PT" in result.err
 
 
-def _limited(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """The command in a process that may not write files of more than 100 blocks: as good as a full disk."""
-    command = ["sh", "-c", 'ulimit -f 100; exec "$@"', "sh", sys.executable, "-m", "deepmem.cli"]
-    return subprocess.run([*command, *map(str, arguments)], capture_output=True, text=True)
+@contextmanager
+def _full_disk() -> Iterator[None]:
+    """This process may not write files of more than 50 kB: as good as a full disk."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_a_full_disk(
-    trained: tuple[dict[str, Any], Path], tmp_path: Path, drell_yan: dict[str, np.ndarray]
+    trained: tuple[dict[str, Any], Path], tmp_path: Path, drell_yan: dict[str, np.ndarray], run: Run
 ) -> None:
     write_tree(tmp_path / "events.root", {name: drell_yan[name][:16_000] for name in COLUMNS})
-    done = _limited(
-        "predict", tmp_path / "events.root", "--output", tmp_path / "out.root",
-        "--model", trained[0]["save_lowest_loss_model_at"],
-    )  # fmt: skip
-    assert "cannot write" in done.stderr.splitlines()[-1]
-    assert "Traceback" not in done.stderr
-    assert done.returncode == 1  # nothing is wrong with the call
+    model = trained[0]["save_lowest_loss_model_at"]
+    call = ("predict", tmp_path / "events.root", "--model", model, "--output")
+    assert run(*call, tmp_path / "out.root").status == 0  # compiled programs are written, too
+    (tmp_path / "out.root").unlink()
+    with _full_disk():
+        done = run(*call, tmp_path / "out.root")
+    assert "cannot write" in done.err.splitlines()[-1]
+    assert "Traceback" not in done.err
+    assert done.status == 1  # nothing is wrong with the call
     assert sorted(path.name for path in tmp_path.iterdir()) == ["events.root"]
 
 
