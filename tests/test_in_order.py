@@ -17,6 +17,7 @@ from killing import Killing, KillingOnce, KillingPiece
 from deepmem.errors import DeepMEMError, Interrupted, UsageError
 from deepmem.events import pythia
 from deepmem.jobs import generation
+from deepmem.jobs.contents import Contents, Everywhere
 from deepmem.jobs.environment import cores_here
 from deepmem.jobs.in_order import InOrder
 from deepmem.jobs.kept import Kept
@@ -113,6 +114,18 @@ def test_a_cross_section_and_events_are_the_same_by_whoever(process: str) -> Non
     assert here.visible == there.visible
     for name, column in here.columns.items():
         np.testing.assert_array_equal(column, there.columns[name])
+
+
+def test_a_work_is_refused_where_its_files_are_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It travels with the digests of the density, the model and the histograms that it was made with."""
+    contents = Contents("drell_yan", None, {})
+    assert list(Everywhere(backwards, contents)(abs, range(-3, 0))) == [3, 2, 1]
+    here = contents.digests()
+    monkeypatch.setattr(Contents, "digests", lambda self: here | {"pdf_sha256": "of another grid"})
+    sent = pickle.dumps(next(iter(Everywhere(lambda work, arguments: iter([work]), contents)(abs, ()))))
+    monkeypatch.undo()
+    with pytest.raises(DeepMEMError, match="the density grid is not what it was when the call began"):
+        pickle.loads(sent)
 
 
 def test_parts_of_pythias_events_are_independent(monkeypatch: pytest.MonkeyPatch) -> None:
