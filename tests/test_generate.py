@@ -12,7 +12,7 @@ import uproot
 from deepmem.errors import DeepMEMError, UsageError
 from deepmem.events.pythia import generate
 from deepmem.events.recipes import RECIPES
-from deepmem.events.showers import _with_own_data
+from deepmem.events.showers import Seeds, _with_own_data
 from deepmem.physics.processes import all_processes, find_process
 
 
@@ -283,6 +283,14 @@ def test_seeds(drell_yan):
     for name, column in again.columns.items():
         np.testing.assert_array_equal(column, drell_yan.columns[name][:100])
     assert (other.columns["lep1_PT"] != again.columns["lep1_PT"]).any()
+
+
+def test_parts_of_samples_have_different_seeds():
+    seeds = [Seeds.of(seed, part).pythia for seed in (1, 2, 899_999_999) for part in range(5000)]
+    assert len(set(seeds)) == len(seeds)
+    assert min(seeds) >= 1
+    assert max(seeds) <= 900_000_000
+    assert [Seeds.of(seed, 0).pythia for seed in (0, 7)] == [1, 8]
 
 
 def test_seeds_of_top_pairs(tops):

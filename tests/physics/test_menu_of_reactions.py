@@ -40,6 +40,8 @@ DEFINITE: dict[str, tuple[str, int, float | None]] = {
 }
 OTHERS = ("diphoton", "higgs_diphoton", "z_tautau", "higgs_tautau")  # in test_photons.py, test_taus.py
 SLOW = {"ttbar_0l", "tth_bb_1l", "ttbb_1l", "tth_bb_2l", "ttbb_2l", "ttz_1l", "ttw_2l", "zbb"}
+# one more case of what single_top_t and wh_bb say
+SLOW |= {"single_top_s", "zh_bb"}
 
 
 def event_of(alpha: Hypothesis, seed: int = 3) -> dict[str, np.ndarray]:

@@ -16,12 +16,15 @@ from deepmem.physics.detector.detector import Recoil
 from deepmem.physics.detector.entries import recoil_response
 from deepmem.physics.detector.response import TransferError
 from deepmem.physics.errors import ParameterError, UnknownNameError
+from deepmem.physics.processes import chosen_process
 from deepmem.physics.weights import engine
+from deepmem.physics.weights.collinear import legs_along_beams, on_partons_with
 from deepmem.physics.weights.event_columns import columns_of
 from deepmem.physics.weights.gradient import weight_function
 from deepmem.physics.weights.hypothesis import Hypothesis, hypothesis
 from deepmem.physics.weights.leading_order import Disc, LeadingOrder, Spectrum, draw_events
 from deepmem.physics.weights.visible import examined
+from deepmem.selection import Selection
 
 ZH, WH = (f"{name}={any_process.REACTIONS[name]}" for name in ("zh", "wh"))
 JETS: dict[str, Any] = {"lepton": 0.0, "bjet": 0.12}
@@ -275,14 +278,14 @@ def test_statement_5_of_reactions(process, median):
     """⟨W_B/W_A⟩ over events of A is N_B/N_A, B with a Higgs boson 3 GeV heavier; with the prior in both."""
     settings: dict[str, Any] = {"response": JETS | RECOIL, "K0": median, "Q": 125.0}
     one, other = (
-        draw(hypothesis(process, MH=mass, **settings), 100_000, 1, radius=120.0, kept=50.0)
+        draw(hypothesis(process, MH=mass, **settings), 60_000, 1, radius=120.0, kept=50.0)
         for mass in (125.0, 128.0)
     )
     # both have the same numbers, so it is the spread of the ratio that counts
     ratios = np.array([other.weight[k::16].sum() / one.weight[k::16].sum() for k in range(16)])
     expected, spread = other.weight.sum() / one.weight.sum(), ratios.std(ddof=1) / 4
     scan = hypothesis(process, MH=[125.0, 128.0], **settings)
-    events = one.events(scan, 300, 3)
+    events = one.events(scan, 200, 3)
     first, second = engine.compute(scan, events, precision=0.05, calls=1 << 17).values()
     ratio = second.value / first.value
     error = np.hypot(ratio.std() / np.sqrt(len(ratio)), spread)
@@ -303,3 +306,63 @@ def test_one_detector_serves_many_processes():
     }
     for process, known in (("drell_yan", {"lepton"}), ("ttbar_2l", {"lepton", "bjet", "recoil"})):
         assert hypothesis(process, response=response).detector.to_dict().keys() == known
+
+
+WJ = "u d~ > w+ g, w+ > mu+ vm"
+ALONG_A_BEAM = {
+    "lep1_PT": 48.0, "lep1_Eta": 0.8, "lep1_Phi": 0.9, "lep1_Charge": 1.0,
+    "j1_PT": 40.0, "j1_Eta": 1.5, "j1_Phi": 0.0, "j1_M": 0.0, "MET": 48.0, "MET_Phi": -0.9,
+}  # fmt: skip
+
+
+def test_a_jet_that_may_be_the_recoil_has_a_least_pt():
+    """∫ d²K / p_T²: each halving of the least p_T adds as much again, so that without one W is infinite."""
+    event = {name: np.array([value]) for name, value in ALONG_A_BEAM.items()}
+    response = {"lepton": 0.0, "jet": 0.1, "recoil": {"c": 15, "K0": 30}}
+    half, one, two, ten, usual = (
+        weights(WJ, event, response=response, **least)
+        for least in (*({"parton_pt": pt} for pt in (0.5, 1, 2, 10)), {})
+    )
+    assert (half.status == 0).all()
+    added = (half.value - one.value) / (one.value - two.value)
+    np.testing.assert_allclose(added, 1, atol=0.15)
+    assert ten.value < 0.05 * one.value
+    assert usual.value == ten.value
+
+
+def test_legs_with_a_least_pt():
+    """Not those of resonances, nor where what is exchanged has a mass; and massless b quarks."""
+    legs = {
+        name: legs_along_beams(chosen_process(name, {}, summed=True))
+        for name in ("wjj", "diphoton", "higgs_diphoton", "single_top_t", "ttbar_1l", "zbb", "ttbar_2l")
+    }
+    assert legs == {"wjj": (2, 3), "diphoton": (0, 1)} | dict.fromkeys(list(legs)[2:], ())
+    gluon = "p p > t t~ g, (t > w+ b, w+ > mu+ vm), (t~ > w- b~, w- > d u~)"
+    assert legs_along_beams(chosen_process(gluon, {}, summed=True)) == (6,)
+    with pytest.raises(UsageError, match="a selection of partons can't tell which"):
+        on_partons_with(Selection(), chosen_process(gluon, {}, summed=True), 10.0)
+    cuts = on_partons_with(Selection(jet_pt=(30.0, 5.0)), chosen_process("wjj", {}, summed=True), 10.0)
+    assert cuts.jet_pt == (30.0, 10.0)
+
+
+def test_what_a_least_pt_depends_on():
+    response = {"jet": 0.1, "recoil": {"c": 15, "K0": 30}}
+    assert hypothesis(WJ, response=response).parton_pt == 10
+    assert hypothesis(WJ).parton_pt == 0
+    for said in ({}, {"parton_pt": 0}, {"parton_pt": 4}):
+        alpha = hypothesis(WJ, response=response, **said)
+        assert Hypothesis.from_dict(json.loads(json.dumps(alpha.to_dict()))).to_dict() == alpha.to_dict()
+    assert len({hypothesis(WJ, response=response, parton_pt=pt).to_dict()["parton_pt"] for pt in (0, 4)}) == 2
+
+
+@pytest.mark.parametrize(
+    ("process", "given", "said"),
+    [
+        (WJ, -1, "must be in GeV"),
+        (WJ, "ten", "must be in GeV"),
+        (WH, 10, "has no effect on"),
+    ],
+)
+def test_a_least_pt_that_makes_no_sense(process, given, said):
+    with pytest.raises(ParameterError, match=said):
+        hypothesis(process, parton_pt=given)

@@ -7,10 +7,11 @@ import pytest
 from test_neutrinos import EVENTS, assert_agree, columns, computed, leptons_alone, prepared, proposed
 
 from deepmem.kinematics import add
+from deepmem.physics.integrals.accuracy import Accuracy
 from deepmem.physics.phasespace.experts.higgs_to_w_pairs import off_shell_from
 from deepmem.physics.precision import double_precision
 from deepmem.physics.tables import even_table
-from deepmem.physics.weights import engine
+from deepmem.physics.weights import engine, sums
 from deepmem.physics.weights.hypothesis import hypothesis
 from deepmem.physics.weights.leading_order import draw_events
 from deepmem.physics.weights.partonic import Partonic
@@ -82,6 +83,19 @@ def test_a_variation_follows_both_regions(events):
     assert (error < 0.025 * ratio).all()
     alone = engine.compute(alpha, near, precision=0.02, seed=3)["higgs_ww_2l"]
     assert_agree(up, alone)
+
+
+def test_a_sum_over_final_states_has_both_regions(events):
+    """That of a single one is its weight bit for bit, also at the points of another."""
+    near = {name: values * 1.01 if name == "lep1_PT" else values for name, values in events.items()}
+    alpha, work = hypothesis("higgs_ww_2l"), sums.Work(Accuracy(0.05, seed=1), remembered=True)
+    nominal = sums.integrated(alpha, events, work)
+    varied = sums.integrated(alpha, near, work, nominal)
+    found = engine.compute(alpha, events, precision=0.05, seed=1, variations={"up": near})
+    for name, each in (("higgs_ww_2l", nominal), ("higgs_ww_2l__up", varied)):
+        np.testing.assert_array_equal(each.estimate.value[:, 0], found[name].value)
+        np.testing.assert_array_equal(each.estimate.error[:, 0], found[name].error)
+    np.testing.assert_array_equal(varied.covariance[:, 0], found["higgs_ww_2l__up"].covariance)
 
 
 def test_a_resonance_that_measured_energies_miss_is_found():

@@ -25,8 +25,10 @@ _COMMON = (
     "HadronLevel:all = off",
     "Random:setSeed = on",
 )
-# Pythia's own largest seed
+# Pythia's own largest seed, and a step by the golden ratio without a divisor of it: parts of one sample have
+# different seeds, and so have those of samples whose seeds are near each other
 _SEEDS = 900_000_000
+_STEP = 556_230_593
 _FAILURES = 100
 LEAST_ACCEPTANCE = 1e-4
 """The least part of events that has to pass a selection."""
@@ -41,10 +43,8 @@ class Seeds(NamedTuple):
     @classmethod
     def of(cls, seed: int, part: int) -> Seeds:
         """Of the `part`-th. Those of the first follow from the seed alone."""
-        if part == 0:
-            return cls(1 + seed % _SEEDS, np.random.SeedSequence(seed))
-        both = np.random.SeedSequence(seed, spawn_key=(2, part))
-        return cls(1 + int(both.generate_state(1)[0]) % _SEEDS, both)
+        response = np.random.SeedSequence(seed, spawn_key=(2, part) if part else ())
+        return cls(1 + (seed + part * _STEP) % _SEEDS, response)
 
 
 def settings_of(

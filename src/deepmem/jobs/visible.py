@@ -191,4 +191,6 @@ def cross_section_arguments(
     settings |= {"Q": alpha.scale, "flavours": alpha.flavours, "pdf": alpha.density_name}
     if alpha.subset is not None:
         settings["subset"] = alpha.subset
+    if alpha.parton_pt:
+        settings["parton_pt"] = alpha.parton_pt
     return CrossSectionArguments(alpha.process.said, settings | {"response": alpha.detector.to_dict()})

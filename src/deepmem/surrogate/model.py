@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
@@ -84,6 +84,10 @@ class Surrogate:
     def __repr__(self) -> str:
         size = f"{self.members} {self.network!r} networks, {self.depth} layers of {self.width}"
         return f"Surrogate({', '.join(self.weights)} of {len(self.columns)} columns; {size})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process gets the model, and makes anew what follows from it."""
+        return (Surrogate, tuple(getattr(self, each.name) for each in fields(self)))
 
     @cached_property
     def feature_map(self) -> FeatureMap:

@@ -126,6 +126,8 @@ class Shared(NamedTuple):
     """Mass and width, `[scan]` in GeV, of the one that is mapped."""
     acceptance: Acceptance | None = None
     """Of jets, where a lost one is integrated over."""
+    parton_pt: Scalar | None = None
+    """The least p_T of legs that |M|² is infinite for along a beam, GeV."""
 
     def responses(self, event: Visible, classes: Sequence[str]) -> list[Response]:
         """The responses of one event's legs, each of its region of η."""

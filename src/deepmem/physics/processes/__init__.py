@@ -117,7 +117,8 @@ def refuse_assigned(process: Process, what: str) -> None:
 
 def said_in(entry: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """What finds the process of a provenance's entry again, and the settings that it is read in."""
-    said = f"{entry['process']}={entry['reaction']}" if "reaction" in entry else entry["process"]
+    name, reaction = entry["process"], entry.get("reaction")
+    said = name if reaction in (None, name) else f"{name}={reaction}"
     known = (*THEORY, "flavours") if "reaction" in entry else THEORY
     return said, {name: entry[name] for name in known if name in entry}
 

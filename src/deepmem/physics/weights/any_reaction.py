@@ -2,7 +2,7 @@
 
 With `parton` cuts are on partons, without recoil and response, and σ is what passes them. Else σ is all of
 it, and σ_vis what passes cuts on measured quantities; where σ is infinite, `parton_selection` has cuts on
-partons for both.
+partons for both, or `parton_pt`, as weights.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ import numpy as np
 from deepmem.errors import DeepMEMError, UsageError
 from deepmem.ordered import Mapper
 from deepmem.physics.precision import double_precision
+from deepmem.physics.processes import chosen_process
 from deepmem.physics.processes.base import DEFAULT_DENSITY
 from deepmem.physics.theory.densities import DensityAtScale
 from deepmem.physics.theory.lhapdf import load
+from deepmem.physics.weights.collinear import checked_parton_pt, on_partons_with
 from deepmem.physics.weights.cross_sections import CrossSection
 from deepmem.physics.weights.multichannel import Chunk, Multichannel, Work
 from deepmem.physics.weights.parton_level import Reaction
@@ -54,10 +56,11 @@ class Sampler:
         taus: str | None = None,
         response: Mapping[str, Any] | None = None,
         lost: Any = None,
+        parton_pt: float | None = None,
         **settings: Any,
     ) -> None:
         seen_by: dict[str, Any] = {"spectrum": spectrum, "recoil": recoil, "met": met, "K0": K0, "taus": taus}
-        seen_by |= {"response": response, "lost": lost, "parton": parton}
+        seen_by |= {"response": response, "lost": lost, "parton": parton, "parton_pt": parton_pt}
         self._said = text, selection, seen_by | {"parton_selection": parton_selection} | settings
         for name in _OF_THE_MENU:
             if settings.pop(name, None) is not None:
@@ -71,6 +74,10 @@ class Sampler:
         if parton and parton_selection is not None:
             raise UsageError("parton has the selection on partons: parton_selection is for cuts beside it")
         on_partons = self.cuts if parton else Selection.of(parton_selection)
+        if parton_pt is not None:
+            process = chosen_process(text, dict(settings), summed=True)
+            least = checked_parton_pt(process, parton_pt, None)
+            on_partons = on_partons_with(on_partons, process, least)
         resolution = {name[2:]: settings.pop(name) for name in tuple(settings) if name.startswith("r_")}
         if both := resolution.keys() & (response or {}).keys():
             raise UsageError(f"r_{min(both)} and a response for {min(both)} are both given: leave one out")

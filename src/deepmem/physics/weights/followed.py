@@ -25,7 +25,7 @@ from deepmem.physics.integrals.slots import SLOT
 from deepmem.physics.phasespace import trials
 from deepmem.physics.phasespace.visible import Visible
 from deepmem.physics.weights.contributions import Contributions
-from deepmem.physics.weights.integration import Done, averaged
+from deepmem.physics.weights.integration import Done, Rows, averaged, of_parts
 from deepmem.physics.weights.preparation import prepare
 from deepmem.physics.weights.several import Part
 
@@ -96,31 +96,38 @@ def _at_points(
     """The sums of events all of whose rows have a nominal one, and the covariance."""
     part, done, place = before.part, before.done, _places(before, rows)
     events, group = np.unique(rows.event, return_inverse=True)
-    in_course = np.full(len(before.rows.event), -1)
-    in_course[done.kept] = np.arange(len(done.kept))
-    in_course = in_course[place]
     visible = prepare(rows.alpha, part.plan, part.shared, rows.measured)._replace(tags=rows.tags)
-    visible = visible._replace(choices=done.visible.rows(place).choices)
-    here = np.flatnonzero(in_course >= 0)
-    groups, share = Groups(group[here]), rows.share[Groups(group).first]
-    course = jax.tree.map(lambda leaf: leaf[in_course[here]], done.course)
+    # of each row the parts that its nominal one was integrated in
+    begin, end = (np.searchsorted(done.parts.of, place, side) for side in ("left", "right"))
+    of = np.repeat(np.arange(len(place)), end - begin)
+    at = np.arange(len(of)) + np.repeat(end - np.cumsum(end - begin), end - begin)
+    parts, course = jax.tree.map(lambda leaf: leaf[at], (done.parts, done.course))
+    share, groups = rows.share[Groups(group).first], Groups(group)
+    whole = Rows(visible, groups, part.rows.numbers[place], part.rows.parts[place], share)
+    alike = part.plan.alike(parts.visible, of, visible)
+    pieces = of_parts(part.plan, whole, parts._replace(visible=alike, of=of))
+    groups = pieces.groups
     integral = Integral(
         part.f,
         part.shared,
-        visible.rows(here),
+        pieces.visible,
         part.plan.dimensions,
-        part.rows.numbers[place[here]],
-        part.rows.parts[place[here]],
+        pieces.numbers,
+        pieces.parts,
         steering=steering,
         groups=groups,
         remembered=True,
         follows=course,
+        maps=pieces.maps,
+        kinds=pieces.kinds,
+        allowances=pieces.allowances,
     )
     estimate = part.plan.rule.integrate(integral, accuracy)
     covariance = groups.sum(course.covariance(estimate.course))
     dropped = trial = None
     if done.dropped is not None:
-        dropped, trial = _dropped(part, visible, np.flatnonzero(in_course < 0), group, len(events))
+        visible = visible._replace(choices=done.visible.rows(place).choices)
+        dropped, trial = _dropped(part, visible, np.flatnonzero(begin == end), group, len(events))
         nominal = done.dropped[np.searchsorted(before.events, events)]
         dropped = dropped if len(dropped) else np.zeros_like(nominal)
         covariance = covariance + (dropped * nominal)[:, :steering]
@@ -135,7 +142,7 @@ def _dropped(
     trial = np.bincount(group[rows], minlength=events) * SLOT
     if not len(rows):
         return np.zeros((0, 0)), trial
-    look = trials.first_look(part.f, part.shared, visible.rows(rows), part.plan.dimensions)
+    look = trials.first_look(part.integrand, part.shared, visible.rows(rows), part.plan.dimensions)
     found = np.zeros((events, look.mean.shape[1]))
     np.add.at(found, group[rows], look.mean)
     return found, trial

@@ -28,6 +28,7 @@ from deepmem.physics.processes.base import (
 from deepmem.physics.theory import lhapdf
 from deepmem.physics.theory.parameters import Parameters
 from deepmem.physics.theory.polynomial import Polynomial
+from deepmem.physics.weights.collinear import checked_parton_pt
 from deepmem.physics.weights.resolution import refuse_unresolved
 from deepmem.physics.weights.settings import (
     FREE,
@@ -83,6 +84,8 @@ class Hypothesis:
     """The probability of a tag by the flavour of a jet, or where it stands; none: a tag is hard."""
     lost: Acceptance | None = None
     """Where jets are seen, where one that is not may be integrated over: of a reaction with jets."""
+    parton_pt: float = 0.0
+    """The least p_T of legs that |M|² is infinite for along a beam, see `collinear`; GeV."""
     polynomial: Polynomial | None = None
     """In the couplings that are free; `parameters` then has the points that its coefficients follow from."""
 
@@ -203,6 +206,9 @@ class Hypothesis:
         values = {"sqrt_s": self.parameters.sqrt_s, **self.parameters.values()}
         responses = self.detector.to_dict()
         missing = {"missing": responses.pop("met")} if "met" in responses else {}
+        # 0 is said where it is not the default
+        usual = checked_parton_pt(self.process, None, self.met)
+        partons = {"parton_pt": self.parton_pt} if self.parton_pt or usual else {}
         polynomial = {}
         if (monomials := self.monomials) is not None:
             values |= dict(zip(monomials.names, monomials.defaults, strict=True))
@@ -222,6 +228,7 @@ class Hypothesis:
             **{name: getattr(self, name) for name in self.process.choices},
             **({"tagging": dict(self.tagging)} if self.tagging else {}),
             **({} if self.lost is None else {"lost": lost_entry(self.lost)}),
+            **partons,
             **missing,
         }
 
@@ -238,7 +245,7 @@ class Hypothesis:
         settings = theory | {name: value for name, value in entry["parameters"].items() if name in known}
         settings |= {
             name: entry[name]
-            for name in ("Q", "flavours", "tagging", "lost", *process.choices)
+            for name in ("Q", "flavours", "tagging", "lost", "parton_pt", *process.choices)
             if name in entry
         }
         settings |= dict.fromkeys(entry.get("polynomial", {}).get("couplings", ()), FREE[0])
@@ -285,10 +292,11 @@ def hypothesis(
     transfer functions by particle class as in a configuration (default: Gaussian with `r_lepton`);
     `settings`: theory parameters, `Q` (GeV), `flavours` (4 or 5), `r_lepton`, `met`, `K0` (GeV, of the
     recoil's response); of a reaction also `model`, `param_card`, `labels`, and with jets `tags`, `tagging`,
-    `extra_jets`, `lost` with the `selection` of the events. One theory parameter may be a
-    sequence of values, a scan: all its weights have one Q, the default one if it is not given. `MH="event"`
-    takes the Higgs boson's mass from the event and drops its propagator. A coupling of a reaction's model
-    that is "polynomial" (or "[:]") stays free: the weight is known for all of its values.
+    `extra_jets`, `lost` with the `selection` of the events, and `parton_pt` (GeV, see `collinear`). One
+    theory parameter may be a sequence of values, a scan: all its weights have one Q, the default one if it
+    is not given. `MH="event"` takes the Higgs boson's mass from the event and drops its propagator. A
+    coupling of a reaction's model that is "polynomial" (or "[:]") stays free: the weight is known for all of
+    its values.
 
     **Raises** `UsageError` for an unknown name (with the nearest known one) or a value that makes no sense.
     """
@@ -298,7 +306,8 @@ def hypothesis(
         raise unknown_name("subset", subset, chosen.subsets)
     of_jets = OF_JETS if chosen.assigned and chosen.jets else ()
     of_recoil = ("K0",) if chosen.knows_recoil else ()
-    check_names(chosen, settings, (*chosen.choices, *of_jets, *of_recoil))
+    of_partons = ("parton_pt",) if chosen.reaction else ()
+    check_names(chosen, settings, (*chosen.choices, *of_jets, *of_recoil, *of_partons))
     tagging = checked_tagging(settings.pop("tagging", None))
     lost = checked_lost(settings.pop("lost", None), settings.pop("selection", None))
     flavours = checked_flavours(settings.pop("flavours", DEFAULT_FLAVOURS))
@@ -310,6 +319,7 @@ def hypothesis(
         raise ParameterError(
             "lost is of events with a jet fewer than legs, extra_jets of more: leave one out"
         )
+    parton_pt = checked_parton_pt(chosen, settings.pop("parton_pt", None), words.get("met"))
     detector = detector.used_by(words.get("met", "event"))
     scale = settings.pop("Q", None)
     mass_from_event = settings.get("MH") == "event"
@@ -337,6 +347,7 @@ def hypothesis(
         **words,
         tagging=tagging,
         lost=lost,
+        parton_pt=parton_pt,
         polynomial=polynomial,
     )
     _refuse_nonsense(alpha)

@@ -24,6 +24,7 @@ from deepmem.physics.phasespace import trials
 from deepmem.physics.phasespace.parts import Rows as PartsOfRows
 from deepmem.physics.phasespace.parts import chosen
 from deepmem.physics.phasespace.visible import Shared, Visible
+from deepmem.physics.weights import regions
 from deepmem.physics.weights.plan import Plan
 
 # What is dropped, of a sum at most; and of the precision that is asked for.
@@ -48,10 +49,33 @@ class Rows(NamedTuple):
     """Evaluations of each row before it may stop."""
     maps: FirstMaps | None = None
     """That rows begin with."""
+    kinds: np.ndarray | None = None
+    """The region of each row, by its place in the plan."""
+    allowances: np.ndarray | None = None
+    """See `Integral.allowances`."""
 
 
-def of_parts(rows: Rows, parts: PartsOfRows) -> Rows:
+def cut(
+    plan: Plan, f: Integrand | tuple[Integrand, ...], shared: Shared, rows: Rows
+) -> tuple[Rows, PartsOfRows]:
+    """The rows that are integrated: in regions, in parts, or whole."""
+    if isinstance(f, tuple):
+        parts = regions.chosen(plan, f, shared, rows.visible, rows.groups)
+    elif plan.two_sided:
+        parts = chosen(f, shared, rows.visible, plan.dimensions, rows.groups, rows.minimum)
+    else:
+        count = len(rows.parts)
+        least = np.broadcast_to(rows.minimum, count)
+        parts = PartsOfRows(rows.visible, np.arange(count), np.zeros(count, dtype=int), least)
+    return of_parts(plan, rows, parts), parts
+
+
+def of_parts(plan: Plan, rows: Rows, parts: PartsOfRows) -> Rows:
     """The rows that are integrated, where some are cut into parts: the points of a whole one are its own."""
+    kinds = allowances = None
+    if plan.regions:
+        kinds = parts.part - regions.NEAR
+        allowances = np.array([getattr(each.rule, "allowance", 0.0) for each in plan.regions])[kinds]
     return Rows(
         parts.visible,
         Groups(rows.groups.event[parts.of]),
@@ -60,6 +84,8 @@ def of_parts(rows: Rows, parts: PartsOfRows) -> Rows:
         rows.share,
         parts.minimum,
         parts.maps,
+        kinds,
+        allowances,
     )
 
 
@@ -70,8 +96,8 @@ class Done(NamedTuple):
     """All rows, with what trials decided."""
     value: np.ndarray
     """The first value of each row, before its share."""
-    kept: np.ndarray
-    """Which rows were integrated."""
+    parts: PartsOfRows
+    """What was integrated of them."""
     course: Course | None
     """Of these."""
     dropped: np.ndarray | None
@@ -80,7 +106,7 @@ class Done(NamedTuple):
 
 def integrated(
     plan: Plan,
-    f: Integrand,
+    f: Integrand | tuple[Integrand, ...],
     shared: Shared,
     rows: Rows,
     accuracy: Accuracy,
@@ -92,18 +118,13 @@ def integrated(
 
     **Arguments:** the first `steering` values stop an event; `correlated` and `remembered` as of `Integral`.
     """
-    groups = rows.groups
-    if plan.two_sided:
-        parts = chosen(f, shared, rows.visible, plan.dimensions, groups, rows.minimum)
-        found = _of_rows(plan, f, shared, of_parts(rows, parts), accuracy, steering, correlated, False)
+    groups, asked = rows.groups, (accuracy, steering, correlated, remembered)
+    if isinstance(f, tuple) or groups.single or not plan.selects:
+        pieces, parts = cut(plan, f, shared, rows)
+        found = _of_rows(plan, f, shared, pieces, *asked)
         value = np.bincount(parts.of, found.value[:, 0], groups.event.size)
-        done = Done(rows.visible, value, np.arange(len(value)), None, None)
-        return averaged(found, Groups(groups.event[parts.of]), rows.share, accuracy, steering), done
-    asked = (accuracy, steering, correlated, remembered)
-    if groups.single or not plan.selects:
-        found = _of_rows(plan, f, shared, rows, *asked)
-        done = Done(rows.visible, found.value[:, 0], np.arange(len(found.value)), found.course, None)
-        return averaged(found, groups, rows.share, accuracy, steering), done
+        done = Done(rows.visible, value, parts, found.course, None)
+        return averaged(found, pieces.groups, rows.share, accuracy, steering), done
     first = trials.first_look(f, shared, rows.visible, plan.dimensions)
     kept = kept_rows(first, groups, accuracy, steering)
     size = np.abs(first.mean[:, :steering]).max(axis=1) * deviation(first)
@@ -124,7 +145,8 @@ def integrated(
     trial = groups.sum(np.full(len(kept), SLOT))
     value = first.mean[:, 0].copy()
     value[where] = estimate.value[:, 0]
-    done = Done(rows.visible, value, where, estimate.course, dropped)
+    parts = PartsOfRows(largest_ones.visible, where, np.zeros_like(where), minimum[where])
+    done = Done(rows.visible, value, parts, estimate.course, dropped)
     return averaged(estimate, largest_ones.groups, rows.share, accuracy, steering, dropped, trial), done
 
 
@@ -152,7 +174,7 @@ def deviation(first: trials.FirstLook) -> np.ndarray:
 
 def _of_rows(
     plan: Plan,
-    f: Integrand,
+    f: Integrand | tuple[Integrand, ...],
     shared: Shared,
     rows: Rows,
     accuracy: Accuracy,
@@ -173,6 +195,8 @@ def _of_rows(
         groups=rows.groups,
         maps=rows.maps,
         remembered=remembered,
+        kinds=rows.kinds,
+        allowances=rows.allowances,
     )
     return plan.rule.integrate(integral, accuracy)
 

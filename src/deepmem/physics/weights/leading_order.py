@@ -106,7 +106,8 @@ def cross_section(
       gauge).
     - `parton`: cuts are on partons, without recoil and response, and both results are σ within them.
     - `window`: |m − M| is below so many widths of every resonance that a reaction's text lets decay.
-    - `parton_selection`: further cuts on partons, of σ and σ_vis, where σ is infinite without.
+    - `parton_selection`: further cuts on partons, of σ and σ_vis, where σ is infinite without; or
+      `parton_pt`, as for weights.
     - `spectrum`: median of the total p_T in GeV, a `Spectrum`, or a `Disc`; by default the one of the prior
       K0 of the recoil's response, or 20 GeV. Its earlier name is `recoil`.
     - `response`: per particle class as in the configuration, e.g. {"lepton": 0.05}; `r_lepton` likewise;

@@ -21,7 +21,8 @@ def overview(process: str, **settings: Any) -> dict[str, Any]:
     **Returns** `columns` that an event needs; `final_states` that its leptons choose from; of the first of
     these, `variables` of the integral, `dimensions`, and the `plan`, lines of text; with jets, the number of
     `assignments`: of `all`, of those that are `integrated`, and with hard `tags` on as many jets as b legs;
-    with `lost` the same of events where a jet is lost, its `dimensions`, `variables` and `plan` for each leg.
+    with `lost` the same of events where a jet is lost, its `dimensions`, `variables` and `plan` for each leg;
+    `parton_pt`, if some legs have a least p_T.
 
     **Raises** `UsageError` where there is no weight of it.
     """
@@ -35,6 +36,8 @@ def overview(process: str, **settings: Any) -> dict[str, Any]:
     }
     if alpha.process.assigned and alpha.process.jets:
         found["assignments"] = _assignments(first)
+    if alpha.parton_pt:
+        found["parton_pt"] = alpha.parton_pt
     if alpha.lost is not None:
         found["lost"] = {str(leg): _plan(first, leg) for leg in lost_legs(first)}
     return found

@@ -3,7 +3,8 @@
     (2π)⁴ (2/s) Σ f_a(x₁) f_b(x₂) |M|² / (2 x₁x₂s),   x₁,₂ = (E' ± p_z)/√s,   E' = √(E² − p_T²),
 
 with (E, p_T, p_z) of all final-state particles together. |M|² is evaluated in the frame in which the total
-p_T is zero, or in the laboratory with incoming partons boosted back.
+p_T is zero, or in the laboratory with incoming partons boosted back. Legs that it is infinite for along a
+beam are at least `parton_pt` hard in the former, see `collinear`.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from deepmem.physics.processes.base import InitialState, MatrixElements, Process
 from deepmem.physics.theory import lhapdf
 from deepmem.physics.theory.densities import PartonDensity
 from deepmem.physics.theory.parameters import Parameters
+from deepmem.physics.weights.collinear import legs_along_beams
 from deepmem.physics.weights.hypothesis import Hypothesis
 from deepmem.physics.weights.resolution import mapped_resonance
 
@@ -75,7 +77,7 @@ def shared_by_events(alpha: Hypothesis) -> Shared:
         at_scale = density_at_scale(density, np.asarray(alpha.scale))
     names = mapped_resonance(alpha)
     resonance = None if names is None else (p.get(names[0]), p.get(names[1]))
-    return Shared(p, at_scale, alpha.detector, resonance, alpha.lost)
+    return Shared(p, at_scale, alpha.detector, resonance, alpha.lost, alpha.parton_pt or None)
 
 
 def over_states(
@@ -111,6 +113,8 @@ class Partonic:
     frame: str = "pt0"
     signed: bool = False
     """Whether densities are negative somewhere, so that what comes from there is told apart."""
+    along_beams: tuple[int, ...] = ()
+    """Legs that have a least p_T, see `collinear`."""
 
     @classmethod
     def of(cls, alpha: Hypothesis) -> Partonic:
@@ -122,6 +126,7 @@ class Partonic:
             alpha.mass_from_event,
             alpha.frame,
             negative_densities(alpha),
+            legs_along_beams(alpha.process) if alpha.parton_pt else (),
         )
 
     @classmethod
@@ -175,8 +180,16 @@ class Partonic:
 
         # x f(x) was read, so x₁x₂ is divided out once more
         flux = (2 * jnp.pi) ** 4 * (2 / s) / (2 * x1 * x2 * s) / (x1 * x2)
+        if self.along_beams and shared.parton_pt is not None:
+            flux = jnp.where(self._hard(momenta, total, shared.parton_pt), flux, 0.0)
         values, *negative = _for_each(one, shared.parameters)
         return flux * values, density.below(x1) | density.below(x2), *(flux * part for part in negative)
+
+    def _hard(self, momenta: Sequence[FourVector], total: FourVector, least: Scalar) -> jax.Array:
+        """Whether the legs along beams have their least p_T where the total p_T is zero."""
+        beta = (-total[1] / total[0], -total[2] / total[0], 0.0)
+        found = [boost(momenta[leg], beta) for leg in self.along_beams]
+        return jnp.all(jnp.stack([p[1] ** 2 + p[2] ** 2 >= least**2 for p in found]), axis=0)
 
     def _legs(
         self, momenta: Sequence[FourVector], total: FourVector, first: Scalar, second: Scalar

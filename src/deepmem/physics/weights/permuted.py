@@ -21,11 +21,9 @@ from deepmem.physics.integrals.importance import FirstMaps
 from deepmem.physics.integrals.integral import Integral
 from deepmem.physics.integrals.integrand import Integrand
 from deepmem.physics.phasespace.parts import Rows as PartsOfRows
-from deepmem.physics.phasespace.parts import chosen
 from deepmem.physics.phasespace.visible import Shared, Visible
-from deepmem.physics.weights import regions
 from deepmem.physics.weights.hypothesis import Hypothesis
-from deepmem.physics.weights.integration import Rows, averaged, of_parts
+from deepmem.physics.weights.integration import Rows, averaged, cut, of_parts
 from deepmem.physics.weights.partonic import Partonic, shared_by_events
 from deepmem.physics.weights.plan import Plan, plan_for, rank
 from deepmem.physics.weights.preparation import prepare
@@ -71,13 +69,8 @@ class Integration:
         return shared_by_events(self.alpha)
 
     @cached_property
-    def integrand(self) -> Integrand:
-        return self.plan.integrand(Partonic.of(self.alpha), self.neutrinos)
-
-    @cached_property
-    def of_regions(self) -> tuple[Integrand, ...]:
-        partonic = Partonic.of(self.alpha)
-        return tuple(each.integrand(partonic, self.neutrinos) for each in self.plan.regions)
+    def integrand(self) -> Integrand | tuple[Integrand, ...]:
+        return self.plan.integrands(Partonic.of(self.alpha), self.neutrinos)
 
     def integrate(
         self, measured: Measured, numbers: np.ndarray, remembered: bool = False
@@ -88,24 +81,13 @@ class Integration:
         `remembered`, whether another integration is to follow.
         """
         events = prepare(self.alpha, self.plan, self.shared, measured)
-        if self.plan.regions:
-            visible, minimum = self.plan.rows(events), 0
-        else:
-            visible, minimum = self.plan.tried(self.integrand, self.shared, events)
-        rows, parts = self._rows(visible, numbers, minimum), None
-        if self.plan.regions:
-            parts = regions.chosen(self.plan, self.of_regions, self.shared, visible, rows.groups)
-            rows = of_parts(rows, parts)
-        elif self.plan.two_sided:
-            parts = chosen(self.integrand, self.shared, visible, self.plan.dimensions, rows.groups, minimum)
-            rows = of_parts(rows, parts)
-        part = None if parts is None else parts.part
-        estimate = self.plan.rule.integrate(self._integral(rows, part, remembered), self.accuracy)
+        visible, minimum = self.plan.tried(self.integrand, self.shared, events)
+        whole = self._rows(visible, numbers, minimum)
+        rows, parts = cut(self.plan, self.integrand, self.shared, whole)
+        estimate = self.plan.rule.integrate(self._integral(rows, remembered), self.accuracy)
         before = None
         if estimate.course is not None:
-            of = np.arange(visible.size) if parts is None else parts.of
-            part = np.zeros_like(of) if part is None else part
-            before = Before(rows.visible, estimate.course, of, part, rows.maps)
+            before = Before(rows.visible, estimate.course, parts.of, parts.part, rows.maps)
         return self._mean(estimate, rows), before
 
     def follow(
@@ -120,10 +102,9 @@ class Integration:
         events = prepare(self.alpha, self.plan, self.shared, measured)
         visible = self.plan.alike(before.rows, before.of, events)
         whole = self._rows(visible, numbers, 0)
-        rows = of_parts(
-            whole, PartsOfRows(visible, before.of, before.part, np.zeros(len(before.of)), before.maps)
-        )
-        integral = self._integral(rows, before.part, True, before.course)
+        parts = PartsOfRows(visible, before.of, before.part, np.zeros(len(before.of)), before.maps)
+        rows = of_parts(self.plan, whole, parts)
+        integral = self._integral(rows, True, before.course)
         estimate = self.plan.rule.integrate(integral, self.accuracy)
         covariance = before.course.covariance(estimate.course)  # type: ignore[arg-type]
         return self._mean(estimate, rows), rows.groups.sum(covariance) * rows.share[:, None] ** 2
@@ -140,15 +121,9 @@ class Integration:
         """The mean over permutations."""
         return averaged(estimate, rows.groups, rows.share, self.accuracy, self.alpha.count)
 
-    def _integral(
-        self, rows: Rows, part: np.ndarray | None, remembered: bool, follows: Course | None = None
-    ) -> Integral:
-        kinds = allowances = None
-        if self.plan.regions and part is not None:
-            kinds = part - regions.NEAR
-            allowances = np.array([getattr(each.rule, "allowance", 0.0) for each in self.plan.regions])[kinds]
+    def _integral(self, rows: Rows, remembered: bool, follows: Course | None = None) -> Integral:
         return Integral(
-            self.integrand if kinds is None else self.of_regions,
+            self.integrand,
             self.shared,
             rows.visible,
             self.plan.dimensions,
@@ -161,6 +136,6 @@ class Integration:
             remembered=remembered,
             follows=follows,
             maps=rows.maps,
-            kinds=kinds,
-            allowances=allowances,
+            kinds=rows.kinds,
+            allowances=rows.allowances,
         )

@@ -117,9 +117,19 @@ class Plan:
             own = where(np.asarray(rows.choices.second_first), second, first)
         return own._replace(choices=rows.choices._replace(like=rows if self.two_sided else None))
 
-    def tried(self, f: Integrand, shared: Shared, events: Visible) -> tuple[Visible, Any]:
-        """Rows with what trials decide; and how many evaluations each wants at least."""
+    def integrands(self, partonic: Partonic, neutrinos: bool) -> Integrand | tuple[Integrand, ...]:
+        """The integrand, or that of each region."""
+        if self.regions:
+            return tuple(each.integrand(partonic, neutrinos) for each in self.regions)
+        return self.integrand(partonic, neutrinos)
+
+    def tried(
+        self, f: Integrand | tuple[Integrand, ...], shared: Shared, events: Visible
+    ) -> tuple[Visible, Any]:
+        """Rows with what trials decide, but in regions; and how many evaluations each wants at least."""
         rows = self.rows(events)
+        if isinstance(f, tuple):
+            return rows, 0
         minimum: Any = getattr(self.rule, "minimum", 0)
         for trial in self.trials:
             rows, easy = trial(f, shared, rows, self.dimensions)

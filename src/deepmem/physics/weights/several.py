@@ -37,12 +37,19 @@ class Part(NamedTuple):
     """The rows of one integrand."""
 
     plan: Plan
-    f: Integrand
+    f: Integrand | tuple[Integrand, ...]
+    """Those of all regions, where the plan has some: such a part is in no sum with others."""
     shared: Shared
     rows: Rows
     """Their groups are of those events alone that have some."""
     event: np.ndarray
     """Of each row, among all events of the sum `[rows]`, none left out by all parts together."""
+
+    @property
+    def integrand(self) -> Integrand:
+        """Of a plan without regions."""
+        assert not isinstance(self.f, tuple)
+        return self.f
 
 
 class _Sum:
@@ -52,7 +59,8 @@ class _Sum:
         self.parts, self.accuracy, self.steering = parts, accuracy, steering
         self.event = np.concatenate([part.event for part in parts])
         self.first = [
-            trials.first_look(part.f, part.shared, part.rows.visible, part.plan.dimensions) for part in parts
+            trials.first_look(part.integrand, part.shared, part.rows.visible, part.plan.dimensions)
+            for part in parts
         ]
         looks = trials.FirstLook(*(np.concatenate(each) for each in zip(*self.first, strict=True)))
         self.order = np.argsort(self.event, kind="stable")

@@ -238,7 +238,7 @@ def _part(rows: Contributions, events: np.ndarray, work: Work, plan: Plan) -> Pa
     plan = replace(plan, permutations=(tuple(range(len(alpha.process.visible))),))
     visible = prepare(alpha, plan, shared, rows.measured)
     visible = visible._replace(tags=rows.tags)
-    f = plan.integrand(replace(Partonic.of(alpha), signed=work.signed), work.neutrinos)
+    f = plan.integrands(replace(Partonic.of(alpha), signed=work.signed), work.neutrinos)
     visible, minimum = plan.tried(f, shared, visible)
     groups = Groups(np.unique(rows.event, return_inverse=True)[1])
     numbers = work.numbers[rows.event]
