@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import io
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +99,46 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = quick
 
 
+PICTURES: dict[tuple[object, ...], bytes] = {}
+"""What figures were drawn: by their size, format, axes and numbers of artists."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _each_kind_of_figure_is_drawn_once() -> Iterator[None]:
+    """Letters and ticks of a figure take 0.3 s, and no test but those of the report asks for them.
+
+    What a figure shows is computed every time. XLA_FLAGS="" draws them all, as every night.
+    """
+    from matplotlib.figure import Figure
+
+    draw = Figure.savefig
+
+    def drawn(figure: Any, target: Any, **settings: Any) -> None:
+        axes = [
+            (
+                each.get_xlabel(),
+                each.get_ylabel(),
+                each.get_xscale(),
+                each.get_yscale(),
+                len(each.get_children()),
+            )
+            for each in figure.axes
+        ]
+        kind = (*figure.get_size_inches(), *sorted(settings.items()), *axes)
+        if kind not in PICTURES:
+            draw(figure, picture := io.BytesIO(), **settings)
+            PICTURES[kind] = picture.getvalue()
+        if hasattr(target, "write"):
+            target.write(PICTURES[kind])
+        else:
+            Path(target).write_bytes(PICTURES[kind])
+
+    with pytest.MonkeyPatch.context() as patch:
+        if os.environ["XLA_FLAGS"]:
+            patch.setattr(Figure, "savefig", drawn)
+        yield
+
+
 def write_tree(path: Path, columns: dict[str, Any], tree: str = "events") -> Path:
     """A ROOT file with one TTree of flat columns."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -125,6 +167,12 @@ def drell_yan() -> dict[str, np.ndarray]:
             **{name: events[name] for name in COLUMNS},
             "weight_DY": tree["weight_DY"].array(library="np"),
         }
+
+
+def stored(process: str) -> dict[str, np.ndarray]:
+    """The columns of a few stored events, with the `value`, `error` and `status` of their weights."""
+    with np.load(REFERENCE / "weights.npz") as arrays:
+        return {name.split("/")[1]: arrays[name] for name in arrays.files if name.split("/")[0] == process}
 
 
 @pytest.fixture(scope="session")

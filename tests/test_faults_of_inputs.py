@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import pickle
 import warnings
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +43,14 @@ def of(event: dict[str, Any], **change: Any) -> dict[str, np.ndarray]:
 # Cross-sections
 
 
-def sigma(process: str, *options: object, selection: Any = None, precision: float = 0.1) -> dict[str, Any]:
+def sigma(process: str, *options: object, selection: Any = None) -> dict[str, Any]:
     words = [] if selection is None else ["--selection", json.dumps(selection)]
-    done = run("cross-section", process, *words, *options, "--precision", precision, "--json")
+    return _said("cross-section", process, *words, *options, "--precision", 0.1, "--json")
+
+
+@lru_cache
+def _said(*words: object) -> dict[str, Any]:
+    done = run(*words)
     assert done.status == 0, done.said
     found: dict[str, Any] = json.loads(done.out)
     return found

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pickle
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from itertools import count, islice
 from pathlib import Path
 from typing import Any
@@ -13,16 +12,17 @@ from typing import Any
 import numpy as np
 import pytest
 import uproot
-from killing import Killing, KillingOnce
+from killing import Killing, KillingOnce, KillingPiece
 
 from deepmem.errors import DeepMEMError, Interrupted, UsageError
 from deepmem.events import pythia
 from deepmem.jobs import generation
+from deepmem.jobs.contents import Contents, Everywhere
 from deepmem.jobs.environment import cores_here
 from deepmem.jobs.in_order import InOrder
 from deepmem.jobs.kept import Kept
 from deepmem.jobs.workers import Workers
-from deepmem.physics.weights.leading_order import cross_section, draw_events
+from deepmem.physics.weights.leading_order import BATCH, cross_section, draw_events
 
 CUTS = {"lepton_pt": 20}
 REACTION = "z=p p > z, z > e+ e-"
@@ -58,14 +58,10 @@ def test_what_a_worker_raises_is_raised(workers: Workers, tmp_path: Path) -> Non
 
 
 def test_an_argument_that_kills_every_worker_is_said(workers: Workers) -> None:
-    work = Killing(os.getpid(), at=(1,))
+    work = KillingPiece(Killing(os.getpid(), at=(1,)))
     pieces = [(np.zeros((1, 1)), np.array([n])) for n in range(2)]
     with pytest.raises(DeepMEMError, match="has ended 3 workers"):
-        list(together(workers)(partial(_unpacked, work), pieces))
-
-
-def _unpacked(work: Killing, piece: tuple[np.ndarray, np.ndarray]) -> object:
-    return work(*piece)
+        list(together(workers)(work, pieces))
 
 
 def test_what_was_computed_is_not_computed_again(workers: Workers, tmp_path: Path) -> None:
@@ -109,15 +105,27 @@ def backwards(work: Callable[[Any], Any], arguments: Iterable[Any]) -> Iterator[
 def test_a_cross_section_and_events_are_the_same_by_whoever(process: str) -> None:
     settings: dict[str, Any] = {} if process == "drell_yan" else {"window": 15}
     one, other = (
-        cross_section(process, CUTS, 0.02, quiet=True, mapper=mapper, **settings)
+        cross_section(process, CUTS, points=4 * BATCH, quiet=True, mapper=mapper, **settings)
         for mapper in (map, backwards)
     )
     assert one == other
-    here = draw_events(process, 300, 3, CUTS, **settings)
-    there = draw_events(process, 300, 3, CUTS, mapper=backwards, **settings)
+    here = draw_events(process, 100, 3, CUTS, **settings)
+    there = draw_events(process, 100, 3, CUTS, mapper=backwards, **settings)
     assert here.visible == there.visible
     for name, column in here.columns.items():
         np.testing.assert_array_equal(column, there.columns[name])
+
+
+def test_a_work_is_refused_where_its_files_are_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It travels with the digests of the density, the model and the histograms that it was made with."""
+    contents = Contents("drell_yan", None, {})
+    assert list(Everywhere(backwards, contents)(abs, range(-3, 0))) == [3, 2, 1]
+    here = contents.digests()
+    monkeypatch.setattr(Contents, "digests", lambda self: here | {"pdf_sha256": "of another grid"})
+    sent = pickle.dumps(next(iter(Everywhere(lambda work, arguments: iter([work]), contents)(abs, ()))))
+    monkeypatch.undo()
+    with pytest.raises(DeepMEMError, match="the density grid is not what it was when the call began"):
+        pickle.loads(sent)
 
 
 def test_parts_of_pythias_events_are_independent(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import PICTURES
 
 from deepmem import UsageError
 from deepmem.cli import main as cli
@@ -16,6 +17,12 @@ from deepmem.evaluation.honesty import Honesty
 from deepmem.evaluation.report import report, write_evidence
 from deepmem.evaluation.verdict import calibration
 from deepmem.event import Status, Weight
+
+
+@pytest.fixture(autouse=True)
+def _figures_are_drawn() -> None:
+    """Whatever was drawn of their kind before."""
+    PICTURES.clear()
 
 
 def weights(

@@ -3,6 +3,7 @@ that are killed are in benchmarks/scale.py faults."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import socket
@@ -13,6 +14,7 @@ from typing import Any
 import distributed
 import numpy as np
 import pytest
+import uproot
 from commands import run
 from killing import Killing
 
@@ -69,7 +71,7 @@ def test_other_versions_on_a_worker_are_named(
 ) -> None:
     crew = DaskWorkers(cluster.scheduler_address, lambda text: None)  # type: ignore[attr-defined]
     here = scheduler.versions()
-    monkeypatch.setattr(scheduler, "versions", lambda: here | {"jax": "0.1"})
+    monkeypatch.setattr(scheduler, "versions", lambda packages: here | {"jax": "0.1"})
     parts = Parts(tmp_path / "out.root", {}, Pace(4, fixed=True))
     with (
         Hands(lambda: crew, at_once=True) as hands,
@@ -92,21 +94,74 @@ def test_a_scheduler_that_is_gone_leaves_what_is_done(
             done = hands.fill(parts, 0, len(COLUMN), computation, lambda done, note="": None)
             next(done)
             cluster.close()
-            with pytest.raises(DeepMEMError, match="has not answered for 1 s: what is done is kept"):
+            with pytest.raises(DeepMEMError, match="has not answered for 1 s: call the same command"):
                 list(done)
     assert parts.events() >= 4
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nowhere"])
+@pytest.mark.parametrize(
+    "call",
+    [
+        ["compute", "EVENTS", "--process", "drell_yan", "--output", "w.root"],
+        ["cross-section", "drell_yan"],
+        ["generate", "drell_yan", "--events", "9", "--output", "w.root"],
+        ["predict", "EVENTS", "--model", "MODEL", "--output", "w.root"],
+    ],
+    ids=lambda call: call[0],
+)
 def test_no_scheduler_is_one_sentence(
-    address: str, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    address: str,
+    call: list[str],
+    trained: tuple[dict[str, Any], Path],
+    small: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(scheduler, "_ANSWER", 0.5)
-    call = ["compute", small / "events.root", "--process", "drell_yan", "--output", tmp_path / "w.root"]
-    done = run(*call, "--scheduler", address)
+    monkeypatch.setattr(scheduler, "_ANSWER", 0.2)
+    monkeypatch.chdir(tmp_path)
+    there = {"EVENTS": small / "events.root", "MODEL": trained[0]["save_lowest_loss_model_at"]}
+    done = run(*(there.get(word, word) for word in call), "--scheduler", address)
     assert done.status == 2
-    assert f"no scheduler answers at {address} within 0.5 s" in done.said
+    assert f"no scheduler answers at {address} within 0.2 s" in done.said
     assert "Traceback" not in done.said
+    assert not (tmp_path / "w.root").exists()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        ["cross-section", "drell_yan", "--precision", "0.05", "--json"],
+        ["generate", "drell_yan", "--events", "100", "--parton", "--output", "w.root", "--json"],
+        ["predict", "EVENTS", "--model", "MODEL", "--output", "w.root", "--json"],
+    ],
+    ids=lambda call: call[0],
+)
+def test_its_workers_do_what_one_process_does(
+    cluster: object,
+    call: list[str],
+    trained: tuple[dict[str, Any], Path],
+    small: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The same bits; and a worker that has another version of what matters says so."""
+    monkeypatch.chdir(tmp_path)
+    there = {"EVENTS": small / "events.root", "MODEL": trained[0]["save_lowest_loss_model_at"]}
+    words, found = [there.get(word, word) for word in call], []
+    for more in ([], ["--scheduler", cluster.scheduler_address]):  # type: ignore[attr-defined]
+        done = run(*words, *more)
+        assert done.status == 0, done.said
+        trees = {name: file_of(name) for name in ("w.root",) if (tmp_path / name).exists()}
+        found.append((json.loads(done.out), trees))
+    assert found[0] == found[1]
+
+
+def file_of(path: str) -> dict[str, bytes]:
+    """The columns of the tree of a file."""
+    with uproot.open(path) as file:
+        (tree,) = file.keys(cycle=False, filter_classname="TTree")
+        return {name: each.tobytes() for name, each in file[tree].arrays(library="np").items()}
 
 
 def test_workers_of_this_machine_or_of_a_scheduler(small: Path, tmp_path: Path) -> None:

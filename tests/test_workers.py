@@ -204,19 +204,29 @@ def test_a_number_of_workers_that_makes_no_sense(number: int, tmp_path: Path) ->
     assert f"--workers {number}: expected 1 to {len(cores_here())}" in done.said
 
 
-def test_a_command_of_one_process_says_so() -> None:
-    done = run("predict", "--output", "w.root", "--workers", 2)
+@pytest.mark.parametrize("number", [-1, 10_000])
+@pytest.mark.parametrize(
+    "call",
+    [
+        ["cross-section", "drell_yan"],
+        ["generate", "drell_yan", "--events", "9", "--output"],
+        ["predict", "no.root", "--model", "no.model", "--output"],
+    ],
+)
+def test_numbers_of_workers_are_checked_before_the_work(call: list[str], number: int, tmp_path: Path) -> None:
+    output = [str(tmp_path / "e.root")] if call[-1] == "--output" else []
+    done = run(*call, *output, "--workers", number)
     assert done.status == 2
-    assert "--workers 2: predict computes in one process" in done.said
-
-
-@pytest.mark.parametrize("call", [["cross-section", "drell_yan"], ["generate", "drell_yan", "--events", "9"]])
-def test_numbers_of_workers_are_checked_before_the_work(call: list[str], tmp_path: Path) -> None:
-    output = ["--output", str(tmp_path / "e.root")] if call[0] == "generate" else []
-    done = run(*call, *output, "--workers", 10_000)
-    assert done.status == 2
-    assert f"--workers 10000: expected 1 to {len(cores_here())}" in done.said
+    assert f"--workers {number}: expected 1 to {len(cores_here())}" in done.said
     assert not list(tmp_path.iterdir())
+
+
+def test_workers_are_no_gpus(tmp_path: Path) -> None:
+    done = run(
+        "predict", "no.root", "--model", "no.model", "--output", "w.root", "--workers", 0, "--device", 0
+    )
+    assert done.status == 2
+    assert "--device 0 with --workers or --scheduler: workers compute on the CPU" in done.said
 
 
 def test_threads_are_those_of_a_worker() -> None:

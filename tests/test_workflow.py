@@ -27,6 +27,9 @@ from deepmem import Surrogate, UsageError
 from deepmem.data.weights import read_provenance, read_weights
 from deepmem.event import Weight
 from deepmem.jobs.demo import example
+from deepmem.jobs.environment import cores_here
+from deepmem.jobs.spreading import Staff
+from deepmem.jobs.workers import Workers
 from deepmem.physics.detector.entries import response
 from deepmem.reporter import Reporter
 from deepmem.surrogate.members import run_steps
@@ -211,6 +214,28 @@ def test_prediction_is_written_entry_by_entry_in_order(
     # without --model: what the configuration names
     deepmem.predict([], tmp_path / "again.root", config=config)
     np.testing.assert_array_equal(read_weights(tmp_path / "again.root").value, written.value[:2000])
+
+
+@pytest.mark.skipif(len(cores_here()) < 2, reason="two workers need two cores")
+def test_predictions_of_workers_have_the_same_bits(
+    trained: tuple[dict[str, Any], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In their order, and what is said of the sample as a whole, too. One worker, on one core, is enough to see it."""
+    monkeypatch.setattr("deepmem.jobs.spreading.Workers", lambda cores, modules: Workers(cores[:1], modules))
+    said = {}
+    for workers in (1, 2):
+        said[workers] = deepmem.predict(
+            [str(EVENTS)],
+            tmp_path / f"{workers}.root",
+            model=trained[0]["save_lowest_loss_model_at"],
+            keep=["lep1_Charge"],
+            chunk_entries=7_777,
+            staff=Staff(workers),
+        )
+    assert said[1] | {"output": ""} == said[2] | {"output": ""}
+    one, two = (uproot.open(f"{tmp_path}/{n}.root:deepmem").arrays(library="np") for n in (1, 2))
+    assert one.keys() == two.keys()
+    assert all(values.tobytes() == two[name].tobytes() for name, values in one.items())
 
 
 def test_mev_files_give_the_same_weights(

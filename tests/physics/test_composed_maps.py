@@ -213,6 +213,28 @@ def test_masses_are_those_drawn(name):
         assert near.mean() > 0.5
 
 
+def test_a_top_that_its_lepton_and_quark_rule_out_is_drawn_off_its_pole():
+    """Both have a mass of 400 GeV: that of the top follows, and points have a solution."""
+    _, found, shared, events = prepared("tt̄, recoil")
+    neutrino, legs = found.neutrino, events.legs
+    lepton, quark = (found.tree.visible.index(i) for i in (neutrino.lepton, neutrino.others[0]))
+    cosine = sum(part[:, lepton] * part[:, quark] for part in (legs.x, legs.y, legs.z))
+    energy = np.asarray(legs.energy).copy()
+    energy[:, quark] = 400**2 / (2 * energy[:, lepton] * (1 - cosine))
+    more = (energy - legs.energy)[:, quark]
+    missing = events.missing + np.stack([more * legs.x[:, quark], more * legs.y[:, quark]], axis=1)
+    hard = events._replace(legs=legs._replace(energy=energy), missing=missing)
+    fit = fits(found, shared, hard)
+    np.testing.assert_allclose(fit.shares.sum(axis=-1), 1, rtol=1e-9)
+    u = np.random.default_rng(6).uniform(0, 1, (POINTS, found.dimensions))
+    for row in range(2):
+        there = []
+        for each in (fit, events.choices.fit):
+            event = jax.tree.map(lambda leaf, i=row: leaf[i], hard.choosing(fit=each))
+            there.append((points_of(found, shared, event, u)[1] > 0).mean())
+        assert there[0] > 0.5 > there[1]
+
+
 WIDE = {"WW": 9.0, "WT": 18.0, "WH": 14.0}
 # reaction, responses, met, events
 AGAINST_BRUTE_FORCE: dict[str, tuple[str, dict[str, Any], str, int]] = {

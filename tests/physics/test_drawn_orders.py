@@ -21,7 +21,13 @@ from deepmem.physics.weights.preparation import prepare
 W_JETS = "p p > w+ h, w+ > j j, h > b b~"
 
 
-@pytest.mark.parametrize("tagging", [{}, {"tagging": {"b": 0.77, "c": 0.15, "light": 0.01}}])
+@pytest.mark.parametrize(
+    "tagging",
+    [
+        pytest.param({}, marks=pytest.mark.long),
+        {"tagging": {"b": 0.77, "c": 0.15, "light": 0.01}},
+    ],
+)
 def test_the_mean_over_drawn_orders_is_that_of_all(tagging: dict) -> None:
     response = {"bjet": 0.10, "jet": 0.10}
     alpha = hypothesis(W_JETS, response=response, **tagging)

@@ -56,8 +56,9 @@ def of_sigma(reaction: Reaction, legs: np.ndarray, density: PartonDensity) -> np
     total, found = legs.sum(axis=1), np.zeros(len(legs))
     s = reaction.root**2
     first, second = ((total[:, 0] + sign * total[:, 3]) / reaction.root for sign in (1, -1))
-    at_scale = density.at_scale(jnp.asarray(reaction.scale))
-    xf = [np.asarray(jax.vmap(at_scale.xf)(jnp.asarray(x))) for x in (first, second)]
+    at_scale = jax.jit(lambda scale: density.at_scale(scale))(jnp.asarray(reaction.scale))
+    read = jax.jit(jax.vmap(at_scale.xf))
+    xf = [np.asarray(read(jnp.asarray(x))) for x in (first, second)]
     place = {parton: k for k, parton in enumerate(at_scale.partons)}
     zero = np.zeros(len(legs))
     beams = [

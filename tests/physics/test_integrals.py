@@ -241,7 +241,7 @@ def test_hard_events_do_not_make_easy_ones_wait():
 
 def test_learning_pays():
     problem = HARD["peaked off axis"]
-    events = problem.draw(np.random.default_rng(4), 100)
+    events = problem.draw(np.random.default_rng(4), 40)
     integral = Integral(problem.integrand, None, events, 4)
     on_maps, plain = (
         Lattice(adapt=adapt).integrate(integral, Accuracy(calls=1 << 18)).evaluations
@@ -293,7 +293,7 @@ def test_compiles_once():
 
     Lattice().integrate(Integral(integrand, 1.0, np.ones(5), 2), Accuracy())
     count = len(traces)
-    Lattice().integrate(Integral(integrand, 2.0, np.ones(700), 2), Accuracy(1e-4, seed=4))
+    Lattice().integrate(Integral(integrand, 2.0, np.ones(700), 2), Accuracy(3e-3, seed=4))
     Lattice().integrate(Integral(integrand, 3.0, np.ones(1), 2), Accuracy())
     assert len(traces) == count
 

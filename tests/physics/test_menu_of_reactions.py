@@ -55,6 +55,8 @@ OF_JETS: dict[str, tuple[str, str, dict[str, str], tuple[str, ...]]] = {
 }
 OTHERS = ("diphoton", "higgs_diphoton", "z_tautau", "higgs_tautau")  # in test_photons.py, test_taus.py
 SLOW = {"ttbar_0l", "tth_bb_1l", "ttbb_1l", "tth_bb_2l", "ttbb_2l", "ttz_1l", "ttw_2l", "zbb"}
+# one more case of what single_top_t and wh_bb say
+SLOW |= {"single_top_s", "zh_bb"}
 
 
 def event_of(alpha: Hypothesis, seed: int = 3) -> dict[str, np.ndarray]:

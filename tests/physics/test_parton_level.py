@@ -146,8 +146,9 @@ def test_shares_of_maps_add_up() -> None:
     [("ttbar_2l", {}), ("higgs_ww_2l", {})],
 )
 def test_the_menu_has_the_sigma_of_its_own_maps(process: str, settings: dict[str, Any]) -> None:
-    one = deepmem.cross_section(process, precision=4e-3, seed=2, parton=True, **settings)
-    other = deepmem.cross_section(process, precision=4e-3, seed=3, recoil=0, **settings)
+    """A mistake of 3 % is seen."""
+    one = deepmem.cross_section(process, precision=6e-3, seed=2, parton=True, **settings)
+    other = deepmem.cross_section(process, precision=6e-3, seed=3, recoil=0, **settings)
     assert one.value == pytest.approx(other.value, abs=3 * np.hypot(one.error, other.error))
 
 
@@ -183,11 +184,11 @@ def test_partons_come_from_either_proton() -> None:
 
 
 def test_two_seeds_and_alpha_s() -> None:
-    values = [deepmem.cross_section("p p > t t~", points=30_000, seed=seed, parton=True) for seed in range(5)]
+    values = [deepmem.cross_section("g g > t t~", points=30_000, seed=seed, parton=True) for seed in range(5)]
     mean = np.mean([each.value for each in values])
     pull = np.array([(each.value - mean) / each.error for each in values])
     assert 0.2 < pull.std(ddof=1) < 1.9
-    more = deepmem.cross_section("p p > t t~", points=30_000, seed=0, parton=True, alpha_s=0.236)
+    more = deepmem.cross_section("g g > t t~", points=30_000, seed=0, parton=True, alpha_s=0.236)
     assert more.value == pytest.approx(4 * values[0].value, rel=1e-3)
 
 

@@ -278,14 +278,14 @@ def test_statement_5_of_reactions(process, median):
     """⟨W_B/W_A⟩ over events of A is N_B/N_A, B with a Higgs boson 3 GeV heavier; with the prior in both."""
     settings: dict[str, Any] = {"response": JETS | RECOIL, "K0": median, "Q": 125.0}
     one, other = (
-        draw(hypothesis(process, MH=mass, **settings), 100_000, 1, radius=120.0, kept=50.0)
+        draw(hypothesis(process, MH=mass, **settings), 60_000, 1, radius=120.0, kept=50.0)
         for mass in (125.0, 128.0)
     )
     # both have the same numbers, so it is the spread of the ratio that counts
     ratios = np.array([other.weight[k::16].sum() / one.weight[k::16].sum() for k in range(16)])
     expected, spread = other.weight.sum() / one.weight.sum(), ratios.std(ddof=1) / 4
     scan = hypothesis(process, MH=[125.0, 128.0], **settings)
-    events = one.events(scan, 300, 3)
+    events = one.events(scan, 200, 3)
     first, second = engine.compute(scan, events, precision=0.05, calls=1 << 17).values()
     ratio = second.value / first.value
     error = np.hypot(ratio.std() / np.sqrt(len(ratio)), spread)

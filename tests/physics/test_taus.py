@@ -177,14 +177,14 @@ def test_density_is_that_of_the_momenta(met: str):
     with jax.enable_x64(True):
         alpha, found, shared, events = mapped(met)
         event = jax.tree.map(lambda leaf: leaf[0], events)
-        pair = TauPair(found, shared, event)
+        of_visible_energies = jax.jit(jax.vmap(lambda v: TauPair(found, shared, event).seen(v).energy))
 
         def points(u: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             parcel = None
             for step in steps(found):
                 parcel = _proposed(step, shared, events, u[None], parcel)
             momenta = np.array([[np.asarray(x)[0, :, 0] for x in leg] for leg in parcel.legs])
-            visible = np.array(jax.vmap(lambda v: pair.seen(v).energy)(u))
+            visible = np.array(of_visible_energies(u))
             return momenta, visible, np.asarray(parcel.density)[0, :, 0]
 
         u, h = np.random.default_rng(3).uniform(0.05, 0.95, (64, 4)), 1e-6
@@ -198,8 +198,11 @@ def test_density_is_that_of_the_momenta(met: str):
             response = alpha.detector.of(kind).at(0.0)
             x = visible[leg] / momenta[leg, 0]
             size = np.linalg.norm(momenta[leg, 1:], axis=0)
-            expected = expected * np.asarray(response.density(rec, visible[leg])) * of_visible[leg][leg]
-            expected = expected * np.asarray(density(kind, x, (own / MASS) ** 2)) / momenta[leg, 0]
+            expected = (
+                expected * np.asarray(jax.jit(response.density)(rec, visible[leg])) * of_visible[leg][leg]
+            )
+            expected = expected * np.asarray(jax.jit(density, static_argnums=0)(kind, x, (own / MASS) ** 2))
+            expected = expected / momenta[leg, 0]
             expected = expected * size * float(event.legs.sine[leg]) / (2 * (2 * np.pi) ** 3)
         there = momenta[:, 1:3].sum(axis=0)
         if met == "event":

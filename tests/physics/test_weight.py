@@ -119,7 +119,7 @@ def test_drell_yan_integrand_is_that_of_momemta():
 def test_drell_yan_weights_are_those_of_a_quadrature_with_honest_errors():
     """64 × 64 nodes of another program, for events of the reference sample."""
     folder = REFERENCE / "drell_yan"
-    count = 400
+    count = 160
     with uproot.open(f"{folder / 'events_60k.root'}:events") as tree:
         events = {k: v[:count] for k, v in tree.arrays(library="np", entry_stop=count).items()}
     with uproot.open(f"{folder / 'weights_60k.root'}:weights") as tree:
@@ -371,9 +371,12 @@ def test_a_wrong_call_is_named(call, said, pairs):
 
 
 def test_a_rough_weight_is_the_weight(pairs, quartets):
-    for process, events, within in (("drell_yan", pairs, 1e-4), ("higgs_4l", quartets, 0.03)):
+    for process, events, precision, within in (
+        ("drell_yan", pairs, 1e-3, 1e-4),
+        ("higgs_4l", quartets, 5e-3, 0.03),
+    ):
         alpha = hypothesis(process)
-        exact = engine.compute(alpha, events, precision=1e-3)[process]
+        exact = engine.compute(alpha, events, precision=precision)[process]
         found = rough.rough(alpha, events, 512)
         good = exact.status == 0
         assert np.quantile(np.abs(found.value / exact.value - 1)[good], 0.9) < within
@@ -516,7 +519,7 @@ def test_events_far_from_the_resonance_have_honest_errors(far):
     thousand of them: of 240 one cannot tell 93 from 95 %.
     """
     alpha = hypothesis("higgs_4l")
-    truth = engine.compute(alpha, far, precision=2e-3, calls=1 << 20, seed=99)["higgs_4l"]
+    truth = engine.compute(alpha, far, precision=4e-3, calls=1 << 20, seed=99)["higgs_4l"]
     found = [one("higgs_4l", far, seed=seed) for seed in range(20)]
     value, error = (np.array([getattr(w, key) for w in found]) for key in ("value", "error"))
     pulls = (value - truth.value) / np.hypot(error, truth.error)
@@ -560,7 +563,7 @@ def test_the_narrow_width_limit(background):
 def test_responses_with_tails_reach_the_resonance_too(far):
     """A double Gaussian of equal halves is a Gaussian, in another map; a wide tail brings events nearer."""
     few = rows(far, slice(0, 12))
-    plain = one("higgs_4l", few, precision=4e-3)
+    plain = one("higgs_4l", few)
     entry = {"kind": "double_gaussian", "fraction": 0.1, "core": {"r": 0.02}}
     alike = one("higgs_4l", few, response={"lepton": entry | {"tail": {"r": 0.02}}})
     pulls = (alike.value - plain.value) / np.hypot(alike.error, plain.error)

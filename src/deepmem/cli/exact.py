@@ -223,6 +223,7 @@ def generate(
     parton_selection: options.PartonSelection = None,
     settings: options.Settings = None,
     workers: options.Workers = 0,
+    scheduler: options.Scheduler = None,
     threads: options.Threads = None,
     debug: options.Debug = False,
     as_json: options.AsJson = False,
@@ -249,7 +250,7 @@ def generate(
         seed,
         output,
         parton=parton,
-        staff=options.staff(workers, threads),
+        staff=options.staff(workers, threads, scheduler),
         reporter=console.Console(),
         selection=config.selection if selection is None else values.cuts(selection),
         response=config.response,
@@ -301,12 +302,15 @@ def cross_section(
     pdf: options.Pdf = None,
     seed: Annotated[int, typer.Option(help="Of the points.")] = 1,
     workers: options.Workers = 0,
+    scheduler: options.Scheduler = None,
     threads: options.Threads = None,
     debug: options.Debug = False,
     as_json: options.AsJson = False,
 ) -> None:
     """σ, and σ_vis within cuts on measured quantities, in pb with their errors."""
     from deepmem.config import Config
+    from deepmem.jobs.contents import Contents, Everywhere
+    from deepmem.jobs.generation import MODULES
     from deepmem.jobs.in_order import InOrder
     from deepmem.physics.weights.leading_order import cross_section as integrate
 
@@ -320,7 +324,9 @@ def cross_section(
     }
     extra = values.settings(settings) | {name: each for name, each in choices.items() if each is not None}
     cuts = config.selection if selection is None else values.cuts(selection)
-    with InOrder.of(options.staff(workers, threads)) as mapper:
+    staff = options.staff(workers, threads, scheduler)
+    with InOrder.of(staff, MODULES, reporter=console.Console()) as crew:
+        mapper = Everywhere(crew, Contents(process, config.response, extra))
         sigma = integrate(process, cuts, precision, seed, quiet=True, parton=parton, mapper=mapper, **extra)
     if as_json:
         console.print_json(sigma.to_dict())

@@ -83,13 +83,13 @@ def predict(
         ),
     ] = None,
     device: options.Device = None,
-    workers: options.OneWorker = 1,
+    workers: options.Workers = 1,
+    scheduler: options.Scheduler = None,
     threads: options.Threads = None,
     debug: options.Debug = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Write the weights of any number of events into a ROOT file, entry by entry."""
-    options.one_process(workers, "predict")
     from deepmem.jobs import prediction
 
     if model is None and inputfile is None:
@@ -103,6 +103,7 @@ def predict(
         schema=schema,
         at=values.settings(settings) or None,
         device=values.device(device),
+        staff=options.staff(workers, threads, scheduler),
         reporter=console.Console(),
     )
     console.show(result, as_json, console.print_weights)

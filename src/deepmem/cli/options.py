@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deepmem.errors import UsageError
-
 if TYPE_CHECKING:
     from deepmem.jobs.spreading import Staff
 
@@ -50,15 +48,6 @@ def staff(workers: int, threads: int | None, scheduler: str | None = None) -> St
     if switches.cores:
         os.sched_setaffinity(0, switches.cores)
     return Staff(workers, threads, scheduler)
-
-
-def one_process(workers: int, command: str) -> None:
-    """**Raises** `UsageError` for more workers than a command can use."""
-    if workers not in (0, 1):
-        raise UsageError(
-            f"--workers {workers}: {command} computes in one process, whose threads use all cores, so 0 or 1 "
-            "is expected (compute, refine, generate and cross-section take more)"
-        )
 
 
 def _show_version(value: bool) -> bool:
@@ -134,9 +123,6 @@ Workers = Annotated[
     typer.Option(
         help="Processes that compute, one on a core; 0: one for each core, if it is worth it.", metavar="N"
     ),
-]
-OneWorker = Annotated[
-    int, typer.Option(help="One process computes, on all cores: 1, or 0 for what is best.", metavar="N")
 ]
 Scheduler = Annotated[
     str | None,

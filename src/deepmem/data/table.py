@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from itertools import pairwise
 from typing import Any
 
-import awkward as ak
 import numpy as np
 
 from deepmem.columns import split_index
@@ -43,7 +43,7 @@ def has_column(events: Any, name: str) -> bool:
 
 def names_of(events: Any) -> list[str] | None:
     """The fields of events; None of a plain array."""
-    if isinstance(events, ak.Array):
+    if _is_awkward(events):
         return list(events.fields)
     if isinstance(events, np.ndarray):
         return list(events.dtype.names) if events.dtype.names else None
@@ -75,6 +75,8 @@ def _one(events: Any, name: str, names: list[str]) -> np.ndarray:
     if name in names:
         values = events[name]
     elif branch in names and index is not None:
+        import awkward as ak
+
         values = ak.pad_none(ak.Array(events[branch]), index + 1, clip=False)[:, index]
     else:
         raise UsageError(
@@ -89,10 +91,16 @@ def _one(events: Any, name: str, names: list[str]) -> np.ndarray:
     return values
 
 
+def _is_awkward(values: Any) -> bool:
+    """Whether it is an array of awkward, which takes 0.4 s to import and is not needed for others."""
+    awkward = sys.modules.get("awkward")
+    return awkward is not None and isinstance(values, awkward.Array)
+
+
 def _numbers(values: Any) -> np.ndarray:
     """Values as float64; those that are missing, in whatever way their container says it, as NaN."""
-    if isinstance(values, ak.Array):
-        values = ak.to_numpy(values)
+    if _is_awkward(values):
+        values = sys.modules["awkward"].to_numpy(values)
     elif hasattr(values, "isna") and hasattr(values, "to_numpy"):
         if values.dtype.kind not in "cmM":
             values = values.to_numpy(dtype=np.float64, na_value=np.nan)  # pandas, whose NA is no number

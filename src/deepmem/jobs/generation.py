@@ -10,12 +10,18 @@ from deepmem.data.files import check_writable, owned, refuse_input_as_output
 from deepmem.errors import Interrupted
 from deepmem.events.partons import PartonEvents, files_by_content, generate_partons, theory_by_content
 from deepmem.events.pythia import Generated, generate
+from deepmem.jobs.contents import Contents, Everywhere
 from deepmem.jobs.environment import PACKAGES, versions
 from deepmem.jobs.in_order import InOrder
 from deepmem.jobs.kept import Kept
 from deepmem.jobs.spreading import Staff
+from deepmem.ordered import Mapper
 from deepmem.physics.detector.entries import histograms
 from deepmem.reporter import Reporter
+
+MODULES = ("deepmem.physics.weights.leading_order",)
+"""What takes a worker longest to import."""
+_WITH_PYTHIA = (*PACKAGES, "pythia8mc")
 
 
 def generate_events(
@@ -44,7 +50,7 @@ def generate_events(
     kept = Kept(Path(output), _about(process, events, seed, parton, settings))
     with (
         owned(output, f"generate {process}"),
-        InOrder.of(staff, kept) as mapper,
+        InOrder.of(staff, MODULES, kept, reporter, PACKAGES if parton else _WITH_PYTHIA) as workers,
         reporter.progress("generating", events) as step,
     ):
         told = 0
@@ -55,11 +61,15 @@ def generate_events(
             told = done
 
         try:
-            settings |= {"mapper": mapper, "progress": progress}
             made: Generated | PartonEvents
             if parton:
+                mapper: Mapper = Everywhere(
+                    workers, Contents(process, settings.get("response"), dict(settings))
+                )
+                settings |= {"mapper": mapper, "progress": progress}
                 made = generate_partons(process, events, seed, output, **settings)
             else:
+                settings |= {"mapper": workers, "progress": progress}
                 made = generate(process, events, seed, output, **settings)
         except KeyboardInterrupt:
             there = any(kept.names())
@@ -78,7 +88,7 @@ def _about(process: str, events: int, seed: int, parton: bool, settings: dict[st
         "seed": seed,
         "parton": parton,
         "settings": {name: repr(value) for name, value in settings.items()},
-        "versions": versions((*PACKAGES, "pythia8mc")),
+        "versions": versions(_WITH_PYTHIA),
         **files_by_content(settings.get("response")),
         **(theory_by_content(process, settings) if parton else {}),
     }

@@ -1,4 +1,4 @@
-"""Results in the order of their arguments, by this process or by workers of this machine: a `Mapper`.
+"""Results in the order of their arguments, by this process or by workers: a `Mapper`.
 
 Workers take a few arguments ahead, and what they send back waits until it is its turn. A worker that dies is
 replaced, and what it was computing comes again. Results that are dicts of arrays are kept where the call has
@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any, Generic, TypeVar
 
 from deepmem.errors import DeepMEMError
+from deepmem.jobs.environment import PACKAGES
 from deepmem.jobs.kept import Kept
 from deepmem.jobs.spreading import MOST_DEATHS, Staff, on_cpu
-from deepmem.jobs.workers import Answer, Crew, Workers, shares
+from deepmem.jobs.workers import Answer, Crew
+from deepmem.reporter import Reporter
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -26,33 +28,40 @@ R = TypeVar("R")
 _WORTH = 10.0
 # Results that wait for their turn or are on their way, for each worker.
 _AHEAD = 4
-# What takes a worker longest to import.
-_MODULES = ("deepmem.physics.weights.leading_order",)
 
 
 class InOrder:
     """A `Mapper` that several processes are behind, where it is worth it.
 
     **Arguments:** `start`, which makes the crew, or None; `at_once`, whether it is wanted whatever it costs;
-    `kept`, where results are kept.
+    `kept`, where results are kept; `ahead`, how many results, for each worker, wait for their turn or are on
+    their way.
     """
 
     def __init__(
-        self, start: Callable[[], Crew] | None, at_once: bool = False, kept: Kept | None = None
+        self,
+        start: Callable[[], Crew] | None,
+        at_once: bool = False,
+        kept: Kept | None = None,
+        ahead: int = _AHEAD,
     ) -> None:
-        self._start, self._kept = start, kept
+        self._start, self._kept, self._ahead = start, kept, ahead
         self._crew = start() if start is not None and at_once else None
         self._joined = at_once and self._crew is not None
         self._alone, self._maps, self._tickets = 0.0, count(), count()
 
     @classmethod
-    def of(cls, staff: Staff, kept: Kept | None = None) -> InOrder:
-        """Those of a call. **Raises** `UsageError` as `Staff.check` does."""
-        staff.check()
-        cores = shares(staff.workers, staff.threads)
-        if len(cores) == 1:
-            return cls(None, kept=kept)
-        return cls(lambda: Workers(cores, _MODULES), staff.workers > 0, kept)
+    def of(
+        cls,
+        staff: Staff,
+        modules: Sequence[str],
+        kept: Kept | None = None,
+        reporter: Reporter | None = None,
+        packages: Sequence[str] = PACKAGES,
+        ahead: int = _AHEAD,
+    ) -> InOrder:
+        """Those of a call. **Raises** `UsageError` as `Staff.crew` and what it starts do."""
+        return cls(staff.crew(modules, reporter or Reporter(), packages), staff.at_once, kept, ahead)
 
     def __enter__(self) -> InOrder:
         return self
@@ -62,7 +71,8 @@ class InOrder:
             self._crew.close()
 
     def __call__(self, work: Callable[[A], R], arguments: Iterable[A]) -> Iterator[R]:
-        results = _Results(work, enumerate(arguments), self._kept, next(self._maps), self._tickets)
+        left = enumerate(arguments)
+        results = _Results(work, left, self._kept, next(self._maps), self._tickets, self._ahead)
         while (crew := self._helpful()) is None:
             if (piece := results.next()) is None:
                 return
@@ -100,6 +110,7 @@ class _Results(Generic[A, R]):
     kept: Kept | None
     turn: int
     tickets: Iterator[int]
+    ahead: int
     again: deque[_Piece[A]] = field(default_factory=deque)
     begun: dict[int, _Piece[A]] = field(default_factory=dict)
     done: dict[int, R] = field(default_factory=dict)
@@ -152,7 +163,7 @@ class _Results(Generic[A, R]):
 
     def _hand_out(self, crew: Crew) -> None:
         """Hand out what the crew takes: what comes again first, for others may wait for its turn."""
-        while crew.free and (self.again or len(self.begun) + len(self.done) < _AHEAD * crew.size):
+        while crew.free and (self.again or len(self.begun) + len(self.done) < self.ahead * crew.size):
             piece = self.again.popleft() if self.again else self.next()
             if piece is None:
                 return

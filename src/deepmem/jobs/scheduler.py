@@ -17,7 +17,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from deepmem.errors import DeepMEMError, UsageError
-from deepmem.jobs.environment import claim_core, keep_memory, prepare_jax, versions
+from deepmem.jobs.environment import PACKAGES, claim_core, keep_memory, prepare_jax, versions
 from deepmem.jobs.worker import Bench, Computed, key_of
 from deepmem.jobs.workers import Answer
 
@@ -40,7 +40,8 @@ def on_worker(
         if one_thread:
             claim_core()
         _bench = Bench()
-    if differ := [f"{k} {v} and not {of_driver[k]}" for k, v in versions().items() if v != of_driver[k]]:
+    here = versions(of_driver)
+    if differ := [f"{k} {here[k]} and not {v}" for k, v in of_driver.items() if v != here[k]]:
         text = f"the worker on {socket.gethostname()} has {', '.join(differ)}: install the same on both sides"
         return Computed(None, UsageError(text), 0.0, True)
     computed = _bench.compute(key, pickled, arguments)
@@ -55,12 +56,13 @@ def on_worker(
 class DaskWorkers:
     """A `Crew` of the workers of a scheduler.
 
-    **Arguments:** `address`, such as tcp://host:8786, or the path of the file that a scheduler has written.
+    **Arguments:** `address`, such as tcp://host:8786, or the path of the file that a scheduler has written;
+    `told`, what a person is to know; `packages`, whose versions are to be the same everywhere.
 
     **Raises** `UsageError` where Dask is not installed, no scheduler answers, or its version is another one.
     """
 
-    def __init__(self, address: str, told: Callable[[str], None]) -> None:
+    def __init__(self, address: str, told: Callable[[str], None], packages: Sequence[str] = PACKAGES) -> None:
         try:
             import distributed
         except ImportError:
@@ -77,7 +79,7 @@ class DaskWorkers:
             ) from None
         self._futures: dict[int, Any] = {}
         self._done: SimpleQueue[int] = SimpleQueue()
-        self._versions = versions()
+        self._versions = versions(packages)
         self._threads: dict[str, int] = {}
         self._looked, self._seen, self._waiting = -_LOOK, time.monotonic(), False
         self._refuse_other_version(distributed.__version__)
@@ -111,8 +113,8 @@ class DaskWorkers:
         self._looked = time.monotonic()
         if self._looked - self._seen > _GONE:
             raise DeepMEMError(
-                f"the scheduler at {self._address} has not answered for {_GONE:g} s: what is done is kept, "
-                "and the same command continues when there is one"
+                f"the scheduler at {self._address} has not answered for {_GONE:g} s: call the same command "
+                "when there is one, and compute, refine and generate continue"
             )
         if not self._threads and not self._waiting:
             self._told(f"no worker of {self._address} is there: waiting for one")

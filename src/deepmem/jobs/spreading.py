@@ -19,6 +19,7 @@ import numpy as np
 from deepmem.errors import UsageError
 from deepmem.event import Weight
 from deepmem.inputs import Reason
+from deepmem.jobs.environment import PACKAGES
 from deepmem.jobs.parts import Interval, Pace, Parts
 from deepmem.jobs.scheduler import DaskWorkers
 from deepmem.jobs.workers import Answer, Crew, Workers, shares
@@ -128,6 +129,27 @@ class Staff:
                 "has its own workers"
             )
 
+    @property
+    def at_once(self) -> bool:
+        """Whether somebody is asked for, whatever that costs."""
+        return self.workers > 0 or self.scheduler is not None
+
+    def crew(
+        self, modules: Sequence[str], reporter: Reporter, packages: Sequence[str] = PACKAGES
+    ) -> Callable[[], Crew] | None:
+        """What starts them; None where this process is alone.
+
+        **Arguments:** `modules`, what takes them longest to import; `packages`, whose versions are to be the
+        same everywhere.
+
+        **Raises** `UsageError` as `check` does.
+        """
+        self.check()
+        if (address := self.scheduler) is not None:
+            return lambda: DaskWorkers(address, reporter.message, packages)
+        cores = shares(self.workers, self.threads)
+        return None if len(cores) == 1 else lambda: Workers(cores, modules)
+
 
 class Hands:
     """Who computes: this process, and a crew where there is one.
@@ -148,14 +170,7 @@ class Hands:
     @classmethod
     def of(cls, staff: Staff, reporter: Reporter | None = None) -> Hands:
         """Those of a call. **Raises** `UsageError` as `Staff.check` does, or where a scheduler is none."""
-        staff.check()
-        tell = (reporter or Reporter()).message
-        if (address := staff.scheduler) is not None:
-            return cls(lambda: DaskWorkers(address, tell), at_once=True, reporter=reporter)
-        workers, cores = staff.workers, shares(staff.workers, staff.threads)
-        if len(cores) == 1:
-            return cls(None, reporter=reporter)
-        return cls(lambda: Workers(cores, _MODULES), workers > 0, reporter)
+        return cls(staff.crew(_MODULES, reporter or Reporter()), staff.at_once, reporter)
 
     def __enter__(self) -> Hands:
         return self

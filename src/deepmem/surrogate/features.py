@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import jax
@@ -113,7 +114,7 @@ class FeatureMap:
         grouped = {i for each in self._momenta + self._missing for i in each.at.values() if self._momenta}
         self._rest = [i for i in range(len(self.columns)) if i not in grouped]
         self._refuse_padding()
-        self.names = self._trace_names()
+        self.names = _names(self)
 
     @property
     def _identity_of_map(self) -> tuple[Any, ...]:
@@ -169,17 +170,6 @@ class FeatureMap:
                 "features are computed in double precision: call this under jax.enable_x64(True)"
             )
         return jnp.stack([*self._features(values).values()], axis=-1)
-
-    def _trace_names(self) -> tuple[str, ...]:
-        """The features' names in order, found by tracing: nothing is computed."""
-        names: list[str] = []
-
-        def record(values: jax.Array) -> jax.Array:
-            names.extend(self._features(values))
-            return values
-
-        jax.eval_shape(record, jax.ShapeDtypeStruct((1, len(self.columns)), jnp.float32))
-        return tuple(names)
 
     def _find_objects(self) -> None:
         places: dict[str, dict[Quantity, int]] = {}
@@ -257,6 +247,19 @@ class FeatureMap:
             (-o.get(values, Quantity.PDG) if with_code else o.get(values, Quantity.CHARGE)) if has else None
             for o, has in zip(self._momenta, charged, strict=True)
         ]
+
+
+@lru_cache(maxsize=64)
+def _names(features: FeatureMap) -> tuple[str, ...]:
+    """The features' names in order, found by tracing: nothing is computed. Equal maps have the same."""
+    names: list[str] = []
+
+    def record(values: jax.Array) -> jax.Array:
+        names.extend(features._features(values))
+        return values
+
+    jax.eval_shape(record, jax.ShapeDtypeStruct((1, len(features.columns)), jnp.float32))
+    return tuple(names)
 
 
 def _pad(events: _Momenta, identity: list) -> None:

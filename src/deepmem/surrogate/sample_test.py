@@ -75,6 +75,12 @@ class SampleTest:
         self._outside += int(outside.sum())
         self._events += len(features)
 
+    def join(self, other: SampleTest) -> None:
+        """Count what another one with the same reference has gathered, too."""
+        self._counts += other._counts
+        self._outside += other._outside
+        self._events += other._events
+
     def result(self) -> Comparison:
         if not self._events:
             return Comparison(1.0, "", 0)

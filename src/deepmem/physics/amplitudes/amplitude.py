@@ -30,7 +30,7 @@ from numpy.typing import ArrayLike
 from deepmem.caches import amplitude_programs, compiled_programs
 from deepmem.physics.amplitudes.choice import BUDGET, LARGE_BUDGET, best_program
 from deepmem.physics.amplitudes.program import Program
-from deepmem.physics.amplitudes.stages import Momenta, Stages, function
+from deepmem.physics.amplitudes.stages import Momenta, Scalars, Stages, function
 from deepmem.physics.errors import MomentaError
 from deepmem.physics.precision import double_precision, require_double
 from deepmem.physics.theory.model import Model
@@ -114,7 +114,8 @@ class Amplitude:
             return np.zeros(points.shape[:-2])
         if self._is_better_by_numpy(points[..., 0, 0].size):
             return self.reference(points, parameters)
-        scalars = self._stages.scalars(self.model, parameters, np, np.float64)
+        known = {} if parameters is None else parameters
+        scalars = _scalars(self, tuple((name, float(value)) for name, value in known.items()))
         flat = points.reshape(-1, *points.shape[-2:])
         found = np.empty(len(flat))
         with double_precision():
@@ -159,6 +160,12 @@ class Amplitude:
                 f"momenta of {legs} legs are an array […, {legs}, 4] of (E, px, py, pz), incoming first; "
                 f"got the shape {list(shape)}"
             )
+
+
+@lru_cache(maxsize=256)
+def _scalars(amplitude: Amplitude, parameters: tuple[tuple[str, float], ...]) -> Scalars:
+    """What a kernel needs to know of parameters: most calls have those of the call before."""
+    return amplitude._stages.scalars(amplitude.model, dict(parameters), np, np.float64)
 
 
 @contextmanager

@@ -329,14 +329,20 @@ def _evaluated(
     return known, strengths
 
 
+@lru_cache(maxsize=1 << 14)
+def _names_in(expression: str) -> frozenset[str]:
+    return frozenset(names(tree(expression)))
+
+
 def needed(model: Model, expressions: Iterable[str], more: Iterable[str]) -> set[str]:
     """The parameters that expressions stand on, directly or through others."""
     of = {p.name: p.expression for p in model.parameters}
     found = set(more)
-    stack = [name for expression in expressions for name in names(tree(expression))] + list(found)
+    stack = [name for expression in expressions for name in _names_in(expression)] + list(found)
     while stack:
         name = stack.pop()
         found.add(name)
-        inner = names(tree(of[name])) if of.get(name) else set()
+        expression = of.get(name)
+        inner = _names_in(expression) if expression else frozenset()
         stack += [each for each in inner if each not in found]
     return found

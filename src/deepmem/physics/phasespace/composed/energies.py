@@ -5,11 +5,12 @@ The drawn energies follow the fit of the event. With E₀ its energies, t = ln �
     E_a = E₀_a / (exp(−Σ_q slope_aq t_q) − Σ_b L_ab z_b),
 
 for with σ = rE the response is Gaussian in 1/E. z = c y (1 + d y²), y normal: wider than the fit says, mostly
-in its tails.
+in its tails. The z of a quark beside a neutrino has a mean and a width that follow s_t (`neutrino_fit`).
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import jax
@@ -19,8 +20,9 @@ from jax.scipy.special import ndtri
 
 from deepmem.kinematics import FourVector, Scalar
 from deepmem.physics.phasespace.composed.chain import Chain
-from deepmem.physics.phasespace.composed.fit import tabulated
+from deepmem.physics.phasespace.composed.fit import Fit, tabulated
 from deepmem.physics.phasespace.composed.masses import MassTable, MassTables, shape_of
+from deepmem.physics.phasespace.composed.neutrino_fit import OF_TOP, followed
 from deepmem.physics.phasespace.composition import Composition
 from deepmem.physics.phasespace.visible import Shared, Visible
 
@@ -68,7 +70,7 @@ def energies(
 ) -> Visibles:
     """The energies that are drawn, and those that follow from masses."""
     chain, count = Chain(composition, shared, event), len(composition.solves)
-    drawn, density = _drawn(shared, event, u, before.s[:count], composition)
+    drawn, density = _drawn(shared, event, u, before.s, composition)
     density = density * before.density
     momenta = chain.known(drawn)
     for solution in chain.solutions(before.s[:count], momenta):
@@ -86,7 +88,7 @@ def _drawn(
     """The drawn energies, and dE/du of all; see the module's first lines."""
     here = event.choices.fit
     t = []
-    for q, (each, mass) in enumerate(zip(composition.solves, s, strict=True)):
+    for q, (each, mass) in enumerate(zip(composition.solves, s, strict=False)):
         resonance = composition.tree.resonances[each.resonance]
         pole = shape_of(shared.parameters, resonance.mass, resonance.width).mass[0]
         log = 0.5 * jnp.log(jnp.maximum(mass, 1e-6) / pole**2)
@@ -95,6 +97,9 @@ def _drawn(
     y = [ndtri(jnp.clip(u[a], _EDGE, 1 - _EDGE)) for a in range(count)]
     z = [_WIDER * each * (1 + _TAILS * each**2) for each in y]
     density, drawn = jnp.asarray(1.0), []
+    if (quark := followed(composition)) is not None:
+        shift, width = _of_quark(shared, here, s, composition)
+        z[quark], density = shift + width * z[quark], density * width
     for a in range(count):
         moved = jnp.exp(-sum((here.slope[a, q] * t[q] for q in range(len(t))), jnp.asarray(0.0)))
         inverse = moved - sum(here.spread[a, b] * z[b] for b in range(a + 1))
@@ -104,3 +109,20 @@ def _drawn(
         slope = _WIDER * (1 + 3 * _TAILS * y[a] ** 2) * _SQRT_2PI * jnp.exp(y[a] ** 2 / 2)
         density = density * jnp.where(good, drawn[a] / inverse * here.spread[a, a] * slope, 0.0)
     return drawn, density
+
+
+def _of_quark(
+    shared: Shared, here: Fit, s: tuple[Scalar, ...], composition: Composition
+) -> tuple[Scalar, Scalar]:
+    """Shift and width of the energy of the quark beside a neutrino, at the mass of both: linear in ln s."""
+    assert composition.neutrino is not None and here.shift is not None and here.width is not None
+    place = composition.neutrino.masses[1]
+    resonance, mass = composition.tree.resonances[place], s[tabulated(composition).index(place)]
+    pole = shape_of(shared.parameters, resonance.mass, resonance.width).mass[0]
+    t = 0.5 * jnp.log(jnp.maximum(mass, 1e-6) / pole**2)
+    parts = [jnp.clip((t - low) / (high - low), 0.0, 1.0) for low, high in pairwise(OF_TOP.tolist())]
+    shift, width = (
+        each[0] + sum(part * (each[i + 1] - each[i]) for i, part in enumerate(parts))
+        for each in (here.shift, here.width)
+    )
+    return shift, width

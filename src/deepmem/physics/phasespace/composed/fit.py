@@ -13,7 +13,8 @@ than 3.5 standard deviations off the pole, x(t) starts from there and not from t
 from __future__ import annotations
 
 from functools import partial
-from typing import NamedTuple
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +24,7 @@ from deepmem.kinematics import FourVector, Scalar, add, dot
 from deepmem.physics.detector.gaussians import Gaussian
 from deepmem.physics.phasespace.composed.chain import Chain
 from deepmem.physics.phasespace.composed.masses import CELLS, edges, shape_of
+from deepmem.physics.phasespace.composed.neutrino_fit import Likely, Measured, followed, has_likely, likely
 from deepmem.physics.phasespace.composed.tau_pairs import TauPair, profile
 from deepmem.physics.phasespace.composition import Composition
 from deepmem.physics.phasespace.lines import BreitWigner
@@ -40,7 +42,7 @@ _REACH = (-4.0, 4.5)
 _NO_SOLUTION = 200.0
 _QUANTILES = np.array([0.15865525393145707, 0.5, 0.8413447460685429])
 # Rows that are fitted in one compiled call.
-_BATCH = 1 << 9
+_BATCH, _FEW = 1 << 9, 1 << 5
 
 
 class Fit(NamedTuple):
@@ -56,6 +58,9 @@ class Fit(NamedTuple):
     """t of the fit `[solves]`."""
     shares: Scalar
     """Of cells of each mass that has a table `[masses, scan, CELLS]`."""
+    shift: Scalar | None = None
+    """Of the quark beside a neutrino, see `neutrino_fit.Likely`."""
+    width: Scalar | None = None
 
 
 class Allowed(NamedTuple):
@@ -80,12 +85,15 @@ def fits(composition: Composition, shared: Shared, events: Visible) -> Fit:
     with double_precision():
         for first in range(0, count, _BATCH):
             rows = np.minimum(np.arange(first, first + _BATCH), count - 1)
-            parts.append(_batch(composition, shared, events.rows(rows)))
+            parts.append(_batch(composition, shared, events.rows(rows), min(count - first, _BATCH)))
     return jax.tree.map(lambda *each: np.concatenate(each)[:count], *parts)
 
 
-def _batch(composition: Composition, shared: Shared, events: Visible) -> Fit:
-    """Linear algebra is NumPy's: for matrices of a few rows it needs no compilation."""
+def _batch(composition: Composition, shared: Shared, events: Visible, used: int) -> Fit:
+    """Linear algebra is NumPy's: for matrices of a few rows it needs no compilation.
+
+    **Arguments:** `used`, how many of the rows are no padding.
+    """
     x, t, allowed = jax.tree.map(np.asarray, _starts(composition, shared, events))
     count, unit = x.shape[1], np.eye(x.shape[1])
     for step in range(_STEPS + 1):
@@ -100,8 +108,16 @@ def _batch(composition: Composition, shared: Shared, events: Visible) -> Fit:
     slope = -covariance @ np.swapaxes(of_x, 1, 2) @ of_t
     spread = np.linalg.cholesky((covariance + np.swapaxes(covariance, 1, 2)) / 2)
     drawn = [composition.tree.visible.index(number) for number in composition.drawn]
-    shares = np.asarray(_all_shares(composition, shared, events, allowed, x, slope, t))
-    return Fit(allowed.median[:, drawn] * np.exp(x), spread, slope, t, shares)
+    shares = _all_shares(composition, shared, events, allowed, x, slope, t)
+    found = Fit(allowed.median[:, drawn] * np.exp(x), spread, slope, t, np.array(shares))
+    if not has_likely(composition):
+        return found
+    assert composition.neutrino is not None
+    of_neutrino = _of_neutrinos(composition, shared, (events, allowed, x, spread, t), used)
+    places = [tabulated(composition).index(place) for place in composition.neutrino.masses]
+    for place, share in zip(places, of_neutrino.shares, strict=True):
+        found.shares[:, place] = share
+    return found._replace(shift=of_neutrino.shift, width=of_neutrino.width)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -150,6 +166,39 @@ def _all_shares(
         return _shares(Pulls(composition, shared, event, allowed), x, slope, t)
 
     return jax.vmap(one)(events, allowed, x, slope, t)
+
+
+def _of_neutrinos(composition: Composition, shared: Shared, rows: tuple[Any, ...], used: int) -> Likely:
+    """What is likely of neutrinos below two resonances, few rows at a time, for there are many nodes."""
+    firsts = [first if first < used else 0 for first in range(0, _BATCH, _FEW)]
+    done = {}
+    for first in dict.fromkeys(firsts):
+        few = jax.tree.map(itemgetter(slice(first, first + _FEW)), rows)
+        done[first] = _all_likely(composition, shared, *few)
+    return jax.tree.map(lambda *each: np.concatenate(each), *(done[first] for first in firsts))
+
+
+@partial(jax.jit, static_argnums=0)
+def _all_likely(
+    composition: Composition,
+    shared: Shared,
+    events: Visible,
+    allowed: Allowed,
+    x: Scalar,
+    spread: Scalar,
+    t: Scalar,
+) -> Likely:
+    """What is likely of neutrinos below two resonances."""
+    quark = followed(composition)
+
+    def one(event: Visible, allowed: Allowed, x: Scalar, spread: Scalar, t: Scalar) -> Likely:
+        momenta, _ = Pulls(composition, shared, event, allowed).momenta(x, t)
+        energy = width = jnp.asarray(0.0)
+        if quark is not None:
+            energy, width = momenta[composition.drawn[quark]][0], spread[quark, quark]
+        return likely(composition, shared, event, momenta, Measured(energy, width, allowed.width))
+
+    return jax.vmap(one)(events, allowed, x, spread, t)
 
 
 def _allowed(chain: Chain) -> Allowed:

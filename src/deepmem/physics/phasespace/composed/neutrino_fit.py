@@ -1,0 +1,198 @@
+"""What is likely of a neutrino below two resonances, W and t: their masses, and the energy of the quark.
+
+No fit has a minimum there, for the neutrino is somewhere on an ellipse or has none. So the likelihood
+
+    L(s_W, s_t, E_b) = T(E_b) Σ_φ exp(−d²(φ)/2σ²)/√G
+
+is looked at on nodes, with d from missing p_T to the ellipse, and σ that of missing p_T and of what it is
+measured with. A mass has what is left of it when the other one, by its Breit–Wigner shape, and E_b are summed
+over. Of E_b the mean and the width follow s_t: where a top on its pole leaves the neutrino no place, the
+quark has another energy or the top another mass.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from deepmem.kinematics import FourVector, Scalar, add
+from deepmem.physics.phasespace import solutions
+from deepmem.physics.phasespace.composed.chain import Chain
+from deepmem.physics.phasespace.composed.masses import edges, shape_of
+from deepmem.physics.phasespace.composition import Composition
+from deepmem.physics.phasespace.lines import BreitWigner
+from deepmem.physics.phasespace.visible import Shared, Visible
+
+# Nodes of ln √s/m of the W and the top, and of the quark's energy in standard deviations.
+_OF_W = np.array([-2.5, -0.7, -0.25, 0.0, 0.25, 0.6, 1.2])
+OF_TOP = np.array(
+    [-1.2, -0.6, -0.3, -0.15, -0.08, -0.04, 0.0, 0.04, 0.08, 0.15, 0.25, 0.4, 0.6, 0.85, 1.15, 1.5, 2.0]
+)
+_OF_ENERGY = np.linspace(-3.0, 3.0, 5)
+_ANGLES = 16
+# How sharply all follows the likelihood; the part of cells that is even, and that follows the shape alone.
+_TEMPER, _EVEN, _ALONE = 0.8, 0.03, 0.05
+_LEAST_WIDTH = 0.5
+# Of ln L, and of E₀/E.
+_NEVER, _LEAST_INVERSE = -200.0, 0.15
+
+
+class Measured(NamedTuple):
+    """Of one event, what energies are likely."""
+
+    energy: Scalar
+    """Of the quark, GeV."""
+    spread: Scalar
+    """The standard deviation of its ln E."""
+    relative: Scalar
+    """Those of all visible legs."""
+
+
+class Likely(NamedTuple):
+    """Of one event."""
+
+    shares: tuple[Scalar, Scalar]
+    """Of cells of both masses, `[scan, CELLS]` each."""
+    shift: Scalar
+    """The mean of the quark's pull at nodes of s_t `[nodes]`, in standard deviations."""
+    width: Scalar
+    """And its width, in the same."""
+
+
+def has_likely(composition: Composition) -> bool:
+    """Whether masses of the neutrino are looked at: where p_T says where it is, and nothing else escapes."""
+    neutrino = composition.neutrino
+    alone = composition.first is None and composition.lost is None
+    return neutrino is not None and len(neutrino.masses) == 2 and alone
+
+
+def followed(composition: Composition) -> int | None:
+    """Which of the drawn energies is that of the quark; None if none is."""
+    if not has_likely(composition):
+        return None
+    assert composition.neutrino is not None
+    places = [composition.drawn.index(i) for i in composition.neutrino.others if i in composition.drawn]
+    return places[0] if places else None
+
+
+def likely(
+    composition: Composition,
+    shared: Shared,
+    event: Visible,
+    momenta: dict[int, FourVector],
+    measured: Measured,
+) -> Likely:
+    """What the nodes say. **Arguments:** `momenta` of visible legs, as the fit has them."""
+    neutrino = composition.neutrino
+    assert neutrino is not None
+    shapes = []
+    for place in neutrino.masses:
+        resonance = composition.tree.resonances[place]
+        shapes.append(shape_of(shared.parameters, resonance.mass, resonance.width))
+    poles = [shape.of(0) for shape in shapes]
+    nodes = [jnp.asarray(_OF_W), jnp.asarray(OF_TOP)]
+    z = jnp.asarray(np.zeros(1) if followed(composition) is None else _OF_ENERGY)
+    s_w, s_t = ((pole.mass * jnp.exp(each)) ** 2 for pole, each in zip(poles, nodes, strict=True))
+    heights = _heights(composition, shared, event, momenta, measured, (s_w, s_t, z))
+    heights = _TEMPER * (heights - heights.max())
+    of_shape = [jnp.log(_weights(pole, each)) for pole, each in zip(poles, nodes, strict=True)]
+    of_energy = heights - z**2 / 2
+    of_w = jax.nn.logsumexp(of_energy + of_shape[1][None, :, None], axis=(1, 2))
+    with_w = of_energy + of_shape[0][:, None, None]
+    of_top = jax.nn.logsumexp(with_w, axis=(0, 2))
+    part = jnp.exp(jax.nn.logsumexp(with_w, axis=0) - of_top[:, None])
+    mean = (part * z).sum(axis=1)
+    variance = (part * z**2).sum(axis=1) - mean**2
+    shares = tuple(
+        jax.vmap(lambda shape, x=x, log=log, pole=pole: _shares(shape, pole, x, log))(shape)
+        for shape, pole, x, log in zip(shapes, poles, nodes, (of_w, of_top), strict=True)
+    )
+    width = jnp.sqrt(jnp.clip(variance, _LEAST_WIDTH**2, 1.0))
+    return Likely((shares[0], shares[1]), mean, width)
+
+
+def _heights(
+    composition: Composition,
+    shared: Shared,
+    event: Visible,
+    momenta: dict[int, FourVector],
+    measured: Measured,
+    nodes: tuple[Scalar, Scalar, Scalar],
+) -> Scalar:
+    """ln Σ_φ exp(−d²/2σ²)/√G `[W, top, energies]`."""
+    neutrino, chain = composition.neutrino, Chain(composition, shared, event)
+    assert neutrino is not None
+    quark = followed(composition)
+    number = None if quark is None else composition.drawn[quark]
+    variance = shared.detector.transverse.sigma(event.activity) ** 2  # type: ignore[union-attr]
+    if composition.missing == "recoil":
+        # what the legs are measured with moves missing p_T, too
+        others = [i for i in momenta if i != number]
+        moved = [
+            measured.relative[chain.place[i]] ** 2 * (momenta[i][1] ** 2 + momenta[i][2] ** 2) for i in others
+        ]
+        variance = variance + sum(moved) / 2
+
+    def at(s_w: Scalar, s_t: Scalar, z: Scalar) -> Scalar:
+        there = dict(momenta)
+        if number is not None:
+            inverse = jnp.maximum(1 - measured.spread * z, _LEAST_INVERSE)
+            there[number] = chain.momentum(number, measured.energy / inverse)
+        beside = add(*(there[each] for each in neutrino.others))
+        path = solutions.ellipse(there[neutrino.lepton], beside, s_w, s_t)
+        aim = [event.missing[0], event.missing[1]]
+        if composition.missing == "recoil":
+            total = add(*there.values())
+            aim = [aim[0] - total[1], aim[1] - total[2]]
+        logs = _log_near(path, aim, variance)
+        return jnp.where(path.exists, logs - jnp.log(path.root_gram), _NEVER)
+
+    over_energies = jax.vmap(at, in_axes=(None, None, 0))
+    over_tops = jax.vmap(over_energies, in_axes=(None, 0, None))
+    heights = jax.vmap(over_tops, in_axes=(0, None, None))(*nodes)
+    return jnp.maximum(heights, heights.max() + _NEVER)
+
+
+def _log_near(path: solutions.Ellipse, aim: list[Scalar], variance: Scalar) -> Scalar:
+    """ln Σ_φ of a bell about what is aimed at; a node stands for a straight piece (`neutrinos.near`)."""
+    scale = 1 / jnp.sqrt(variance)
+    angle = 2 * np.pi * np.arange(_ANGLES) / _ANGLES
+    c, s = np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)
+    away, along = [], []
+    for i in (0, 1):
+        centre, cosine, sine = (
+            (part * scale).astype(np.float32)
+            for part in (path.centre[i + 1] - aim[i], path.cosine[i + 1], path.sine[i + 1])
+        )
+        away.append(centre + c * cosine + s * sine)
+        along.append(c * sine - s * cosine)
+    slope = along[0] ** 2 + along[1] ** 2
+    wider = 1 + np.float32((2 * np.pi / _ANGLES) ** 2 / 12) * slope
+    part = (away[0] * along[0] + away[1] * along[1]) ** 2 / jnp.maximum(slope, np.float32(1e-9))
+    square = away[0] ** 2 + away[1] ** 2 - part * (1 - 1 / wider) + jnp.log(wider)
+    least = square.min()
+    return (jnp.log(jnp.exp((least - square) / 2).sum()) - least / 2).astype(float)
+
+
+def _weights(pole: BreitWigner, nodes: Scalar) -> Scalar:
+    """What each node of ln √s/m stands for, of a Breit–Wigner shape."""
+    between = (nodes[1:] + nodes[:-1]) / 2
+    s = pole.mass**2 * jnp.exp(2 * between)
+    theta = jnp.arctan((s - pole.mass**2) / (pole.mass * pole.width))
+    ends = jnp.array([np.pi / 2])
+    return jnp.diff(jnp.concatenate([-ends, theta, ends]))
+
+
+def _shares(shape: BreitWigner, pole: BreitWigner, nodes: Scalar, log: Scalar) -> Scalar:
+    """Of cells of one mass: the shape times what is left of the likelihood, linear in between nodes."""
+    theta = edges(shape)
+    middle = (theta[1:] + theta[:-1]) / 2
+    s = shape.mass**2 + shape.mass * shape.width * jnp.tan(jnp.minimum(middle, np.pi / 2 - 1e-9))
+    there = jnp.interp(0.5 * jnp.log(jnp.maximum(s, 1e-3) / pole.mass**2), nodes, log)
+    alone = theta[1:] - theta[:-1]
+    share = alone * jnp.exp(there - there.max())
+    share = share / share.sum()
+    return (1 - _EVEN - _ALONE) * share + _EVEN / len(share) + _ALONE * alone / alone.sum()
