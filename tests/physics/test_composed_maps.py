@@ -249,6 +249,7 @@ AGAINST_BRUTE_FORCE: dict[str, tuple[str, dict[str, Any], str, int]] = {
     "tWb 2ℓ, recoil": ("twb_2l", SMEARED, "recoil", 3),
     "tt̄g 2ℓ, exact": ("ttg_2l", JETS, "event", 3),
     "WWj, recoil": ("wwj", SMEARED, "recoil", 3),
+    "Hjj 4ℓ, recoil": ("hjj", SMEARED | {"lepton": 0.12}, "recoil", 3),
 }
 
 
