@@ -1,21 +1,25 @@
 """Workers: how much faster two are than one, what they cost to start and to feed, and what kills do to them.
 
-    python benchmarks/scale.py [workers] [dask] [start] [overhead] [faults] [--events N] [--write]
+    python benchmarks/scale.py [PART ...] [--events N] [--part K] [--big FILE] [--write]
 
-`workers` and `dask` have wall times of whole commands, start and writing among them, beside the same command in one
-process on one core: run them on a machine that does nothing else. `faults` kills workers, drivers and schedulers at
-random while a sample of `--events` top pairs (2,000) is computed, and compares the bits with those of an undisturbed call.
+Times of `workers`, `dask`, `predict` and `hybrid` are those of whole commands, start and writing among them: run them on a
+machine that does nothing else. `--part 10` takes a tenth of all samples, to try. `faults` kills workers, drivers and
+schedulers while a sample of `--events` top pairs (2,000) is computed, each as soon as something was done after the last
+kill, and compares the bits with those of an undisturbed call. `--big` is a file of 20 million events that
+`surrogate.big_file` has made, which takes minutes, or has less of them with `--part`.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +27,7 @@ from typing import Any
 
 import numpy as np
 import uproot
+from surrogate import big_file, configuration, trained
 from table import run, say
 
 from deepmem.event import Weight
@@ -44,14 +49,16 @@ SAMPLES = {
     "drell_yan": (1_000_000, 0.01, 1.7),
 }
 DRAWN = 10_000  # events at most that are drawn; more are these again
-FAULTS = {"events": 2_000}
-LEAST_PAUSE = 6.0  # seconds between kills, on average: a worker starts meanwhile
+BIG = 20_000_000
+ASKED: dict[str, Any] = {"events": 2_000, "part": 1, "big": None}
+KILLS = {"worker": 20, "driver": 5, "scheduler": 3}
+LONGEST_PAUSE = 20.0  # seconds until the next kill where nothing is done
 TASKS, SIMULATED = 100_000, 1_000
 
 
 def sample(process: str, number: int, folder: Path) -> Path:
     """So many leading-order events of a process."""
-    path = folder / f"{process}.root"
+    path = folder / f"{process}_{number}.root"
     columns = draw_events(process, min(number, DRAWN), 3, recoil=20.0).columns
     with uproot.recreate(path) as file:
         file["events"] = {name: np.resize(values, number) for name, values in columns.items()}
@@ -84,7 +91,8 @@ def same(one: Path, other: Path) -> bool:
 
 def workers(folder: Path) -> None:
     """Two workers beside one process on one core."""
-    for process, (number, precision, aim) in SAMPLES.items():
+    for process, (most, precision, aim) in SAMPLES.items():
+        number = most // ASKED["part"]
         events = sample(process, number, folder)
         asked = "--precision", precision
         # compiled before
@@ -140,7 +148,8 @@ def begin_anew(there: dict[str, subprocess.Popen[bytes]], name: str, folder: Pat
 
 def dask(folder: Path) -> None:
     """Two workers of a scheduler beside one process on one core."""
-    process, (number, precision, _) = "ttbar_2l", SAMPLES["ttbar_2l"]
+    process, (most, precision, _) = "ttbar_2l", SAMPLES["ttbar_2l"]
+    number = most // ASKED["part"]
     events = sample(process, number, folder)
     asked = "--precision", precision
     one = seconds(command(process, events, folder / "1.root", *asked, "--workers", 1, "--threads", 1))
@@ -156,6 +165,12 @@ def cpu_of(process: int) -> float:
     """Seconds that a process has computed, as Linux counts them."""
     fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def peak_of(process: int) -> float:
+    """The largest memory that a process has had, MB, as Linux counts it. (`getrusage` counts its parent's, too.)"""
+    status = Path(f"/proc/{process}/status").read_text()
+    return int(next(line for line in status.splitlines() if "VmHWM" in line).split()[1]) / 1024
 
 
 def start(folder: Path) -> None:
@@ -177,8 +192,7 @@ def start(folder: Path) -> None:
             crew.submit(1, task.compute_table, (table, np.arange(len(table))))
             while not crew.answers():
                 pass
-            status = Path(f"/proc/{crew.numbers[0]}/status").read_text()
-            peak = int(next(line for line in status.splitlines() if "VmHWM" in line).split()[1]) / 1024
+            peak = peak_of(crew.numbers[0])
             crew.close()
         say(f"{process}: start of a worker until its first weight", f"{spent:.1f} s", "≤ 5 s")
         say("  of it CPU", f"{cpu:.1f} s")
@@ -192,18 +206,17 @@ class Simulated:
 
     def __init__(self) -> None:
         self.free = self.size
-        self._asked: list[int] = []
-        none = np.zeros(1), np.zeros(1), np.zeros(1, dtype=np.int32)
-        self._computed = Computed({"none": Weight(*none)}, None, 30.0, False)
+        self._asked: deque[tuple[int, int]] = deque()
 
     def submit(self, ticket: int, work: object, arguments: Sequence[Any]) -> None:
-        self._asked.append(ticket)
+        self._asked.append((ticket, len(arguments[0])))
         self.free -= 1
 
     def answers(self, wait: float | None = None) -> list[Answer]:
-        ticket = self._asked.pop(0)
+        ticket, events = self._asked.popleft()
         self.free += 1
-        return [Answer(ticket, self._computed)]
+        none = np.zeros(events), np.zeros(events), np.zeros(events, dtype=np.int32)
+        return [Answer(ticket, Computed({"none": Weight(*none)}, None, 30.0, False))]
 
     def close(self) -> None:
         pass
@@ -227,17 +240,18 @@ def overhead(folder: Path) -> None:
 
 
 def faults(folder: Path) -> None:
-    """20 kills of workers, 5 of the driver, 3 of the scheduler, in one call."""
-    events = sample("ttbar_2l", FAULTS["events"], folder)
+    """Kills of workers, of the driver and of the scheduler, in one call."""
+    number = ASKED["events"] // ASKED["part"]
+    events = sample("ttbar_2l", number, folder)
     call = command("ttbar_2l", events, folder / "whole.root", "--precision", 0.05, "--workers", 1)
-    whole = seconds(call)
+    seconds(call)
     rng = random.Random(1)
     with farm(folder) as there:
         words = command("ttbar_2l", events, folder / "dask.root", "--precision", 0.05, "--scheduler", ADDRESS)
-        kills = ["worker"] * 20 + ["driver"] * 5 + ["scheduler"] * 3
+        kills = [who for who, number in KILLS.items() for _ in range(max(1, number // ASKED["part"]))]
         rng.shuffle(kills)
-        status, done = disturbed(words, kills, max(whole / 20, LEAST_PAUSE), there, folder, rng)
-    say(f"ttbar_2l, {FAULTS['events']:,} events by Dask: kills before it ended", str(done), "28 ± 0")
+        status, done = disturbed(words, kills, there, folder, rng)
+    say(f"ttbar_2l, {number:,} events by Dask: kills before it ended", str(done), f"{len(kills)} ± 0")
     say("  the last driver's exit status", str(status), "0 ± 0")
     bits = status == 0 and same(folder / "whole.root", folder / "dask.root")
     say("  the same bits as undisturbed", "yes" if bits else "NO", "yes")
@@ -246,17 +260,20 @@ def faults(folder: Path) -> None:
 def disturbed(
     words: list[str],
     kills: list[str],
-    pause: float,
     there: dict[str, subprocess.Popen[bytes]],
     folder: Path,
     rng: random.Random,
 ) -> tuple[int, int]:
-    """Kill what is named, one after the other, and start it again; **returns** how the driver ends, and how many
-    kills came before that."""
+    """Kill what is named, one after the other, and start it again, each after something was kept since; **returns** how
+    the driver ends, and how many kills came before that."""
     quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    driver, done = subprocess.Popen(words, **quiet), 0
+    driver, done, kept = subprocess.Popen(words, **quiet), 0, 0
     for kill in kills:
-        time.sleep(pause * rng.uniform(0.5, 1.5))
+        deadline = time.monotonic() + LONGEST_PAUSE
+        while driver.poll() is None and parts_of(folder) <= kept and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(rng.uniform(0, 1))
+        kept = parts_of(folder)
         if driver.poll() == 0:
             break
         if kill == "driver" or driver.poll() is not None:
@@ -277,12 +294,112 @@ def disturbed(
     return status, done
 
 
-PARTS = {"workers": workers, "dask": dask, "start": start, "overhead": overhead, "faults": faults}
+def parts_of(folder: Path) -> int:
+    """How many pieces of the disturbed call are kept."""
+    return sum(1 for _ in folder.glob(".dask.root.parts/*.npz"))
+
+
+def big(folder: Path, number: int) -> Path:
+    """So many Drell-Yan events, or the file that was named."""
+    return Path(ASKED["big"]) if ASKED["big"] else big_file(folder, number)
+
+
+def measured(code: str, *arguments: object) -> dict[str, float]:
+    """What a process of its own that runs `code` says: `wall` of what it measures; and `peak`, its memory in MB."""
+    before = "import json, os, sys, time\nbegin = time.perf_counter()\nsaid = {}\n"
+    after = (
+        "\nwall = time.perf_counter() - begin\nfrom scale import peak_of\n"
+        "print(json.dumps({'wall': wall, 'peak': peak_of(os.getpid())} | said))"
+    )
+    words = [sys.executable, "-c", before + code + after, *map(str, arguments)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True, env=environment)
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def memory(folder: Path) -> None:
+    """Of a driver: it reads, hashes, keeps and writes; its workers are simulated."""
+    number = BIG // 2 // ASKED["part"]
+    file, peaks = big(folder, number), {}
+    for events in (10_000, number):
+        code = (
+            "import scale\n"
+            "from deepmem.jobs import exact\n"
+            "from deepmem.jobs.spreading import Hands\n"
+            "Hands.of = classmethod(lambda cls, *_: cls(scale.Simulated, at_once=True))\n"
+            "exact.compute_files([sys.argv[1]], sys.argv[2], ['drell_yan'], entries=(0, int(sys.argv[3])), part=100_000)"
+        )
+        found = measured(code, file, folder / "driver.root", events)
+        peaks[events] = found["peak"]
+        say(f"driver of {events:,} events: memory", f"{found['peak']:.0f} MB")
+        say("  time", f"{found['wall']:.0f} s")
+    say(
+        f"driver: memory with {number:,} over that with 10,000",
+        f"{peaks[number] / peaks[10_000]:.2f}",
+        "≤ 1.2",
+    )
+
+
+def predict(folder: Path) -> None:
+    """ROOT in to ROOT out, the whole process."""
+    trained(folder)
+    peaks = {}
+    for number in (BIG // 20 // ASKED["part"], BIG // ASKED["part"]):
+        file = big(folder, number) if number == BIG else big_file(folder, number)
+        for workers in (1, 2):
+            code = (
+                "from deepmem.jobs.prediction import predict\n"
+                "from deepmem.jobs.spreading import Staff\n"
+                "predict([sys.argv[1]], sys.argv[2], model=sys.argv[3], staff=Staff(int(sys.argv[4])))"
+            )
+            found = measured(code, file, folder / "p.root", folder / "drell_yan.model", workers)
+            peaks[number, workers] = found["peak"]
+            how = "one process" if workers == 1 else f"--workers {workers}"
+            aim = "≥ 300,000" if number == BIG else ""  # of less, the start takes longer
+            say(f"predict, {number:,} events, {how}", f"{number / found['wall']:,.0f} events/s", aim)
+            say("  memory of the process that reads and writes", f"{found['peak']:.0f} MB")
+    (few, one), (many, _) = min(peaks), max(peaks)
+    ratio = peaks[many, one] / peaks[few, one]
+    say(f"predict: memory with {many:,} over that with {few:,}", f"{ratio:.2f}", "≤ 1.1")
+
+
+def hybrid(folder: Path) -> None:
+    """An epoch of one member with the streaming loader."""
+    number = BIG // ASKED["part"]
+    file = str(big(folder, number))
+    asked = configuration(folder, input_paths=[file], output_paths=[file], batch_size=4096, seed=1)
+    code = (
+        "import deepmem\n"
+        "deepmem.train(json.loads(sys.argv[1]), epochs=1, loader='hybrid')\n"
+        "lines = open(sys.argv[2]).read().splitlines()\n"
+        "said['rate'] = json.loads(lines[-1])['events_per_second']"
+    )
+    found = measured(code, json.dumps(asked), folder / "drell_yan.model.run" / "metrics.jsonl")
+    say(f"train, hybrid, {number:,} rows, batch 4,096", f"{found['rate']:,.0f} events/s", "≥ 300,000")
+    say("  memory", f"{found['peak']:.0f} MB", "≤ 1,500 MB")
+    say("  the whole call, errors fitted", f"{found['wall']:.0f} s")
+
+
+PARTS = {
+    "workers": workers,
+    "dask": dask,
+    "start": start,
+    "overhead": overhead,
+    "memory": memory,
+    "faults": faults,
+    "predict": predict,
+    "hybrid": hybrid,
+}
 
 
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--events", type=int, metavar="N", help="top pairs of `faults` (2,000)")
-    FAULTS["events"] = parser.parse_known_args()[0].events or FAULTS["events"]
+    parser.add_argument("--part", type=int, metavar="K", help="samples have one K-th of their events")
+    parser.add_argument("--big", metavar="FILE", help="20 million Drell-Yan events that are there")
+    ASKED.update(
+        {key: each for key, each in vars(parser.parse_known_args()[0]).items() if key in ASKED and each}
+    )
 
 
 if __name__ == "__main__":

@@ -31,6 +31,16 @@ class Killing:
 
 
 @dataclass(frozen=True)
+class KillingPiece:
+    """The same of one argument, a table with its entries; a worker imports nothing but this module for it."""
+
+    work: Killing
+
+    def __call__(self, piece: tuple[np.ndarray, np.ndarray]) -> dict[str, Weight]:
+        return self.work(*piece)
+
+
+@dataclass(frozen=True)
 class KillingOnce:
     """Arrays that are squares; the process that computes `at` for the first time does not survive it.
 

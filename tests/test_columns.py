@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from deepmem.columns import (
     Column,
     Quantity,
-    Ranges,
     check_column_names,
     combine,
     described,
@@ -19,6 +18,7 @@ from deepmem.columns import (
     split_index,
 )
 from deepmem.errors import UsageError
+from deepmem.ranges import Ranges, Unsaid
 from deepmem.surrogate.features import FeatureMap
 
 
@@ -162,8 +162,46 @@ def test_a_habit_that_is_not_understood_is_warned_of(habit: str) -> None:
 
 def test_columns_beside_objects_are_not_suspected() -> None:
     names = ["lep1_PT", "lep1_Eta", "lep1_Phi", "lep1_Charge", "lep1_iso", "lep1_d0", "ptll", "mll", "npx", "jetpixels",
-             "deltaRl1", "costheta1", "njets", "HT", "lep1_chIso", "MET", "MET_Phi", "MET_sig", "lep1_id"]  # fmt: skip
+             "deltaRl1", "costheta1", "njets", "HT", "lep1_chIso", "MET", "MET_Phi", "MET_sig", "lep1_id",
+             "pt12", "phi12", "x112", "lep2_PT", "lep2_Eta", "lep2_iso"]  # fmt: skip
     assert misgivings(described(names)) == []
+
+
+@pytest.mark.parametrize(
+    ("unknown", "quantity"),
+    [
+        ("lep{i}_mom {q}_Eta {q}_Phi", "pT"),
+        ("{q}_PT forward_lep{i} {q}_Phi", "eta"),
+        ("{q}_PT {q}_Eta lep{i}_helphi", "phi"),
+    ],
+)
+def test_what_an_object_lacks_is_asked_of_its_other_columns(unknown: str, quantity: str) -> None:
+    names = [name for i in (1, 2) for name in unknown.format(i=i, q=f"lep{i}").split()]
+    said = misgivings(described([*names, "lep1_Charge", "MET", "MET_Phi", "MET_sig"]))
+    assert len(said) == 2
+    for i, text in enumerate(said, 1):
+        (suspect,) = (name for name in names if recognise(name).object == name and str(i) in name)
+        assert text.startswith(f"{suspect!r} may be {quantity} of lep{i}")
+        assert f'"columns": {{"{suspect}": {{"object": "lep{i}", "quantity": "{quantity.lower()}"}}}}' in text
+    other = {name: Column(name, "lep1", Quantity.OTHER) for name in names}
+    assert misgivings(described([*names, "lep1_Charge"], other)) == []
+
+
+def test_a_charge_and_an_azimuth_of_no_name_are_known_by_their_values() -> None:
+    turn, sign = np.linspace(-np.pi, np.pi, 60), np.where(np.arange(60) % 2, 1.0, -1.0)
+    columns = {
+        "a": turn, "b": turn.astype(np.float32), "c": turn + np.pi, "d": sign,
+        "cosine": turn / np.pi, "half": np.abs(turn), "z": 2 * turn, "one": np.ones(60), "flag": sign > 0,
+        "rapid": 0.9 * turn, "lep1_Phi": turn, "lep1_Charge": sign, "dphi": turn, "none": turn + np.nan,
+    }  # fmt: skip
+    said = Unsaid(described(columns, {"a": Column("a", "plane", Quantity.OTHER)}))
+    everything = Unsaid(described(columns))
+    for rows in np.array_split(np.stack([*columns.values()], axis=1), 3):
+        said.add(rows)
+        everything.add(rows)
+    assert [text.split("'")[1] for text in everything.problems()] == [*"abcd"]
+    assert [text.split("'")[1] for text in said.problems()] == [*"bcd"]
+    assert ['"quantity": "charge"' in text for text in everything.problems()] == [False] * 3 + [True]
 
 
 def test_the_example_of_the_original_readme() -> None:

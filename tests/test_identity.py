@@ -370,6 +370,7 @@ def test_a_call_continued_with_something_else_starts_again(what: str, events: st
     elif what == "histogram":
         where = histogram(tmp_path / "th2.root", 1.0)
         first["config"] = second["config"] = {"response": {"lepton": {"kind": "binned", "file": where}}}
+        first["precision"] = second["precision"] = 0.1  # of random points
         replaced = lambda: histogram(tmp_path / "th2.root", 2.0)  # noqa: E731
     elif what == "grid":
         first["pdf"] = second["pdf"] = str(other_grid(tmp_path))

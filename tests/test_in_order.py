@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pickle
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from itertools import count, islice
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import uproot
-from killing import Killing, KillingOnce
+from killing import Killing, KillingOnce, KillingPiece
 
 from deepmem.errors import DeepMEMError, Interrupted, UsageError
 from deepmem.events import pythia
@@ -23,7 +22,7 @@ from deepmem.jobs.environment import cores_here
 from deepmem.jobs.in_order import InOrder
 from deepmem.jobs.kept import Kept
 from deepmem.jobs.workers import Workers
-from deepmem.physics.weights.leading_order import cross_section, draw_events
+from deepmem.physics.weights.leading_order import BATCH, cross_section, draw_events
 
 CUTS = {"lepton_pt": 20}
 REACTION = "z=p p > z, z > e+ e-"
@@ -59,14 +58,10 @@ def test_what_a_worker_raises_is_raised(workers: Workers, tmp_path: Path) -> Non
 
 
 def test_an_argument_that_kills_every_worker_is_said(workers: Workers) -> None:
-    work = Killing(os.getpid(), at=(1,))
+    work = KillingPiece(Killing(os.getpid(), at=(1,)))
     pieces = [(np.zeros((1, 1)), np.array([n])) for n in range(2)]
     with pytest.raises(DeepMEMError, match="has ended 3 workers"):
-        list(together(workers)(partial(_unpacked, work), pieces))
-
-
-def _unpacked(work: Killing, piece: tuple[np.ndarray, np.ndarray]) -> object:
-    return work(*piece)
+        list(together(workers)(work, pieces))
 
 
 def test_what_was_computed_is_not_computed_again(workers: Workers, tmp_path: Path) -> None:
@@ -110,12 +105,12 @@ def backwards(work: Callable[[Any], Any], arguments: Iterable[Any]) -> Iterator[
 def test_a_cross_section_and_events_are_the_same_by_whoever(process: str) -> None:
     settings: dict[str, Any] = {} if process == "drell_yan" else {"window": 15}
     one, other = (
-        cross_section(process, CUTS, 0.02, quiet=True, mapper=mapper, **settings)
+        cross_section(process, CUTS, points=4 * BATCH, quiet=True, mapper=mapper, **settings)
         for mapper in (map, backwards)
     )
     assert one == other
-    here = draw_events(process, 300, 3, CUTS, **settings)
-    there = draw_events(process, 300, 3, CUTS, mapper=backwards, **settings)
+    here = draw_events(process, 100, 3, CUTS, **settings)
+    there = draw_events(process, 100, 3, CUTS, mapper=backwards, **settings)
     assert here.visible == there.visible
     for name, column in here.columns.items():
         np.testing.assert_array_equal(column, there.columns[name])

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import reduce
@@ -122,11 +122,6 @@ LARGEST_PHI = 2 * np.pi + 0.1
 # Degrees end here, with a turn to spare; and what files hold where there is no angle.
 _LARGEST_DEGREES = 400.0
 _SENTINELS = (9.0, 9.9, 10.0, 77.0, 88.0, 99.0, 99.9, 100.0, 111.0, 200.0, 300.0, 333.0)
-# Part of a column's finite values from which it is in degrees; values that are too few to tell; different
-# ones that are remembered.
-_DEGREES, _FEW, _REMEMBERED = 0.1, 3, 10_000
-# GeV; half of a column of pT above it is in MeV. Steps of its histogram, per decade; its lowest power of 10.
-_MEV, _STEPS, _LOWEST = 2000.0, 100, -6
 
 
 def split_index(name: str) -> tuple[str, int | None]:
@@ -225,10 +220,24 @@ def _owners(column: Column, others: Sequence[Column]) -> Iterator[tuple[str, str
 
 
 def misgivings(columns: Iterable[Column]) -> list[str]:
-    """A sentence for each column that looks like a momentum or charge and was not recognised as one."""
+    """A sentence for each column that looks like a momentum or charge and was not recognised as one, and for
+    each object whose momentum lacks a quantity that one of its other columns may be."""
     columns = tuple(columns)
-    texts = [_misgiving(each, columns) for each in columns if each.quantity is Quantity.OTHER]
-    return [text for text in texts if text]
+    texts = {each.name: _misgiving(each, columns) for each in unsaid(columns)}
+    suspected = {name for name, text in texts.items() if text}
+    return [*filter(None, texts.values()), *_of_momenta(columns, suspected)]
+
+
+def unsaid(columns: Iterable[Column], kind: Quantity = Quantity.OTHER) -> tuple[Column, ...]:
+    """Those of a kind, by default of no known meaning, that the key `columns` says nothing of."""
+    return tuple(c for c in columns if c.quantity is kind and c == recognise(c.name))
+
+
+def how_to_say(column: str, owner: str, quantity: Quantity) -> str:
+    """The entry of the input file that says what a column holds."""
+    key = next(key for key, value in _SPELLING.items() if value is quantity)
+    entry = f'{{"{column}": {{"object": "{owner}", "quantity": "{key}"}}}}'
+    return f'in the input file: "columns": {entry}'
 
 
 def _misgiving(column: Column, columns: Sequence[Column]) -> str:
@@ -241,20 +250,43 @@ def _misgiving(column: Column, columns: Sequence[Column]) -> str:
         )
     if quantity := _looks_like(name):
         owner, what = "lep1", "does not say of what"
-    elif found := _unsaid(column, columns):
+    elif found := _in_other_words(column, columns):
         owner, quantity = found
         what = f"does not say so, though {owner} has others"
     else:
         return ""
-    key = next(key for key, value in _SPELLING.items() if value is quantity)
-    entry = f'{{"{column.name}": {{"object": "{owner}", "quantity": "{key}"}}}}'
     return (
         f"{column.name!r} looks like {quantity}, and its name {what}: it is taken as it is. Say what it "
-        f'holds, in the input file: "columns": {entry}'
+        f"holds, {how_to_say(column.name, owner, quantity)}"
     )
 
 
-def _unsaid(column: Column, columns: Sequence[Column]) -> tuple[str, Quantity] | None:
+def _of_momenta(columns: Sequence[Column], suspected: Set[str]) -> Iterator[str]:
+    """A sentence for each object that has two of pT, η and φ, and columns that may be the third.
+
+    pT and φ of missing pT are all there is. What may be φ is called an angle, or is known by its values, see
+    `ranges.Unsaid`.
+    """
+    held: dict[str, set[Quantity]] = {}
+    for each in columns:
+        held.setdefault(each.object, set()).add(each.quantity)
+    for owner, has in held.items():
+        lacks = [q for q in (Quantity.PT, Quantity.ETA, Quantity.PHI) if q not in has]
+        if len(lacks) != 1 or _MISSING.fullmatch(owner):
+            continue
+        kind = Quantity.ANGLE if lacks[0] is Quantity.PHI else Quantity.OTHER
+        of_owner = re.compile(rf"(?<!\d){re.escape(owner)}(?!\d)", re.IGNORECASE)
+        mine = [each.name for each in unsaid(columns, kind) if of_owner.search(each.name)]
+        if mine and suspected.isdisjoint(mine):
+            there = " and ".join(q for q in (Quantity.PT, Quantity.ETA, Quantity.PHI) if q in has)
+            yield (
+                f"{', '.join(map(repr, mine))} may be {lacks[0]} of {owner}, which has {there}: without it, "
+                "there is no momentum, and columns are taken one by one. Say it, "
+                f"{how_to_say(mine[0], owner, lacks[0])}"
+            )
+
+
+def _in_other_words(column: Column, columns: Sequence[Column]) -> tuple[str, Quantity] | None:
     """An object, and what of it a column may be in other words than are known."""
     for owner, rest in _owners(column, columns):
         lacks = {Quantity.ETA, Quantity.PHI, Quantity.CHARGE} - {
@@ -343,105 +375,3 @@ def no_angle(values: Any) -> Any:
     size = abs(values)
     written = reduce(or_, (size == sentinel for sentinel in _SENTINELS))
     return (size > _LARGEST_DEGREES) | ((size > LARGEST_PHI) & written)
-
-
-class Ranges:
-    """What the columns of a whole file look like: feed it all rows, in GeV, chunk by chunk."""
-
-    def __init__(self, columns: Sequence[str | Column]) -> None:
-        quantities = {column.name: column.quantity for column in described(columns)}
-        self._at = {name: i for i, name in enumerate(quantities)}
-        self._angles = {
-            name: _Angles() for name, q in quantities.items() if q in (Quantity.PHI, Quantity.ANGLE)
-        }
-        self._momenta = {name: _Momenta() for name, q in quantities.items() if q is Quantity.PT}
-
-    def add(self, table: np.ndarray) -> None:
-        """Look at rows `[events, columns]`."""
-        for name, gathered in self._gathered().items():
-            values = np.asarray(table[:, self._at[name]], dtype=np.float64)
-            gathered.add(values[np.isfinite(values)])
-
-    def problems(self) -> list[str]:
-        """A sentence for each column that looks like degrees or MeV, or has a few angles beyond ±2π."""
-        found = self._gathered()
-        return [text for name in self._at if name in found for text in found[name].problems(name)]
-
-    def _gathered(self) -> dict[str, _Angles | _Momenta]:
-        return {**self._angles, **self._momenta}
-
-    def refuse(self) -> None:
-        """**Raises** `UsageError` where a column of angles is in degrees."""
-        for name, angles in self._angles.items():
-            if angles.degrees:
-                raise UsageError(angles.problems(name)[0])
-
-
-class _Angles:
-    """Of a column of φ: how many values are beyond ±2π, and whether these are degrees."""
-
-    def __init__(self) -> None:
-        self.finite = self.beyond = 0
-        self.largest = 0.0
-        self.often: Counter[float] = Counter()
-
-    def add(self, values: np.ndarray) -> None:
-        far = values[np.abs(values) > LARGEST_PHI]
-        self.finite += len(values)
-        self.beyond += len(far)
-        self.largest = max(self.largest, float(np.abs(far).max(initial=0.0)))
-        far = far[~no_angle(far)]
-        for value, number in zip(*np.unique(far, return_counts=True), strict=True):
-            # new values are not remembered without end: there are many of degrees, and few of anything else
-            known = value in self.often or len(self.often) < _REMEMBERED
-            self.often[float(value) if known else np.inf] += int(number)
-
-    @property
-    def _as_degrees(self) -> int:
-        """Values that can be degrees: not one that most of them share, as where nothing was measured."""
-        total = sum(self.often.values())
-        (value, number), *_ = self.often.most_common(1) or [(np.inf, 0)]
-        shared = np.isfinite(value) and number >= _FEW and number > total / 2
-        return total - number if shared else total
-
-    @property
-    def degrees(self) -> bool:
-        number = self._as_degrees
-        enough = number >= _FEW or 2 * number >= self.finite
-        return number > _DEGREES * self.finite and enough
-
-    def problems(self, name: str) -> list[str]:
-        if not self.beyond:
-            return []
-        start = f"{name} reaches {self.largest:.4g}, and {_percent(self.beyond, self.finite)} of its values "
-        if self.degrees:
-            return [start + "are beyond ±2π: an angle in degrees? radians are expected"]
-        return [start + "are beyond ±2π: radians are expected, and these events are flagged"]
-
-
-class _Momenta:
-    """Of a column of pT: its median, from a histogram of its logarithm."""
-
-    def __init__(self) -> None:
-        self.finite = self.large = 0
-        self.histogram = np.zeros(20 * _STEPS, dtype=np.int64)
-
-    def add(self, values: np.ndarray) -> None:
-        self.finite += len(values)
-        self.large += int((values > _MEV).sum())
-        logs = np.log10(np.maximum(values, 10.0**_LOWEST))
-        at = np.clip(np.floor((logs - _LOWEST) * _STEPS), 0, len(self.histogram) - 1).astype(int)
-        self.histogram += np.bincount(at, minlength=len(self.histogram))
-
-    def problems(self, name: str) -> list[str]:
-        if 2 * self.large <= self.finite:
-            return []
-        at = int(np.searchsorted(np.cumsum(self.histogram), self.finite / 2))
-        median = 10 ** ((at + 0.5) / _STEPS + _LOWEST)
-        return [
-            f'{name} has a median of {median:.2g} GeV: in MeV? Then set "unit": "MeV" in the configuration'
-        ]
-
-
-def _percent(part: int, whole: int) -> str:
-    return f"{100 * part / whole:.3g} %"

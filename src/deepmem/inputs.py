@@ -1,13 +1,13 @@
 """What an event must bring to have a weight: one check, for Python and the command line alike.
 
 An event that fails it has status 3, and a `Reason` that can be counted: no number is made of a sentinel, of
-degrees, or of a charge of 0. What a whole column looks like, degrees or MeV, is found by `columns.Ranges`.
+degrees, or of a charge of 0. What a whole column looks like, degrees or MeV, is found by `ranges.Ranges`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from enum import IntEnum
 
 import numpy as np
@@ -110,6 +110,21 @@ def first(reasons: Mapping[Reason, np.ndarray], count: int) -> np.ndarray:
     return found
 
 
+def absent(used: Sequence[tuple[str, Quantity, np.ndarray]], count: int) -> dict[Reason, np.ndarray]:
+    """Which of `count` events lack an object, all that was measured of it being NaN, by reason.
+
+    **Arguments:** `used`, of each column the object, the quantity and its values `[events]`.
+    """
+    found: dict[Reason, np.ndarray] = {}
+    for owner in {owner for owner, *_ in used}:
+        reason = next((reason for pattern, reason in _ABSENT if pattern.fullmatch(owner)), None)
+        if reason is not None:
+            measured = [v for held_by, what, v in used if held_by == owner and what is not Quantity.PDG]
+            there = found.setdefault(reason, np.zeros(count, dtype=bool))
+            there |= np.all(np.isnan(measured), axis=0)
+    return found
+
+
 def implausible(columns: Mapping[str, np.ndarray]) -> dict[Reason, np.ndarray]:
     """Which events have a value that makes no sense, by reason; what a column holds is read off its name.
 
@@ -123,11 +138,7 @@ def implausible(columns: Mapping[str, np.ndarray]) -> dict[Reason, np.ndarray]:
     bad |= {reason: np.zeros(count, dtype=bool) for reason in Reason if reason is not Reason.NONE}
     for values in columns.values():
         bad[Reason.NOT_FINITE] |= ~np.isfinite(values)
-    for owner in {owner for owner, *_ in used}:
-        reason = next((reason for pattern, reason in _ABSENT if pattern.fullmatch(owner)), None)
-        if reason is not None:
-            measured = [v for held_by, what, v in used if held_by == owner and what is not Quantity.PDG]
-            bad[reason] |= np.all(np.isnan(measured), axis=0)
+    bad |= absent(used, count)
     for owner, quantity, values in used:
         match quantity:
             case Quantity.PT if (owner, Quantity.ETA) in of:

@@ -25,14 +25,11 @@ from typing import Generic, Literal, NamedTuple, TypeVar
 import numpy as np
 
 from deepmem.data.files import explained
-from deepmem.data.root import Source
+from deepmem.data.root import READERS, Source
 from deepmem.errors import UsageError
 
 Part = Literal["train", "validation", "test"]
 T = TypeVar("T")
-
-# Threads that unpack baskets; more than this many never helped, since the disk then waits.
-READERS = 4
 
 
 class Rows(NamedTuple):

@@ -6,7 +6,7 @@ entry 0 of the second file follows the last of the first. TTree and RNTuple are 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from itertools import pairwise
@@ -19,6 +19,9 @@ from deepmem.data.files import refuse_input_as_output, sha256
 from deepmem.data.objects import Objects
 from deepmem.data.trees import STRETCH, check_column, expand, open_tree, stamp_of
 from deepmem.errors import DeepMEMError, UsageError
+
+# Threads that unpack baskets; more than this many never helped, since the disk then waits.
+READERS = 4
 
 
 def has_branch(addresses: Sequence[str], tree: str | None, name: str, objects: Objects | None = None) -> bool:
@@ -83,6 +86,12 @@ class Source:
         if self._stretch is None or self._stretch[:2] != (low, high):
             self._stretch = low, high, self._read(low, high, pool)
         return self._stretch[2][start - low : stop - low].copy()
+
+    def tables(self, bounds: Iterable[tuple[int, int]]) -> Iterator[np.ndarray]:
+        """Chunks [start, stop) of the run, `[entries, columns]`, whose branches several threads unpack."""
+        with ThreadPoolExecutor(READERS) as pool:
+            for start, stop in bounds:
+                yield self.read(start, stop, pool)
 
     def _stretch_around(self, entry: int) -> tuple[int, int]:
         starts = self._stretches

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from deepmem.config import Config
 from deepmem.data.objects import Objects
 from deepmem.data.root import Source
@@ -71,11 +69,6 @@ def first_values(settings: Config, number: int = 3) -> dict[str, Any]:
         }
         found[kind] = {"taken_from": source.taken_from[0][kind], "first": values}
     return found
-
-
-def _short(value: float) -> float | None:
-    """Six digits; None for what is not there."""
-    return float(f"{value:.6g}") if np.isfinite(value) else None
 
 
 _SHOWN = {

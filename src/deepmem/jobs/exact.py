@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from deepmem.columns import Ranges, check_column_names
+from deepmem.columns import check_column_names
 from deepmem.config import Config
 from deepmem.data.files import check_writable, owned
 from deepmem.data.identity import EventHashes
@@ -42,6 +42,7 @@ from deepmem.physics.detector.entries import histograms
 from deepmem.physics.integrals.accuracy import Accuracy
 from deepmem.physics.processes import known_columns
 from deepmem.physics.processes.of_reaction import is_reaction, named
+from deepmem.ranges import Ranges
 from deepmem.reporter import Reporter
 
 _READ_AT_ONCE = 100_000  # entries
@@ -291,7 +292,7 @@ def _identity(run: _Run, columns: Sequence[str], reporter: Reporter) -> dict[str
     """The identity of the events; what looks wrong in all of them is told, or refused, before the work."""
     hashes, ranges = EventHashes(run.source.columns), Ranges(columns)
     bounds = run.source.boundaries(run.start, run.stop, _READ_AT_ONCE)
-    for table in ahead(run.source.read(*each) for each in bounds):
+    for table in ahead(run.source.tables(bounds)):
         hashes.add(table)
         ranges.add(table * run.factors)
     ranges.refuse()

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from deepmem.columns import Ranges
 from deepmem.config import Config
 from deepmem.data.files import check_writable
 from deepmem.data.identity import EventHashes
@@ -30,6 +29,7 @@ from deepmem.jobs.spreading import Staff
 from deepmem.jobs.tallies import Tally, Written
 from deepmem.jobs.tasks import gev_factors
 from deepmem.ordered import Mapper
+from deepmem.ranges import Ranges
 from deepmem.reporter import Reporter
 from deepmem.surrogate.model import Surrogate
 from deepmem.surrogate.sample_test import Comparison, SampleTest
@@ -163,9 +163,10 @@ class _Reader:
     chunk_entries: int
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray], dict[str, np.ndarray]]]:
-        for start, stop in self.source.boundaries(0, self.source.num_entries, self.chunk_entries):
-            varied = {name: source.read(start, stop) for name, source in self.varied.items()}
-            yield self.source.read(start, stop), varied, self.source.read_kept(start, stop)
+        bounds = self.source.boundaries(0, self.source.num_entries, self.chunk_entries)
+        others = [source.tables(bounds) for source in self.varied.values()]
+        for each, table, *varied in zip(bounds, self.source.tables(bounds), *others, strict=True):
+            yield table, dict(zip(self.varied, varied, strict=True)), self.source.read_kept(*each)
 
 
 def _write(

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from deepmem.columns import Ranges, misgivings
+from deepmem.columns import misgivings
 from deepmem.config import Config
 from deepmem.data.files import check_writable, make_folder, owned, refuse_input_as_output, write_text
 from deepmem.data.loaders import LOADERS, Loader, Paired, Rows
@@ -28,6 +28,7 @@ from deepmem.jobs.models import guide_of
 from deepmem.jobs.tasks import gev_factors
 from deepmem.jobs.uncertainty import Uncertainty, uncertainty_of, with_rate
 from deepmem.physics.processes import all_processes
+from deepmem.ranges import Ranges, Unsaid
 from deepmem.reporter import Reporter
 from deepmem.surrogate.features import FeatureMap
 from deepmem.surrogate.guide import Guide
@@ -176,19 +177,23 @@ def _ask_guide(rows: Loader, preparation: Preparation, reporter: Reporter) -> No
 def _with_warnings(
     rows: Iterator[Rows], config: Config, doubts: list[str], reporter: Reporter
 ) -> Iterator[Rows]:
-    """The same rows; what looks like degrees, MeV, logarithms or copies in them is told at their end, and
-    what makes errors look other than they are is added to `doubts`.
+    """The same rows; what looks like degrees, MeV, charges or azimuths of no name, logarithms or copies in
+    them is told at their end, and what makes errors look other than they are is added to `doubts`.
 
     **Raises** `UsageError` where labels have no spread, or are logarithms.
     """
     factors, ranges = gev_factors(config.described, unit_of(config)), Ranges(config.described)
+    nameless = Unsaid(config.described if config.features == "physics" else ())
     labels = Labels(config.weights)
     for chunk in rows:
         ranges.add(chunk.inputs * factors)
+        nameless.add(chunk.inputs)
         labels.add(chunk)
         yield chunk
     labels.refuse_logarithms()
     labels.refuse_no_spread()
+    for text in nameless.problems():
+        warnings.warn(text, DeepMEMWarning, stacklevel=3)
     for text in ranges.problems():
         reporter.warning(text)
     for text in labels.problems():

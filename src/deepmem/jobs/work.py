@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from deepmem.columns import Ranges, check_column_names
+from deepmem.columns import check_column_names
 from deepmem.config import Config
 from deepmem.data.loaders import ahead
 from deepmem.data.root import Source, has_branch
@@ -25,6 +25,7 @@ from deepmem.jobs.tasks import Checked, Task, gev_factors
 from deepmem.physics.processes import known_columns, refuse_assigned
 from deepmem.physics.weights import visible
 from deepmem.physics.weights.hypothesis import Hypothesis
+from deepmem.ranges import Ranges
 from deepmem.reporter import Reporter, Step
 
 _CHUNK = 100_000  # entries read, predicted and written at once
@@ -84,7 +85,7 @@ class Sample:
         """
         weights, computable = [], []
         ranges = Ranges(self.columns)
-        tables = ahead(self.source.read(start, stop) for start, stop in self._bounds)
+        tables = ahead(self.source.tables(self._bounds))
         with reporter.progress("predicting", self.source.num_entries) as step:
             for table in tables:
                 particles = self._particles(table)

@@ -32,7 +32,7 @@ from deepmem.data.table import as_table
 from deepmem.data.weights import Weights
 from deepmem.errors import UsageError
 from deepmem.event import Status, Weight, scan_name, worst
-from deepmem.inputs import LARGEST_ETA, Reason, first
+from deepmem.inputs import LARGEST_ETA, Reason, absent, first
 from deepmem.surrogate.calibration import Calibration
 from deepmem.surrogate.features import FeatureMap
 from deepmem.surrogate.guide import Guide
@@ -244,7 +244,8 @@ class Surrogate:
         }
 
     def _reasons(self, table: np.ndarray, finite: np.ndarray) -> np.ndarray:
-        """Why rows can't be predicted, an `inputs.Reason` each: not finite, or no measurement of an angle.
+        """Why rows can't be predicted, an `inputs.Reason` each: they lack an object, or have a value that is
+        not finite, or an angle that is no measurement.
 
         An angle in degrees is left to be outside what was learned from, and so is an η that what is along the
         beam as a whole may have.
@@ -257,7 +258,11 @@ class Surrogate:
             Reason.ETA: (np.abs(eta) > 2 * LARGEST_ETA).any(axis=1),
             Reason.PHI: no_angle(phi).any(axis=1),
         }
-        return first(bad, len(table))
+        reasons, rows = first(bad, len(table)), np.flatnonzero(~finite)
+        used = [(each.object, each.quantity, table[rows, i]) for i, each in enumerate(self.described)]
+        lacking = first(absent(used, len(rows)), len(rows))
+        reasons[rows] = np.where(lacking == Reason.NONE, reasons[rows], lacking)
+        return reasons
 
     @cached_property
     def numbers(self) -> Numbers:

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from deepmem.columns import Ranges
 from deepmem.data.table import as_table, has_column
 from deepmem.errors import DeepMEMWarning, UsageError
 from deepmem.event import Status, Weight, variation_name, worst
@@ -30,6 +29,7 @@ from deepmem.physics.weights.permuted import Integration
 from deepmem.physics.weights.plan import Plan, plan_for
 from deepmem.physics.weights.variations import Nominal
 from deepmem.physics.weights.visible import examined
+from deepmem.ranges import Ranges
 
 # The share of a weight that may come from below the density grid before the weight is called unknown.
 _TOLERATED_BELOW_GRID = 1e-3
@@ -55,7 +55,7 @@ def compute(
     **Arguments:** `events` as for `as_table`, in GeV; `precision`, relative error at which an event stops;
     `calls`, integrand evaluations per event at most; `seed`; `entries`, the events' numbers in their file
     (0, 1, …), which fix their random points, so that an event gets the same weight alone and among others
-    (what all of a file looks like, degrees or MeV, is then for the caller to find, see `columns.Ranges`);
+    (what all of a file looks like, degrees or MeV, is then for the caller to find, see `ranges.Ranges`);
     `neutrinos`, whether the weights bring the mean momenta of what escapes; `plan`, how they are
     integrated, by default `plan_for(alpha)`; `assignments`, whether they bring the shares of assignments;
     `variations`, the same events measured otherwise, by name: their
