@@ -253,16 +253,13 @@ class Surrogate:
         quantities = [column.quantity for column in self.described]
         eta = table[:, [quantity is Quantity.ETA for quantity in quantities]]
         phi = table[:, [quantity in (Quantity.PHI, Quantity.ANGLE) for quantity in quantities]]
-        bad = {
-            Reason.NOT_FINITE: ~finite,
-            Reason.ETA: (np.abs(eta) > 2 * LARGEST_ETA).any(axis=1),
-            Reason.PHI: no_angle(phi).any(axis=1),
-        }
-        reasons, rows = first(bad, len(table)), np.flatnonzero(~finite)
-        used = [(each.object, each.quantity, table[rows, i]) for i, each in enumerate(self.described)]
-        lacking = first(absent(used, len(rows)), len(rows))
-        reasons[rows] = np.where(lacking == Reason.NONE, reasons[rows], lacking)
-        return reasons
+        used = [(each.object, each.quantity, table[:, i]) for i, each in enumerate(self.described)]
+        # one that is padded may be lacking
+        bad = {reason: where & ~finite for reason, where in absent(used, len(table)).items()}
+        bad[Reason.NOT_FINITE] = ~finite
+        bad[Reason.ETA] = (np.abs(eta) > 2 * LARGEST_ETA).any(axis=1)
+        bad[Reason.PHI] = no_angle(phi).any(axis=1)
+        return first(bad, len(table))
 
     @cached_property
     def numbers(self) -> Numbers:
