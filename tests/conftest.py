@@ -64,7 +64,7 @@ LONGEST = (
     "physics/test_parton_level.py", "physics/test_momemta_top_pairs.py", "physics/test_amplitudes.py",
     "physics/test_top_pairs.py", "physics/test_photons.py", "physics/test_menu.py", "physics/test_pdf.py",
     "test_readme.py", "test_analysis.py", "test_identity.py", "test_report.py", "test_objects.py",
-    "test_workers.py", "test_devices.py", "test_responses.py",
+    "test_in_order.py", "test_workers.py", "test_devices.py", "test_responses.py", "test_export.py",
 )  # fmt: skip
 # Programs of these files and tests run longer than they take to compile, or their numbers are stored to 1e-8.
 RUNNING = (

@@ -56,6 +56,7 @@ REACTIONS = {
     "tth_2l": f"u u~ > t t~ h, {TWO_LEPTONS}, h > b b~",
     "ttg_2l": f"u u~ > t t~ g, {TWO_LEPTONS}",
     "twb_2l": "u u~ > t w- b~, (t > w+ b, w+ > mu+ vm), w- > e- ve~",
+    "hjj": "u d > h u d QCD=0, h > e+ e- mu+ mu-",
     "wwj": "u u~ > w+ w- g, w+ > mu+ vm, w- > e- ve~",
 }
 
@@ -173,9 +174,19 @@ def truth(alpha: Hypothesis, events: int, seed: int = 1, noise: float = 15.0) ->
         if not isinstance(child, Resonance):
             out[child.number] = momentum
             return
-        masses = [mass_of(each) for each in child.children]
-        for each, q in zip(child.children, _two_body(rng, momentum, mass_of(child), *masses), strict=True):
-            decay(each, q, out)
+        split(child.children, mass_of(child), momentum, out)
+
+    def split(children: Sequence[Any], mass: float, momentum: np.ndarray, out: np.ndarray) -> None:
+        """Into the first one and the others; more than one of these have their part of the mass."""
+        first, *others = children
+        alone = len(others) == 1
+        rest = mass_of(others[0]) if alone else mass * len(others) / len(children)
+        p, q = _two_body(rng, momentum, mass, mass_of(first), rest)
+        decay(first, p, out)
+        if alone:
+            decay(others[0], q, out)
+        else:
+            split(others, rest, q, out)
 
     momenta = np.zeros((events, len(tree.legs), 4))
     for row in momenta:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from deepmem.physics.detector.response import Response
-from deepmem.physics.integrals.integrand import _proposed
+from deepmem.physics.integrals.stages import proposed
 from deepmem.physics.phasespace.composed.fit import fits, tabulated
 from deepmem.physics.phasespace.composed.masses import shape_of
 from deepmem.physics.phasespace.composed.neutrinos import _BROAD, _OUT_OF_REACH
@@ -91,7 +91,7 @@ def points_of(found: Any, shared: Any, event: Any, u: np.ndarray) -> tuple[np.nd
     one = jax.tree.map(lambda leaf: leaf[None], event)
     parcel = None
     for step in steps(found):
-        parcel = _proposed(step, shared, one, u[None], parcel)
+        parcel = proposed(step, shared, one, u[None], parcel)
     assert isinstance(parcel, Proposal)
     density = np.asarray(parcel.density)[0]
     legs = [[np.broadcast_to(np.asarray(x)[0], density.shape) for x in leg] for leg in parcel.legs]
@@ -249,6 +249,7 @@ AGAINST_BRUTE_FORCE: dict[str, tuple[str, dict[str, Any], str, int]] = {
     "tWb 2ℓ, recoil": ("twb_2l", SMEARED, "recoil", 3),
     "tt̄g 2ℓ, exact": ("ttg_2l", JETS, "event", 3),
     "WWj, recoil": ("wwj", SMEARED, "recoil", 3),
+    "Hjj 4ℓ, recoil": ("hjj", SMEARED | {"lepton": 0.12}, "recoil", 3),
 }
 
 

@@ -16,10 +16,12 @@ from deepmem.physics.integrals.accuracy import Accuracy
 from deepmem.physics.integrals.groups import Groups
 from deepmem.physics.integrals.importance import IDENTITY, composed, mapped
 from deepmem.physics.integrals.integral import Integral
+from deepmem.physics.integrals.integrand import Staged, values
 from deepmem.physics.integrals.lattice import Lattice
 from deepmem.physics.integrals.points import GENERATING_VECTOR, TRIPLES_VECTOR
 from deepmem.physics.integrals.quadrature import Quadrature, product_rule
 from deepmem.physics.integrals.single import Single
+from deepmem.physics.precision import double_precision
 
 GOOD, PRECISION, ZERO, BAD = Status.GOOD, Status.PRECISION, Status.NO_SOLUTION, Status.BAD_INPUT
 
@@ -450,3 +452,37 @@ def test_one_large_value_makes_no_map():
     assert (few.error[:, 0] > 0.3 * few.value[:, 0]).sum() > 3  # a spike was seen
     assert (few.course.stage == 0).all()
     assert (many.course.stage > 0).any()  # more points may teach one
+
+
+def _root(shared, event, x, _):
+    return shared * x[0] - event
+
+
+def _branches(shared, event, x, rest):
+    root = jnp.sqrt(jnp.abs(rest))
+    return ((jnp.stack([root, -root]), x[1:]), jnp.broadcast_to(rest > 0, 2) & (jnp.arange(2) < 1 + x[1]))
+
+
+def _of_branch(shared, parcel):
+    root, x = parcel
+    return jnp.exp(root) * x + shared
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_stages_are_the_sum_over_solutions_whatever_the_other_slots(large):
+    """And slots that are not used cost nothing, and are 0."""
+    f, shared = Staged((_root, _branches), _of_branch, large), 2.0
+    rng = np.random.default_rng(6)
+    events, x = rng.random(24), rng.random((24, 256, 2))
+    with double_precision():
+        (found,) = values(f, shared, events, x)
+        (few,) = values(f, shared, events, x, 3)
+        (turned,) = values(f, shared, events[::-1].copy(), x[::-1].copy())
+    rest = shared * x[..., 0] - events[:, None]
+    root = np.sqrt(np.abs(rest))
+    expected = np.where(rest > 0, np.exp(root) * x[..., 1] + shared, 0.0)
+    expected += np.where((rest > 0) & (x[..., 1] > 0), np.exp(-root) * x[..., 1] + shared, 0.0)
+    np.testing.assert_allclose(found[..., 0], expected, rtol=1e-12)
+    np.testing.assert_array_equal(few[:3], found[:3])
+    assert not np.asarray(few)[8:].any()
+    np.testing.assert_array_equal(turned[::-1], found)

@@ -26,6 +26,7 @@ TOP_TO_JETS = "p p > t t~, (t > w+ b, w+ > e+ ve), (t~ > w- b~, w- > j j)"
 REACTIONS = {
     "w_and_jets": ("u d~ > e+ ve j j", (0, 1, 3, 2)),
     "z_and_jet": ("p p > z j", (0, 1)),
+    "higgs_and_jets": ("p p > h j j QCD=0", (0, 2, 1)),
     "top_pair": (TOP_TO_JETS, (0, 1, 2, 4, 3, 5)),
 }
 
@@ -45,7 +46,7 @@ def points(masses: list[float], number: int = 3) -> np.ndarray:
 
 
 def masses_of(program: Program) -> list[float]:
-    known = {"ZERO": 0.0, "MB": 4.7, "MZ": 91.188}
+    known = {"ZERO": 0.0, "MB": 4.7, "MZ": 91.188, "MH": 125.0}
     return [known[leg.mass] for leg in program.legs[2:]]
 
 

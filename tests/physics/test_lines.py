@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import NamedTuple
 
 import jax
@@ -119,25 +120,43 @@ LINES = {
 }
 
 
-def drawn(line: Line, u: np.ndarray) -> np.ndarray:
-    return np.asarray(jax.jit(jax.vmap(line.draw))(u))
+EVEN = (np.arange(40_000) + 0.5) / 40_000
+ENDS = np.concatenate([np.linspace(0, 1, 1001), [1e-300, 1e-17, 1 - 2.0**-53]])
+
+
+def with_density(line: Line) -> Callable[[Scalar], tuple[Scalar, Scalar]]:
+    """What a number draws, and the density there."""
+
+    def both(u):
+        s = line.draw(u)
+        return s, line.density(s)
+
+    return both
+
+
+@cache
+def drawn(name: str) -> tuple[np.ndarray, np.ndarray]:
+    """What `EVEN` and then `ENDS` draw, and the densities there."""
+    s, density = jax.jit(jax.vmap(with_density(LINES[name])))(np.concatenate([EVEN, ENDS]))
+    return np.asarray(s), np.asarray(density)
 
 
 @pytest.mark.parametrize("name", [name for name, line in LINES.items() if line.rising])
 def test_draw_has_the_density(name):
     """ds/du · density = 1, and draw rises."""
     line, u = LINES[name], np.linspace(0.001, 0.999, 997)
-    s, slope = jax.jit(jax.vmap(jax.value_and_grad(line.draw)))(u)
+    (s, density), slope = jax.jit(jax.vmap(jax.value_and_grad(with_density(line), has_aux=True)))(u)
     assert (np.diff(s) > 0).all()
-    np.testing.assert_allclose(slope * jax.jit(jax.vmap(line.density))(s), 1, rtol=1e-6)
+    np.testing.assert_allclose(slope * density, 1, rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", LINES)
 def test_as_much_is_drawn_below_a_point_as_the_density_says(name):
     """And its integral is 1; of mixtures, too. Trapezoids between the points that even numbers draw."""
-    line, count = LINES[name], 40_000
-    s = np.sort(drawn(line, (np.arange(count) + 0.5) / count))
-    density = np.asarray(jax.jit(jax.vmap(line.density))(s))
+    count = len(EVEN)
+    s, density = (each[:count] for each in drawn(name))
+    order = np.argsort(s)
+    s, density = s[order], density[order]
     below = np.append(0.0, np.cumsum((density[1:] + density[:-1]) / 2 * np.diff(s)))
     np.testing.assert_allclose(below, np.arange(count) / count, atol=3e-3)
 
@@ -145,8 +164,7 @@ def test_as_much_is_drawn_below_a_point_as_the_density_says(name):
 @pytest.mark.parametrize("name", LINES)
 def test_what_is_drawn_lies_between_the_limits(name):
     line = LINES[name]
-    ends = np.concatenate([np.linspace(0, 1, 1001), [1e-300, 1e-17, 1 - 2.0**-53]])
-    s = drawn(line, ends)
+    s = drawn(name)[0][len(EVEN) :]
     assert (s >= line.low).all()
     assert (s <= line.high).all()
     assert not np.isnan(s).any()

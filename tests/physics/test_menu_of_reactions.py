@@ -38,6 +38,21 @@ DEFINITE: dict[str, tuple[str, int, float | None]] = {
     "wz_3l": ("p p > e+ ve mu+ mu-", 1, 91.188),
     "ww_2l_full": ("p p > e+ ve mu- vm~", 1, 80.419),
 }
+# An event of each; its reaction with some jets, by labels; which together are all.
+OF_JETS: dict[str, tuple[str, str, dict[str, str], tuple[str, ...]]] = {
+    "wjj": (
+        "u d~ > mu+ vm g g",
+        "p p > mu+ vm {}",
+        {"q": "u d s c u~ d~ s~ c~"},
+        ("g g", "q g", "q q"),
+    ),
+    "vbf_higgs_4l": (
+        "u d > h u d QCD=0, h > e+ e- mu+ mu-",
+        "p p > h {} QCD=0, h > e+ e- mu+ mu-",
+        {"q": "u c u~ c~", "r": "d s d~ s~"},
+        ("q q", "q r", "r r"),
+    ),
+}
 OTHERS = ("diphoton", "higgs_diphoton", "z_tautau", "higgs_tautau")  # in test_photons.py, test_taus.py
 SLOW = {"ttbar_0l", "tth_bb_1l", "ttbb_1l", "tth_bb_2l", "ttbb_2l", "ttz_1l", "ttw_2l", "zbb"}
 # one more case of what single_top_t and wh_bb say
@@ -82,7 +97,7 @@ def made(process: str, **settings: Any) -> Hypothesis:
 
 
 def test_every_line_is_checked():
-    assert DEFINITE.keys() | {"wjj", "tw_2l", *OTHERS} == REACTIONS.keys()
+    assert DEFINITE.keys() | {*OF_JETS, "tw_2l", *OTHERS} == REACTIONS.keys()
 
 
 @pytest.mark.parametrize(
@@ -126,15 +141,16 @@ def test_final_states_of_equal_leptons_are_summed():
 
 
 @pytest.mark.long
-def test_jets_are_quarks_and_gluons():
-    """W(jj) = W(gg) + W(qg) + W(qq), with all quarks q."""
-    labels = {"q": "u d s c u~ d~ s~ c~"}
-    summed = made("wjj")
-    events = event_of(made("x=u d~ > mu+ vm g g"))
+@pytest.mark.parametrize("name", OF_JETS)
+def test_jets_are_quarks_and_gluons(name: str):
+    """W(jj) = W(gg) + W(qg) + W(qq), with all quarks q; or of those of two charges."""
+    definite, reaction, labels, jets = OF_JETS[name]
+    summed = made(name)
+    events = event_of(made(f"x={definite}"))
     whole = weight(summed, events)
     parts = [
-        weight(made(f"x=p p > mu+ vm {jets}", labels=labels, Q=summed.scale), events, seed=1)
-        for jets in ("g g", "q g", "q q")
+        weight(made(f"x={reaction.format(each)}", labels=labels, Q=summed.scale), events, seed=1)
+        for each in jets
     ]
     value = sum(each.value[0] for each in parts)
     error = float(np.sqrt(whole.error[0] ** 2 + sum(each.error[0] ** 2 for each in parts)))

@@ -17,7 +17,7 @@ from deepmem.errors import UsageError
 from deepmem.inputs import Reason
 from deepmem.physics.detector.taus import HADRONIC, LEPTONIC, density, drawn, seen_mass
 from deepmem.physics.errors import ParameterError, PlanError
-from deepmem.physics.integrals.integrand import _proposed
+from deepmem.physics.integrals.stages import proposed
 from deepmem.physics.phasespace.composed.fit import fits
 from deepmem.physics.phasespace.composed.steps import steps
 from deepmem.physics.phasespace.composed.tau_pairs import TauPair
@@ -182,7 +182,7 @@ def test_density_is_that_of_the_momenta(met: str):
         def points(u: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             parcel = None
             for step in steps(found):
-                parcel = _proposed(step, shared, events, u[None], parcel)
+                parcel = proposed(step, shared, events, u[None], parcel)
             momenta = np.array([[np.asarray(x)[0, :, 0] for x in leg] for leg in parcel.legs])
             visible = np.array(of_visible_energies(u))
             return momenta, visible, np.asarray(parcel.density)[0, :, 0]

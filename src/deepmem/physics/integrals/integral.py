@@ -114,14 +114,17 @@ class Integral:
         return replace(self, shared=jax.device_put(self.shared))
 
     def values(
-        self, rows: np.ndarray, x: Float[Array | np.ndarray, "slots points d"]
+        self, rows: np.ndarray, x: Float[Array | np.ndarray, "slots points d"], used: int
     ) -> tuple[Float[Array, "slots points _"], ...]:
-        """The integrand of one event per slot, part by part; of events that have the same one."""
+        """The integrand of one event per slot, part by part; of events that have the same one.
+
+        **Arguments:** `used`, how many of the slots count.
+        """
         events = jax.tree.map(lambda leaf: np.asarray(leaf)[rows], self.events)
         if isinstance(self.f, tuple):
             assert self.kinds is not None
-            return values(self.f[self.kinds[rows[0]]], self.shared, events, x)
-        return values(self.f, self.shared, events, x)
+            return values(self.f[self.kinds[rows[0]]], self.shared, events, x, used)
+        return values(self.f, self.shared, events, x, used)
 
     def batches(self, events: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, int]]:
         """Slots of these events in pieces of `size`, each of one integrand, see `slots.batches`."""

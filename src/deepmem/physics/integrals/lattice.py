@@ -186,7 +186,7 @@ class _Window:
             on_map = self._on_map[event]
             maps = (self._grid[event], on_map) if on_map.any() else None
             x, jacobian = _mapped_points(maps, *where)
-            values, *parts = _lattice_sums(self._integral.values(event, x), jacobian, where[0])
+            values, *parts = _lattice_sums(self._integral.values(event, x, used), jacobian, where[0])
             sums, largest, bad = (np.asarray(part)[:used] for part in parts)
             samples = samples or self._none(sums.shape[2])
             event = event[:used]

@@ -177,7 +177,7 @@ def _level_sums(
     for rows, used in integral.batches(event_of, slots_per_call()):
         event, block = event_of[rows], block_of[rows]
         points, weights = _slots(*table, block)
-        sums = _quadrature_sums(integral.values(event, points), weights)
+        sums = _quadrature_sums(integral.values(event, points, used), weights)
         yield event[:used], block[:used], *(np.asarray(part)[:used] for part in sums)
 
 

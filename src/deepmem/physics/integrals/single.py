@@ -40,7 +40,7 @@ class Single:
             size = min(evaluations_per_call(), 1 << (max(count, SLOT) - 1).bit_length())
             parts = []
             for rows, used in batches(np.arange(count), size):
-                values = integral.values(rows, jnp.zeros((size, 1, 0)))
+                values = integral.values(rows, jnp.zeros((size, 1, 0)), used)
                 parts.append(np.asarray(jnp.concatenate(values, axis=-1)[:, 0])[:used])
         value = np.concatenate(parts)
         bad = ~np.isfinite(value).all(axis=1)

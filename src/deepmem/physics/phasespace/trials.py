@@ -67,7 +67,7 @@ def first_look(f: Integrand, shared: Shared, rows: Visible, dimensions: int) -> 
     with double_precision():
         for first in range(0, count, per_call):
             here = np.minimum(np.arange(first, first + per_call), count - 1)
-            parts = integrand_values(f, shared, rows.rows(here), x)
+            parts = integrand_values(f, shared, rows.rows(here), x, min(per_call, count - first))
             values = np.nan_to_num(np.concatenate([np.asarray(part) for part in parts], axis=-1))
             means.append(values.mean(axis=1)[: count - first])
             spreads.append(spread_of(values[..., 0])[: count - first])
@@ -87,7 +87,8 @@ def _on_points(
     with double_precision():
         for first in range(0, count, per_call):
             rows = np.minimum(np.arange(first, first + per_call), count - 1).repeat(slots)
-            values, *_ = integrand_values(f, shared, events.rows(rows), x)
+            used = slots * min(per_call, count - first)
+            values, *_ = integrand_values(f, shared, events.rows(rows), x, used)
             w = np.nan_to_num(np.asarray(values).mean(axis=-1)).reshape(per_call, -1)
             yield slice(first, first + per_call), w[: count - first]
 
@@ -101,7 +102,8 @@ def on_points(f: Integrand, shared: Shared, rows: Visible, x: np.ndarray) -> np.
     with double_precision():
         for first in range(0, len(x), per_call):
             here = np.minimum(np.arange(first, first + per_call), len(x) - 1)
-            values, *_ = integrand_values(f, shared, rows.rows(here // slots), x[here])
+            used = min(per_call, len(x) - first)
+            values, *_ = integrand_values(f, shared, rows.rows(here // slots), x[here], used)
             found.append(np.nan_to_num(np.asarray(values).mean(axis=-1))[: len(x) - first])
     return np.concatenate(found).reshape(count, points)
 

@@ -19,7 +19,7 @@ from deepmem.physics.precision import double_precision
 from deepmem.physics.processes import chosen_process
 from deepmem.physics.processes.base import DEFAULT_DENSITY
 from deepmem.physics.theory.densities import DensityAtScale
-from deepmem.physics.theory.lhapdf import load
+from deepmem.physics.theory.lhapdf import current
 from deepmem.physics.weights.collinear import checked_parton_pt, on_partons_with
 from deepmem.physics.weights.cross_sections import CrossSection
 from deepmem.physics.weights.multichannel import Chunk, Multichannel, Work
@@ -153,7 +153,7 @@ class Goal(NamedTuple):
 
 def _density(pdf: Any, reaction: Reaction) -> DensityAtScale:
     partons = {parton for part in reaction.parts for each in part.contributions for parton in each.partons}
-    density = load(pdf).select(*sorted(partons))
+    density = current(pdf).select(*sorted(partons))
     with double_precision():
         return density_at_scale(density, np.asarray(reaction.scale))
 

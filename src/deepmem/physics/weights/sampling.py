@@ -23,7 +23,7 @@ from deepmem.physics.precision import double_precision
 from deepmem.physics.processes import chosen_process
 from deepmem.physics.processes.base import DEFAULT_DENSITY, DEFAULT_FLAVOURS, Process
 from deepmem.physics.theory.densities import DensityAtScale
-from deepmem.physics.theory.lhapdf import load
+from deepmem.physics.theory.lhapdf import current
 from deepmem.physics.theory.parameters import PARAMETERS, Parameters
 from deepmem.physics.weights.adaptation import Grid, Pilot
 from deepmem.physics.weights.partonic import density_at_scale, states
@@ -386,6 +386,6 @@ def _density(
     pdf: str | PathLike[str], states: Sequence[Sequence[tuple[int, int]]], Q: float
 ) -> DensityAtScale:
     partons = sorted({parton for group in states for state in group for parton in state})
-    density = load(pdf).select(*partons)
+    density = current(pdf).select(*partons)
     with double_precision():
         return density_at_scale(density, np.asarray(Q))
