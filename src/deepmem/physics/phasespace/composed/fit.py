@@ -5,9 +5,9 @@ width, are fitted at the resonances' poles by Gauss–Newton steps in ln E of th
 
     x → x − (JᵀJ + 1)⁻¹ (Jᵀz + x),  covariance C = (JᵀJ + 1)⁻¹,  dx/dt = −C Jᵀ ∂z/∂t,  t = ln √s/m.
 
-The sum of squares along x(t) is the profile of a mass: cells of its table have their part of the Breit–Wigner
-shape times exp(−0.4 χ²). No neutrino has a part in it, so there is one minimum. Where a measured mass is more
-than 3.5 standard deviations off the pole, x(t) starts from there and not from the pole.
+The sum of squares along x(t) is the profile of a mass, on which others that are off their poles go along:
+cells of its table have their part of the Breit–Wigner shape times exp(−0.4 χ²). Where a measured mass is more
+than 3.5 standard deviations off the pole, x(t) starts from there. Of a neutrino see `neutrino_fit`.
 """
 
 from __future__ import annotations
@@ -106,9 +106,10 @@ def _batch(composition: Composition, shared: Shared, events: Visible, used: int)
             x = np.clip(x - np.clip(move, -_LONGEST, _LONGEST), -_FARTHEST, _FARTHEST)
     covariance = np.linalg.inv(normal)
     slope = -covariance @ np.swapaxes(of_x, 1, 2) @ of_t
+    path = _paths(of_x, of_t, t)
     spread = np.linalg.cholesky((covariance + np.swapaxes(covariance, 1, 2)) / 2)
     drawn = [composition.tree.visible.index(number) for number in composition.drawn]
-    shares = _all_shares(composition, shared, events, allowed, x, slope, t)
+    shares = _all_shares(composition, shared, events, allowed, x, path, t)
     found = Fit(allowed.median[:, drawn] * np.exp(x), spread, slope, t, np.array(shares))
     if not has_likely(composition):
         return found
@@ -118,6 +119,24 @@ def _batch(composition: Composition, shared: Shared, events: Visible, used: int)
     for place, share in zip(places, of_neutrino.shares, strict=True):
         found.shares[:, place] = share
     return found._replace(shift=of_neutrino.shift, width=of_neutrino.width)
+
+
+def _paths(of_x: np.ndarray, of_t: np.ndarray, t: np.ndarray) -> np.ndarray:
+    """How x and t move along the profile of each mass `[rows, x and t, masses]`.
+
+    A mass that is off its pole, where its shape is about even, goes along with another one.
+    """
+    drawn, masses = of_x.shape[2], of_t.shape[2]
+    j, paths = np.concatenate([of_x, of_t], axis=2), np.zeros((len(t), drawn + masses, masses))
+    for q in range(masses):
+        free = np.concatenate([np.ones((len(t), drawn)), t != 0], axis=1)
+        free[:, drawn + q] = 0
+        moved = j * free[:, None]
+        normal = np.swapaxes(moved, 1, 2) @ moved + np.eye(drawn + masses)
+        downhill = np.swapaxes(moved, 1, 2) @ of_t[..., q : q + 1]
+        paths[..., q] = -np.linalg.solve(normal, downhill)[..., 0]
+        paths[:, drawn + q, q] = 1
+    return paths
 
 
 @partial(jax.jit, static_argnums=0)
@@ -157,15 +176,15 @@ def _all_shares(
     events: Visible,
     allowed: Allowed,
     x: Scalar,
-    slope: Scalar,
+    path: Scalar,
     t: Scalar,
 ) -> Scalar:
     """Of cells, `[events, masses, scan, CELLS]`."""
 
-    def one(event: Visible, allowed: Allowed, x: Scalar, slope: Scalar, t: Scalar) -> Scalar:
-        return _shares(Pulls(composition, shared, event, allowed), x, slope, t)
+    def one(event: Visible, allowed: Allowed, x: Scalar, path: Scalar, t: Scalar) -> Scalar:
+        return _shares(Pulls(composition, shared, event, allowed), x, path, t)
 
-    return jax.vmap(one)(events, allowed, x, slope, t)
+    return jax.vmap(one)(events, allowed, x, path, t)
 
 
 def _of_neutrinos(composition: Composition, shared: Shared, rows: tuple[Any, ...], used: int) -> Likely:
@@ -295,11 +314,11 @@ class Pulls:
         return x, t
 
 
-def _shares(pulls: Pulls, x: Scalar, slope: Scalar, t: Scalar) -> Scalar:
+def _shares(pulls: Pulls, x: Scalar, path: Scalar, t: Scalar) -> Scalar:
     """Of cells, of all masses that have a table."""
     shares = []
     for q, shapes in enumerate(pulls.shapes):
-        shares.append(jax.vmap(partial(_profiled, pulls, x, slope, t, q))(shapes))
+        shares.append(jax.vmap(partial(_profiled, pulls, x, path, t, q))(shapes))
     pair = pulls.composition.pair
     for place in tabulated(pulls.composition)[len(pulls.shapes) :]:
         resonance = pulls.composition.tree.resonances[place]
@@ -310,7 +329,7 @@ def _shares(pulls: Pulls, x: Scalar, slope: Scalar, t: Scalar) -> Scalar:
     return jnp.stack(shares) if shares else jnp.zeros((0, scan, CELLS))
 
 
-def _profiled(pulls: Pulls, x: Scalar, slope: Scalar, t: Scalar, q: int, shape: BreitWigner) -> Scalar:
+def _profiled(pulls: Pulls, x: Scalar, path: Scalar, t: Scalar, q: int, shape: BreitWigner) -> Scalar:
     """The shares of one mass from its profile: Simpson's rule over edges and middles."""
     theta = edges(shape)
     middle = (theta[1:] + theta[:-1]) / 2
@@ -321,7 +340,8 @@ def _profiled(pulls: Pulls, x: Scalar, slope: Scalar, t: Scalar, q: int, shape: 
 
     def chi2(there: Scalar) -> Scalar:
         move = jnp.clip(there - t[q], -_FARTHEST, _FARTHEST)
-        z, exists = pulls(x + slope[:, q] * move, t.at[q].set(there))
+        along = path[:, q] * move
+        z, exists = pulls(x + along[: len(x)], (t + along[len(x) :]).at[q].set(there))
         return (z**2).sum() + jnp.where(exists, 0.0, _NO_SOLUTION)
 
     profile = jax.vmap(chi2)(at)
