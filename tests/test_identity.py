@@ -184,6 +184,7 @@ HYPOTHESES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"process": JETS, "lost": 1, "selection": {"jet_pt": 30, "jet_eta": 2.5}},
         {"process": JETS, "lost": {"jet_pt": 25, "jet_eta": 2.5, "loss": 0.01}},
     ),
+    "parton_pt": ({"process": "diphoton"}, {"process": "diphoton", "parton_pt": 5}),
     "polynomial": (
         {"process": ANOMALOUS, "model": "hvv"},
         {"process": ANOMALOUS, "model": "hvv", "ca3": "[:]"},

@@ -135,9 +135,9 @@ def test_weights_are_those_of_many_nodes(letters: str, met: str):
     """By the map, and over both fractions on a grid, with a Z of 20 GeV."""
     alpha = of_decays(letters, PERFECT, met, WZ=20.0)
     event = measured(alpha, masses_of(alpha))
-    found = any_process.estimate(alpha, plan_for(alpha), event, precision=2e-3)
+    found = any_process.estimate(alpha, plan_for(alpha), event, precision=4e-3)
     assert found.status[0] == 0
-    assert found.value[0, 0] == pytest.approx(by_nodes(alpha, event), rel=2e-3, abs=4 * found.error[0, 0])
+    assert found.value[0, 0] == pytest.approx(by_nodes(alpha, event), rel=0, abs=4 * found.error[0, 0])
 
 
 def test_with_all_seen_it_is_the_weight_of_leptons():

@@ -37,6 +37,8 @@ _LARGEST_PULL = 25.0
 _TENSION, _LARGEST_ANCHOR, _LARGEST_START = 3.5, 4.0, 1.2
 # How sharply cells follow the profile, and the part of them that is even: with a profile, and without one.
 _TEMPER, _EVEN, _EVEN_ALONE = 0.8, 0.04, 0.08
+# Pieces of a cell of the mass of two taus.
+_IN_CELLS = 4
 # The range of ln √s/m in which there is a profile.
 _REACH = (-4.0, 4.5)
 _NO_SOLUTION = 200.0
@@ -351,14 +353,17 @@ def _profiled(pulls: Pulls, x: Scalar, path: Scalar, t: Scalar, q: int, shape: B
 
 
 def _of_taus(pulls: Pulls, x: Scalar, t: Scalar, shape: BreitWigner) -> Scalar:
-    """The shares of the mass of two taus, by how likely their energies are at the middles of cells."""
+    """The shares of the mass of two taus, by how likely their energies are in cells, ends included: the least
+    mass that can be is inside of one, and |M|² of a photon is largest there."""
     theta = edges(shape)
-    middle = (theta[1:] + theta[:-1]) / 2
-    s = shape.mass**2 + shape.mass * shape.width * jnp.tan(jnp.minimum(middle, np.pi / 2 - 1e-9))
+    inside = jnp.arange(_IN_CELLS + 1) / _IN_CELLS
+    nodes = theta[:-1, None] + (theta[1:] - theta[:-1])[:, None] * inside
+    s = shape.mass**2 + shape.mass * shape.width * jnp.tan(jnp.minimum(nodes, np.pi / 2 - 1e-9))
     pair = TauPair(pulls.composition, pulls.shared, pulls.chain.event)
     others = pulls.transverse(x, t)
-    height = jax.vmap(lambda each: profile(pair, each, others))(jnp.maximum(s, 1e-3))
-    share = height * (theta[1:] - theta[:-1])
+    heights = jax.vmap(lambda each: profile(pair, each, others))(jnp.maximum(s, 1e-3).ravel())
+    heights = heights.reshape(s.shape)
+    share = (heights[:, 1:] + heights[:, :-1]).sum(axis=1) * (theta[1:] - theta[:-1])
     total = share.sum()
     share = jnp.where(total > 0, share / jnp.where(total > 0, total, 1.0), 1 / CELLS)
     return (1 - _EVEN_ALONE) * share + _EVEN_ALONE / CELLS
