@@ -167,6 +167,32 @@ def physlite(path: Path, dot: str = ".", ntuple: bool = False) -> Path:
     return _write(path, {tree: columns, "MetaData": {"version": np.arange(1)}}, ntuple)
 
 
+def atlas_open_data(path: Path) -> Path:
+    """The branches of the 13 TeV ntuples of ATLAS open data (2020) that weights need, in MeV."""
+    leptons = [
+        sorted(
+            [{**each, "type": code} for code, some in ((11, one), (13, other)) for each in some],
+            key=lambda each: -each["pt"],
+        )
+        for one, other in zip(ELECTRONS, MUONS, strict=True)
+    ]
+    columns: dict[str, Any] = {}
+    for prefix, objects in (("lep_", leptons), ("jet_", ALL_JETS)):
+        pt, eta, phi = (_jagged(objects, name) for name in ("pt", "eta", "phi"))
+        mass = _jagged(objects, "mass") if prefix == "jet_" else 0.0
+        energy = np.hypot(pt * np.cosh(eta), mass)
+        columns |= {
+            prefix + "pt": 1000 * pt,
+            prefix + "eta": eta,
+            prefix + "phi": phi,
+            prefix + "E": 1000 * energy,
+        }
+    columns["lep_charge"] = _jagged(leptons, "charge")
+    columns["lep_type"] = ak.values_astype(_jagged(leptons, "type"), np.uint32)
+    columns |= {"jet_MV2c10": _jagged(ALL_JETS, "tag"), "met_et": 1000 * MET[0], "met_phi": MET[1]}
+    return _write(path, {"mini": columns})
+
+
 def read(path: Path, columns: list[str], **config: Any) -> np.ndarray:
     source = Source([str(path)], None, columns, (), Config.load(config, need=()).located)
     parts = [source.read(*bounds) for bounds in source.boundaries(0, source.num_entries, 77)]
@@ -602,6 +628,7 @@ def test_the_page_on_formats_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         "met_y": 1000 * MET[0] * np.sin(MET[1]),
     }
     _write(tmp_path / "own.root", {"t": columns})
+    atlas_open_data(tmp_path / "atlas.root")
     for name, text in re.findall(r"`(\w+\.json)`:\n\n```json\n(.*?)```", page, re.DOTALL):
         (tmp_path / name).write_text(text)
     monkeypatch.chdir(tmp_path)
@@ -612,10 +639,13 @@ def test_the_page_on_formats_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         done = run(*words, *sigma)
         assert done.status == 0, (words, done.said)
         written += [words[words.index("--output") + 1]] if "compute" in words else []
-    assert len(written) == 7
+    assert len(written) == 8
     for path in written:
         status = read_weights(path, "higgs_4l" if path == "four.root" else "drell_yan").status
         assert len(status) == EVENTS
         assert {0, 3} <= set(status)
+    nano, atlas = (read_weights(f"{name}_weights.root", "drell_yan") for name in ("nano", "atlas"))
+    assert nano.status.tolist() == atlas.status.tolist()
+    np.testing.assert_allclose(atlas.value[nano.status == 0], nano.value[nano.status == 0], rtol=1e-4)
     assert (tmp_path / "four" / "discriminate.png").is_file()
     assert len(read_weights(tmp_path / "four" / "discriminant.root", "D").value) == EVENTS
