@@ -26,9 +26,9 @@ from deepmem.config import Config
 from deepmem.data.loaders import ahead
 from deepmem.data.root import Source
 
-EVENTS, CLUSTER = 2_000_000, 100_000
-# Memory is flat where it is that of as many chunks as are read ahead.
-FEWER = 500_000
+EVENTS, CLUSTER = 4_000_000, 100_000
+# From here on memory is that of chunks that are read ahead, and of threads.
+FEWER = 2_000_000
 COLUMNS = (
     *(f"lep{i}_{name}" for i in (1, 2) for name in ("PT", "Eta", "Phi", "Charge")),
     *(f"j{i}_{name}" for i in (1, 2) for name in ("PT", "Eta", "Phi")),
