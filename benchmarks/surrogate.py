@@ -1,6 +1,6 @@
 """Accuracy and speed of one network on the Drell-Yan reference sample (60,000 events, 10 columns, 8:1:1).
 
-    python benchmarks/surrogate.py [accuracy] [symmetry] [training] [loading] [predict] [naming] [--write]
+    python benchmarks/surrogate.py [accuracy] [symmetry] [training] [loading] [naming] [--write]
 
 Without arguments everything is measured, which takes about ten minutes on two cores. `training` compares with the loop of the
 original DeepMEM and needs PyTorch (pip install torch) for it. Times depend on the machine: read them as ratios.
@@ -214,29 +214,6 @@ def one_pass(loader: str, path: str) -> None:
     print(json.dumps({"rate": rate, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
 
 
-def predict(folder: Path) -> None:
-    """ROOT in to ROOT out, the whole process, start-up included."""
-    trained(folder)
-    peaks = {}
-    for events in (1_000_000, 20_000_000):
-        code = (
-            "import sys, time, resource, deepmem\n"
-            "begin = time.perf_counter()\n"
-            "deepmem.predict([sys.argv[1]], sys.argv[2], model=sys.argv[3])\n"
-            "print(time.perf_counter() - begin, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
-        )
-        arguments = [str(big_file(folder, events)), str(folder / "out.root"), str(folder / "drell_yan.model")]
-        done = subprocess.run(
-            [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True
-        )
-        seconds, peaks[events] = map(float, done.stdout.split())
-        say(
-            f"predict, {events // 1_000_000} million events", f"{events / seconds:,.0f} events/s", "≥ 200,000"
-        )
-    say("peak memory, 1 million events", f"{peaks[1_000_000]:.0f} MB")
-    say("peak memory, 20 million events", f"{peaks[20_000_000]:.0f} MB", f"≤ {1.1 * peaks[1_000_000]:.0f} MB")
-
-
 # How the ten columns are called: those of a lepton, and missing pT. The last ones say too little.
 NAMES = {
     "default names": ("lep{i}_PT lep{i}_Eta lep{i}_Phi lep{i}_Charge", "MET MET_Phi"),
@@ -284,7 +261,6 @@ PARTS = {
     "symmetry": symmetry,
     "training": training,
     "loading": loading,
-    "predict": predict,
     "naming": naming,
 }
 

@@ -99,6 +99,12 @@ def test_a_scheduler_that_is_gone_leaves_what_is_done(
     assert parts.events() >= 4
 
 
+@pytest.fixture
+def there(trained: tuple[dict[str, Any], Path], small: Path) -> dict[str, Any]:
+    """What the words EVENTS and MODEL of a call stand for."""
+    return {"EVENTS": small / "events.root", "MODEL": trained[0]["save_lowest_loss_model_at"]}
+
+
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nowhere"])
 @pytest.mark.parametrize(
     "call",
@@ -113,14 +119,12 @@ def test_a_scheduler_that_is_gone_leaves_what_is_done(
 def test_no_scheduler_is_one_sentence(
     address: str,
     call: list[str],
-    trained: tuple[dict[str, Any], Path],
-    small: Path,
+    there: dict[str, Any],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(scheduler, "_ANSWER", 0.2)
     monkeypatch.chdir(tmp_path)
-    there = {"EVENTS": small / "events.root", "MODEL": trained[0]["save_lowest_loss_model_at"]}
     done = run(*(there.get(word, word) for word in call), "--scheduler", address)
     assert done.status == 2
     assert f"no scheduler answers at {address} within 0.2 s" in done.said
@@ -140,14 +144,12 @@ def test_no_scheduler_is_one_sentence(
 def test_its_workers_do_what_one_process_does(
     cluster: object,
     call: list[str],
-    trained: tuple[dict[str, Any], Path],
-    small: Path,
+    there: dict[str, Any],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The same bits; and a worker that has another version of what matters says so."""
     monkeypatch.chdir(tmp_path)
-    there = {"EVENTS": small / "events.root", "MODEL": trained[0]["save_lowest_loss_model_at"]}
     words, found = [there.get(word, word) for word in call], []
     for more in ([], ["--scheduler", cluster.scheduler_address]):  # type: ignore[attr-defined]
         done = run(*words, *more)
