@@ -68,7 +68,7 @@ LONGEST = (
 )  # fmt: skip
 # Programs of these files and tests run longer than they take to compile, or their numbers are stored to 1e-8.
 RUNNING = (
-    "physics/test_neutrinos.py", "test_generate.py", "physics/test_sense.py", "physics/test_integrals.py",
+    "test_generate.py", "physics/test_sense.py", "physics/test_integrals.py",
     "physics/test_normalisation.py", "physics/test_closure.py", "physics/test_leading_order.py",
     "physics/test_stored.py", "physics/test_weight.py::test_events_far_from_the_resonance_have_honest_errors",
 )  # fmt: skip
