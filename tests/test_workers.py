@@ -16,15 +16,16 @@ import numpy as np
 import pytest
 import uproot
 from commands import run
-from conftest import COLUMNS, write_tree
+from conftest import COLUMNS, EVENTS, write_tree
 from killing import Killing
 
+import deepmem
 from deepmem.errors import UsageError
 from deepmem.event import Weight
 from deepmem.inputs import Reason
 from deepmem.jobs.environment import cores_here
 from deepmem.jobs.parts import Pace, Parts
-from deepmem.jobs.spreading import Computation, Hands
+from deepmem.jobs.spreading import Computation, Hands, Staff
 from deepmem.jobs.tasks import Task, hypotheses
 from deepmem.jobs.worker import Bench, key_of
 from deepmem.jobs.workers import Workers, shares
@@ -120,22 +121,61 @@ def test_workers_end_with_their_driver(tmp_path: Path) -> None:
         assert not Path(f"/proc/{number}/stat").exists()
 
 
+@pytest.fixture(scope="module")
+def one_process() -> Iterator[Workers]:
+    """A crew of one process, whose start takes longer than what these tests have it compute."""
+    crew = Workers([cores_here()[:1]])
+    yield crew
+    crew.close()
+
+
+@pytest.fixture
+def two_workers(one_process: Workers, monkeypatch: pytest.MonkeyPatch) -> int:
+    """A number of workers to ask for, in whose place one process comes: it is enough to see other bits."""
+    monkeypatch.setattr("deepmem.jobs.spreading.Workers", lambda cores, modules: one_process)
+    monkeypatch.setattr(one_process, "close", lambda: None)
+    return 2
+
+
+def columns_of(path: Path) -> dict[str, bytes]:
+    with uproot.open(path) as file:
+        return {name: each.tobytes() for name, each in file["deepmem"].arrays(library="np").items()}
+
+
 @several_cores
-def test_any_number_of_workers_gives_the_same_bits(drell_yan: dict[str, np.ndarray], tmp_path: Path) -> None:
+def test_any_number_of_workers_gives_the_same_bits(
+    two_workers: int, drell_yan: dict[str, np.ndarray], tmp_path: Path
+) -> None:
     """Bad events and kept branches among them."""
     events = {name: drell_yan[name][:300].astype(np.float64) for name in COLUMNS}
     events["lep1_PT"][7] = np.nan
     path = write_tree(tmp_path / "events.root", events)
     call = ["compute", path, "--process", "drell_yan", "--keep", "MET", "--reasons"]
-    arrays = []
-    for workers in (1, 2):
+    found = []
+    for workers in (1, two_workers):
         done = run(*call, "--workers", workers, "--output", tmp_path / f"{workers}.root")
         assert done.status == 0, done.said
-        with uproot.open(tmp_path / f"{workers}.root") as file:
-            arrays.append(file["deepmem"].arrays(library="np"))
-    assert arrays[0].keys() == arrays[1].keys()
-    for name, values in arrays[0].items():
-        np.testing.assert_array_equal(values, arrays[1][name])
+        found.append(columns_of(tmp_path / f"{workers}.root"))
+    assert found[0] == found[1]
+
+
+@several_cores
+def test_predictions_of_workers_have_the_same_bits(
+    two_workers: int, trained: tuple[dict[str, Any], Path], tmp_path: Path
+) -> None:
+    """In their order, and what is said of the sample as a whole, too."""
+    said, found = [], []
+    for workers in (1, two_workers):
+        out = tmp_path / f"{workers}.root"
+        model = trained[0]["save_lowest_loss_model_at"]
+        staff = Staff(workers)
+        made = deepmem.predict(
+            [str(EVENTS)], out, model=model, keep=["lep1_Charge"], chunk_entries=7_777, staff=staff
+        )
+        said.append(made | {"output": ""})
+        found.append(columns_of(out))
+    assert said[0] == said[1]
+    assert found[0] == found[1]
 
 
 def test_a_few_events_start_no_worker(
