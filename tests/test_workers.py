@@ -7,6 +7,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import uproot
-from commands import run
+from commands import as_in_a_terminal, assert_said_to_be_kept, run
 from conftest import COLUMNS, EVENTS, write_tree
 from killing import Killing
 
@@ -275,3 +276,36 @@ def test_threads_are_those_of_a_worker() -> None:
     assert shares(0) == [[core] for core in cores]
     with pytest.raises(UsageError, match="of 2 cores"):
         shares(len(cores), 2)
+
+
+@several_cores
+def test_the_command_and_its_workers_say_what_is_kept(
+    one_process: Workers, drell_yan: dict[str, np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What batch systems send, in the middle of so many events that it comes before the end on a busy machine.
+
+    The last test of this file, for the call ends its process while it computes."""
+    monkeypatch.setattr("deepmem.jobs.spreading.Workers", lambda cores, modules: one_process)
+    many = {name: np.tile(drell_yan[name][:300].astype(np.float64), 300) for name in COLUMNS[:8]}
+    path, out = write_tree(tmp_path / "events.root", many), tmp_path / "w.root"
+    ended = threading.Event()
+
+    def end_it() -> None:
+        while not list((tmp_path / ".w.root.parts").glob("*.npz")) and not ended.wait(0.01):
+            pass
+        if not ended.is_set():
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    scheduler = threading.Thread(target=end_it)
+    with as_in_a_terminal():
+        scheduler.start()
+        try:
+            call = ["compute", path, "--process", "drell_yan", "--precision", "1e-4"]
+            done = run(*call, "--workers", 2, "--output", out)
+        finally:
+            ended.set()
+            scheduler.join()
+    assert done.status == 130
+    assert_said_to_be_kept(done.said.splitlines()[-1], tmp_path, "90,000")
+    with pytest.raises(ProcessLookupError):
+        os.kill(one_process.numbers[0], 0)
