@@ -170,7 +170,7 @@ def cross_section_of(
     precision, tolerance, points, most = goal
     sampler = Sampler(text, selection, **settings)
     reaction, many = sampler.reaction, sampler.integrals(seed, mapper)
-    many.prepare()
+    many.prepare(points)
     many.round(_FEWEST if points is None else points)
     while points is not None and many.points < points:
         many.round(points - many.points)

@@ -94,7 +94,7 @@ def cross_section(
     - `process`: a name of the menu, or a reaction, "NAME=p p > …".
     - `selection`: a `Selection` or a dict of cuts; None or {}: none.
     - `precision`: the relative error to reach on both; `points`: or else how many points to draw (rounded up
-      to batches, a pilot of 65,536 or more not counted).
+      to batches, and those that maps are learned from not counted).
     - `tolerance`: the relative error that is taken all the same where `precision` is not reached with the
       `most` points; None: that is an error.
     - `seed`: the same seed gives the same numbers. `quiet`: nothing is warned of. `mapper`: who computes.
