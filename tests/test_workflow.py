@@ -28,7 +28,7 @@ from deepmem.data.weights import read_provenance, read_weights
 from deepmem.event import Weight
 from deepmem.jobs.demo import example
 from deepmem.jobs.environment import cores_here
-from deepmem.jobs.spreading import Staff
+from deepmem.jobs.staff import Staff
 from deepmem.jobs.workers import Workers
 from deepmem.physics.detector.entries import response
 from deepmem.reporter import Reporter
