@@ -299,6 +299,14 @@ class Names:
         return nearest(name, self._short) or self.some
 
     @property
+    def collections(self) -> str:
+        """What names begin with that end as those of a pT."""
+        ends = re.compile(rf"(.*[_.:])({'|'.join(_USUAL['pt'])})")
+        found = dict.fromkeys(each[1] for name in self._short if (each := ends.fullmatch(name)))
+        own = [each for each in found if each[1:] not in found]  # not numbers of objects
+        return f"; the file has {', '.join(own)}" if own else self.some
+
+    @property
     def some(self) -> str:
         """What the file has, the first of it."""
         short = list(self._short)
@@ -327,6 +335,16 @@ def replacements(
     return found
 
 
+def _lack(kind: Kind, prefix: str, quantity: str, names: Names) -> str:
+    """What a collection has not, and what to say."""
+    tried = ", ".join(prefix + name for name in _USUAL.get(quantity, ()))
+    text = f"{kind} ({prefix or 'no prefix'}) have no {quantity}{f': there is none of {tried}' * bool(tried)}"
+    if not prefix or names.prefix(prefix):
+        return f'{text}. Say where it is: "objects": {{"{kind}": {{"{quantity}": "…"}}}}{names.some}'
+    way = f'"objects": {{"{kind}": {{"prefix": "…"}}}}{names.collections}'
+    return f"{text}, for no branch begins with {prefix}. Say what does: {way}"
+
+
 def _located(where: str, kind: Kind, entry: Entry, names: Names, quantities: set[str]) -> Located:
     """A collection's fields in a file. **Raises** `UsageError` where one is not there."""
     fields: dict[str, Found] = {}
@@ -352,12 +370,7 @@ def _located(where: str, kind: Kind, entry: Entry, names: Names, quantities: set
     for quantity in _needed(kind, entry, quantities):
         found = locate(quantity)
         if found is None:
-            tried = ", ".join(prefix + name for name in _USUAL.get(quantity, ()))
-            raise UsageError(
-                f"{where}: {kind} ({prefix or 'no prefix'}) have no {quantity}"
-                f"{f': there is none of {tried}' * bool(tried)}. Say where it is: "
-                f'"objects": {{"{kind}": {{"{quantity}": "…"}}}}{names.some}'
-            )
+            raise UsageError(f"{where}: {_lack(kind, prefix, quantity, names)}")
         fields |= found
     others = {
         name: _found(where, kind, name, name, prefix, names)
