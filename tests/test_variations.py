@@ -182,7 +182,7 @@ def test_learned_weights_have_variations(trained: tuple[dict[str, Any], Path], t
 def test_jets_of_top_pairs_follow_their_nominal_points() -> None:
     """The map by angle draws φ and the first b quark as for the nominal event."""
     alpha = hypothesis("ttbar_2l")
-    events = {k: values[:3] for k, values in stored("ttbar_2l").items() if k in alpha.columns}
+    events = {k: values[:2] for k, values in stored("ttbar_2l").items() if k in alpha.columns}
     jets = ("j1_PT", "j2_PT", "j1_M", "j2_M")
     near = {k: values * 1.01 if k in jets else values for k, values in events.items()}
     ratios = []
@@ -195,7 +195,5 @@ def test_jets_of_top_pairs_follow_their_nominal_points() -> None:
     (one, error), (other, its_error) = ratios
     assert (error < 0.02 * one).all()
     assert (np.abs(one - other) < 4 * np.hypot(error, its_error)).all()
-    back = engine.compute(alpha, near, precision=0.05, seed=3, variations={"up": events})
-    there, ratio = back["ttbar_2l"], back["ttbar_2l__up"].ratio_to(back["ttbar_2l"])[0]
-    assert (np.abs(there.value - up.value) < 4 * np.hypot(there.error, up.error)).all()
-    np.testing.assert_allclose(ratio * one, 1, atol=0.05)
+    alone = engine.compute(alpha, near, precision=0.05, seed=3)["ttbar_2l"]
+    assert (np.abs(alone.value - up.value) < 4 * np.hypot(alone.error, up.error)).all()
