@@ -415,7 +415,9 @@ def test_generate_and_cross_section(run: Run, tmp_path: Path) -> None:
     found = strict_json(sigma.out)
     assert abs(found["value"] - 1455.6) < 4 * found["error"] + 0.3
     assert found["visible"] < found["value"]
-    assert "σ_vis" in run("cross-section", "drell_yan", "--precision", 0.05).out
+    done = run("cross-section", "drell_yan", "--precision", 0.05)
+    assert "σ_vis" in done.out
+    assert "integrating drell_yan, per cent: 100 of 100" in done.err
 
 
 def test_an_empty_selection_is_no_selection(run: Run, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from deepmem.evaluation.report import report
 from deepmem.jobs import refinement, spreading
 from deepmem.jobs.audit import Audit
 from deepmem.jobs.environment import cores_here
-from deepmem.jobs.spreading import Staff
+from deepmem.jobs.staff import Staff
 from deepmem.jobs.worker import Bench, key_of
 from deepmem.jobs.workers import Answer
 from deepmem.physics.weights import engine

@@ -187,7 +187,7 @@ def test_a_few_events_start_no_worker(
     def refused(*_: object) -> None:
         raise AssertionError("a worker was started")
 
-    monkeypatch.setattr("deepmem.jobs.spreading.Workers", refused)
+    monkeypatch.setattr("deepmem.jobs.staff.Workers", refused)
     path = write_tree(tmp_path / "events.root", {name: drell_yan[name][:300] for name in COLUMNS})
     done = run("compute", path, "--process", "drell_yan", "--output", tmp_path / "w.root")
     assert done.status == 0, done.said
