@@ -17,7 +17,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from scipy.special import stdtrit
 
 from deepmem.errors import UsageError
 from deepmem.physics.integrals.accuracy import Accuracy
@@ -321,6 +320,8 @@ def _first_blocks(minimum: np.ndarray, calls: int) -> np.ndarray:
 @cache
 def _student(freedom: int) -> float:
     """The factor by which a standard error from few estimates is widened, so that ±1.96 of it covers 95 %."""
+    from scipy.special import stdtrit  # imported where it is needed: it takes a tenth of a second
+
     return float(stdtrit(freedom, 0.975) / stdtrit(np.inf, 0.975))
 
 
