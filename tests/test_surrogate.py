@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from conftest import COLUMNS, configuration, write_tree
+from conftest import COLUMNS, UNCALIBRATED, configuration, write_tree
 
 import deepmem
 from deepmem import Surrogate, UsageError
@@ -350,7 +350,7 @@ def test_noise_free_function_is_learned_with_two_weights_and_errors(tmp_path: Pa
     write_tree(tmp_path / "weights.root", {"v": v, "w": w, "dv": v / 100, "dw": w / 10})
     config = configuration(
         tmp_path, tmp_path, prefixes=[["x", "y"]], suffixes=[[""]], weights=["v", "w"], weight_errors=["dv",
-        "dw"], epochs=30, members=2,
+        "dw"], epochs=20, members=2, **UNCALIBRATED,
     )  # fmt: skip
     weights = deepmem.train(config)({"x": x[-400:], "y": y[-400:]})
     for name, truth in (("v", v), ("w", w)):

@@ -26,7 +26,8 @@ from deepmem.event import Weight
 from deepmem.inputs import Reason
 from deepmem.jobs.environment import cores_here
 from deepmem.jobs.parts import Pace, Parts
-from deepmem.jobs.spreading import Computation, Hands, Staff
+from deepmem.jobs.spreading import Computation, Hands
+from deepmem.jobs.staff import Staff
 from deepmem.jobs.tasks import Task, hypotheses
 from deepmem.jobs.worker import Bench, key_of
 from deepmem.jobs.workers import Workers, shares
@@ -133,7 +134,7 @@ def one_process() -> Iterator[Workers]:
 @pytest.fixture
 def two_workers(one_process: Workers, monkeypatch: pytest.MonkeyPatch) -> int:
     """A number of workers to ask for, in whose place one process comes: it is enough to see other bits."""
-    monkeypatch.setattr("deepmem.jobs.spreading.Workers", lambda cores, modules: one_process)
+    monkeypatch.setattr("deepmem.jobs.staff.Workers", lambda cores, modules: one_process)
     monkeypatch.setattr(one_process, "close", lambda: None)
     return 2
 
@@ -285,7 +286,7 @@ def test_the_command_and_its_workers_say_what_is_kept(
     """What batch systems send, in the middle of so many events that it comes before the end on a busy machine.
 
     The last test of this file, for the call ends its process while it computes."""
-    monkeypatch.setattr("deepmem.jobs.spreading.Workers", lambda cores, modules: one_process)
+    monkeypatch.setattr("deepmem.jobs.staff.Workers", lambda cores, modules: one_process)
     many = {name: np.tile(drell_yan[name][:300].astype(np.float64), 300) for name in COLUMNS[:8]}
     path, out = write_tree(tmp_path / "events.root", many), tmp_path / "w.root"
     ended = threading.Event()

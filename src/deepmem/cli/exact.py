@@ -111,8 +111,11 @@ def processes(
     *,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Of a reaction: model, param_card, flavours, lost.", metavar="NAME=VALUE"),
+        typer.Option(
+            "--set", help="Of a reaction, as of 'compute': model, met, lost, MT.", metavar="NAME=VALUE"
+        ),
     ] = None,
+    inputfile: options.OptionalInput = None,
     debug: options.Debug = False,
     as_json: options.AsJson = False,
 ) -> None:
@@ -120,10 +123,14 @@ def processes(
     from deepmem.physics.processes import REACTIONS, reaction_of
 
     if process is not None and (">" in process or reaction_of(process)):
-        console.show(_reaction(process, values.settings(settings)), as_json, _print_reaction)
+        found = _reaction(process, values.settings(settings), inputfile)
+        console.show(found, as_json, _print_reaction)
         return
-    if settings:
-        raise UsageError("--set is of a reaction: a process of the menu has its own model")
+    if settings or inputfile:
+        raise UsageError(
+            f"--set and --inputfile are of reactions, whose plans follow from them; {process or 'menu'} has "
+            "one without them"
+        )
     from deepmem.physics.amplitude import processes as menu
     from deepmem.physics.processes import find_process
 
@@ -137,19 +144,25 @@ def processes(
         typer.echo("\n'deepmem processes NAME' says how one of these is integrated")
 
 
-def _reaction(process: str, settings: dict[str, Any]) -> dict[str, Any]:
+def _reaction(process: str, given: dict[str, Any], inputfile: str | None) -> dict[str, Any]:
     """What is known of a reaction, and how its weights are integrated, or why there are none."""
-    from deepmem.physics.processes import menu_line
+    from deepmem.config import Config
+    from deepmem.physics.errors import UnknownNameError
+    from deepmem.physics.processes import THEORY, menu_line
     from deepmem.physics.processes.of_reaction import named
     from deepmem.physics.reactions import Theory, read
     from deepmem.physics.weights.overview import overview
 
+    config = Config.load(inputfile or {}, need=())
+    settings, response = config.settings(given), config.response
     line = menu_line(process)
     reaction, usual = (named(process)[1], {}) if line is None else (line.reaction, line.theory)
-    theory = {name: value for name, value in (usual | settings).items() if name != "lost"}
-    found = read(reaction, Theory.named(theory)).describe()
+    theory = {name: settings[name] for name in (*THEORY, "flavours") if name in settings}
+    found = read(reaction, Theory.of(**usual | theory)).describe()
     try:
-        return found | {"weight": overview(process, **settings)}
+        return found | {"weight": overview(process, response=response, **settings)}
+    except UnknownNameError:
+        raise
     except UsageError as error:
         return found | {"no_weight": str(error)}
 
