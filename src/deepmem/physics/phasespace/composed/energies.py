@@ -16,6 +16,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jax.scipy.special import ndtri
 
 from deepmem.kinematics import FourVector, Scalar
@@ -94,8 +95,9 @@ def _drawn(
         log = 0.5 * jnp.log(jnp.maximum(mass, 1e-6) / pole**2)
         t.append(jnp.clip(log - here.anchor[q], -_FARTHEST, _FARTHEST))
     count = len(composition.drawn)
-    y = [ndtri(jnp.clip(u[a], _EDGE, 1 - _EDGE)) for a in range(count)]
-    z = [_WIDER * each * (1 + _TAILS * each**2) for each in y]
+    # a loop over them has one body to compile
+    y = lax.map(lambda each: ndtri(jnp.clip(each, _EDGE, 1 - _EDGE)), u[:count])
+    z = [_WIDER * y[a] * (1 + _TAILS * y[a] ** 2) for a in range(count)]
     density, drawn = jnp.asarray(1.0), []
     if (quark := followed(composition)) is not None:
         shift, width = _of_quark(shared, here, s, composition)

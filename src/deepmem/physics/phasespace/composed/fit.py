@@ -12,7 +12,8 @@ than 3.5 standard deviations off the pole, x(t) starts from there. Of a neutrino
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
+from functools import cache, partial
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -96,10 +97,10 @@ def _batch(composition: Composition, shared: Shared, events: Visible, used: int)
 
     **Arguments:** `used`, how many of the rows are no padding.
     """
-    x, t, allowed = jax.tree.map(np.asarray, _starts(composition, shared, events))
+    x, t, allowed = jax.tree.map(np.asarray, _compiled(_starts)(composition, shared, events))
     count, unit = x.shape[1], np.eye(x.shape[1])
     for step in range(_STEPS + 1):
-        z, j = map(np.asarray, _derivatives(composition, shared, events, allowed, x, t))
+        z, j = map(np.asarray, _compiled(_derivatives)(composition, shared, events, allowed, x, t))
         of_x, of_t = j[..., :count], j[..., count:]
         normal = np.swapaxes(of_x, 1, 2) @ of_x + unit
         if step < _STEPS and count:
@@ -111,7 +112,7 @@ def _batch(composition: Composition, shared: Shared, events: Visible, used: int)
     path = _paths(of_x, of_t, t)
     spread = np.linalg.cholesky((covariance + np.swapaxes(covariance, 1, 2)) / 2)
     drawn = [composition.tree.visible.index(number) for number in composition.drawn]
-    shares = _all_shares(composition, shared, events, allowed, x, path, t)
+    shares = _compiled(_all_shares)(composition, shared, events, allowed, x, path, t)
     found = Fit(allowed.median[:, drawn] * np.exp(x), spread, slope, t, np.array(shares))
     if not has_likely(composition):
         return found
@@ -121,6 +122,17 @@ def _batch(composition: Composition, shared: Shared, events: Visible, used: int)
     for place, share in zip(places, of_neutrino.shares, strict=True):
         found.shares[:, place] = share
     return found._replace(shift=of_neutrino.shift, width=of_neutrino.width)
+
+
+@cache
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function (composition, …), compiled for each of these.
+
+    XLA's newer emitters would take twice the time to compile it: it has many small kernels, and each costs
+    them a context of its own. It is as fast without them.
+    """
+    options = {"xla_cpu_use_fusion_emitters": False} if jax.default_backend() == "cpu" else None
+    return jax.jit(function, static_argnums=0, compiler_options=options)
 
 
 def _paths(of_x: np.ndarray, of_t: np.ndarray, t: np.ndarray) -> np.ndarray:
@@ -141,7 +153,6 @@ def _paths(of_x: np.ndarray, of_t: np.ndarray, t: np.ndarray) -> np.ndarray:
     return paths
 
 
-@partial(jax.jit, static_argnums=0)
 def _starts(composition: Composition, shared: Shared, events: Visible) -> tuple[Scalar, Scalar, Allowed]:
     """x and t where fits begin, and what responses allow."""
 
@@ -152,7 +163,6 @@ def _starts(composition: Composition, shared: Shared, events: Visible) -> tuple[
     return jax.vmap(one)(events)
 
 
-@partial(jax.jit, static_argnums=0)
 def _derivatives(
     composition: Composition, shared: Shared, events: Visible, allowed: Allowed, x: Scalar, t: Scalar
 ) -> tuple[Scalar, Scalar]:
@@ -171,7 +181,6 @@ def _derivatives(
     return jax.vmap(one)(events, allowed, x, t)
 
 
-@partial(jax.jit, static_argnums=0)
 def _all_shares(
     composition: Composition,
     shared: Shared,
@@ -195,11 +204,10 @@ def _of_neutrinos(composition: Composition, shared: Shared, rows: tuple[Any, ...
     done = {}
     for first in dict.fromkeys(firsts):
         few = jax.tree.map(itemgetter(slice(first, first + _FEW)), rows)
-        done[first] = _all_likely(composition, shared, *few)
+        done[first] = _compiled(_all_likely)(composition, shared, *few)
     return jax.tree.map(lambda *each: np.concatenate(each), *(done[first] for first in firsts))
 
 
-@partial(jax.jit, static_argnums=0)
 def _all_likely(
     composition: Composition,
     shared: Shared,
