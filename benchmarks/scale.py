@@ -350,7 +350,7 @@ def predict(folder: Path) -> None:
         for workers in (1, 2):
             code = (
                 "from deepmem.jobs.prediction import predict\n"
-                "from deepmem.jobs.spreading import Staff\n"
+                "from deepmem.jobs.staff import Staff\n"
                 "predict([sys.argv[1]], sys.argv[2], model=sys.argv[3], staff=Staff(int(sys.argv[4])))"
             )
             found = measured(code, file, folder / "p.root", folder / "drell_yan.model", workers)

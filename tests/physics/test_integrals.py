@@ -433,6 +433,25 @@ def test_a_quadrature_that_is_followed_knows_ratios():
     assert np.median(error) < 0.5 * np.median(first.error / first.value)
 
 
+@pytest.mark.parametrize("rule", [Lattice(), Quadrature()])
+def test_a_course_that_is_continued_is_the_one_with_more_points(rule):
+    """The same bits as with all of its points at once; a lattice pays for the new ones alone."""
+    problem = SMOOTH["lorentzians 2"]
+    events = problem.draw(np.random.default_rng(9), 20)
+    whole = Integral(problem.integrand, None, events, 2, remembered=True)
+    first = rule.integrate(whole, Accuracy(0.05, seed=2))
+    longer, cost = rule.further(first.course, 2)
+    assert (cost > 0).all()
+    more = rule.integrate(replace(whole, follows=longer), Accuracy(0.05, seed=2))
+    some = np.arange(3, 15)
+    at_some = lambda course: jax.tree.map(lambda leaf: leaf[some], course)  # noqa: E731
+    again = rule.integrate(whole.alone(some, at_some(longer), at_some(first.course)), Accuracy(0.05, seed=2))
+    np.testing.assert_array_equal(again.value, more.value[some])
+    np.testing.assert_array_equal(again.error, more.error[some])
+    assert np.median(more.error) < 0.7 * np.median(first.error)
+    assert (again.evaluations == np.minimum(cost, more.evaluations)[some]).all()
+
+
 def _ratio(first, varied):
     """The relative error of a ratio, by the covariance, and the ratio."""
     (i, di), (j, dj) = ((each.value[:, 0], each.error[:, 0]) for each in (first, varied))

@@ -1,7 +1,7 @@
 """The last steps of a composed map: the neutrino, the last one of two (`two_neutrinos`), or none.
 
-*One mass.* p_T is drawn from missing p_T's response, flat: T d²p_T = d²u. With its lepton's p and k = p_T,
-s = least + 2pk (cosh Δη − 1), least = 2 (pk − p⃗·k⃗), and for both signs of Δη
+*One mass.* p_T has a table (`transverse`), or is drawn from missing p_T's response, flat: T d²p_T = d²u.
+With its lepton's p and k = p_T, s = least + 2pk (cosh Δη − 1), least = 2 (pk − p⃗·k⃗), and for both signs of Δη
 
     d³ν/2E = d²k/2 ds/(ds/dΔη),   ds/dΔη = √(r (r + 4pk)),   r = s − least.
 
@@ -26,6 +26,7 @@ from deepmem.physics.phasespace import solutions
 from deepmem.physics.phasespace.composed.chain import Chain
 from deepmem.physics.phasespace.composed.energies import Visibles
 from deepmem.physics.phasespace.composed.masses import shape_of
+from deepmem.physics.phasespace.composed.transverse import across, scale_of
 from deepmem.physics.phasespace.composition import Composition, Neutrino
 from deepmem.physics.phasespace.expert import Proposal, by_branch
 from deepmem.physics.phasespace.lines import Above
@@ -130,7 +131,13 @@ def one_mass(
     assert neutrino is not None
     momenta, density = dict(before.momenta), before.density
     lepton, (kx, ky) = momenta[neutrino.lepton], centre_of(event, momenta, composition)
-    if composition.missing in ("response", "recoil"):
+    if before.transverse is not None:
+        scale, aim, missing = scale_of(composition, shared, lepton), (kx, ky), shared.detector.transverse
+        assert missing is not None
+        k, measure = before.transverse.k, before.transverse.density
+        kx, ky = across(lepton, (scale * k[0], scale * k[1]))
+        density = density * scale**2 * measure * missing.density(aim, (kx, ky), event.activity)
+    elif composition.missing in ("response", "recoil"):
         sigma = shared.detector.transverse.sigma(event.activity)  # type: ignore[union-attr]
         place = composition.place_of_neutrino
         kx, ky = kx + sigma * ndtri(u[place]), ky + sigma * ndtri(u[place + 1])
