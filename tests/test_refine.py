@@ -17,7 +17,7 @@ import deepmem
 from deepmem import Surrogate, UsageError
 from deepmem.data.weights import read_provenance, read_weights
 from deepmem.evaluation.report import report
-from deepmem.jobs import refinement, spreading
+from deepmem.jobs import refinement, staff
 from deepmem.jobs.audit import Audit
 from deepmem.jobs.environment import cores_here
 from deepmem.jobs.staff import Staff
@@ -100,7 +100,7 @@ def test_a_tolerance_picks_what_is_above_it(
     events: dict[str, np.ndarray], path: str, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever computes."""
-    monkeypatch.setattr(spreading, "Workers", _OneAfterTheOther)
+    monkeypatch.setattr(staff, "Workers", _OneAfterTheOther)
     learned, spread = _before(model, events)
     tolerance = float(np.median(spread))
     out = tmp_path / "w.root"

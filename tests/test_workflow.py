@@ -70,14 +70,17 @@ class _Killed(Reporter):
         return nullcontext(step)
 
 
-@pytest.mark.parametrize("loader", [pytest.param("hybridMT", marks=pytest.mark.long), "hybrid"])
+@pytest.mark.parametrize(
+    ("loader", "settings"), [pytest.param("hybridMT", {}, marks=pytest.mark.long), ("hybrid", UNCALIBRATED)]
+)
 def test_interrupted_and_resumed_ends_bit_for_bit_as_uninterrupted(
-    loader: str, small: Path, tmp_path: Path
+    loader: str, settings: dict[str, Any], small: Path, tmp_path: Path
 ) -> None:
+    """With a calibration every night: it is made of the kept model, once a training has ended."""
     results = []
     for name, interruptions in (("whole", []), ("parts", [2, 1])):
         folder = tmp_path / name
-        config = configuration(folder, small, epochs=5, loader=loader, chunk_entries=500)
+        config = configuration(folder, small, epochs=5, loader=loader, chunk_entries=500, **settings)
         for i, after in enumerate(interruptions):
             with pytest.raises(KeyboardInterrupt):
                 deepmem.train(config, resume=i > 0, reporter=_Killed(after))

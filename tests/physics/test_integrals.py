@@ -14,11 +14,11 @@ from deepmem.errors import UsageError
 from deepmem.event import Status
 from deepmem.physics.integrals.accuracy import Accuracy
 from deepmem.physics.integrals.groups import Groups
-from deepmem.physics.integrals.importance import IDENTITY, composed, mapped
+from deepmem.physics.integrals.importance import IDENTITY, FirstMaps, composed, mapped
 from deepmem.physics.integrals.integral import Integral
 from deepmem.physics.integrals.integrand import Staged, values
 from deepmem.physics.integrals.lattice import Lattice
-from deepmem.physics.integrals.points import GENERATING_VECTOR, TRIPLES_VECTOR
+from deepmem.physics.integrals.points import GENERATING_VECTOR, TRIPLES_VECTOR, fixed_points
 from deepmem.physics.integrals.quadrature import Quadrature, product_rule
 from deepmem.physics.integrals.single import Single
 from deepmem.physics.precision import double_precision
@@ -250,6 +250,35 @@ def test_learning_pays():
         for adapt in (True, False)
     )
     assert on_maps.mean() < 0.4 * plain.mean()
+
+
+def test_maps_from_points_that_count_for_nothing_pay():
+    """An event starts on a map of all coordinates that other points taught; its value is the same."""
+    problem = HARD["peaked off axis"]
+    events = {"a": np.full((40, 4), 2.5), "c": np.random.default_rng(4).uniform(0.2, 0.8, (40, 4))}
+    points = fixed_points(2, 4)
+    with double_precision():
+        (w,) = values(problem.integrand, None, events, np.tile(points.reshape(1, -1, 4), (40, 1, 1)))
+    maps = FirstMaps.from_points(points.reshape(-1, 4), np.asarray(w)[..., 0])
+    assert maps.learned.all()
+    integral = Integral(problem.integrand, None, events, 4)
+    rule, accuracy = Lattice(minimum=512, adapt=False), Accuracy(1e-2, seed=2)
+    plain = rule.integrate(integral, accuracy)
+    mapped_first = rule.integrate(replace(integral, maps=maps), accuracy)
+    for found in (plain, mapped_first):
+        pull = (found.value[:, 0] - problem.truth(events)) / found.error[:, 0]
+        at_least(np.abs(pull) < 1.96, 0.95)
+    assert mapped_first.evaluations.mean() < 0.8 * plain.evaluations.mean()
+
+
+def test_few_points_teach_no_map():
+    """One large value is no reason to keep points from all that was not seen."""
+    points = fixed_points(2, 3).reshape(-1, 3)
+    w = np.stack([np.ones(512), np.zeros(512), np.where(np.arange(512) == 7, 1e3, 1.0)])
+    maps = FirstMaps.from_points(points, w)
+    np.testing.assert_array_equal(maps.learned, [True, False, False])
+    np.testing.assert_array_equal(maps.knots[1:], FirstMaps.none(2, 3).knots)
+    np.testing.assert_allclose(maps.of_all()[0], IDENTITY[None].repeat(3, axis=0), atol=0.02)
 
 
 def test_budget_is_kept():

@@ -41,7 +41,7 @@ class Integral:
     - `allowances`: how many times the largest single contribution each event's error allows for, `[events]`,
       where a rule's own does not suit;
     - `maps`: those that a lattice begins with, where one was learned before. Others are then learned from
-      many points alone: what is narrow is known already.
+      many points alone, and where they gain much: what is narrow is known already.
 
     **Raises** `UsageError` where arrays have other lengths.
     """

@@ -38,9 +38,10 @@ from deepmem.physics.precision import double_precision
 
 # Events at a time. That bounds the memory that learning takes; nothing depends on it.
 _WINDOW = 1 << 12
-# Importance maps per event at most, and the factor in variance from which one is worth its evaluations.
+# Importance maps per event at most, and the factor in variance from which one is worth its evaluations; and
+# from which another one is where fixed points taught the first.
 _MAPS = 6
-_WORTH_IT = 1.5
+_WORTH_IT, _WORTH_ANOTHER = 1.5, 3.0
 # And how many points that count a map is learned from at least, in general and where one was learned before
 # or where there are few points: a map from a single large value keeps points from all that it has not seen.
 _SEVERAL, _MANY, _FEW = 5, 100, 1 << 10
@@ -126,7 +127,7 @@ class _Window:
         self._grid = np.tile(IDENTITY, (count, dimensions, 1, 1))
         self._narrow = np.zeros(count, dtype=bool)
         if integral.maps is not None:
-            self._grid, self._narrow = integral.maps.of_all(dimensions), integral.maps.coordinate >= 0
+            self._grid, self._narrow = integral.maps.of_all(), integral.maps.learned
         self._on_map = self._narrow.copy()
         self._blocks = np.zeros(count, dtype=np.int64)  # of the present map
         self._more = self._first_blocks.copy()  # next
@@ -196,6 +197,9 @@ class _Window:
         target = done + self._more[active]
         event_of = np.repeat(active, target - done)
         block_of = np.concatenate([np.arange(*each) for each in zip(done, target, strict=True)])
+        # those on maps together: others need no map
+        order = np.argsort(self._on_map[event_of], kind="stable")
+        event_of, block_of = event_of[order], block_of[order]
         offset_of = radical_inverse(block_of) / self._block_points
         for rows, used in self._integral.batches(event_of, slots_per_call()):
             event = event_of[rows]
@@ -294,7 +298,7 @@ class _Window:
             samples.sums[event][..., : samples.moments.shape[-1]],
             self._blocks[event] * SLOT,
         )
-        worth_it = gain > _WORTH_IT
+        worth_it = gain > np.where(self._narrow[event], _WORTH_ANOTHER, _WORTH_IT)
         event = event[worth_it]
         self._grid[event] = grid[worth_it]
         self._stage[event] += 1
