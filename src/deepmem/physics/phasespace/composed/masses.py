@@ -11,6 +11,8 @@ shape of its own.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import jax
@@ -23,6 +25,8 @@ from deepmem.physics.tables import cell_of
 from deepmem.physics.theory.parameters import Parameters, electroweak
 
 CELLS = 64
+GIVEN = 14
+"""Nodes of ln √s/m of one mass at which another one has shares of its own."""
 # The first edge beside the pole, in widths, and the last ones, in masses.
 _FIRST, _BELOW, _ABOVE = 0.5, 0.9, 30.0
 _EDGE = 1e-15
@@ -95,19 +99,50 @@ class MassTables(NamedTuple):
     """Several s, whose resonances all have one of the scan's values: the mixture over these."""
 
     tables: tuple[MassTable, ...]
+    given: Mapping[int, Given] = MappingProxyType({})
+    """Of a table by its place: what takes its shares' place where another s, before it, is known."""
 
     def draw(self, u: jax.Array) -> tuple[tuple[Scalar, ...], Scalar]:
         """All s from as many numbers, the first of which decides about the value, too; and their density."""
         count = len(self.tables[0].shapes.mass) if self.tables else 1
-        if count == 1:
-            points = [table.at(0, u[i]) for i, table in enumerate(self.tables)]
-            return tuple(s for s, _ in points), jnp.prod(jnp.asarray([q for _, q in points]))
-        value, first = cell_of(u[0] * count, count)
-        numbers = [jnp.clip(first, _EDGE, 1 - _EDGE), *(u[i] for i in range(1, len(self.tables)))]
-        s = tuple(table.at(value, x)[0] for table, x in zip(self.tables, numbers, strict=True))
-        return s, self.density(s)
+        value: Scalar = 0
+        numbers = list(u) if count == 1 else []
+        if count > 1:
+            value, first = cell_of(u[0] * count, count)
+            numbers = [jnp.clip(first, _EDGE, 1 - _EDGE), *(u[i] for i in range(1, len(self.tables)))]
+        s: list[Scalar] = []
+        each = jnp.asarray(1.0)
+        for i, x in enumerate(numbers[: len(self.tables)]):
+            here, density = self._table(i, s).at(value, x)
+            s.append(here)
+            each = each * density
+        return tuple(s), each if count == 1 else self.density(tuple(s))
 
     def density(self, s: tuple[Scalar, ...]) -> Scalar:
         """Of all s together."""
-        each = [table.densities(x) for table, x in zip(self.tables, s, strict=True)]
+        each = [self._table(i, s).densities(x) for i, x in enumerate(s)]
         return jnp.prod(jnp.stack(each), axis=0).mean()
+
+    def _table(self, i: int, s: Sequence[Scalar]) -> MassTable:
+        """The i-th one, where s before it are known."""
+        table = self.tables[i]
+        if i not in self.given:
+            return table
+        given = self.given[i]
+        shares, pole = jnp.asarray(given.shares), self.tables[given.place].shapes.mass[0]
+        log = 0.5 * jnp.log(jnp.maximum(s[given.place], 1e-6) / pole**2)
+        at = jnp.clip((log - given.low) / given.step, 0.0, GIVEN - 1.0)
+        k, part = cell_of(at, GIVEN - 1)
+        return table._replace(shares=(1 - part) * shares[k] + part * shares[k + 1])
+
+
+class Given(NamedTuple):
+    """The shares of one s where another one is known."""
+
+    place: int
+    """Of the other one among the tables."""
+    shares: Scalar
+    """At nodes of its ln √s/m, linear in between `[GIVEN, scan, CELLS]`."""
+    low: Scalar
+    """The first node."""
+    step: Scalar
