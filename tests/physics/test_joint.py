@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -14,7 +16,9 @@ from deepmem.physics.amplitudes.amplitude import Amplitude, amplitude
 from deepmem.physics.amplitudes.joint import joint
 from deepmem.physics.amplitudes.program import Program
 from deepmem.physics.precision import double_precision
+from deepmem.physics.processes import generated as generated_module
 from deepmem.physics.processes.generated import Generated
+from deepmem.physics.processes.grouped import grouped
 from deepmem.physics.processes.of_reaction import process_of
 from deepmem.physics.reactions import Theory, read
 from deepmem.physics.theory.models import load
@@ -22,6 +26,8 @@ from deepmem.physics.theory.parameters import parameters
 from deepmem.physics.theory.subprocesses import Subprocess
 from deepmem.physics.weights.composed import Exchanged
 
+REFERENCE = json.loads((Path(__file__).parents[1] / "reference" / "madgraph.json").read_text())
+CODES = {"u": 2, "u~": -2, "d": 1, "d~": -1, "g": 21, "e+": -11, "e-": 11}
 TOP_TO_JETS = "p p > t t~, (t > w+ b, w+ > e+ ve), (t~ > w- b~, w- > j j)"
 REACTIONS = {
     "w_and_jets": ("u d~ > e+ ve j j", (0, 1, 3, 2)),
@@ -98,6 +104,78 @@ def test_what_is_too_large_or_of_other_masses(monkeypatch: pytest.MonkeyPatch, t
     (file,) = (tmp_path / "deepmem" / "amplitudes").iterdir()
     assert Program.from_bytes(file.read_bytes()).outputs == ()
     joint.cache_clear()
+
+
+@pytest.mark.parametrize("name", ["uux_epemgg", "gg_epemuux", "ud_epemud"])
+def test_many_subprocesses_are_in_several_programs(name: str) -> None:
+    """Those of Z and two jets; MadGraph's numbers of three of them, the partons as they are and exchanged."""
+    reference = REFERENCE["processes"][name]
+    codes = [CODES[each] for each in reference["process"].split() if each != ">"]
+    momenta = np.array(reference["momenta"])
+    members = [
+        (replace(channel.subprocess, term=0), turned)
+        for channel in read("p p > e+ e- j j", Theory()).channels
+        for turned in (False, True)
+    ]
+    groups = grouped(load("sm"), members, True)
+    assert groups is not None
+    assert [each.operations <= joint_module.BUDGET for each in groups] == [True] * 2
+    found = 0
+    for subprocess, turned in members:
+        order = order_of([*subprocess.incoming, *subprocess.outgoing], codes)
+        if order is None or (order[0] == 1) == turned:
+            continue
+        (group,) = (each for each in groups if subprocess in each.subprocesses)
+        assert turned in group.turned
+        place = group.subprocesses.index(subprocess)
+        at = momenta[:, order]
+        if order[0] == 1:
+            at = at * (1, -1, 1, -1)
+        values = group.joint.program.evaluate_all(load("sm"), at)
+        np.testing.assert_allclose(values[place], reference["me2"], rtol=1e-9)
+        found += 1
+    assert found == 1
+
+
+def order_of(codes: list[int], given: list[int]) -> list[int] | None:
+    """Where each of some legs is among given ones, the two incoming ones first; None: others are meant."""
+    order = []
+    for first, last in ((0, 2), (2, len(codes))):
+        left = list(range(first, last))
+        for code in codes[first:last]:
+            place = next((k for k in left if given[k] == code), None)
+            if place is None:
+                return None
+            left.remove(place)
+            order.append(place)
+    return order
+
+
+def test_groups_are_what_one_program_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """|M|² of Z and a jet by several programs in place of one."""
+    momenta = points([0.0, 0.0, 0.0])
+    with double_precision():
+        legs: list[FourVector] = [
+            tuple(jnp.asarray(momenta)[:, leg, k] for k in range(4)) for leg in range(5)
+        ]  # type: ignore[misc]
+        elements = process_of("p p > mu+ mu- j", Theory()).on_axis
+        assert isinstance(elements, Generated)
+        p = elements.parameters({})
+        whole = elements.joint_operations()
+        assert whole is not None
+        expected = np.stack(elements(legs, p))
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        monkeypatch.setattr(joint_module, "BUDGET", whole // 2)
+        for cached in (joint, generated_module._jointly, generated_module._in_groups):
+            cached.cache_clear()
+        assert elements.joint_operations() is None
+        assert elements._groups is not None
+        assert len(elements._groups[0]) > 1
+        assert {each.turned for each in elements._groups[0]} == {(False, True)}
+        np.testing.assert_allclose(np.stack(elements(legs, p)), expected, rtol=1e-9)
+        monkeypatch.undo()
+    for cached in (joint, generated_module._jointly, generated_module._in_groups):
+        cached.cache_clear()
 
 
 def test_a_program_with_several_results_is_read_as_it_was_written() -> None:

@@ -46,6 +46,12 @@ OF_JETS: dict[str, tuple[str, str, dict[str, str], tuple[str, ...]]] = {
         {"q": "u d s c u~ d~ s~ c~"},
         ("g g", "q g", "q q"),
     ),
+    "zjj": (
+        "u u~ > e+ e- g g",
+        "p p > e+ e- {}",
+        {"q": "u d s c u~ d~ s~ c~"},
+        ("g g", "q g", "q q"),
+    ),
     "vbf_higgs_4l": (
         "u d > h u d QCD=0, h > e+ e- mu+ mu-",
         "p p > h {} QCD=0, h > e+ e- mu+ mu-",
@@ -182,6 +188,20 @@ def test_processes_prints_the_plan():
     assert "24 of jets to legs, 12 integrated, 2 with hard tags" in said
     assert "ttbar_1l" in run("processes").out
     assert "let it decay" in run("processes", "p p > t t~").out
+
+
+def test_processes_prints_the_plan_of_the_settings_of_a_weight(tmp_path: Path):
+    """Those of `compute`, and the response of an input file."""
+    config = tmp_path / "input.json"
+    config.write_text('{"response": {"recoil": {"c": 15}}}')
+    said = run("processes", "wh_bb", "--inputfile", str(config), "--set", "met=recoil", "--set", "MH=120")
+    assert "p_T by the recoil within its response" in said.out
+    said = run("processes", "wh_bb", "--set", "met=recoil").out
+    assert "no weight     met=recoil needs the response of the recoil" in said
+    assert "by missing p_T" in run("processes", "p p > w+ h, w+ > l+ vl, h > b b~", "--set", "MH=120").out
+    wrong = run("processes", "wh_bb", "--set", "metric=recoil")
+    assert wrong.status
+    assert "metric" in wrong.said
 
 
 def test_the_page_of_plans_says_what_is_integrated():

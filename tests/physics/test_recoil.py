@@ -334,9 +334,18 @@ def test_legs_with_a_least_pt():
     """Not those of resonances, nor where what is exchanged has a mass; and massless b quarks."""
     legs = {
         name: legs_along_beams(chosen_process(name, {}, summed=True))
-        for name in ("wjj", "diphoton", "higgs_diphoton", "single_top_t", "ttbar_1l", "zbb", "ttbar_2l")
+        for name in (
+            "wjj",
+            "zjj",
+            "diphoton",
+            "higgs_diphoton",
+            "single_top_t",
+            "ttbar_1l",
+            "zbb",
+            "ttbar_2l",
+        )
     }
-    assert legs == {"wjj": (2, 3), "diphoton": (0, 1)} | dict.fromkeys(list(legs)[2:], ())
+    assert legs == {"wjj": (2, 3), "zjj": (2, 3), "diphoton": (0, 1)} | dict.fromkeys(list(legs)[3:], ())
     gluon = "p p > t t~ g, (t > w+ b, w+ > mu+ vm), (t~ > w- b~, w- > d u~)"
     assert legs_along_beams(chosen_process(gluon, {}, summed=True)) == (6,)
     with pytest.raises(UsageError, match="a selection of partons can't tell which"):

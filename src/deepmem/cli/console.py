@@ -78,6 +78,23 @@ class _Lines:
         return f", {(now - self.begin) / fresh * missing:.0f} s left"
 
 
+@contextmanager
+def in_per_cent(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar or lines of how many points are there, of those that it seems to take: these change, but no step
+    is back, and the last one is the end."""
+    told = points = 0
+
+    def progress(drawn: int, seeming: int) -> None:
+        nonlocal told, points
+        done, points = max(told, min(100 * drawn // max(seeming, 1), 99)), drawn
+        step(done - told, f"{points:,} points")
+        told = done
+
+    with Console().progress(f"{what}, per cent", 100) as step:
+        yield progress
+        step(100 - told, f"{points:,} points")
+
+
 def show(result: dict[str, Any], as_json: bool, in_words: Callable[[dict[str, Any]], None]) -> None:
     """The result of a command, as JSON or in words."""
     print_json(result) if as_json else in_words(result)

@@ -55,6 +55,9 @@ def compute(
     as_json: options.AsJson = False,
 ) -> None:
     """Write the exact weights of events into a ROOT file; called again, continues where it stopped."""
+    from deepmem.jobs.staff import WEIGHTS
+
+    staff = options.staff(workers, threads, scheduler, WEIGHTS)
     from deepmem.jobs import exact
 
     result = exact.compute_files(
@@ -72,7 +75,7 @@ def compute(
         neutrinos=neutrinos,
         assignments=assignments,
         reasons=reasons,
-        staff=options.staff(workers, threads, scheduler),
+        staff=staff,
         reporter=console.Console(),
         **values.settings(settings),
     ).to_dict()
@@ -108,8 +111,11 @@ def processes(
     *,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Of a reaction: model, param_card, flavours, lost.", metavar="NAME=VALUE"),
+        typer.Option(
+            "--set", help="Of a reaction, as of 'compute': model, met, lost, MT.", metavar="NAME=VALUE"
+        ),
     ] = None,
+    inputfile: options.OptionalInput = None,
     debug: options.Debug = False,
     as_json: options.AsJson = False,
 ) -> None:
@@ -117,10 +123,14 @@ def processes(
     from deepmem.physics.processes import REACTIONS, reaction_of
 
     if process is not None and (">" in process or reaction_of(process)):
-        console.show(_reaction(process, values.settings(settings)), as_json, _print_reaction)
+        found = _reaction(process, values.settings(settings), inputfile)
+        console.show(found, as_json, _print_reaction)
         return
-    if settings:
-        raise UsageError("--set is of a reaction: a process of the menu has its own model")
+    if settings or inputfile:
+        raise UsageError(
+            f"--set and --inputfile are of reactions, whose plans follow from them; {process or 'menu'} has "
+            "one without them"
+        )
     from deepmem.physics.amplitude import processes as menu
     from deepmem.physics.processes import find_process
 
@@ -134,19 +144,25 @@ def processes(
         typer.echo("\n'deepmem processes NAME' says how one of these is integrated")
 
 
-def _reaction(process: str, settings: dict[str, Any]) -> dict[str, Any]:
+def _reaction(process: str, given: dict[str, Any], inputfile: str | None) -> dict[str, Any]:
     """What is known of a reaction, and how its weights are integrated, or why there are none."""
-    from deepmem.physics.processes import menu_line
+    from deepmem.config import Config
+    from deepmem.physics.errors import UnknownNameError
+    from deepmem.physics.processes import THEORY, menu_line
     from deepmem.physics.processes.of_reaction import named
     from deepmem.physics.reactions import Theory, read
     from deepmem.physics.weights.overview import overview
 
+    config = Config.load(inputfile or {}, need=())
+    settings, response = config.settings(given), config.response
     line = menu_line(process)
     reaction, usual = (named(process)[1], {}) if line is None else (line.reaction, line.theory)
-    theory = {name: value for name, value in (usual | settings).items() if name != "lost"}
-    found = read(reaction, Theory.named(theory)).describe()
+    theory = {name: settings[name] for name in (*THEORY, "flavours") if name in settings}
+    found = read(reaction, Theory.of(**usual | theory)).describe()
     try:
-        return found | {"weight": overview(process, **settings)}
+        return found | {"weight": overview(process, response=response, **settings)}
+    except UnknownNameError:
+        raise
     except UsageError as error:
         return found | {"no_weight": str(error)}
 
@@ -229,6 +245,9 @@ def generate(
     as_json: options.AsJson = False,
 ) -> None:
     """Make events with Pythia 8 (extra 'generate') and the response of the transfer functions."""
+    from deepmem.jobs.staff import LEADING_ORDER
+
+    staff = options.staff(workers, threads, scheduler, LEADING_ORDER)
     from deepmem.config import Config
     from deepmem.events.partons import PartonEvents
     from deepmem.jobs.generation import generate_events
@@ -250,7 +269,7 @@ def generate(
         seed,
         output,
         parton=parton,
-        staff=options.staff(workers, threads, scheduler),
+        staff=staff,
         reporter=console.Console(),
         selection=config.selection if selection is None else values.cuts(selection),
         response=config.response,
@@ -308,9 +327,11 @@ def cross_section(
     as_json: options.AsJson = False,
 ) -> None:
     """σ, and σ_vis within cuts on measured quantities, in pb with their errors."""
+    from deepmem.jobs.staff import LEADING_ORDER
+
+    staff = options.staff(workers, threads, scheduler, LEADING_ORDER)
     from deepmem.config import Config
     from deepmem.jobs.contents import Contents, Everywhere
-    from deepmem.jobs.generation import MODULES
     from deepmem.jobs.in_order import InOrder
     from deepmem.physics.weights.leading_order import cross_section as integrate
 
@@ -324,10 +345,13 @@ def cross_section(
     }
     extra = values.settings(settings) | {name: each for name, each in choices.items() if each is not None}
     cuts = config.selection if selection is None else values.cuts(selection)
-    staff = options.staff(workers, threads, scheduler)
-    with InOrder.of(staff, MODULES, reporter=console.Console()) as crew:
-        mapper = Everywhere(crew, Contents(process, config.response, extra))
-        sigma = integrate(process, cuts, precision, seed, quiet=True, parton=parton, mapper=mapper, **extra)
+    with (
+        InOrder.of(staff, LEADING_ORDER, reporter=console.Console()) as crew,
+        console.in_per_cent(f"integrating {process}") as progress,
+    ):
+        mapper = Everywhere(crew, Contents(process, config.response, dict(extra)))
+        extra |= {"mapper": mapper, "progress": progress}
+        sigma = integrate(process, cuts, precision, seed, quiet=True, parton=parton, **extra)
     if as_json:
         console.print_json(sigma.to_dict())
     else:

@@ -17,6 +17,7 @@ from deepmem.physics.amplitudes.channels import Channel, of_initial_state
 from deepmem.physics.amplitudes.joint import Joint, joint
 from deepmem.physics.errors import ReactionError
 from deepmem.physics.precision import require_double
+from deepmem.physics.processes.grouped import Group, grouped
 from deepmem.physics.reactions import Theory, read
 from deepmem.physics.theory.model import Model
 from deepmem.physics.theory.parameters import PARAMETERS, Parameters, parameters
@@ -67,6 +68,10 @@ class Generated:
         if (found := self.jointly(momenta, p)) is not None:
             return found[0]
         given = self._given(p)
+        if (groups := self._groups) is not None:
+            exchanged = _turned(momenta, self.along_z)
+            squares = {key: each for one in groups[0] for key, each in one(momenta, exchanged, given).items()}
+            return tuple(squares[key] for key in groups[1])
 
         def squared(each: Amplitude, turned: bool) -> Scalar:
             return each.of_legs(_turned(momenta, self.along_z) if turned else tuple(momenta), given)
@@ -99,6 +104,10 @@ class Generated:
 
     def _joint(self, orders: Orders) -> tuple[Joint, list[list[int]]] | None:
         return _jointly(*self._read, self.picks or self.states, orders, self.off, self.along_z)
+
+    @property
+    def _groups(self) -> tuple[tuple[Group, ...], list[tuple[Subprocess, bool]]] | None:
+        return _in_groups(*self._read, self.picks or self.states, self.off, self.along_z)
 
     @property
     def _read(self) -> tuple[str, Theory, str]:
@@ -161,6 +170,8 @@ class Generated:
         """Of its largest program."""
         if (found := self.joint_operations()) is not None:
             return found
+        if (groups := self._groups) is not None:
+            return max(each.operations for each in groups[0])
         if self.picks:
             return max(each.program.operations for each, _ in self._picked().values())
         made = _amplitudes(*self._read, self.states, self.off, self.along_z)
@@ -168,7 +179,9 @@ class Generated:
 
     @property
     def all_operations(self) -> int:
-        """Of all of its amplitudes together."""
+        """Of all that is evaluated at a point, where it is not one program."""
+        if (groups := self._groups) is not None:
+            return sum(len(each.turned) * each.operations for each in groups[0])
         if self.picks:
             return sum(each.program.operations for each, _ in self._picked().values())
         made = _amplitudes(*self._read, self.states, self.off, self.along_z)
@@ -250,6 +263,25 @@ def _jointly(
     except ReactionError:  # one that vanishes with what is switched off
         return None
     return None if found is None else (found, [[distinct[each] for each in one] for one in every])
+
+
+@lru_cache(maxsize=256)
+def _in_groups(
+    reaction: str,
+    theory: Theory,
+    content: str,
+    chosen: tuple[tuple[int, int], ...] | tuple[tuple[int, bool], ...],
+    off: tuple[str, ...],
+    along_z: bool,
+) -> tuple[tuple[Group, ...], list[tuple[Subprocess, bool]]] | None:
+    """Programs of all channels, and which of their results is which channel."""
+    members = list(_members(reaction, theory, chosen))
+    wanted = [(_subprocess(channel, False, ()), turned) for channel, turned in members]
+    try:
+        found = grouped(switched_off(members[0][0].model, off), wanted, along_z)
+    except ReactionError:  # one that vanishes with what is switched off
+        return None
+    return None if found is None else (found, wanted)
 
 
 def _subprocess(channel: Channel, turned: bool, order: Sequence[int]) -> Subprocess:

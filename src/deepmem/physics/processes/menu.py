@@ -201,6 +201,7 @@ REACTIONS: dict[str, Line] = {
     "zh_bb": Line("pp → ZH → (ℓ⁺ℓ⁻)(bb̄)", "p p > z h, z > l+ l-, h > b b~"),
     "zbb": Line("pp → γ*/Z bb̄ → ℓ⁺ℓ⁻bb̄", "p p > l+ l- b b~", scale="MZ"),
     "wjj": Line("pp → Wjj → ℓνjj", "p p > l+ vl j j ; cc", scale=_MW),
+    "zjj": Line("pp → γ*/Z jj → ℓ⁺ℓ⁻jj", "p p > l+ l- j j", scale="MZ"),
     "vbf_higgs_4l": Line("pp → Hjj → (e⁺e⁻μ⁺μ⁻)jj, electroweak", "p p > h j j QCD=0, h > e+ e- mu+ mu-"),
     "wz_3l": Line(
         "pp → WZ → (ℓν)(ℓ'⁺ℓ'⁻), other flavour", "p p > e+ ve mu+ mu- ; p p > mu+ vm e+ e- ; cc", scale="MZ"

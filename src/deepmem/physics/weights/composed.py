@@ -11,8 +11,6 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from deepmem.kinematics import FourVector, Scalar
@@ -26,6 +24,7 @@ from deepmem.physics.phasespace.visible import Shared, Visible
 from deepmem.physics.precision import double_precision
 from deepmem.physics.processes.base import MatrixElements, Process
 from deepmem.physics.processes.generated import Generated
+from deepmem.physics.processes.grouped import at_each
 from deepmem.physics.theory.parameters import Parameters, electroweak
 from deepmem.physics.weights import integrand
 from deepmem.physics.weights.hypothesis import Hypothesis
@@ -115,11 +114,7 @@ class Exchanged:
         every = [[*first, *(legs[i] for i in order)] for order in self.orders]
         if len(self.orders) * getattr(self.elements, "all_operations", 0) > _REPEATED:
             # by the same code for all orders: compiling it takes most of the time, and all of the memory
-            stacked = jnp.stack([jnp.stack([jnp.stack(leg) for leg in one]) for one in every])
-            squares = jax.vmap(lambda one: jnp.stack(self.elements([tuple(leg) for leg in one], p, subset)))(
-                stacked
-            )
-            return [list(one) for one in squares]
+            return at_each(lambda legs: self.elements(legs, p, subset), every)
         return [self.elements(one, p, subset) for one in every]
 
 
