@@ -22,8 +22,8 @@ from jax.scipy.special import ndtri
 
 from deepmem.kinematics import FourVector, Scalar
 from deepmem.physics.phasespace.composed.chain import Chain
-from deepmem.physics.phasespace.composed.fit import Fit, tabulated
-from deepmem.physics.phasespace.composed.masses import MassTable, MassTables, shape_of
+from deepmem.physics.phasespace.composed.fit import Fit, linked, tabulated
+from deepmem.physics.phasespace.composed.masses import Given, MassTable, MassTables, shape_of
 from deepmem.physics.phasespace.composed.neutrino_fit import OF_TOP, followed
 from deepmem.physics.phasespace.composed.transverse import Point, drawn
 from deepmem.physics.phasespace.composition import Composition
@@ -65,8 +65,11 @@ def masses(shared: Shared, event: Visible, u: jax.Array, _: None, composition: C
     numbers = [composition.mass_variable(place) for place in places]
     resonances = [composition.tree.resonances[place] for place in places]
     shapes = [shape_of(shared.parameters, each.mass, each.width) for each in resonances]
-    shares = event.choices.fit.shares
-    tables = MassTables(tuple(MassTable(shape, shares[i]) for i, shape in enumerate(shapes)))
+    here, given = event.choices.fit, {}
+    each = tuple(MassTable(shape, here.shares[i]) for i, shape in enumerate(shapes))
+    for i, (q, r) in enumerate(linked(composition)):
+        given[r] = Given(q, here.given[i], here.nodes[i, 0], here.nodes[i, 1])
+    tables = MassTables(each, given)
     s, density = tables.draw(jnp.asarray([u[i] for i in numbers]))
     return Masses(s, 1 / density)
 

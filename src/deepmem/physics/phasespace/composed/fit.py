@@ -7,7 +7,9 @@ width, are fitted at the resonances' poles by Gauss–Newton steps in ln E of th
 
 The sum of squares along x(t) is the profile of a mass, on which others that are off their poles go along:
 cells of its table have their part of the Breit–Wigner shape times exp(−0.4 χ²). Where a measured mass is more
-than 3.5 standard deviations off the pole, x(t) starts from there. Of a neutrino see `neutrino_fit`.
+than 3.5 standard deviations off the pole, x(t) starts from there. A mass that another one is a part of has
+cells at nodes of that one, and that one what is left when the former is summed over. Of a neutrino see
+`neutrino_fit` and `transverse`.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ import numpy as np
 from deepmem.kinematics import Scalar
 from deepmem.physics.phasespace.composed import transverse
 from deepmem.physics.phasespace.composed.chain import Chain
-from deepmem.physics.phasespace.composed.masses import CELLS, edges, shape_of
+from deepmem.physics.phasespace.composed.masses import CELLS, GIVEN, edges, shape_of
 from deepmem.physics.phasespace.composed.neutrino_fit import Likely, Measured, followed, has_likely, likely
 from deepmem.physics.phasespace.composed.pulls import (
     EVEN,
@@ -46,6 +48,10 @@ from deepmem.physics.precision import double_precision
 _STEPS, _LONGEST = 5, 0.4
 # The part of cells that is even where there is no profile.
 _EVEN_ALONE = 0.08
+# Of ln L of a mass.
+_LEAST = -60.0
+# Of a measured mass, how far nodes reach in standard deviations.
+_AROUND = 3.5
 # Pieces of a cell of the mass of two taus.
 _IN_CELLS = 4
 # Rows that are fitted in one compiled call.
@@ -66,6 +72,10 @@ class Fit(NamedTuple):
     """t of the fit `[solves]`."""
     shares: Scalar
     """Of cells of each mass that has a table `[masses, scan, CELLS]`."""
+    given: Scalar | None = None
+    """Of a mass above another one, see `linked`, at nodes of that `[linked, GIVEN, scan, CELLS]`."""
+    nodes: Scalar | None = None
+    """The first node of ln √s/m, and the step `[linked, 2]`."""
     shift: Scalar | None = None
     """Of the quark beside a neutrino, see `neutrino_fit.Likely`."""
     width: Scalar | None = None
@@ -79,6 +89,17 @@ def tabulated(composition: Composition) -> tuple[int, ...]:
     neutrino = composition.neutrino
     single = neutrino.masses if neutrino is not None and len(neutrino.masses) == 1 else ()
     return tuple(place for place in composition.masses if place not in single)
+
+
+def linked(composition: Composition) -> tuple[tuple[int, int], ...]:
+    """Pairs among `solves`, of a mass and of one that it is a part of: W and t."""
+    solves = composition.solves
+    return tuple(
+        (q, r)
+        for r, outer in enumerate(solves)
+        for q, inner in enumerate(solves[:r])
+        if {inner.leg, *inner.others} <= set(outer.others)
+    )
 
 
 def fits(composition: Composition, shared: Shared, events: Visible) -> Fit:
@@ -110,18 +131,23 @@ def _batch(composition: Composition, shared: Shared, events: Visible, used: int)
     slope = -covariance @ np.swapaxes(of_x, 1, 2) @ of_t
     path = _paths(of_x, of_t, t)
     shares = np.array(_compiled(_all_shares)(composition, shared, events, allowed, x, path, t))
+    given = nodes = None
+    if pairs := linked(composition):
+        of_pairs = _compiled(_all_linked)(composition, shared, events, allowed, x, slope, t)
+        of_inner, given, nodes = map(np.array, of_pairs)
+        shares[:, [q for q, _ in pairs]] = of_inner
     tables = None
     if transverse.is_tabulated(composition):
-        given = of_total[..., :count]
-        of_k = np.eye(2) + given @ covariance @ np.swapaxes(given, 1, 2)
-        covariance = np.linalg.inv(normal + np.swapaxes(given, 1, 2) @ given)
-        of_all = np.swapaxes(of_x, 1, 2) @ of_t + np.swapaxes(given, 1, 2) @ of_total[..., count:]
-        slope, of_missing = -covariance @ of_all, -covariance @ np.swapaxes(given, 1, 2)
+        of_p = of_total[..., :count]
+        of_k = np.eye(2) + of_p @ covariance @ np.swapaxes(of_p, 1, 2)
+        covariance = np.linalg.inv(normal + np.swapaxes(of_p, 1, 2) @ of_p)
+        of_all = np.swapaxes(of_x, 1, 2) @ of_t + np.swapaxes(of_p, 1, 2) @ of_total[..., count:]
+        slope, of_missing = -covariance @ of_all, -covariance @ np.swapaxes(of_p, 1, 2)
         found_at = (events, allowed, (x, t, path, shares), of_missing, np.linalg.cholesky(of_k))
         tables, shares = _few_at_a_time(partial(_compiled(_all_tables), composition, shared), found_at, used)
     spread = np.linalg.cholesky((covariance + np.swapaxes(covariance, 1, 2)) / 2)
     drawn = [composition.tree.visible.index(number) for number in composition.drawn]
-    found = Fit(allowed.median[:, drawn] * np.exp(x), spread, slope, t, shares, tables=tables)
+    found = Fit(allowed.median[:, drawn] * np.exp(x), spread, slope, t, shares, given, nodes, tables=tables)
     if not has_likely(composition):
         return found
     assert composition.neutrino is not None
@@ -205,6 +231,36 @@ def _all_shares(
         return _shares(Pulls(composition, shared, event, allowed), x, path, t)
 
     return jax.vmap(one)(events, allowed, x, path, t)
+
+
+def _all_linked(
+    composition: Composition,
+    shared: Shared,
+    events: Visible,
+    allowed: Allowed,
+    x: Scalar,
+    slope: Scalar,
+    t: Scalar,
+) -> tuple[Scalar, Scalar, Scalar]:
+    """Of pairs of masses that are `linked`, the shares of the inner one, and of the outer one given that.
+
+    With the first node and the step.
+    """
+
+    def one(event: Visible, allowed: Allowed, *fit: Scalar) -> tuple[Scalar, Scalar, Scalar]:
+        pulls, found = Pulls(composition, shared, event, allowed), []
+        for pair in linked(composition):
+            off, sigma = pulls.measured_mass(pair[0])
+            low, high = (jnp.clip(off + side * _AROUND * sigma, *REACH) for side in (-1, 1))
+            low, high = jnp.minimum(low, -sigma), jnp.maximum(high, sigma)
+            nodes = jnp.linspace(low, high, GIVEN)
+            shapes = (pulls.shapes[q] for q in pair)
+            shares = jax.vmap(partial(_together, pulls, fit, (*pair, nodes)))(*shapes)
+            found.append((*shares, jnp.stack([low, nodes[1] - low])))
+        of_inner, of_outer, steps = (jnp.stack(each) for each in zip(*found, strict=True))
+        return of_inner, jnp.swapaxes(of_outer, 1, 2), steps
+
+    return jax.vmap(one)(events, allowed, x, slope, t)
 
 
 def _few_at_a_time(function: Callable[..., _Found], rows: tuple[Any, ...], used: int) -> _Found:
@@ -294,6 +350,57 @@ def _profiled(pulls: Pulls, x: Scalar, path: Scalar, t: Scalar, q: int, shape: B
     height = jnp.exp(-TEMPER * (profile - profile.min()) / 2)
     share = (height[:-2:2] + 4 * height[1::2] + height[2::2]) / 6 * (theta[1:] - theta[:-1])
     return (1 - EVEN) * share / share.sum() + EVEN / CELLS
+
+
+def _together(
+    pulls: Pulls,
+    fit: tuple[Scalar, ...],
+    pair: tuple[int, int, Scalar],
+    inner: BreitWigner,
+    outer: BreitWigner,
+) -> tuple[Scalar, Scalar]:
+    """The shares of one mass `[CELLS]`, and of another one given that `[GIVEN, CELLS]`.
+
+    **Arguments:** `pair`, the numbers of both, and nodes of ln √s/m of the former.
+
+    The former has what is left of the likelihood when the latter, by its shape, is summed over.
+    """
+    (x, slope, t), (q, r, nodes) = fit, pair
+
+    def height(of_inner: Scalar, of_outer: Scalar) -> Scalar:
+        there = t.at[q].set(of_inner).at[r].set(of_outer)
+        z, exists = pulls(x + jnp.clip(slope @ (there - t), -FARTHEST, FARTHEST), there)
+        return -TEMPER / 2 * ((z**2).sum() + jnp.where(exists, 0.0, NO_SOLUTION))
+
+    theta = edges(outer)
+    at = _logs(outer, theta, pulls.poles[r])
+    heights = jax.vmap(lambda each: jax.vmap(partial(height, each))(at))(nodes)
+    most = heights.max(axis=1, keepdims=True)
+    share = jnp.exp(heights - most)
+    share = (share[:, 1:] + share[:, :-1]) / 2 * jnp.diff(theta)
+    total = share.sum(axis=1, keepdims=True)
+    of_outer = (1 - EVEN) * share / total + EVEN / CELLS
+    left = (most + jnp.log(total))[:, 0]
+    theta = edges(inner)
+    at = _logs(inner, (theta[1:] + theta[:-1]) / 2, pulls.poles[q])
+    share = jnp.diff(theta) * jnp.exp(_parabolic(at, nodes, jnp.maximum(left - left.max(), _LEAST)))
+    return (1 - EVEN) * share / share.sum() + EVEN / CELLS, of_outer
+
+
+def _logs(shape: BreitWigner, theta: Scalar, pole: Scalar) -> Scalar:
+    """ln √s/m at angles of a Breit–Wigner shape, where there is a profile."""
+    s = shape.mass**2 + shape.mass * shape.width * jnp.tan(jnp.minimum(theta, np.pi / 2 - 1e-9))
+    return jnp.clip(0.5 * jnp.log(jnp.maximum(s, 1e-3)) - jnp.log(pole), *REACH)
+
+
+def _parabolic(x: Scalar, nodes: Scalar, values: Scalar) -> Scalar:
+    """Through the three nearest of even nodes, below the largest value; beyond the last ones their value."""
+    at = jnp.clip((x - nodes[0]) / (nodes[1] - nodes[0]), 0.0, len(nodes) - 1.0)
+    k = jnp.clip(jnp.round(at).astype(int), 1, len(nodes) - 2)
+    before, here, after = (values[k + i] for i in (-1, 0, 1))
+    part = at - k
+    found = here + part * (after - before) / 2 + part**2 * (after - 2 * here + before) / 2
+    return jnp.minimum(found, values.max())
 
 
 def _of_taus(pulls: Pulls, x: Scalar, t: Scalar, shape: BreitWigner) -> Scalar:

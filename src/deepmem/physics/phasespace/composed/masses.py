@@ -11,6 +11,8 @@ shape of its own.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import jax
@@ -24,6 +26,8 @@ from deepmem.physics.tables import cell_of
 from deepmem.physics.theory.parameters import Parameters, electroweak
 
 CELLS = 64
+GIVEN = 14
+"""Nodes of ln √s/m of one mass at which another one has shares of its own."""
 # The first edge beside the pole, in widths, and the last ones, in masses.
 _FIRST, _BELOW, _ABOVE = 0.5, 0.9, 30.0
 _EDGE = 1e-15
@@ -92,10 +96,24 @@ def _cell(below: Scalar, u: Scalar) -> Scalar:
     return k
 
 
+class Given(NamedTuple):
+    """The shares of one s where another one is known."""
+
+    place: int
+    """Of the other one among the tables."""
+    shares: Scalar
+    """At nodes of its ln √s/m, linear in between `[GIVEN, scan, CELLS]`."""
+    low: Scalar
+    """The first node."""
+    step: Scalar
+
+
 class MassTables(NamedTuple):
     """Several s, whose resonances all have one of the scan's values: the mixture over these."""
 
     tables: tuple[MassTable, ...]
+    given: Mapping[int, Given] = MappingProxyType({})
+    """Of a table by its place: what takes its shares' place where another s, before it, is known."""
 
     def draw(self, u: jax.Array) -> tuple[tuple[Scalar, ...], Scalar]:
         """All s from as many numbers, the first of which decides about the value, too; and their density."""
@@ -107,16 +125,38 @@ class MassTables(NamedTuple):
         if count > 1:
             value, first = cell_of(u[0] * count, count)
             numbers = numbers.at[0].set(jnp.clip(first, _EDGE, 1 - _EDGE))
-        s, density = lax.map(lambda each: each[0].at(value, each[1]), (self._stacked, numbers))
-        found = tuple(s[i] for i in range(len(self.tables)))
-        return found, jnp.prod(density) if count == 1 else self.density(found)
+        alone = jnp.asarray(self._alone)
+        s, densities = lax.map(lambda each: each[0].at(value, each[1]), (self._stacked, numbers[alone]))
+        found, density = dict(zip(self._alone, s, strict=True)), jnp.prod(densities)
+        for i in self.given:
+            found[i], more = self._known(i, found[self.given[i].place]).at(value, numbers[i])
+            density = density * more
+        in_order = tuple(found[i] for i in range(len(self.tables)))
+        return in_order, density if count == 1 else self.density(in_order)
 
     def density(self, s: tuple[Scalar, ...]) -> Scalar:
         """Of all s together."""
-        each = lax.map(lambda one: one[0].densities(one[1]), (self._stacked, jnp.stack(s)))
-        return jnp.prod(each, axis=0).mean()
+        there = jnp.stack([s[i] for i in self._alone])
+        density = jnp.prod(lax.map(lambda one: one[0].densities(one[1]), (self._stacked, there)), axis=0)
+        for i, given in self.given.items():
+            density = density * self._known(i, s[given.place]).densities(s[i])
+        return density.mean()
+
+    @property
+    def _alone(self) -> list[int]:
+        return [i for i in range(len(self.tables)) if i not in self.given]
 
     @property
     def _stacked(self) -> MassTable:
-        """All tables along a first axis: a loop over them has one body to compile."""
-        return jax.tree.map(lambda *each: jnp.stack([jnp.asarray(one) for one in each]), *self.tables)
+        """The tables that need no other s along a first axis: a loop over them has one body to compile."""
+        alone = [self.tables[i] for i in self._alone]
+        return jax.tree.map(lambda *each: jnp.stack([jnp.asarray(one) for one in each]), *alone)
+
+    def _known(self, i: int, s: Scalar) -> MassTable:
+        """The i-th one, where the s that it follows is known."""
+        given, table = self.given[i], self.tables[i]
+        shares, pole = jnp.asarray(given.shares), self.tables[given.place].shapes.mass[0]
+        log = 0.5 * jnp.log(jnp.maximum(s, 1e-6) / pole**2)
+        at = jnp.clip((log - given.low) / given.step, 0.0, GIVEN - 1.0)
+        k, part = cell_of(at, GIVEN - 1)
+        return table._replace(shares=(1 - part) * shares[k] + part * shares[k + 1])
