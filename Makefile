@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 NEEDS := $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "deepmem needs Python 3.11 or newer, this is " + sys.version.split()[0] + ": say make PYTHON=python3.11")'
 
-.PHONY: demo test test-long check docs bench clean
+.PHONY: demo test test-long rules check docs bench clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(NEEDS)
@@ -17,14 +17,20 @@ $(VENV)/installed: pyproject.toml constraints.txt
 demo: $(VENV)/installed
 	$(BIN)/deepmem demo
 
-check: $(VENV)/installed
+rules: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: check
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+check: rules
+	$(BIN)/mypy
+
+# mypy runs beside the first tests, and is heard after the last one, if it finds something
+test: rules
+	mkdir -p .cache
+	$(BIN)/mypy > .cache/mypy.txt 2>&1 & types=$$!; \
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder; tests=$$?; \
+	wait $$types || { cat .cache/mypy.txt; exit 1; }; exit $$tests
 
 test-long: $(VENV)/installed
 	XLA_FLAGS= $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m long

@@ -3,7 +3,9 @@
     python benchmarks/scale.py [PART ...] [--events N] [--part K] [--big FILE] [--write]
 
 Times of `workers`, `dask`, `predict` and `hybrid` are those of whole commands, start and writing among them: run them on a
-machine that does nothing else. `--part 10` takes a tenth of all samples, to try. `faults` kills workers, drivers and
+machine that does nothing else. `workers` takes some ten minutes. Beside each ratio stands what two processes reach on this
+machine that know nothing of each other, each pinned to a core and with half of the events: where these do not reach what is aimed
+at, cores share something (memory, a clock), or the sample is too small for two starts. `--part 10` takes a tenth of all samples, to try. `faults` kills workers, drivers and
 schedulers while a sample of `--events` top pairs (2,000) is computed, each as soon as something was done after the last
 kill, and compares the bits with those of an undisturbed call. `--big` is a file of 20 million events that
 `surrogate.big_file` has made, which takes minutes, or has less of them with `--part`.
@@ -15,6 +17,7 @@ import argparse
 import json
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -34,6 +37,7 @@ from deepmem.event import Weight
 from deepmem.jobs.environment import cores_here
 from deepmem.jobs.parts import Pace, Parts
 from deepmem.jobs.spreading import Computation, Hands
+from deepmem.jobs.staff import WEIGHTS
 from deepmem.jobs.tasks import Task, hypotheses
 from deepmem.jobs.worker import Computed
 from deepmem.jobs.workers import Answer, Workers
@@ -41,12 +45,12 @@ from deepmem.physics.weights.leading_order import draw_events
 
 DEEPMEM = [sys.executable, "-m", "deepmem.cli"]
 ADDRESS = "tcp://127.0.0.1:18787"
-# process: events, precision, and the ratio aimed at; one process takes minutes for each
+# process: events, precision, and the ratio aimed at; one process takes about a minute and a half for each
 SAMPLES = {
-    "ttbar_2l": (2_000, 0.01, 1.9),
-    "ww_2l": (4_000, 0.01, 1.9),
-    "higgs_4l": (200_000, 0.01, 1.9),
-    "drell_yan": (1_000_000, 0.01, 1.7),
+    "ttbar_2l": (2_500, 0.01, 1.9),
+    "ww_2l": (5_000, 0.01, 1.9),
+    "higgs_4l": (150_000, 0.01, 1.9),
+    "drell_yan": (800_000, 0.01, 1.7),
 }
 DRAWN = 10_000  # events at most that are drawn; more are these again
 BIG = 20_000_000
@@ -71,11 +75,26 @@ def command(process: str, events: Path, output: Path, *more: object) -> list[str
     return [*DEEPMEM, *map(str, words)]
 
 
-def seconds(words: Sequence[str]) -> float:
-    """Wall time of a command that ends well."""
+def seconds(*commands: Sequence[str], pinned: bool = False) -> tuple[float, float]:
+    """Wall time of commands that run at the same time, each `pinned` to a core of its own, until all have ended well; and
+    the CPU time of all their processes."""
+    cores, before = cores_here(), cpu_of_children()
     begin = time.perf_counter()
-    subprocess.run(words, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    return time.perf_counter() - begin
+    running = []
+    for i, words in enumerate(commands):
+        of_core = ["taskset", "-c", str(cores[i])] if pinned else []
+        running.append(
+            subprocess.Popen([*of_core, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        )
+    if sum(process.wait() != 0 for process in running):
+        raise SystemExit(f"a command of {commands} failed")
+    return time.perf_counter() - begin, cpu_of_children() - before
+
+
+def cpu_of_children() -> float:
+    """CPU seconds of all processes that this one and its children have waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def same(one: Path, other: Path) -> bool:
@@ -96,11 +115,21 @@ def workers(folder: Path) -> None:
         events = sample(process, number, folder)
         asked = "--precision", precision
         # compiled before
-        seconds(command(process, events, folder / "few.root", *asked, "--entries", "0:16", "--workers", 2))
-        one = seconds(command(process, events, folder / "1.root", *asked, "--workers", 1, "--threads", 1))
-        two = seconds(command(process, events, folder / "2.root", *asked, "--workers", 2))
+        seconds(
+            command(process, events, folder / "few.root", *asked, "--entries", "0:16", "--workers", 1),
+            pinned=True,
+        )
+        one, cpu = seconds(command(process, events, folder / "1.root", *asked, "--workers", 1), pinned=True)
+        two, cpu_of_two = seconds(command(process, events, folder / "2.root", *asked, "--workers", 2))
         say(f"{process}, {number:,} events: one process on one core", f"{one:.0f} s")
         say("  two workers are faster by", f"{one / two:.2f}", f"≥ {aim}")
+        say("  all their CPU time over that of the one", f"{cpu_of_two / cpu:.2f}")
+        halves = [
+            command(process, events, folder / f"half{i}.root", *asked, "--workers", 1, "--entries", cut)
+            for i, cut in enumerate((f"0:{number // 2}", f"{number // 2}:{number}"))
+        ]
+        apart, _ = seconds(*halves, pinned=True)
+        say("  two processes apart, each with half of the events, by", f"{one / apart:.2f}")
         say("  the same bits", "yes" if same(folder / "1.root", folder / "2.root") else "NO", "yes")
 
 
@@ -152,10 +181,14 @@ def dask(folder: Path) -> None:
     number = most // ASKED["part"]
     events = sample(process, number, folder)
     asked = "--precision", precision
-    one = seconds(command(process, events, folder / "1.root", *asked, "--workers", 1, "--threads", 1))
+    seconds(
+        command(process, events, folder / "few.root", *asked, "--entries", "0:16", "--workers", 1),
+        pinned=True,
+    )
+    one, _ = seconds(command(process, events, folder / "1.root", *asked, "--workers", 1), pinned=True)
     with farm(folder):
         time.sleep(5)
-        two = seconds(command(process, events, folder / "2.root", *asked, "--scheduler", ADDRESS))
+        two, _ = seconds(command(process, events, folder / "2.root", *asked, "--scheduler", ADDRESS))
     say(f"{process}, {number:,} events: one process on one core", f"{one:.0f} s")
     say("  two workers of Dask are faster by", f"{one / two:.2f}", "≥ 1.8")
     say("  the same bits", "yes" if same(folder / "1.root", folder / "2.root") else "NO", "yes")
@@ -182,7 +215,7 @@ def start(folder: Path) -> None:
         table = np.stack([columns[name] for name in task.columns], axis=1).astype(np.float64)
         for _ in ("compiles", "is measured"):
             begin = time.perf_counter()
-            crew = Workers([cores_here()[:1]], ("deepmem.physics.weights.engine",))
+            crew = Workers([cores_here()[:1]], WEIGHTS)
             while not crew.free:
                 crew.answers()
             crew.submit(0, task.compute_table, (table[:1], np.arange(1)))
@@ -350,7 +383,7 @@ def predict(folder: Path) -> None:
         for workers in (1, 2):
             code = (
                 "from deepmem.jobs.prediction import predict\n"
-                "from deepmem.jobs.spreading import Staff\n"
+                "from deepmem.jobs.staff import Staff\n"
                 "predict([sys.argv[1]], sys.argv[2], model=sys.argv[3], staff=Staff(int(sys.argv[4])))"
             )
             found = measured(code, file, folder / "p.root", folder / "drell_yan.model", workers)

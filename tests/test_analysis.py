@@ -378,12 +378,12 @@ def test_a_sigma_that_nearly_reaches_its_precision_is_used_and_said(tmp_path: Pa
 
     def found(cuts: dict[str, Any]) -> VisibleCrossSection:
         return visible_cross_section(
-            str(tmp_path / "w.root"), "higgs_4l", None, cuts, None, most=8 * leading_order.BATCH
+            str(tmp_path / "w.root"), "higgs_4l", None, cuts, None, most=2 * leading_order.BATCH
         )
 
     near = found({"lepton_pt": 7, "mass": [115, 135]})
     assert 2e-3 < near.error_pb / near.pb < 2e-2
-    assert any(re.search(r"known to [\d.]+ % only, after 131,072 points", text) for text in near.remarks)
+    assert any(re.search(r"known to [\d.]+ % only, after 32,768 points", text) for text in near.remarks)
     with pytest.raises(
         DeepMEMError, match=r"σ_vis of higgs_4l within .*\(--sigma-signal, --sigma-background\)"
     ):

@@ -72,7 +72,7 @@ def test_the_interface_of_the_original(
         tmp_path, small, **names, save_testing_histogram_at="post/histogram.png", run_folder=None
     )
     (tmp_path / "input_files" / "input.json").write_text(json.dumps(config))
-    trained = run("--epochs=3", "--mode=train", "--device=None")
+    trained = run("--epochs=1", "--mode=train", "--device=None")
     assert trained.status == 0, trained.err
     assert "2,000 events" in trained.err
     tested = run("--mode=test", "--loader=hybrid")
@@ -317,10 +317,10 @@ def test_degrees_and_mev_are_noticed(
     strange["lep2_Phi"] = np.degrees(strange["lep2_Phi"])
     strange["lep1_PT"] = strange["lep1_PT"] * 1000
     write_tree(tmp_path / "events.root", strange)
-    config = write_configuration(tmp_path, small, input_paths=[str(tmp_path / "events.root")], epochs=1)
-    result = run("train", "--inputfile", config)
+    changes = {"input_paths": [str(tmp_path / "events.root")], "epochs": 1, **UNCALIBRATED}
+    result = run("train", "--inputfile", write_configuration(tmp_path, small, **changes))
     assert result.status == 0
-    warnings = [line for line in result.err.splitlines() if line.startswith("warning")]
+    warnings = [line for line in result.err.splitlines() if line.startswith("warning: lep")]
     assert len(warnings) == 2
     assert "lep1_PT has a median of" in warnings[0]
     assert "lep2_Phi reaches" in warnings[1]
@@ -415,7 +415,9 @@ def test_generate_and_cross_section(run: Run, tmp_path: Path) -> None:
     found = strict_json(sigma.out)
     assert abs(found["value"] - 1455.6) < 4 * found["error"] + 0.3
     assert found["visible"] < found["value"]
-    assert "σ_vis" in run("cross-section", "drell_yan", "--precision", 0.02).out
+    done = run("cross-section", "drell_yan", "--precision", 0.05)
+    assert "σ_vis" in done.out
+    assert "integrating drell_yan, per cent: 100 of 100" in done.err
 
 
 def test_an_empty_selection_is_no_selection(run: Run, tmp_path: Path) -> None:
@@ -427,7 +429,7 @@ def test_an_empty_selection_is_no_selection(run: Run, tmp_path: Path) -> None:
         "--inputfile",
         tmp_path / "input.json",
         "--precision",
-        0.02,
+        0.05,
         "--json",
     )
     cut, free = (strict_json(run(*call, *more).out) for more in ((), ("--selection", "{}")))
@@ -435,10 +437,10 @@ def test_an_empty_selection_is_no_selection(run: Run, tmp_path: Path) -> None:
     assert free["sampled"] == free["mass"] == [60, 120]
     output = tmp_path / "e.root"
     made = run(
-        "generate", "drell_yan", "--events", 300, "--selection", "{}", "--output", output,
+        "generate", "drell_yan", "--events", 30, "--selection", "{}", "--output", output,
         "--inputfile", tmp_path / "input.json", "--json",
     )  # fmt: skip
-    assert strict_json(made.out)["tried"] == 300
+    assert strict_json(made.out)["tried"] == 30
 
 
 def test_cross_section_says_what_is_not_covered(run: Run) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -152,7 +153,15 @@ def test_weights_of_different_units_are_not_added(weights: Callable[..., str], t
         UsageError, match=r"drell_yan GeV\^-2, other GeV\^-4.*depends on the unit.*--kappa.*GeV"
     ):
         deepmem.discriminate([path], **settings)
-    assert deepmem.discriminate([path], kappa=[1e-6], **settings)["kappa"] == [1e-6]
+    found = deepmem.discriminate([path], kappa=[1e-6], **settings)
+    assert found["kappa"] == [1e-6]
+    remark = next(each for each in found["remarks"] if "nearly all D" in each)
+    told = re.fullmatch(r"nearly all D are above 0.95: κ of other \(--kappa\) (\S+) brings .* to 0.5", remark)
+    assert told is not None
+    balanced = deepmem.discriminate([path], kappa=[float(told[1])], **settings)
+    assert balanced["remarks"] == []
+    d = read_weights(tmp_path / "post" / "discriminant.root", "D").value
+    assert np.nanmedian(d) == pytest.approx(0.5, abs=0.02)
     forced = deepmem.discriminate([path], force=True, **settings)
     assert "κ = 1 was taken" in forced["remarks"][0]
 

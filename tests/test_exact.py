@@ -1,11 +1,9 @@
 """Exact weights of files: streamed, resumed, merged, and one clear sentence for whatever is wrong."""
 
 import json
-import os
+import shutil
 import signal
-import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +13,7 @@ import awkward as ak
 import numpy as np
 import pytest
 import uproot
-from commands import run
+from commands import as_in_a_terminal, assert_said_to_be_kept, run
 from conftest import COLUMNS, EVENTS, WEIGHTS, stored, write_tree
 
 import deepmem
@@ -23,7 +21,6 @@ from deepmem import UsageError
 from deepmem.data.weights import read_provenance, read_weights, weight_names
 from deepmem.errors import Interrupted
 from deepmem.jobs import exact, merging
-from deepmem.jobs.environment import cores_here
 from deepmem.jobs.parts import Pace, Parts
 from deepmem.jobs.spreading import Computation, Hands
 from deepmem.jobs.tasks import Task, hypotheses
@@ -108,37 +105,28 @@ def test_bad_events_are_statuses_and_touch_no_other(events: dict[str, np.ndarray
     _same(after[others], before[others])
 
 
-# The command, which is killed when the first of its parts is kept.
-KILLED = """
-import os, signal
-from deepmem.jobs.parts import Parts
-from deepmem.cli.main import main
-
-def save(*arguments, kept=Parts.save):
-    kept(*arguments)
-    os.kill(os.getpid(), signal.SIGKILL)
-
-Parts.save = save
-main()
-"""
-
-
 def test_killed_and_called_again_gives_the_same_bits(
-    drell_yan: dict[str, np.ndarray], tmp_path: Path
+    drell_yan: dict[str, np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """kill −9 in the middle, called again: only what is missing is computed, and the arrays are the same."""
+    """What kill −9 leaves is what is there when the first part is kept: only what is missing is computed then."""
     path = write_tree(tmp_path / "events.root", {name: drell_yan[name][:700] for name in LEPTONS})
-    whole, killed = tmp_path / "whole.root", tmp_path / "killed.root"
-    exact.compute_files([str(path)], whole, ["drell_yan"], entries=(0, 600))
-    command = ["compute", str(path), "--process", "drell_yan", "--entries", "0:600", "--output", str(killed)]
-    done = subprocess.run([sys.executable, "-c", KILLED, *command], capture_output=True, text=True)
-    assert done.returncode == -signal.SIGKILL, done.stderr
-    assert not killed.exists()
-    assert len(list((tmp_path / ".killed.root.parts").glob("*.npz"))) == 1
-    again = run(*command)
+    (whole := tmp_path / "whole").mkdir()
+    save, killed = Parts.save, tmp_path / "killed"
+
+    def saved(*arguments: Any) -> None:
+        save(*arguments)
+        if not killed.exists():
+            shutil.copytree(whole, killed)
+
+    monkeypatch.setattr(Parts, "save", saved)
+    exact.compute_files([str(path)], whole / "w.root", ["drell_yan"], entries=(0, 600))
+    assert {each.name for each in killed.iterdir()} == {".w.root.lock", ".w.root.parts"}
+    assert len(list((killed / ".w.root.parts").glob("*.npz"))) == 1
+    command = ["compute", path, "--process", "drell_yan", "--entries", "0:600"]
+    again = run(*command, "--output", killed / "w.root")
     assert again.status == 0, again.said
     assert "256 of 600 events are there from an earlier call" in again.said
-    _same(read_weights(killed, "drell_yan"), read_weights(whole, "drell_yan"))
+    _same(read_weights(killed / "w.root"), read_weights(whole / "w.root"))
 
 
 def test_other_arguments_begin_anew(events: dict[str, np.ndarray], tmp_path: Path) -> None:
@@ -177,18 +165,6 @@ def test_an_interruption_says_what_is_kept(events: dict[str, np.ndarray], tmp_pa
     _same(read_weights(out), deepmem.compute(events)["drell_yan"])
 
 
-@contextmanager
-def _as_in_a_terminal() -> Iterator[None]:
-    """What a shell starts in the background ignores Ctrl-C; handlers are as before at the end."""
-    handlers = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        for each, handler in handlers.items():
-            signal.signal(each, handler)
-
-
 def test_the_command_says_what_is_kept(
     events: dict[str, np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -202,42 +178,10 @@ def test_the_command_says_what_is_kept(
         signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(Parts, "save", interrupted)
-    with _as_in_a_terminal():
+    with as_in_a_terminal():
         done = run("compute", path, "--process", "drell_yan", "--precision", "1e-4", "--output", out)
     assert done.status == 130
-    _is_said_to_be_kept(done.said.splitlines()[-1], tmp_path, "1,200")
-
-
-def test_the_command_and_its_workers_say_what_is_kept(events: dict[str, np.ndarray], tmp_path: Path) -> None:
-    """What batch systems send, in the middle of so many events that it comes before the end on a busy machine."""
-    many = {name: np.tile(values, 1000) for name, values in events.items()}
-    path, out = write_tree(tmp_path / "events.root", many), tmp_path / "w.root"
-    ended = threading.Event()
-
-    def end_it() -> None:
-        while not list((tmp_path / ".w.root.parts").glob("*.npz")) and not ended.wait(0.01):
-            pass
-        if not ended.is_set():
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    asked = ["--precision", "1e-4", "--workers", len(cores_here()[:2]), "--output", out]
-    scheduler = threading.Thread(target=end_it)
-    with _as_in_a_terminal():
-        scheduler.start()
-        try:
-            done = run("compute", path, "--process", "drell_yan", *asked)
-        finally:
-            ended.set()
-            scheduler.join()
-    assert done.status == 130
-    _is_said_to_be_kept(done.said.splitlines()[-1], tmp_path, "300,000")
-
-
-def _is_said_to_be_kept(told: str, folder: Path, events: str) -> None:
-    bounds = [path.name.split(".")[1].split("-") for path in (folder / ".w.root.parts").glob("*.npz")]
-    kept = sum(int(end) - int(begin) for begin, end in bounds)
-    assert kept > 0
-    assert told == f"deepmem: interrupted; {kept:,} of {events} events are kept, the same command continues"
+    assert_said_to_be_kept(done.said.splitlines()[-1], tmp_path, "1,200")
 
 
 def test_slow_processes_begin_with_small_parts() -> None:

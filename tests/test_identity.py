@@ -360,31 +360,20 @@ def region(eta_max: float) -> dict[str, Any]:
     return {"response": {"lepton": [inner, {"kind": "gaussian", "r": 0.04}]}}
 
 
-@pytest.mark.parametrize("what", ["eta_max", "histogram", "grid", "parameter", "precision"])
-def test_a_call_continued_with_something_else_starts_again(what: str, events: str, tmp_path: Path) -> None:
-    """Nothing of the first call is in the second one's file; called again, the first continues."""
+@pytest.mark.parametrize(
+    "changed", [{"MZ": 80.0}, {"precision": 0.02}], ids=lambda changed: next(iter(changed))
+)
+def test_a_call_continued_with_something_else_starts_again(
+    changed: dict[str, float], events: str, tmp_path: Path
+) -> None:
+    """Nothing of the first call is in the second one's file; called again, the first continues.
+
+    Responses and files that were replaced are in `test_faults.py`."""
     first: dict[str, Any] = {"precision": 0.01, "part": 10}
-    second: dict[str, Any] = {"precision": 0.01, "part": 10}
-    replaced = None
-    if what == "eta_max":
-        first["config"], second["config"] = region(0.5), region(1.5)
-    elif what == "histogram":
-        where = histogram(tmp_path / "th2.root", 1.0)
-        first["config"] = second["config"] = {"response": {"lepton": {"kind": "binned", "file": where}}}
-        first["precision"] = second["precision"] = 0.1  # of random points
-        replaced = lambda: histogram(tmp_path / "th2.root", 2.0)  # noqa: E731
-    elif what == "grid":
-        first["pdf"] = second["pdf"] = str(other_grid(tmp_path))
-        replaced = lambda: other_grid(tmp_path, 1.5)  # noqa: E731
-    elif what == "parameter":
-        second["MZ"] = 80.0
-    else:
-        second["precision"] = 0.02
+    second = first | changed
     out = tmp_path / "w.root"
     with pytest.raises(KeyboardInterrupt):
         exact.compute_files([events], out, ["drell_yan"], reporter=Stopping(), **first)
-    if replaced is not None:
-        replaced()
     exact.compute_files([events], out, ["drell_yan"], **second)
     exact.compute_files([events], tmp_path / "alone.root", ["drell_yan"], **second)
     one, other = (read_weights(path, "drell_yan").value for path in (out, tmp_path / "alone.root"))
@@ -403,7 +392,8 @@ def test_a_call_while_another_one_works_on_the_output_stops(events: str, tmp_pat
 
 def test_parts_of_different_hypotheses_are_not_merged(events: str, tmp_path: Path) -> None:
     def part(name: str, entries: tuple[int, int], **settings: Any) -> str:
-        exact.compute_files([events], tmp_path / name, ["drell_yan"], entries=entries, **settings)
+        settings |= {"precision": 0.05, "entries": entries}
+        exact.compute_files([events], tmp_path / name, ["drell_yan"], **settings)
         return str(tmp_path / name)
 
     first, same = part("0.root", (0, 20), config=region(0.5)), part("1.root", (20, 40), config=region(0.5))
@@ -411,8 +401,8 @@ def test_parts_of_different_hypotheses_are_not_merged(events: str, tmp_path: Pat
     with pytest.raises(UsageError, match=r"eta_max 0.5, not 1.5"):
         merging.merge([first, other], tmp_path / "w.root")
     merging.merge([first, same], tmp_path / "w.root")
-    exact.compute_files([events], tmp_path / "whole.root", ["drell_yan"], config=region(0.5))
-    about = [read_provenance(tmp_path / name)["events"] for name in ("w.root", "whole.root")]
+    whole = part("whole.root", (0, 40), config=region(0.5))
+    about = [read_provenance(path)["events"] for path in (tmp_path / "w.root", whole)]
     assert about[0] == about[1]
 
 

@@ -323,12 +323,29 @@ def test_events_without_any_object(tmp_path: Path) -> None:
     assert np.isnan(read(path, [*LEPTONS, *JETS], schema="nanoaod", objects=objects)).all()
 
 
+@pytest.mark.parametrize("schema", ["delphes", "physlite"])
+def test_a_wrong_schema_names_the_right_one(tmp_path: Path, schema: str) -> None:
+    path = nanoaod(tmp_path / "nano.root", "btagDeepFlavB", "MET")
+    with pytest.raises(UsageError, match=r"no branch begins with .* looks like NanoAOD: --schema nanoaod"):
+        read(Path(f"{path}:Events"), LEPTONS, schema=schema)
+
+
+def test_a_branch_to_keep_that_is_misspelt_is_no_matter_of_schemas(tmp_path: Path) -> None:
+    path = nanoaod(tmp_path / "nano.root", "btagDeepFlavB", "MET")
+    located = Config.load({"schema": "nanoaod"}, need=()).located
+    with pytest.raises(UsageError, match=r"no branch 'evnt' \(did you mean 'event'\?\)"):
+        Source([str(path)], None, LEPTONS, ("evnt",), located)
+
+
 @pytest.mark.parametrize(
     ("objects", "says"),
     [
         ({"jets": {"prefix": "Jet_"}}, "does not say where leptons are"),
         ({"leptons": {"prefix": "Muon_", "pt": "ptt"}}, "no branch 'Muon_ptt' or 'ptt'.*'Muon_pt'"),
-        ({"leptons": {"prefix": "Muons_"}}, "have no .*: there is none of Muons_"),
+        (
+            {"leptons": {"prefix": "Muons_"}},
+            "none of Muons_.* no branch begins with 'Muons_'.*has .*Muon_, Jet_",
+        ),
         ({"leptons": {"prefix": "Muon_", "pt": "__import__('os')"}}, "not allowed in an expression"),
         ({"leptons": {"prefix": "Muon_", "phi": "Jet_phi"}}, "other numbers of objects"),
         ({"leptons": {"prefix": "Muon_", "phi": "phi + Jet_phi"}}, "different lengths"),

@@ -17,10 +17,10 @@ import deepmem
 from deepmem import Surrogate, UsageError
 from deepmem.data.weights import read_provenance, read_weights
 from deepmem.evaluation.report import report
-from deepmem.jobs import refinement, spreading
+from deepmem.jobs import refinement, staff
 from deepmem.jobs.audit import Audit
 from deepmem.jobs.environment import cores_here
-from deepmem.jobs.spreading import Staff
+from deepmem.jobs.staff import Staff
 from deepmem.jobs.worker import Bench, key_of
 from deepmem.jobs.workers import Answer
 from deepmem.physics.weights import engine
@@ -100,7 +100,7 @@ def test_a_tolerance_picks_what_is_above_it(
     events: dict[str, np.ndarray], path: str, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever computes."""
-    monkeypatch.setattr(spreading, "Workers", _OneAfterTheOther)
+    monkeypatch.setattr(staff, "Workers", _OneAfterTheOther)
     learned, spread = _before(model, events)
     tolerance = float(np.median(spread))
     out = tmp_path / "w.root"
@@ -375,7 +375,7 @@ def test_an_interrupted_training_computes_nothing_again(
     out = tmp_path / "w.root"
     call: dict[str, Any] = {
         "events": [path], "output": out, "process": "drell_yan", "model": model,
-        "config": trained[0] | {"epochs": 1, "members": 1, "split": [0.8, 0, 0.2]}, "budget": 50, "audit": 5,
+        "config": trained[0] | {"epochs": 1, "members": 2, "split": [0.8, 0, 0.2]}, "budget": 100, "audit": 20,
         "learn": True, "output_model": tmp_path / "new.model",
     }  # fmt: skip
     with pytest.raises(KeyboardInterrupt):
@@ -383,7 +383,7 @@ def test_an_interrupted_training_computes_nothing_again(
     parts = _parts(out)
     assert len(parts) == 2  # the worst, and the audited
     unchanged = _Unchanged("training", parts)
-    assert deepmem.refine(**call, reporter=unchanged)["learn"]["events"] == 45
+    assert deepmem.refine(**call, reporter=unchanged)["learn"]["events"] == 90
     assert unchanged.seen
     assert not (tmp_path / ".w.root.parts").exists()
 

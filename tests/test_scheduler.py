@@ -128,6 +128,7 @@ def test_no_scheduler_is_one_sentence(
     done = run(*(there.get(word, word) for word in call), "--scheduler", address)
     assert done.status == 2
     assert f"no scheduler answers at {address} within 0.2 s" in done.said
+    assert len(done.said.splitlines()) == 1
     assert "Traceback" not in done.said
     assert not (tmp_path / "w.root").exists()
 

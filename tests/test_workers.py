@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import uproot
-from commands import run
-from conftest import COLUMNS, write_tree
+from commands import as_in_a_terminal, assert_said_to_be_kept, run
+from conftest import COLUMNS, EVENTS, write_tree
 from killing import Killing
 
+import deepmem
 from deepmem.errors import UsageError
 from deepmem.event import Weight
 from deepmem.inputs import Reason
 from deepmem.jobs.environment import cores_here
 from deepmem.jobs.parts import Pace, Parts
 from deepmem.jobs.spreading import Computation, Hands
+from deepmem.jobs.staff import WEIGHTS, Staff
 from deepmem.jobs.tasks import Task, hypotheses
-from deepmem.jobs.worker import Bench, key_of
+from deepmem.jobs.worker import Bench, collecting_nothing, key_of
 from deepmem.jobs.workers import Workers, shares
 from deepmem.reporter import Reporter
 
@@ -120,22 +125,61 @@ def test_workers_end_with_their_driver(tmp_path: Path) -> None:
         assert not Path(f"/proc/{number}/stat").exists()
 
 
+@pytest.fixture(scope="module")
+def one_process() -> Iterator[Workers]:
+    """A crew of one process, whose start takes longer than what these tests have it compute."""
+    crew = Workers([cores_here()[:1]])
+    yield crew
+    crew.close()
+
+
+@pytest.fixture
+def two_workers(one_process: Workers, monkeypatch: pytest.MonkeyPatch) -> int:
+    """A number of workers to ask for, in whose place one process comes: it is enough to see other bits."""
+    monkeypatch.setattr("deepmem.jobs.staff.Workers", lambda cores, modules: one_process)
+    monkeypatch.setattr(one_process, "close", lambda: None)
+    return 2
+
+
+def columns_of(path: Path) -> dict[str, bytes]:
+    with uproot.open(path) as file:
+        return {name: each.tobytes() for name, each in file["deepmem"].arrays(library="np").items()}
+
+
 @several_cores
-def test_any_number_of_workers_gives_the_same_bits(drell_yan: dict[str, np.ndarray], tmp_path: Path) -> None:
+def test_any_number_of_workers_gives_the_same_bits(
+    two_workers: int, drell_yan: dict[str, np.ndarray], tmp_path: Path
+) -> None:
     """Bad events and kept branches among them."""
     events = {name: drell_yan[name][:300].astype(np.float64) for name in COLUMNS}
     events["lep1_PT"][7] = np.nan
     path = write_tree(tmp_path / "events.root", events)
     call = ["compute", path, "--process", "drell_yan", "--keep", "MET", "--reasons"]
-    arrays = []
-    for workers in (1, 2):
+    found = []
+    for workers in (1, two_workers):
         done = run(*call, "--workers", workers, "--output", tmp_path / f"{workers}.root")
         assert done.status == 0, done.said
-        with uproot.open(tmp_path / f"{workers}.root") as file:
-            arrays.append(file["deepmem"].arrays(library="np"))
-    assert arrays[0].keys() == arrays[1].keys()
-    for name, values in arrays[0].items():
-        np.testing.assert_array_equal(values, arrays[1][name])
+        found.append(columns_of(tmp_path / f"{workers}.root"))
+    assert found[0] == found[1]
+
+
+@several_cores
+def test_predictions_of_workers_have_the_same_bits(
+    two_workers: int, trained: tuple[dict[str, Any], Path], tmp_path: Path
+) -> None:
+    """In their order, and what is said of the sample as a whole, too."""
+    said, found = [], []
+    for workers in (1, two_workers):
+        out = tmp_path / f"{workers}.root"
+        model = trained[0]["save_lowest_loss_model_at"]
+        staff = Staff(workers)
+        made = deepmem.predict(
+            [str(EVENTS)], out, model=model, keep=["lep1_Charge"], chunk_entries=7_777, staff=staff
+        )
+        said.append(made | {"output": ""})
+        found.append(columns_of(out))
+    assert said[0] == said[1]
+    assert found[0] == found[1]
 
 
 def test_a_few_events_start_no_worker(
@@ -146,7 +190,7 @@ def test_a_few_events_start_no_worker(
     def refused(*_: object) -> None:
         raise AssertionError("a worker was started")
 
-    monkeypatch.setattr("deepmem.jobs.spreading.Workers", refused)
+    monkeypatch.setattr("deepmem.jobs.staff.Workers", refused)
     path = write_tree(tmp_path / "events.root", {name: drell_yan[name][:300] for name in COLUMNS})
     done = run("compute", path, "--process", "drell_yan", "--output", tmp_path / "w.root")
     assert done.status == 0, done.said
@@ -235,3 +279,65 @@ def test_threads_are_those_of_a_worker() -> None:
     assert shares(0) == [[core] for core in cores]
     with pytest.raises(UsageError, match="of 2 cores"):
         shares(len(cores), 2)
+
+
+@several_cores
+def test_the_command_and_its_workers_say_what_is_kept(
+    one_process: Workers, drell_yan: dict[str, np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What batch systems send, in the middle of so many events that it comes before the end on a busy machine.
+
+    The last test of this file, for the call ends its process while it computes."""
+    monkeypatch.setattr("deepmem.jobs.staff.Workers", lambda cores, modules: one_process)
+    many = {name: np.tile(drell_yan[name][:300].astype(np.float64), 300) for name in COLUMNS[:8]}
+    path, out = write_tree(tmp_path / "events.root", many), tmp_path / "w.root"
+    ended = threading.Event()
+
+    def end_it() -> None:
+        while not list((tmp_path / ".w.root.parts").glob("*.npz")) and not ended.wait(0.01):
+            pass
+        if not ended.is_set():
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    scheduler = threading.Thread(target=end_it)
+    with as_in_a_terminal():
+        scheduler.start()
+        try:
+            call = ["compute", path, "--process", "drell_yan", "--precision", "1e-4"]
+            done = run(*call, "--workers", 2, "--output", out)
+        finally:
+            ended.set()
+            scheduler.join()
+    assert done.status == 130
+    assert_said_to_be_kept(done.said.splitlines()[-1], tmp_path, "90,000")
+    with pytest.raises(ProcessLookupError):
+        os.kill(one_process.numbers[0], 0)
+
+
+@several_cores
+def test_workers_that_are_asked_for_are_on_their_way() -> None:
+    """They are the first crew of a call, and the next one has others."""
+    start = Staff(workers=2).on_their_way(()).crew((), Reporter())
+    assert start is not None
+    first, second = start(), start()
+    assert isinstance(first, Workers)
+    assert isinstance(second, Workers)
+    assert len({*first.numbers, *second.numbers}) == 4
+    first.close()
+    second.close()
+    assert Staff(workers=1).on_their_way(()).crew((), Reporter()) is None
+
+
+def test_a_worker_imports_nothing_that_reads_files() -> None:
+    """These take as long as half of all that it needs."""
+    without = {"uproot", "awkward", "pydantic", "typer", "scipy", "distributed"}
+    code = f"import sys, {', '.join(WEIGHTS)}; print(*{without}.intersection(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+def test_cycles_are_collected_again_after_a_failure() -> None:
+    with suppress(KeyError), collecting_nothing():
+        assert not gc.isenabled()
+        raise KeyError
+    assert gc.isenabled()

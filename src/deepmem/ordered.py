@@ -18,3 +18,14 @@ class Mapper(Protocol):
     """
 
     def __call__(self, work: Callable[[A], R], arguments: Iterable[A], /) -> Iterator[R]: ...
+
+
+def telling(mapper: Mapper, tell: Callable[[], None]) -> Mapper:
+    """The same mapper, and `tell` is called as soon as a result has been used."""
+
+    def mapped(work: Callable[[A], R], arguments: Iterable[A]) -> Iterator[R]:
+        for result in mapper(work, arguments):
+            yield result
+            tell()
+
+    return mapped

@@ -37,7 +37,7 @@ def test_the_number_of_events_is_that_of_sigma_vis_in_bins(events: Events) -> No
     edges = [25.0, 45.0, 80.0, 13000.0]
     parts, errors = [], []
     for low in edges[:-1]:
-        found = deepmem.cross_section(TEXT, CUTS | {"lepton_pt": low}, points=60_000, seed=int(low))
+        found = deepmem.cross_section(TEXT, CUTS | {"lepton_pt": low}, points=24_000, seed=int(low))
         parts.append(found.visible)
         errors.append(found.visible_error)
     above, of_above = np.array(parts), np.array(errors)
@@ -56,9 +56,9 @@ def test_events_follow_weighted_points(events: Events) -> None:
     rng = np.random.default_rng(9)
     sampler = Sampler(TEXT, CUTS)
     many = sampler.integrals(visible_alone=True)
-    many.prepare()
+    size = 20_000
+    many.prepare(size)
     values, weights = [], []
-    size = 30_000
     for _, chunk, _ in many.computed([size] * len(many.channels)):
         _, cube = chunk.draw()
         points = sampler.parts[chunk.part].points(chunk.number, cube.u, chunk.maps)

@@ -14,11 +14,11 @@ from deepmem.errors import UsageError
 from deepmem.event import Status
 from deepmem.physics.integrals.accuracy import Accuracy
 from deepmem.physics.integrals.groups import Groups
-from deepmem.physics.integrals.importance import IDENTITY, composed, mapped
+from deepmem.physics.integrals.importance import IDENTITY, FirstMaps, composed, mapped
 from deepmem.physics.integrals.integral import Integral
 from deepmem.physics.integrals.integrand import Staged, values
 from deepmem.physics.integrals.lattice import Lattice
-from deepmem.physics.integrals.points import GENERATING_VECTOR, TRIPLES_VECTOR
+from deepmem.physics.integrals.points import GENERATING_VECTOR, TRIPLES_VECTOR, fixed_points
 from deepmem.physics.integrals.quadrature import Quadrature, product_rule
 from deepmem.physics.integrals.single import Single
 from deepmem.physics.precision import double_precision
@@ -252,6 +252,35 @@ def test_learning_pays():
     assert on_maps.mean() < 0.4 * plain.mean()
 
 
+def test_maps_from_points_that_count_for_nothing_pay():
+    """An event starts on a map of all coordinates that other points taught; its value is the same."""
+    problem = HARD["peaked off axis"]
+    events = {"a": np.full((40, 4), 2.5), "c": np.random.default_rng(4).uniform(0.2, 0.8, (40, 4))}
+    points = fixed_points(2, 4)
+    with double_precision():
+        (w,) = values(problem.integrand, None, events, np.tile(points.reshape(1, -1, 4), (40, 1, 1)))
+    maps = FirstMaps.from_points(points.reshape(-1, 4), np.asarray(w)[..., 0])
+    assert maps.learned.all()
+    integral = Integral(problem.integrand, None, events, 4)
+    rule, accuracy = Lattice(minimum=512, adapt=False), Accuracy(1e-2, seed=2)
+    plain = rule.integrate(integral, accuracy)
+    mapped_first = rule.integrate(replace(integral, maps=maps), accuracy)
+    for found in (plain, mapped_first):
+        pull = (found.value[:, 0] - problem.truth(events)) / found.error[:, 0]
+        at_least(np.abs(pull) < 1.96, 0.95)
+    assert mapped_first.evaluations.mean() < 0.8 * plain.evaluations.mean()
+
+
+def test_few_points_teach_no_map():
+    """One large value is no reason to keep points from all that was not seen."""
+    points = fixed_points(2, 3).reshape(-1, 3)
+    w = np.stack([np.ones(512), np.zeros(512), np.where(np.arange(512) == 7, 1e3, 1.0)])
+    maps = FirstMaps.from_points(points, w)
+    np.testing.assert_array_equal(maps.learned, [True, False, False])
+    np.testing.assert_array_equal(maps.knots[1:], FirstMaps.none(2, 3).knots)
+    np.testing.assert_allclose(maps.of_all()[0], IDENTITY[None].repeat(3, axis=0), atol=0.02)
+
+
 def test_budget_is_kept():
     problem = HARD["resonance"]
     events = problem.draw(np.random.default_rng(4), 20)
@@ -431,6 +460,25 @@ def test_a_quadrature_that_is_followed_knows_ratios():
     true_error = np.abs(ratio / (problem.truth(near) / problem.truth(events)) - 1)
     assert np.mean(true_error <= error + 1e-12) >= 0.95
     assert np.median(error) < 0.5 * np.median(first.error / first.value)
+
+
+@pytest.mark.parametrize("rule", [Lattice(), Quadrature()])
+def test_a_course_that_is_continued_is_the_one_with_more_points(rule):
+    """The same bits as with all of its points at once; a lattice pays for the new ones alone."""
+    problem = SMOOTH["lorentzians 2"]
+    events = problem.draw(np.random.default_rng(9), 20)
+    whole = Integral(problem.integrand, None, events, 2, remembered=True)
+    first = rule.integrate(whole, Accuracy(0.05, seed=2))
+    longer, cost = rule.further(first.course, 2)
+    assert (cost > 0).all()
+    more = rule.integrate(replace(whole, follows=longer), Accuracy(0.05, seed=2))
+    some = np.arange(3, 15)
+    at_some = lambda course: jax.tree.map(lambda leaf: leaf[some], course)  # noqa: E731
+    again = rule.integrate(whole.alone(some, at_some(longer), at_some(first.course)), Accuracy(0.05, seed=2))
+    np.testing.assert_array_equal(again.value, more.value[some])
+    np.testing.assert_array_equal(again.error, more.error[some])
+    assert np.median(more.error) < 0.7 * np.median(first.error)
+    assert (again.evaluations == np.minimum(cost, more.evaluations)[some]).all()
 
 
 def _ratio(first, varied):

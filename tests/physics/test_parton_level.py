@@ -156,7 +156,7 @@ def test_shares_of_maps_add_up() -> None:
 
 @pytest.mark.parametrize(
     ("process", "settings"),
-    [("ttbar_2l", {}), ("higgs_ww_2l", {})],
+    [pytest.param("ttbar_2l", {}, marks=pytest.mark.long), ("higgs_ww_2l", {})],
 )
 def test_the_menu_has_the_sigma_of_its_own_maps(process: str, settings: dict[str, Any]) -> None:
     """A mistake of 3 % is seen."""
@@ -168,8 +168,7 @@ def test_the_menu_has_the_sigma_of_its_own_maps(process: str, settings: dict[str
 def test_a_reaction_of_the_menu_by_its_text_has_the_menus_sigma() -> None:
     text = "p p > t t~, (t > w+ b, w+ > e+ ve), (t~ > w- b~, w- > mu- vm~)"
     one, other = (
-        deepmem.cross_section(each, points=30_000, seed=4, parton=True, Q=173.0)
-        for each in (text, "ttbar_2l")
+        deepmem.cross_section(each, points=8_000, seed=4, parton=True, Q=173.0) for each in (text, "ttbar_2l")
     )
     assert one.value == pytest.approx(other.value, rel=1e-9)
 
@@ -179,7 +178,7 @@ def test_labels_and_charge_conjugates_are_sums() -> None:
     cuts = {"lepton_pt": 20}
 
     def sigma(text: str) -> deepmem.cross_section:
-        return deepmem.cross_section(text, cuts, points=60_000, seed=5, parton=True, Q=80.0)
+        return deepmem.cross_section(text, cuts, points=16_000, seed=5, parton=True, Q=80.0)
 
     muon, both = sigma("p p > w+ h, w+ > mu+ vm"), sigma("p p > w+ h, w+ > l+ vl")
     assert both.value == pytest.approx(2 * muon.value, abs=4 * both.error)
@@ -190,31 +189,31 @@ def test_labels_and_charge_conjugates_are_sums() -> None:
 
 def test_partons_come_from_either_proton() -> None:
     one, other = (
-        deepmem.cross_section(text, points=30_000, seed=6, parton=True, labels={"q": "u d~"})
+        deepmem.cross_section(text, points=12_000, seed=6, parton=True, labels={"q": "u d~"})
         for text in ("u d~ > w+ h, w+ > mu+ vm", "q q > w+ h, w+ > mu+ vm")
     )
     assert one.value == pytest.approx(other.value, abs=4 * np.hypot(one.error, other.error))
 
 
 def test_two_seeds_and_alpha_s() -> None:
-    values = [deepmem.cross_section("g g > t t~", points=30_000, seed=seed, parton=True) for seed in range(5)]
+    values = [deepmem.cross_section("g g > t t~", points=8_000, seed=seed, parton=True) for seed in range(5)]
     mean = np.mean([each.value for each in values])
     pull = np.array([(each.value - mean) / each.error for each in values])
     assert 0.2 < pull.std(ddof=1) < 1.9
-    more = deepmem.cross_section("g g > t t~", points=30_000, seed=0, parton=True, alpha_s=0.236)
+    more = deepmem.cross_section("g g > t t~", points=8_000, seed=0, parton=True, alpha_s=0.236)
     assert more.value == pytest.approx(4 * values[0].value, rel=1e-3)
 
 
 def test_sigma_vis_of_a_reaction_without_a_map_of_its_own() -> None:
     """Without recoil and with perfect measurement cuts on what is measured are cuts on partons."""
     text, cuts = "p p > w+ h, w+ > mu+ vm, h > b b~", {"lepton_pt": 25, "jet_pt": 25, "jet_eta": 2.5}
-    on_partons = deepmem.cross_section(text, cuts, points=60_000, seed=7, parton=True)
+    on_partons = deepmem.cross_section(text, cuts, points=24_000, seed=7, parton=True)
     perfect = {"lepton": 0, "bjet": 0}
-    seen = deepmem.cross_section(text, cuts, points=60_000, seed=8, recoil=0, response=perfect)
+    seen = deepmem.cross_section(text, cuts, points=24_000, seed=8, recoil=0, response=perfect)
     assert seen.visible == pytest.approx(
         on_partons.value, abs=4 * np.hypot(seen.visible_error, on_partons.error)
     )
-    everything = deepmem.cross_section(text, points=60_000, seed=9, parton=True)
+    everything = deepmem.cross_section(text, points=24_000, seed=9, parton=True)
     assert seen.value == pytest.approx(everything.value, abs=4 * np.hypot(seen.error, everything.error))
 
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from conftest import stored
 from test_neutrinos import EVENTS, assert_agree, columns, computed, leptons_alone, prepared, proposed
 
 from deepmem.kinematics import add
@@ -13,17 +14,14 @@ from deepmem.physics.precision import double_precision
 from deepmem.physics.tables import even_table
 from deepmem.physics.weights import engine, sums
 from deepmem.physics.weights.hypothesis import hypothesis
-from deepmem.physics.weights.leading_order import draw_events
 from deepmem.physics.weights.partonic import Partonic
 from deepmem.physics.weights.plan import plan_for
-
-LEPTONS = {"lepton_pt": 10, "lepton_eta": 2.5}
 
 
 @pytest.fixture(scope="module")
 def events() -> dict[str, np.ndarray]:
     """Of tt̄, in which the Higgs boson is off its shell, and of its own."""
-    own = draw_events("higgs_ww_2l", 4, 21, LEPTONS, recoil=20.0).columns
+    own = stored("higgs_ww_2l")
     tops = leptons_alone(columns(*EVENTS))
     return {name: np.concatenate([tops[name], own[name]]) for name in tops}
 

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import stored
 
 from deepmem.errors import DeepMEMWarning
 from deepmem.event import Status
@@ -234,8 +235,7 @@ def with_sign(text: str, codes: tuple[int, ...]) -> str:
 
 def test_neutrinos_of_a_process_are_read_from_their_own_place_beside_negative_densities():
     """Their p_T add up to what is missing, which they do from no other place."""
-    cuts = {"lepton_pt": 10, "lepton_eta": 2.5}
-    events = draw_events("ww_2l", 2, 3, cuts, recoil=10.0).columns
+    events = {name: values[:2] for name, values in stored("ww_2l").items()}
     alpha = hypothesis("ww_2l", pdf="NNPDF23_nlo_as_0119_qed")
     assert negative_densities(alpha)
     found = engine.compute(alpha, events, precision=0.05, calls=1 << 15, neutrinos=True)["ww_2l"]

@@ -64,6 +64,27 @@ def test_ratios_are_better_known_than_weights():
     ).all()
 
 
+def test_a_ratio_goes_on_until_it_is_precise():
+    """To 0.3 of the precision of weights, whatever the points of the nominal ones were worth: these stay."""
+    found = computed({"up": scaled(1.02, 1.02), "same": events()})
+    alone = engine.compute(hypothesis(REACTION, response=RESPONSE), events(), precision=0.03)["x"]
+    nominal, up = found["x"], found["x__up"]
+    np.testing.assert_array_equal(nominal.value, alone.value)
+    np.testing.assert_array_equal(nominal.evaluations, alone.evaluations)
+    assert (found["x__same"].evaluations <= nominal.evaluations).all()
+    ratio, error = up.ratio_to(nominal)
+    assert (up.status == 0).all()
+    assert (error <= 0.3 * 0.03 * ratio).all()
+    more = up.evaluations > nominal.evaluations
+    assert more.any()
+    # what is told of a ratio is the ratio times the nominal weight, with the error of both
+    relative = np.hypot(error / ratio, nominal.error / nominal.value)
+    np.testing.assert_allclose((up.error / up.value)[more], relative[more], rtol=1e-9)
+    other = computed({"up": scaled(1.02, 1.02)}, seed=9)
+    again, its_error = other["x__up"].ratio_to(other["x"])
+    assert (np.abs(ratio - again) < 4 * np.hypot(error, its_error)).all()
+
+
 def test_an_event_with_other_rows_has_no_covariance():
     """A tag makes other assignments."""
     tags = {"j1_B": np.ones(3), "j2_B": np.ones(3)}

@@ -55,6 +55,9 @@ def compute(
     as_json: options.AsJson = False,
 ) -> None:
     """Write the exact weights of events into a ROOT file; called again, continues where it stopped."""
+    from deepmem.jobs.staff import WEIGHTS
+
+    staff = options.staff(workers, threads, scheduler, WEIGHTS)
     from deepmem.jobs import exact
 
     result = exact.compute_files(
@@ -72,7 +75,7 @@ def compute(
         neutrinos=neutrinos,
         assignments=assignments,
         reasons=reasons,
-        staff=options.staff(workers, threads, scheduler),
+        staff=staff,
         reporter=console.Console(),
         **values.settings(settings),
     ).to_dict()
@@ -242,6 +245,9 @@ def generate(
     as_json: options.AsJson = False,
 ) -> None:
     """Make events with Pythia 8 (extra 'generate') and the response of the transfer functions."""
+    from deepmem.jobs.staff import LEADING_ORDER
+
+    staff = options.staff(workers, threads, scheduler, LEADING_ORDER)
     from deepmem.config import Config
     from deepmem.events.partons import PartonEvents
     from deepmem.jobs.generation import generate_events
@@ -263,7 +269,7 @@ def generate(
         seed,
         output,
         parton=parton,
-        staff=options.staff(workers, threads, scheduler),
+        staff=staff,
         reporter=console.Console(),
         selection=config.selection if selection is None else values.cuts(selection),
         response=config.response,
@@ -321,9 +327,11 @@ def cross_section(
     as_json: options.AsJson = False,
 ) -> None:
     """σ, and σ_vis within cuts on measured quantities, in pb with their errors."""
+    from deepmem.jobs.staff import LEADING_ORDER
+
+    staff = options.staff(workers, threads, scheduler, LEADING_ORDER)
     from deepmem.config import Config
     from deepmem.jobs.contents import Contents, Everywhere
-    from deepmem.jobs.generation import MODULES
     from deepmem.jobs.in_order import InOrder
     from deepmem.physics.weights.leading_order import cross_section as integrate
 
@@ -337,10 +345,13 @@ def cross_section(
     }
     extra = values.settings(settings) | {name: each for name, each in choices.items() if each is not None}
     cuts = config.selection if selection is None else values.cuts(selection)
-    staff = options.staff(workers, threads, scheduler)
-    with InOrder.of(staff, MODULES, reporter=console.Console()) as crew:
-        mapper = Everywhere(crew, Contents(process, config.response, extra))
-        sigma = integrate(process, cuts, precision, seed, quiet=True, parton=parton, mapper=mapper, **extra)
+    with (
+        InOrder.of(staff, LEADING_ORDER, reporter=console.Console()) as crew,
+        console.in_per_cent(f"integrating {process}") as progress,
+    ):
+        mapper = Everywhere(crew, Contents(process, config.response, dict(extra)))
+        extra |= {"mapper": mapper, "progress": progress}
+        sigma = integrate(process, cuts, precision, seed, quiet=True, parton=parton, **extra)
     if as_json:
         console.print_json(sigma.to_dict())
     else:

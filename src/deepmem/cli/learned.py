@@ -90,6 +90,9 @@ def predict(
     as_json: options.AsJson = False,
 ) -> None:
     """Write the weights of any number of events into a ROOT file, entry by entry."""
+    from deepmem.jobs.staff import PREDICTIONS
+
+    staff = options.staff(workers, threads, scheduler, PREDICTIONS)
     from deepmem.jobs import prediction
 
     if model is None and inputfile is None:
@@ -103,7 +106,7 @@ def predict(
         schema=schema,
         at=values.settings(settings) or None,
         device=values.device(device),
-        staff=options.staff(workers, threads, scheduler),
+        staff=staff,
         reporter=console.Console(),
     )
     console.show(result, as_json, console.print_weights)
@@ -182,6 +185,9 @@ def refine(
     as_json: options.AsJson = False,
 ) -> None:
     """Learned weights, the ones with too large errors computed exactly, the others audited."""
+    from deepmem.jobs.staff import WEIGHTS
+
+    staff = options.staff(workers, threads, scheduler, WEIGHTS)
     from deepmem.jobs import learning
 
     result = learning.refine(
@@ -190,7 +196,7 @@ def refine(
         config=inputfile, precision=precision, calls=calls, seed=seed, pdf=pdf, keep=values.names(keep),
         learn=learn, compare_random=compare_random, output_model=output_model, force=force,
         device=values.device(device), schema=schema, reporter=console.Console(),
-        staff=options.staff(workers, threads, scheduler), **values.settings(settings),
+        staff=staff, **values.settings(settings),
     )  # fmt: skip
     console.show(result, as_json, _print_refined)
     if result["failed"] is not None:

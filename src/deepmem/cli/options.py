@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from deepmem.jobs.spreading import Staff
+    from deepmem.jobs.staff import Staff
 
 DEFAULT_INPUT = "input_files/input.json"
 
@@ -38,16 +39,16 @@ def _limit_cores(value: int | None) -> int | None:
     return value
 
 
-def staff(workers: int, threads: int | None, scheduler: str | None = None) -> Staff:
+def staff(workers: int, threads: int | None, scheduler: str | None, modules: Sequence[str]) -> Staff:
     """Who computes: `--threads` are the cores of each worker, where several are asked for, and else those of
-    all together."""
-    from deepmem.jobs.spreading import Staff
+    all together. These import `modules` as soon as they are asked for, while this process does."""
+    from deepmem.jobs.staff import Staff
 
     if workers < 2 or threads is None:
-        return Staff(workers, scheduler=scheduler)
+        return Staff(workers, scheduler=scheduler).on_their_way(modules)
     if switches.cores:
         os.sched_setaffinity(0, switches.cores)
-    return Staff(workers, threads, scheduler)
+    return Staff(workers, threads, scheduler).on_their_way(modules)
 
 
 def _show_version(value: bool) -> bool:

@@ -17,7 +17,8 @@ import numpy as np
 from deepmem.columns import split_index
 from deepmem.data.collections import Collections, evaluated
 from deepmem.data.lazy import is_lazy
-from deepmem.data.objects import Objects, replacements
+from deepmem.data.names import replacements
+from deepmem.data.objects import Objects
 from deepmem.data.table import as_table, names_of
 from deepmem.data.vectors import computed, made_of, stored_in
 from deepmem.errors import UsageError, nearest

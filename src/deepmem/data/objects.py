@@ -16,8 +16,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, TypeAdapter
 
 from deepmem.columns import split_index
 from deepmem.data.expressions import Expression
-from deepmem.data.schemas import SCHEMAS, Schema
-from deepmem.errors import UsageError, nearest
+from deepmem.data.names import USUAL, Names
+from deepmem.data.schemas import SCHEMAS, Schema, looks_like
+from deepmem.errors import UsageError
 
 Kind = Literal["leptons", "jets", "photons", "taus", "met"]
 _Cut = float | tuple[float | None, float | None]
@@ -72,19 +73,7 @@ _DERIVED = {
     "mass": ("energy", "pt", "eta"),
     "charge": ("pdg",),
 }
-_USUAL = {
-    "pt": ("pt", "PT", "Pt"),
-    "eta": ("eta", "Eta"),
-    "phi": ("phi", "Phi"),
-    "mass": ("mass", "Mass", "m", "M"),
-    "energy": ("energy", "Energy", "E", "e"),
-    "px": ("px", "Px"),
-    "py": ("py", "Py"),
-    "pz": ("pz", "Pz"),
-    "charge": ("charge", "Charge"),
-    "pdg": ("pdgId", "PDG"),
-}
-QUANTITIES = (*_USUAL, "tag")
+QUANTITIES = (*USUAL, "tag")
 ENERGIES = ("pt", "mass", "energy", "px", "py", "pz")
 
 _COLUMN = re.compile(r"(lep|j|tau|pho)([1-9]\d*)_(PT|Eta|Phi|M|Charge|PDG|B)")
@@ -212,7 +201,10 @@ class Objects:
                 raise UsageError(f"{where}: {self._nothing(kind, names)}")
             if len({entry.sort for entry in definition[kind]}) > 1:
                 raise UsageError(f"'objects': all collections of {kind} need the same 'sort'")
-            found[kind] = tuple(_located(where, kind, entry, names, quantities) for entry in definition[kind])
+            located = (
+                _located(where, kind, entry, names, quantities, self.schema) for entry in definition[kind]
+            )
+            found[kind] = tuple(located)
         return Reading(wanted, found, self.unit)
 
     def _nothing(self, kind: Kind, names: Names) -> str:
@@ -265,69 +257,21 @@ def _add_overlaps(
         _add_overlaps(other, definition, kinds, (*above, kind))
 
 
-class Names:
-    """The branches of a file, by their full paths and by what these end with."""
-
-    def __init__(self, branches: Iterable[str]):
-        self.all = tuple(branches)
-        self._short: dict[str, list[str]] = {}
-        for name in self.all:
-            self._short.setdefault(name.rsplit("/", 1)[-1], []).append(name)
-        self._known = frozenset(self.all)
-
-    def find(self, name: str) -> str | None:
-        """The full path of a branch; None: there is none. **Raises** `UsageError` where it may be several."""
-        if name in self._known:
-            return name
-        found = self._short.get(name, [])
-        if len(found) > 1:
-            raise UsageError(f"{name!r} may be {' or '.join(found)}: give the whole name")
-        return next(iter(found), None)
-
-    def prefix(self, said: str) -> str | None:
-        """What names of branches begin with, where a separator may be left out; None: none does.
-
-        `muonp4` is `muonp4.` where there are `muonp4` and `muonp4.pt`.
-        """
-        usual = [name for each in _USUAL.values() for name in each]
-        for prefix in (said, *(said + separator for separator in "._:")) if said else ():
-            if any(self.find(prefix + name) for name in usual):
-                return prefix
-        return said if said and any(name.startswith(said) for name in self._short) else None
-
-    def near(self, name: str) -> str:
-        return nearest(name, self._short) or self.some
-
-    @property
-    def some(self) -> str:
-        """What the file has, the first of it."""
-        short = list(self._short)
-        return f"; the file has {', '.join(short[:12])}{', …' * (len(short) > 12)}"
+def _lack(kind: Kind, prefix: str, quantity: str, names: Names, schema: str) -> str:
+    """What a collection has not, and what to say."""
+    tried = ", ".join(prefix + name for name in USUAL.get(quantity, ()))
+    text = f"{kind} ({prefix or 'no prefix'}) have no {quantity}{f': there is none of {tried}' * bool(tried)}"
+    if not prefix or names.prefix(prefix):
+        return f'{text}. Say where it is: "objects": {{"{kind}": {{"{quantity}": "…"}}}}{names.some}'
+    text += f", for no branch begins with {prefix!r}"
+    if schema != "flat" and (other := looks_like((), names.short, but=schema)):
+        return text + other
+    return f'{text}. Say what does: "objects": {{"{kind}": {{"prefix": "…"}}}}{names.collections}'
 
 
-def replacements(
-    where: str, variation: Mapping[str, str], branches: Iterable[str]
-) -> dict[str, tuple[str, dict[str, str]]]:
-    """What a variation reads in place of branches: branch → text, and the branches that it names.
-
-    A text is a branch, or an expression over branches. **Raises** `UsageError` where one is not there.
-    """
-    names = Names(branches)
-
-    def there(name: str) -> str:
-        if (path := names.find(name)) is None:
-            raise UsageError(f"{where}: 'variations' names {name!r}, which is no branch{names.near(name)}")
-        return path
-
-    found = {}
-    for branch, text in variation.items():
-        whole = names.find(text)
-        known = {"": whole} if whole is not None else {name: there(name) for name in Expression(text).names}
-        found[there(branch)] = text, {name: str(path) for name, path in known.items()}
-    return found
-
-
-def _located(where: str, kind: Kind, entry: Entry, names: Names, quantities: set[str]) -> Located:
+def _located(
+    where: str, kind: Kind, entry: Entry, names: Names, quantities: set[str], schema: str
+) -> Located:
     """A collection's fields in a file. **Raises** `UsageError` where one is not there."""
     fields: dict[str, Found] = {}
     prefix = next((each for said in entry.prefix if (each := names.prefix(said))), entry.prefix[0])
@@ -341,7 +285,7 @@ def _located(where: str, kind: Kind, entry: Entry, names: Names, quantities: set
         if parts == ("pdg",) and isinstance(entry.pdg, float):
             parts = ()  # a code for all, without a sign
         if not parts or any(getattr(entry, part) is None for part in parts):
-            for name in _USUAL.get(quantity, ()):
+            for name in USUAL.get(quantity, ()):
                 if names.find(prefix + name):
                     return {quantity: _found(where, kind, quantity, name, prefix, names)}
         found = [locate(part) for part in parts]
@@ -352,12 +296,7 @@ def _located(where: str, kind: Kind, entry: Entry, names: Names, quantities: set
     for quantity in _needed(kind, entry, quantities):
         found = locate(quantity)
         if found is None:
-            tried = ", ".join(prefix + name for name in _USUAL.get(quantity, ()))
-            raise UsageError(
-                f"{where}: {kind} ({prefix or 'no prefix'}) have no {quantity}"
-                f"{f': there is none of {tried}' * bool(tried)}. Say where it is: "
-                f'"objects": {{"{kind}": {{"{quantity}": "…"}}}}{names.some}'
-            )
+            raise UsageError(f"{where}: {_lack(kind, prefix, quantity, names, schema)}")
         fields |= found
     others = {
         name: _found(where, kind, name, name, prefix, names)

@@ -108,12 +108,14 @@ SCHEMAS = {
 }
 
 
-def looks_like(trees: Collection[str], branches: Collection[str] = ()) -> str:
-    """A hint of the schema that a file looks like, "" where it looks like none."""
+def looks_like(trees: Collection[str], branches: Collection[str] = (), but: str = "") -> str:
+    """A hint of the schema that a file looks like, "" where it looks like none or like `but`."""
     for name, schema in SCHEMAS.items():
         telling = {"Events": "Runs", "CollectionTree": "MetaData", "EventData": "MetaData"}
         by_tree = any(tree in trees and telling.get(tree, tree) in trees for tree in schema.trees)
         if by_tree or any(branch in branches for branch in schema.branches):
+            if name == but:
+                return ""
             in_file = f'"schema": "{name}"'
             return f" (it looks like {schema.title}: --schema {name} reads it, {in_file} in an input file)"
     return ""

@@ -17,7 +17,8 @@ import uproot
 
 from deepmem.columns import split_index
 from deepmem.data.collections import Collections, evaluated
-from deepmem.data.objects import Objects, Reading, replacements
+from deepmem.data.names import replacements
+from deepmem.data.objects import Objects, Reading
 from deepmem.data.schemas import looks_like
 from deepmem.data.vectors import Vectors, vectors
 from deepmem.errors import UsageError, nearest
@@ -70,7 +71,7 @@ class TreeFile:
     reading: Reading | None = None
     """What the columns are made from, where they are no branches."""
     instead: Mapping[str, tuple[str, dict[str, str]]] = field(default_factory=dict)
-    """What a variation reads in place of branches, see `objects.replacements`."""
+    """What a variation reads in place of branches, see `names.replacements`."""
     _last: dict[str, tuple[tuple[int, int] | None, Any]] = field(default_factory=dict)
     """Records of vectors, of the entries that were read last."""
 
@@ -308,7 +309,8 @@ def check_column(file: TreeFile, name: str, known: Sequence[str]) -> None:
         kind = file.kind(name)
     except Exception:
         branch, _ = file.locate(name)
-        hint = looks_like((), known) or nearest(branch, known) or _some(known)
+        other = looks_like((), known) if file.reading is None else ""
+        hint = other or nearest(branch, known) or _some(known)
         raise UsageError(f"{file.address} has no branch {branch!r}{hint}") from None
     kind = re.sub(r"^(?:std::)?optional<(.*)>$", r"\1", kind)
     inner = re.sub(

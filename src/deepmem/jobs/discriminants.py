@@ -36,6 +36,7 @@ from deepmem.jobs.roc import Areas, areas, roc
 from deepmem.jobs.visible import VisibleCrossSection, select, visible_cross_section
 
 _SURELY = 5.0  # standard errors
+_END = 0.05  # so near to 0 or 1 are all D but so many
 _NO_CLASSES = "a ROC needs labels: give --label BRANCH, or one file of signal and one of background events"
 
 
@@ -103,6 +104,7 @@ def discriminate(
     view = _view(sample, d, within.rows, flagged)
     found = None if view.is_signal is None else _areas(view, view.is_signal, rng)
     remarks += [] if found is None else _order_remarks(found.auc)
+    remarks += _at_one_end(view.values["exact"], kappas)
     result = _Result(
         signal=signal,
         kappas=kappas,
@@ -261,6 +263,23 @@ def _discriminant(weights: Mapping[str, Weight], scale: Mapping[str, float]) -> 
         noise = np.hypot(background * error[0], signal * np.sqrt((error[1:] ** 2).sum(axis=0)))
         uncertainty = noise / (signal + background) ** 2
     return Weight(d, uncertainty, worst(*(weight.status for weight in weights.values())))
+
+
+def _at_one_end(d: np.ndarray, kappas: Mapping[str, float]) -> list[str]:
+    """A remark where nearly all D are at one end, with κ of the one background that puts their median at 0.5.
+
+    D/(1 − D) = W_s σ_b/(κ W_b σ_s).
+    """
+    if len(kappas) != 1 or not len(d):
+        return []
+    ends = {f"below {_END}": d < _END, f"above {1 - _END}": d > 1 - _END}
+    where = next((text for text, there in ends.items() if there.mean() > 1 - _END), None)
+    ((name, kappa),) = kappas.items()
+    with np.errstate(divide="ignore"):
+        better = kappa * float(np.median(d / (1 - d)))
+    if where is None or not 0 < better < np.inf:
+        return []
+    return [f"nearly all D are {where}: κ of {name} (--kappa) {better:.2g} brings their median to 0.5"]
 
 
 def _branches(d: Mapping[str, Weight]) -> dict[str, Weight]:

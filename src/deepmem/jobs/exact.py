@@ -28,7 +28,8 @@ from deepmem.errors import Interrupted, UsageError
 from deepmem.inputs import Reason
 from deepmem.jobs.events import tell_objects, unit_of
 from deepmem.jobs.parts import Parts
-from deepmem.jobs.spreading import Computation, Hands, Staff
+from deepmem.jobs.spreading import Computation, Hands
+from deepmem.jobs.staff import Staff
 from deepmem.jobs.tallies import Tally, Written
 from deepmem.jobs.tasks import (
     Checked,

@@ -14,13 +14,11 @@ from deepmem.jobs.contents import Contents, Everywhere
 from deepmem.jobs.environment import PACKAGES, versions
 from deepmem.jobs.in_order import InOrder
 from deepmem.jobs.kept import Kept
-from deepmem.jobs.spreading import Staff
+from deepmem.jobs.staff import LEADING_ORDER, Staff
 from deepmem.ordered import Mapper
 from deepmem.physics.detector.entries import histograms
 from deepmem.reporter import Reporter
 
-MODULES = ("deepmem.physics.weights.leading_order",)
-"""What takes a worker longest to import."""
 _WITH_PYTHIA = (*PACKAGES, "pythia8mc")
 
 
@@ -50,7 +48,7 @@ def generate_events(
     kept = Kept(Path(output), _about(process, events, seed, parton, settings))
     with (
         owned(output, f"generate {process}"),
-        InOrder.of(staff, MODULES, kept, reporter, PACKAGES if parton else _WITH_PYTHIA) as workers,
+        InOrder.of(staff, LEADING_ORDER, kept, reporter, PACKAGES if parton else _WITH_PYTHIA) as workers,
         reporter.progress("generating", events) as step,
     ):
         told = 0

@@ -16,7 +16,8 @@ from typing import Any, Generic, TypeVar
 from deepmem.errors import DeepMEMError
 from deepmem.jobs.environment import PACKAGES
 from deepmem.jobs.kept import Kept
-from deepmem.jobs.spreading import MOST_DEATHS, Staff, on_cpu
+from deepmem.jobs.spreading import MOST_DEATHS, on_cpu
+from deepmem.jobs.staff import Staff
 from deepmem.jobs.workers import Answer, Crew
 from deepmem.reporter import Reporter
 

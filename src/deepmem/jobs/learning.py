@@ -27,7 +27,7 @@ from deepmem.jobs.events import refuse_objects
 from deepmem.jobs.labels import paired
 from deepmem.jobs.models import listed, model_card
 from deepmem.jobs.outcome import RANDOM, WORST_FIRST, Change, Entries, Learning, Point, Refinement
-from deepmem.jobs.spreading import Staff
+from deepmem.jobs.staff import Staff
 from deepmem.jobs.training import train
 from deepmem.reporter import Reporter
 from deepmem.surrogate.model import Surrogate

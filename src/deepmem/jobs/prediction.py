@@ -25,7 +25,7 @@ from deepmem.event import Weight, variation_name
 from deepmem.jobs.events import objects_for, refuse_other_unit, tell_objects
 from deepmem.jobs.in_order import InOrder
 from deepmem.jobs.models import model_of
-from deepmem.jobs.spreading import Staff
+from deepmem.jobs.staff import PREDICTIONS, Staff
 from deepmem.jobs.tallies import Tally, Written
 from deepmem.jobs.tasks import gev_factors
 from deepmem.ordered import Mapper
@@ -36,8 +36,6 @@ from deepmem.surrogate.sample_test import Comparison, SampleTest
 
 _GUIDED = 2_048
 """Entries of a chunk at most where a guide takes milliseconds for each."""
-_MODULES = ("deepmem.surrogate.model",)
-"""What takes a worker longest to import."""
 _AHEAD = 2
 """Chunks in memory for each worker: none takes much longer than another."""
 
@@ -90,7 +88,7 @@ def predict(
         raise UsageError(
             f"--device {device} with --workers or --scheduler: workers compute on the CPU, so leave one out"
         )
-    with on_device(device), InOrder.of(staff, _MODULES, reporter=reporter, ahead=_AHEAD) as mapper:
+    with on_device(device), InOrder.of(staff, PREDICTIONS, reporter=reporter, ahead=_AHEAD) as mapper:
         surrogate = model_of(config) if isinstance(config, Config) else Surrogate.load(str(model))
         objects = objects_for(located, surrogate.about)
         refuse_other_unit(objects, surrogate.unit)

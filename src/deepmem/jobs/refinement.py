@@ -23,7 +23,8 @@ from deepmem.jobs.events import tell_objects
 from deepmem.jobs.learned import LearnedWeight
 from deepmem.jobs.outcome import Entries, Learned, Mixture, Refinement, Saving, SumOfLogs
 from deepmem.jobs.parts import Parts
-from deepmem.jobs.spreading import Hands, Staff
+from deepmem.jobs.spreading import Hands
+from deepmem.jobs.staff import Staff
 from deepmem.jobs.tasks import Task
 from deepmem.jobs.work import Sample, Work
 from deepmem.physics.detector.entries import histograms

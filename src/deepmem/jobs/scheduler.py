@@ -10,6 +10,7 @@ import logging
 import pickle
 import socket
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -85,9 +86,14 @@ class DaskWorkers:
         self._refuse_other_version(distributed.__version__)
 
     def _connected(self, seconds: float) -> Any:
-        """A client, which tries for so long."""
+        """A client, which tries for so long. **Raises** `ValueError`, before there is one, for no address."""
         where = "scheduler_file" if Path(self._address).is_file() else "address"
-        return self._distributed.Client(**{where: self._address}, timeout=seconds, set_as_default=False)
+        if where == "address":
+            self._distributed.comm.resolve_address(self._address)
+        with warnings.catch_warnings():
+            # of packages that decide no bit; those that do are compared by `on_worker`
+            warnings.filterwarnings("ignore", "Mismatched versions")
+            return self._distributed.Client(**{where: self._address}, timeout=seconds, set_as_default=False)
 
     def _refuse_other_version(self, ours: str) -> None:
         versions_there: Any = self._client.get_versions()

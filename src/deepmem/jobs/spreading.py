@@ -16,13 +16,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from deepmem.errors import UsageError
 from deepmem.event import Weight
 from deepmem.inputs import Reason
-from deepmem.jobs.environment import PACKAGES
 from deepmem.jobs.parts import Interval, Pace, Parts
-from deepmem.jobs.scheduler import DaskWorkers
-from deepmem.jobs.workers import Answer, Crew, Workers, shares
+from deepmem.jobs.staff import WEIGHTS, Staff
+from deepmem.jobs.workers import Answer, Crew
 from deepmem.reporter import Reporter, Step
 
 # Seconds of work from which on workers are worth their start, which takes some five, if not asked for.
@@ -31,8 +29,6 @@ _WORTH = 20.0
 MOST_DEATHS, _PIECES = 3, 2
 # Seconds of work of a piece at least.
 _LEAST = 1.0
-# What takes a worker longest to import.
-_MODULES = ("deepmem.physics.weights.engine",)
 # Seconds after which a person is told how long it will take, if it is so long.
 _ESTIMATE_AFTER = 60.0
 
@@ -107,50 +103,6 @@ class _Pieces:
             self.again.append((piece, deaths))
 
 
-@dataclass(frozen=True)
-class Staff:
-    """Whom a call wants to compute.
-
-    - `workers`: this process alone (1), so many of this machine, or one for each core where the work is
-      worth their start (0); each on `threads` cores
-    - `scheduler`: or the workers of a Dask scheduler, by its address
-    """
-
-    workers: int = 1
-    threads: int = 1
-    scheduler: str | None = None
-
-    def check(self) -> None:
-        """**Raises** `UsageError` for a number of workers that makes no sense, or two kinds of them."""
-        shares(self.workers, self.threads)
-        if self.scheduler is not None and self.workers > 1:
-            raise UsageError(
-                f"--workers {self.workers} and --scheduler {self.scheduler}: leave one out, for a scheduler "
-                "has its own workers"
-            )
-
-    @property
-    def at_once(self) -> bool:
-        """Whether somebody is asked for, whatever that costs."""
-        return self.workers > 0 or self.scheduler is not None
-
-    def crew(
-        self, modules: Sequence[str], reporter: Reporter, packages: Sequence[str] = PACKAGES
-    ) -> Callable[[], Crew] | None:
-        """What starts them; None where this process is alone.
-
-        **Arguments:** `modules`, what takes them longest to import; `packages`, whose versions are to be the
-        same everywhere.
-
-        **Raises** `UsageError` as `check` does.
-        """
-        self.check()
-        if (address := self.scheduler) is not None:
-            return lambda: DaskWorkers(address, reporter.message, packages)
-        cores = shares(self.workers, self.threads)
-        return None if len(cores) == 1 else lambda: Workers(cores, modules)
-
-
 class Hands:
     """Who computes: this process, and a crew where there is one.
 
@@ -170,7 +122,7 @@ class Hands:
     @classmethod
     def of(cls, staff: Staff, reporter: Reporter | None = None) -> Hands:
         """Those of a call. **Raises** `UsageError` as `Staff.check` does, or where a scheduler is none."""
-        return cls(staff.crew(_MODULES, reporter or Reporter()), staff.at_once, reporter)
+        return cls(staff.crew(WEIGHTS, reporter or Reporter()), staff.at_once, reporter)
 
     def __enter__(self) -> Hands:
         return self

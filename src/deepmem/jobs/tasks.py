@@ -9,12 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import version
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from deepmem.columns import Column, described
-from deepmem.data.weights import Further
 from deepmem.errors import DeepMEMError, UsageError
 from deepmem.event import Weight, variation_name
 from deepmem.jobs.parts import Pace
@@ -22,6 +21,9 @@ from deepmem.physics.processes import THEORY, chosen_process, is_reaction, react
 from deepmem.physics.weights import engine
 from deepmem.physics.weights.hypothesis import OF_JETS, Hypothesis, hypothesis
 from deepmem.physics.weights.partonic import shared_by_events
+
+if TYPE_CHECKING:
+    from deepmem.data.weights import Further
 
 # Events that are decided on at once, some seconds of work up to a minute; and those of a first part.
 _BATCH, _FIRST = 4096, 256
@@ -176,6 +178,8 @@ class Task:
 
     def further(self, reasons: bool) -> Further:
         """What a file of these weights has beside values, errors and statuses."""
+        from deepmem.data.weights import Further  # workers have no files, and do without
+
         return Further(
             neutrinos=self.names_with_neutrinos,
             terms=self.terms,

@@ -7,6 +7,7 @@ kept under its key: compiled once, however many tasks follow."""
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 import pickle
@@ -15,7 +16,8 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib import import_module
 from multiprocessing.connection import Connection
@@ -46,13 +48,27 @@ class Bench:
         """Do a work on `arguments`; `pickled`, the work, where it may be new here."""
         first, begin = key not in self._works, time.perf_counter()
         try:
-            if first:
-                assert pickled is not None
-                self._works[key] = pickle.loads(pickled)
-            result, error = self._works[key](*arguments), None
+            with collecting_nothing() if first else nullcontext():
+                if first:
+                    assert pickled is not None
+                    self._works[key] = pickle.loads(pickled)
+                result, error = self._works[key](*arguments), None
         except Exception as failure:
             result, error = None, portable(failure)
         return Computed(result, error, time.perf_counter() - begin, first)
+
+
+@contextmanager
+def collecting_nothing() -> Iterator[None]:
+    """Python's collector of cycles rests: importing and tracing make many objects that stay, through which it
+    would look again and again."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
 
 
 def key_of(pickled: bytes) -> str:
@@ -76,16 +92,18 @@ def _end_with(lifeline: int) -> None:
 
 
 def serve(connection: Connection, lifeline: int, cores: Sequence[int], modules: Sequence[str]) -> None:
-    """Answer every message `(key, pickled, arguments)` with a `Computed`; None ends it."""
+    """Answer every message `(key, pickled, arguments)` with a `Computed`, as long as any come."""
     pin(cores)
     threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
     warnings.simplefilter("ignore", DeepMEMWarning)  # the driver has told them
-    for name in modules:
-        import_module(name)
+    with collecting_nothing():
+        for name in modules:
+            import_module(name)
+        gc.freeze()
     bench = Bench()
     connection.send(None)
-    while (message := connection.recv()) is not None:
-        connection.send(bench.compute(*message))
+    while True:
+        connection.send(bench.compute(*connection.recv()))
 
 
 def main() -> None:

@@ -21,7 +21,6 @@ from deepmem.jobs.environment import cores_here
 from deepmem.jobs.worker import Computed, key_of
 
 _STILLBORN = 5  # processes that die before they are ready, one after the other, until it is no accident
-_PATIENCE = 2.0  # seconds in which a process that is asked to end does
 
 
 @dataclass(frozen=True)
@@ -102,21 +101,10 @@ class _Process:
         theirs_of_life.close()
         return cls(process, ours, life, cores, set())
 
-    def ask_to_end(self) -> None:
-        """Have it end by itself if it computes nothing, else kill it."""
-        if self.ready and self.ticket is None:
-            with suppress(OSError):
-                self.connection.send(None)
-        else:
-            self.process.kill()
-
     def end(self) -> int:
-        """Wait until it has ended; **returns** its exit status."""
-        try:
-            status = self.process.wait(_PATIENCE)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            status = self.process.wait()
+        """End it, whatever it computes: it holds nothing that is wanted; **returns** its exit status."""
+        self.process.kill()
+        status = self.process.wait()
         self.connection.close()
         self.lifeline.close()
         return status
@@ -193,7 +181,6 @@ class Workers:
     def _replaced(self, number: int) -> list[Answer]:
         """Put another process in the place of one that died; what it was computing is lost."""
         dead = self._processes[number]
-        dead.process.kill()
         status = dead.end()
         self._stillborn += not dead.ready
         if self._stillborn >= _STILLBORN:
@@ -205,7 +192,5 @@ class Workers:
         return [] if dead.ticket is None else [Answer(dead.ticket, None, deaths=1)]
 
     def close(self) -> None:
-        for worker in self._processes:
-            worker.ask_to_end()
         for worker in self._processes:
             worker.end()

@@ -31,6 +31,14 @@ class CourseOfLattice(NamedTuple):
     """t (I_s − I)/√(S(S − 1)) of the steering values `[events, shifts, values]`."""
     unseen: np.ndarray
     """u `[events, values]`."""
+    value: np.ndarray
+    """I of the steering values `[events, values]`."""
+    sums: np.ndarray
+    """Σ f of all values, under the last map, to go on from `[events, shifts, values]`."""
+    largest: np.ndarray
+    """The largest |f| of these `[events, values]`."""
+    bad: np.ndarray
+    """How many points were not finite `[events]`."""
 
     def covariance(self, other: CourseOfLattice) -> np.ndarray:
         """Of the integrals of two integrands at the same points, value by value `[events, values]`."""
@@ -44,6 +52,11 @@ class CourseOfQuadrature(NamedTuple):
     """How many levels of orders an event went through."""
     orders: np.ndarray
     """The integrals by the last three orders `[events, 3, values]`."""
+
+    @property
+    def value(self) -> np.ndarray:
+        """`[events, values]`."""
+        return self.orders[:, 2]
 
     def covariance(self, other: CourseOfQuadrature) -> np.ndarray:
         """With it, the error of the ratio is what the three orders of the ratio say of it."""
@@ -77,3 +90,8 @@ class CourseOfSingle(NamedTuple):
 
 
 Course: TypeAlias = CourseOfLattice | CourseOfQuadrature | CourseOfSingle
+
+
+def covariance(one: Course, other: Course) -> np.ndarray:
+    """Of integrals at the same points, of courses of one kind, value by value `[events, values]`."""
+    return one.covariance(other)  # type: ignore[arg-type]

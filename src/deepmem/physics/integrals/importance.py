@@ -24,20 +24,48 @@ _FLOOR, _UNIFORM = 0.05, 0.1
 _LEAST_EXCESS = 0.01
 
 
+# How often the density of a first map is smoothed, of which few points tell, and how many of them must count.
+_FIRST_SMOOTHINGS, _TELLING = 3, 80.0
+
+
 class FirstMaps(NamedTuple):
-    """Maps of one coordinate of each event that were learned before, from points that count for nothing."""
+    """Maps of events that were learned before, from points that count for nothing."""
 
-    coordinate: np.ndarray
-    """`[events]`; −1 where there is none."""
-    grid: np.ndarray
-    """`[events, knots, 2]`."""
+    learned: np.ndarray
+    """Whether an event has one `[events]`."""
+    knots: np.ndarray
+    """Of all coordinates `[events, d, knots]`; those not learned change nothing."""
 
-    def of_all(self, dimensions: int) -> np.ndarray:
-        """Maps of all coordinates `[events, d, knots, 2]`."""
-        found = np.tile(IDENTITY, (len(self.coordinate), dimensions, 1, 1))
-        there = np.flatnonzero(self.coordinate >= 0)
-        found[there, self.coordinate[there]] = self.grid[there]
-        return found
+    @classmethod
+    def none(cls, events: int, dimensions: int) -> FirstMaps:
+        """Those that change nothing."""
+        return cls(np.zeros(events, dtype=bool), np.tile(IDENTITY[:, 0], (events, dimensions, 1)))
+
+    @classmethod
+    def from_points(cls, points: Float[np.ndarray, "n d"], w: Float[np.ndarray, "events n"]) -> FirstMaps:
+        """Those that points teach, the same for all, where enough of them count: (Σ w)²/Σ w² ≥ 80.
+
+        **Arguments:** `w`, the integrand at the points.
+        """
+        (count, n), dimensions = w.shape, points.shape[1]
+        total = w.sum(axis=1, keepdims=True)
+        relative = np.divide(w, total, out=np.zeros_like(w), where=total > 0)
+        squares = relative**2
+        cell = np.arange(dimensions) * BINS + np.minimum((points * BINS).astype(int), BINS - 1)
+        moments = np.zeros((count, dimensions * BINS))
+        for event, each in enumerate(squares):
+            moments[event] = np.bincount(cell.ravel(), np.repeat(each, dimensions))
+        moments, sums = moments.reshape(count, dimensions, BINS, 1), relative.sum(axis=1)[:, None, None]
+        even = np.tile(IDENTITY, (count, dimensions, 1, 1))
+        grid, _ = better_maps(even, moments, sums, np.full(count, n), _FIRST_SMOOTHINGS)
+        found = cls.none(count, dimensions)
+        learned = (total[:, 0] > 0) & (squares.sum(axis=1) * _TELLING <= 1)
+        found.knots[learned] = grid[learned, ..., 0]
+        return found._replace(learned=learned)
+
+    def of_all(self) -> np.ndarray:
+        """As maps of a lattice `[events, d, knots, 2]`."""
+        return _with_slopes(self.knots)
 
 
 def mapped(grid: Float[Array, "knots 2"], u: Float[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
@@ -83,7 +111,7 @@ def second_moments(
 
 
 def better_maps(
-    grid: np.ndarray, moments: np.ndarray, sums: np.ndarray, points: np.ndarray
+    grid: np.ndarray, moments: np.ndarray, sums: np.ndarray, points: np.ndarray, smoothings: int = 1
 ) -> tuple[np.ndarray, np.ndarray]:
     """Better importance maps, and the factors by which they should reduce the variance.
 
@@ -92,14 +120,16 @@ def better_maps(
     of a few points; a part of all maps together, too, however often one follows another.
 
     **Arguments:** `grid` `[events, d, knots, 2]`; `moments` `[events, d, bins, values]`, `sums`
-    `[events, shifts, values]` and `points` `[events]` under the present map. **Returns** the new grid and the
+    `[events, shifts, values]` and `points` `[events]` under the present map; `smoothings`, how often bins are
+    averaged with their neighbours. **Returns** the new grid and the
     gains `[events]`.
     """
     total = moments.sum(axis=2, keepdims=True)
     projection = np.divide(moments, total, out=np.zeros_like(moments), where=total > 0).mean(axis=-1)
     density = np.sqrt(projection)
-    padded = np.pad(density, ((0, 0), (0, 0), (1, 1)), mode="edge")
-    density = (padded[..., :-2] + 2 * padded[..., 1:-1] + padded[..., 2:]) / 4
+    for _ in range(smoothings):
+        padded = np.pad(density, ((0, 0), (0, 0), (1, 1)), mode="edge")
+        density = (padded[..., :-2] + 2 * padded[..., 1:-1] + padded[..., 2:]) / 4
     norm = density.sum(axis=-1, keepdims=True)
     flat = np.full_like(density, 1 / BINS)
     density = np.divide(density, norm, out=flat.copy(), where=norm > 0)

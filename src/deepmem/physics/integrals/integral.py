@@ -36,10 +36,12 @@ class Integral:
       that is allowed they may have, `[events]`: of a sum over integrals of several integrands;
     - `remembered`: whether the estimate brings its course; `follows`: the course of another integral, of
       nearly the same integrand, whose points are wanted: precision and budget are then what they were there;
+    - `continues`: with `follows`, the course of this integral so far, whose points count: a rule that can
+      goes on from there, and the estimate has the evaluations that are new;
     - `allowances`: how many times the largest single contribution each event's error allows for, `[events]`,
       where a rule's own does not suit;
     - `maps`: those that a lattice begins with, where one was learned before. Others are then learned from
-      many points alone: what is narrow is known already.
+      many points alone, and where they gain much: what is narrow is known already.
 
     **Raises** `UsageError` where arrays have other lengths.
     """
@@ -58,6 +60,7 @@ class Integral:
     part: np.ndarray | None = None
     remembered: bool = False
     follows: Course | None = None
+    continues: Course | None = None
     maps: FirstMaps | None = None
     kinds: np.ndarray | None = None
     allowances: np.ndarray | None = None
@@ -104,9 +107,28 @@ class Integral:
             beside=None if self.beside is None else self.beside[here],
             part=None if self.part is None else self.part[here],
             follows=jax.tree.map(lambda leaf: leaf[here], self.follows),
+            continues=jax.tree.map(lambda leaf: leaf[here], self.continues),
             maps=jax.tree.map(lambda leaf: leaf[here], self.maps),
             kinds=None if self.kinds is None else self.kinds[here],
             allowances=None if self.allowances is None else self.allowances[here],
+        )
+
+    def alone(self, rows: np.ndarray, follows: Course, continues: Course) -> Integral:
+        """The same of some events `[rows]`, none a contribution to another, with the courses of these."""
+        assert self.minimum is None
+        assert self.beside is None
+        assert self.part is None
+        return replace(
+            self,
+            events=jax.tree.map(lambda leaf: np.asarray(leaf)[rows], self.events),
+            indices=self.numbers[rows],
+            parts=None if self.parts is None else self.parts[rows],
+            groups=None,
+            follows=follows,
+            continues=continues,
+            maps=jax.tree.map(lambda leaf: leaf[rows], self.maps),
+            kinds=None if self.kinds is None else self.kinds[rows],
+            allowances=None if self.allowances is None else self.allowances[rows],
         )
 
     def on_device(self) -> Integral:

@@ -17,11 +17,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from scipy.special import stdtrit
 
 from deepmem.errors import UsageError
 from deepmem.physics.integrals.accuracy import Accuracy
-from deepmem.physics.integrals.course import CourseOfLattice
+from deepmem.physics.integrals.course import Course, CourseOfLattice
 from deepmem.physics.integrals.estimate import Estimate
 from deepmem.physics.integrals.importance import BINS, IDENTITY, better_maps, mapped, second_moments
 from deepmem.physics.integrals.integral import Integral
@@ -39,9 +38,10 @@ from deepmem.physics.precision import double_precision
 
 # Events at a time. That bounds the memory that learning takes; nothing depends on it.
 _WINDOW = 1 << 12
-# Importance maps per event at most, and the factor in variance from which one is worth its evaluations.
+# Importance maps per event at most, and the factor in variance from which one is worth its evaluations; and
+# from which another one is where fixed points taught the first.
 _MAPS = 6
-_WORTH_IT = 1.5
+_WORTH_IT, _WORTH_ANOTHER = 1.5, 3.0
 # And how many points that count a map is learned from at least, in general and where one was learned before
 # or where there are few points: a map from a single large value keeps points from all that it has not seen.
 _SEVERAL, _MANY, _FEW = 5, 100, 1 << 10
@@ -93,6 +93,13 @@ class Lattice:
         ]
         return Estimate.joined(parts)
 
+    def further(self, course: Course, dimensions: int) -> tuple[CourseOfLattice, np.ndarray]:
+        """The course with twice the points, and the evaluations that are new; ∞ where there are none."""
+        assert isinstance(course, CourseOfLattice)
+        there = 2 * course.blocks * (SLOT // self.shifts) <= LATTICE_POINTS
+        cost = np.where(there & (course.blocks > 0), course.blocks * float(SLOT), np.inf)
+        return course._replace(blocks=2 * course.blocks), cost
+
 
 class _Samples(NamedTuple):
     """What the points of each event add up to: those of its present map, but for the tally's record.
@@ -120,7 +127,7 @@ class _Window:
         self._grid = np.tile(IDENTITY, (count, dimensions, 1, 1))
         self._narrow = np.zeros(count, dtype=bool)
         if integral.maps is not None:
-            self._grid, self._narrow = integral.maps.of_all(dimensions), integral.maps.coordinate >= 0
+            self._grid, self._narrow = integral.maps.of_all(), integral.maps.learned
         self._on_map = self._narrow.copy()
         self._blocks = np.zeros(count, dtype=np.int64)  # of the present map
         self._more = self._first_blocks.copy()  # next
@@ -128,13 +135,21 @@ class _Window:
         self._shift = self._shifts(np.arange(count))
         self._learning = np.full(count, rule.adapt)
         if integral.follows is not None:
-            course = integral.follows
-            assert isinstance(course, CourseOfLattice)
-            self._grid, self._stage, self._more = course.grid, course.stage, course.blocks.copy()
-            self._on_map |= course.stage > 0
-            self._shift, self._learning = self._shifts(np.arange(count)), np.zeros(count, dtype=bool)
+            self._follow(integral.follows, integral.continues)
         # those that get points now, and those that may get some later
         self._active = self._open = np.arange(count)
+
+    def _follow(self, course: Course, before: Course | None) -> None:
+        """Have the map and the points of a course, less those that there were before."""
+        assert isinstance(course, CourseOfLattice)
+        count = self._integral.count
+        self._grid, self._stage, self._more = course.grid, course.stage, course.blocks.copy()
+        if before is not None:
+            assert isinstance(before, CourseOfLattice)
+            self._blocks = before.blocks.copy()
+            self._more -= self._blocks
+        self._on_map |= course.stage > 0
+        self._shift, self._learning = self._shifts(np.arange(count)), np.zeros(count, dtype=bool)
 
     def estimate(self) -> Estimate:
         with double_precision():
@@ -163,6 +178,9 @@ class _Window:
             self._blocks,
             off / np.sqrt(shifts * (shifts - 1)),
             samples.tally.unseen(event, points * shifts)[:, :steering],
+            samples.tally.value[:, :steering],
+            samples.sums,
+            *samples.tally.seen,
         )
 
     def _shifts(self, event: np.ndarray) -> np.ndarray:
@@ -179,6 +197,9 @@ class _Window:
         target = done + self._more[active]
         event_of = np.repeat(active, target - done)
         block_of = np.concatenate([np.arange(*each) for each in zip(done, target, strict=True)])
+        # those on maps together: others need no map
+        order = np.argsort(self._on_map[event_of], kind="stable")
+        event_of, block_of = event_of[order], block_of[order]
         offset_of = radical_inverse(block_of) / self._block_points
         for rows, used in self._integral.batches(event_of, slots_per_call()):
             event = event_of[rows]
@@ -202,11 +223,16 @@ class _Window:
     def _none(self, outputs: int) -> _Samples:
         count, dimensions = self._integral.count, self._integral.dimensions
         steering = min(outputs, self._integral.steering or outputs)
-        return _Samples(
+        samples = _Samples(
             np.zeros((count, self._rule.shifts, outputs)),
             np.zeros((count, dimensions, BINS, steering)),
             Tally(self._integral, outputs, self._accuracy.precision, self._rule.allowance),
         )
+        before = self._integral.continues
+        if isinstance(before, CourseOfLattice):
+            samples.sums[:] = before.sums
+            samples.tally.resume(before.largest, before.bad, before.blocks * SLOT)
+        return samples
 
     def _proceed(self, samples: _Samples) -> None:
         """Measure what there is, learn maps, and decide who gets more points."""
@@ -272,7 +298,7 @@ class _Window:
             samples.sums[event][..., : samples.moments.shape[-1]],
             self._blocks[event] * SLOT,
         )
-        worth_it = gain > _WORTH_IT
+        worth_it = gain > np.where(self._narrow[event], _WORTH_ANOTHER, _WORTH_IT)
         event = event[worth_it]
         self._grid[event] = grid[worth_it]
         self._stage[event] += 1
@@ -298,6 +324,8 @@ def _first_blocks(minimum: np.ndarray, calls: int) -> np.ndarray:
 @cache
 def _student(freedom: int) -> float:
     """The factor by which a standard error from few estimates is widened, so that ±1.96 of it covers 95 %."""
+    from scipy.special import stdtrit  # imported where it is needed: it takes a tenth of a second
+
     return float(stdtrit(freedom, 0.975) / stdtrit(np.inf, 0.975))
 
 

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 
 from deepmem.errors import UsageError
 from deepmem.physics.integrals.accuracy import Accuracy
-from deepmem.physics.integrals.course import CourseOfQuadrature, quoted_error
+from deepmem.physics.integrals.course import Course, CourseOfQuadrature, quoted_error
 from deepmem.physics.integrals.estimate import Estimate
 from deepmem.physics.integrals.integral import Integral
 from deepmem.physics.integrals.slots import SLOT, slots_per_call
@@ -101,6 +101,12 @@ class Quadrature:
         if not integral.remembered:
             return estimate
         return estimate._replace(course=CourseOfQuadrature(reached, last_orders[..., : integral.steering]))
+
+    def further(self, course: Course, dimensions: int) -> tuple[CourseOfQuadrature, np.ndarray]:
+        """The course with another order, and the evaluations up to it; ∞ where there is none."""
+        assert isinstance(course, CourseOfQuadrature)
+        ends = np.array([last * float(SLOT) for _, last in _ladder(dimensions).levels] + [np.inf])
+        return course._replace(levels=course.levels + 1), ends[course.levels]
 
 
 def product_rule(dimensions: int, order: int) -> tuple[np.ndarray, np.ndarray]:

@@ -55,6 +55,16 @@ class Tally:
         self._bad[event] = 0
         self._largest[event] = 0
 
+    @property
+    def seen(self) -> tuple[np.ndarray, np.ndarray]:
+        """The largest |value| `[events, values]`, and how many points were not finite `[events]`."""
+        return self._largest, self._bad
+
+    def resume(self, largest: np.ndarray, bad: np.ndarray, evaluations: np.ndarray) -> None:
+        """Go on where another account ended, whose evaluations were paid there."""
+        self._largest[:], self._bad[:], self._ever_bad[:] = largest, bad, bad
+        self._current[:] = evaluations
+
     def unseen(self, event: np.ndarray, points: np.ndarray) -> np.ndarray:
         """An allowance for what the spread can't show: more values like the largest, and failed points."""
         return self._largest[event] * (self._allowance + self._bad)[event, None] / points

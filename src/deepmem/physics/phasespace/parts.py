@@ -11,7 +11,6 @@ none is off, or the first that is off is the k-th. A few fixed points decide, an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -27,22 +26,24 @@ from deepmem.physics.integrals.importance import (
 )
 from deepmem.physics.integrals.integrand import Integrand
 from deepmem.physics.integrals.points import fixed_points
-from deepmem.physics.phasespace.trials import on_points, spread_of, trial
+from deepmem.physics.phasespace.trials import at_fixed_points, on_points, spread_of
 from deepmem.physics.phasespace.visible import Shared, Visible, where
 
 # The mean square of the integrand over its squared mean from which a row is hard, and what part of a weight
 # is a trifle.
-_HARD, _TRIFLE = 6.0, 0.01
+_HARD, _TRIFLE = 6.0, 0.05
 _OFF = 0.1
 """ρ."""
 _LEAST = 1024
 """Evaluations of a row before it may stop."""
 _EMPTY = 512
 """And of one that was not seen to contribute."""
+_SECOND_LOOK = 0.002
+"""Of a weight, from which a row is looked at again with its better side first."""
 _ROUND = 2
 """Points of the second look at a part, in slots."""
-_TOGETHER = 64
-"""Rows that are looked at together, which bounds memory."""
+_WINDOW, _TOGETHER = 1 << 11, 64
+"""Rows that are looked at together, whole and in parts, which bounds memory."""
 MASSES = 4
 """Of both sides' W and top."""
 
@@ -58,7 +59,7 @@ class Rows(NamedTuple):
     minimum: np.ndarray
     """Evaluations before it may stop."""
     maps: FirstMaps | None = None
-    """That they begin with: of the mass that is off."""
+    """That they begin with: of all coordinates, or in parts of the mass that is off."""
 
 
 def chosen(
@@ -72,11 +73,15 @@ def chosen(
     count = rows.size
     least = np.broadcast_to(minimum, count).astype(int)
     whole = rows.choosing(apart=np.zeros(count, dtype=bool), parts=np.tile(_WHOLE, (count, 1, 1)))
-    visible, mean, spread = _better_side(f, shared, whole, dimensions)
+    looks = [
+        _better_side(f, shared, whole.rows(np.arange(here.start, here.stop)), dimensions, groups[here])
+        for here in groups.windows(_WINDOW)
+    ]
+    visible, mean, spread, maps = jax.tree.map(lambda *each: np.concatenate(each), *looks)
     hard = np.flatnonzero((spread > _HARD) & (mean >= _TRIFLE * groups.max(mean)[groups.event]))
     full, least = least, _first_points(mean, spread, groups, np.arange(count), least)
     if not len(hard):
-        return Rows(visible, np.arange(count), np.zeros(count, dtype=int), least)
+        return Rows(visible, np.arange(count), np.zeros(count, dtype=int), least, maps)
     fits = [
         _fitted(f, shared, rows.rows(hard[first : first + _TOGETHER]), dimensions)
         for first in range(0, len(hard), _TOGETHER)
@@ -89,14 +94,12 @@ def chosen(
     def both(one: Any, other: Any) -> Any:
         return jax.tree.map(lambda some, others: np.concatenate([some, others])[order], one, other)
 
-    none = FirstMaps(np.full(len(easy), -1), np.tile(IDENTITY, (len(easy), 1, 1)))
     return Rows(
         both(visible.rows(easy), cut.visible),
         at[order],
         both(np.zeros(len(easy), dtype=int), np.tile(1 + np.arange(_PARTS), len(hard))),
         both(least[easy], _first_points(cut.look.mean, cut.look.spread, groups, of, full[of])),
-        # that of parts of which no mass is off changes nothing
-        both(none, FirstMaps(np.maximum(cut.number, 0), cut.look.grid)),
+        both(jax.tree.map(lambda leaf: leaf[easy], maps), cut.maps(dimensions)),
     )
 
 
@@ -131,6 +134,12 @@ class _Fitted(NamedTuple):
     look: _Look
     number: np.ndarray
     """Of the mass that is off, −1 of none."""
+
+    def maps(self, dimensions: int) -> FirstMaps:
+        """That the parts begin with."""
+        found, off = FirstMaps.none(len(self.number), dimensions), np.flatnonzero(self.number >= 0)
+        found.knots[off, self.number[off]] = self.look.grid[off, :, 0]
+        return found._replace(learned=np.ones(len(self.number), dtype=bool))
 
 
 def _fitted(f: Integrand, shared: Shared, rows: Visible, dimensions: int) -> _Fitted:
@@ -196,20 +205,25 @@ def _look(
 
 
 def _better_side(
-    f: Integrand, shared: Shared, rows: Visible, dimensions: int
-) -> tuple[Visible, np.ndarray, np.ndarray]:
-    """Rows with the better side first; the larger mean of both sides, and the smaller spread."""
-    sides = sides_of(rows)
-    mean, spread = _of_sides(f, shared, sides, dimensions)
-    return where(spread[1] < spread[0], sides[1], sides[0]), mean.max(axis=0), spread.min(axis=0)
+    f: Integrand, shared: Shared, rows: Visible, dimensions: int, groups: Groups
+) -> tuple[Visible, np.ndarray, np.ndarray, FirstMaps]:
+    """Rows with the better side first; the mean and the spread, and maps of it.
 
-
-def _of_sides(
-    f: Integrand, shared: Shared, sides: Sequence[Visible], dimensions: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """What `trial` says of each side `[sides, rows]`."""
-    mean, spread = zip(*(trial(f, shared, side, dimensions) for side in sides), strict=True)
-    return np.stack(mean), np.stack(spread)
+    A slot of points decides which side it is. All but the smallest rows of an event then have another one.
+    """
+    sides, points = sides_of(rows), fixed_points(2, dimensions)
+    first, second = (at_fixed_points(f, shared, side, points[:1]) for side in sides)
+    turned = spread_of(second) < spread_of(first)
+    visible, w = where(turned, sides[1], sides[0]), np.where(turned[:, None], second, first)
+    mean, spread = np.maximum(first.mean(axis=1), second.mean(axis=1)), spread_of(w)
+    large = np.flatnonzero(mean >= _SECOND_LOOK * groups.max(mean)[groups.event])
+    more = at_fixed_points(f, shared, visible.rows(large), points[1:])
+    w = np.concatenate([w[large], more], axis=1)
+    mean[large], spread[large] = w.mean(axis=1), spread_of(w)
+    maps = FirstMaps.none(rows.size, dimensions)
+    found = FirstMaps.from_points(points.reshape(-1, dimensions), w)
+    maps.learned[large], maps.knots[large] = found
+    return visible, mean, spread, maps
 
 
 def sides_of(rows: Visible) -> tuple[Visible, Visible]:

@@ -42,12 +42,16 @@ def trial(
     slots: int = _TRIAL_SLOTS,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Of the integrand on a few fixed points: the mean, and the mean square over its square (∞: all 0)."""
-    count = events.size
-    mean, spread = np.zeros(count), np.zeros(count)
-    points = fixed_points(slots, dimensions)
+    w = at_fixed_points(f, shared, events, fixed_points(slots, dimensions))
+    return w.mean(axis=1), spread_of(w)
+
+
+def at_fixed_points(f: Integrand, shared: Shared, events: Visible, points: np.ndarray) -> np.ndarray:
+    """The integrand, mean over a scan, at the same points `[slots, points, d]` for all `[events, points]`."""
+    found = np.zeros((events.size, points.shape[0] * points.shape[1]))
     for here, w in _on_points(f, shared, events, points):
-        mean[here], spread[here] = w.mean(axis=1), spread_of(w)
-    return mean, spread
+        found[here] = w
+    return found
 
 
 class FirstLook(NamedTuple):

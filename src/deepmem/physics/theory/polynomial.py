@@ -19,7 +19,6 @@ from typing import Any, TypeAlias
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
-from scipy.linalg import qr
 
 from deepmem.event import term_labels
 from deepmem.physics.errors import ModelError, UnknownNameError, unknown_name
@@ -171,6 +170,8 @@ class Polynomial:
         exponents = tuple(sorted(set(found), key=lambda each: (sum(each), [-n for n in each])))
         grid = _grid(exponents)
         powers = _products(grid, exponents)
+        from scipy.linalg import qr  # few have free couplings
+
         # rows that are far from the span of those before
         _, order = qr(powers.T, mode="r", pivoting=True)
         chosen = np.sort(order[: len(exponents)])

@@ -24,7 +24,9 @@ from deepmem.physics.weights.unweighted import Events, ceiling
 from deepmem.selection import Selection
 
 _PILOT, _ROUND = CHUNK, 65536
-"""Points of each map from which its ceiling is taken, one chunk; and of a round of events."""
+"""Points of each map from which its ceiling is taken, one chunk; and of a round of events, at most."""
+_FEWEST, _LEARNING = 2048, 32
+"""Points of a round of events, at least; and for each event those from which maps are learned."""
 
 
 @dataclass(frozen=True)
@@ -74,14 +76,17 @@ def events_of(
     if sampler.view is not None and sampler.view.lost is not None:
         raise UsageError("events are drawn with all jets: leave lost out")
     many = sampler.integrals(seed, mapper, visible_alone=True, work=_Events(sampler))
-    many.prepare()
+    many.prepare(_LEARNING * events)
     ceilings = _ceilings(many)
     if not ceilings.sum() > 0:
         raise DeepMEMError(f"{sampler.reaction.name}: no point passed the selection {sampler.cuts}: widen it")
     found: list[Mapping[str, np.ndarray]] = []
     kept = 0
     while kept < events:
-        numbers = rng.multinomial(_ROUND, ceilings / ceilings.sum()).tolist()
+        # as many as the rest needs: a point is kept with the probability σ_vis/Σ c_k
+        wanted = 1.1 * (events - kept) * ceilings.sum() / many.totals[0]
+        size = int(np.clip(wanted, _FEWEST, _ROUND))
+        numbers = rng.multinomial(size, ceilings / ceilings.sum()).tolist()
         for channel, _, chunk in many.computed(numbers, ceilings.tolist()):
             channel.means[0].add(chunk["values"][0])
             found.append(chunk)

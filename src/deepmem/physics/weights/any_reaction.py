@@ -7,14 +7,14 @@ partons for both, or `parton_pt`, as weights.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from deepmem.errors import DeepMEMError, UsageError
-from deepmem.ordered import Mapper
+from deepmem.ordered import Mapper, telling
 from deepmem.physics.precision import double_precision
 from deepmem.physics.processes import chosen_process
 from deepmem.physics.processes.base import DEFAULT_DENSITY
@@ -150,6 +150,20 @@ class Goal(NamedTuple):
     points: int | None
     most: int
 
+    def seeming(self, drawn: int, worst: float, least: int) -> int:
+        """How many points it seems to take: the relative error `worst` of what was drawn falls as 1/√points.
+
+        **Arguments:** `least`, before errors are believed.
+        """
+        if self.points is not None:
+            return self.points
+        seeming = drawn * (worst / self.precision) ** 2 if np.isfinite(worst) else np.inf
+        return int(min(max(seeming, least), self.most))
+
+
+Progress: TypeAlias = Callable[[int, int], None]
+"""Told how many points were drawn, and how many it seems to take."""
+
 
 def _density(pdf: Any, reaction: Reaction) -> DensityAtScale:
     partons = {parton for part in reaction.parts for each in part.contributions for parton in each.partons}
@@ -164,13 +178,22 @@ def cross_section_of(
     goal: Goal,
     seed: int,
     mapper: Mapper,
+    progress: Progress,
     **settings: Any,
 ) -> CrossSection:
     """σ and σ_vis of a reaction, in pb: see `leading_order.cross_section`."""
     precision, tolerance, points, most = goal
-    sampler = Sampler(text, selection, **settings)
-    reaction, many = sampler.reaction, sampler.integrals(seed, mapper)
-    many.prepare()
+    sampler, learned = Sampler(text, selection, **settings), False
+
+    def tell() -> None:
+        drawn = many.points if learned else 0
+        known = learned and all(channel.means[0].points for channel in many.channels)
+        worst = _worst(many) if known else float("inf")
+        progress(drawn, goal.seeming(drawn, worst, _FEWEST))
+
+    reaction, many = sampler.reaction, sampler.integrals(seed, telling(mapper, tell))
+    many.prepare(points)
+    learned = True
     many.round(_FEWEST if points is None else points)
     while points is not None and many.points < points:
         many.round(points - many.points)

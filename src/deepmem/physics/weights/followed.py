@@ -16,7 +16,6 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from deepmem.event import Status
 from deepmem.physics.integrals.accuracy import Accuracy
 from deepmem.physics.integrals.estimate import Estimate
 from deepmem.physics.integrals.groups import Groups
@@ -25,12 +24,10 @@ from deepmem.physics.integrals.slots import SLOT
 from deepmem.physics.phasespace import trials
 from deepmem.physics.phasespace.visible import Visible
 from deepmem.physics.weights.contributions import Contributions
-from deepmem.physics.weights.integration import Done, Rows, averaged, of_parts
+from deepmem.physics.weights.integration import Done, Rows, of_parts
 from deepmem.physics.weights.preparation import prepare
+from deepmem.physics.weights.ratios import Dropped, Pair
 from deepmem.physics.weights.several import Part
-
-# How many times the relative error of a variation may be the nominal one, or what was asked for.
-_WORSE = 2.0
 
 
 class Before(NamedTuple):
@@ -84,16 +81,15 @@ def followed(
     if not len(events) or before.done.course is None:
         alike[:], events = False, events[:0]
         return Followed(events, Estimate.of_nothing(), np.zeros((0, steering))), ~alike
-    estimate, covariance = _at_points(before, rows.at(np.flatnonzero(alike)), accuracy, steering)
-    good = ~_unlike(before, events, estimate, accuracy, steering)
-    estimate, covariance = jax.tree.map(lambda leaf: leaf[good], (estimate, covariance))
+    pair = _at_points(before, rows.at(np.flatnonzero(alike)), accuracy, steering)
+    good = pair.suited()
+    pair.extend(good)
+    estimate, covariance = jax.tree.map(lambda leaf: leaf[good], pair.found())
     return Followed(events[good], estimate, covariance), ~np.isin(rows.event, events[good])
 
 
-def _at_points(
-    before: Before, rows: Contributions, accuracy: Accuracy, steering: int
-) -> tuple[Estimate, np.ndarray]:
-    """The sums of events all of whose rows have a nominal one, and the covariance."""
+def _at_points(before: Before, rows: Contributions, accuracy: Accuracy, steering: int) -> Pair:
+    """The sums of events all of whose rows have a nominal one."""
     part, done, place = before.part, before.done, _places(before, rows)
     events, group = np.unique(rows.event, return_inverse=True)
     visible = prepare(rows.alpha, part.plan, part.shared, rows.measured)._replace(tags=rows.tags)
@@ -106,7 +102,6 @@ def _at_points(
     whole = Rows(visible, groups, part.rows.numbers[place], part.rows.parts[place], share)
     alike = part.plan.alike(parts.visible, of, visible)
     pieces = of_parts(part.plan, whole, parts._replace(visible=alike, of=of))
-    groups = pieces.groups
     integral = Integral(
         part.f,
         part.shared,
@@ -115,24 +110,23 @@ def _at_points(
         pieces.numbers,
         pieces.parts,
         steering=steering,
-        groups=groups,
+        groups=pieces.groups,
         remembered=True,
         follows=course,
         maps=pieces.maps,
         kinds=pieces.kinds,
         allowances=pieces.allowances,
     )
-    estimate = part.plan.rule.integrate(integral, accuracy)
-    covariance = groups.sum(course.covariance(estimate.course))
-    dropped = trial = None
+    at_events = np.searchsorted(before.events, events)
+    dropped = None
     if done.dropped is not None:
         visible = visible._replace(choices=done.visible.rows(place).choices)
-        dropped, trial = _dropped(part, visible, np.flatnonzero(begin == end), group, len(events))
-        nominal = done.dropped[np.searchsorted(before.events, events)]
-        dropped = dropped if len(dropped) else np.zeros_like(nominal)
-        covariance = covariance + (dropped * nominal)[:, :steering]
-    found = averaged(estimate._replace(course=None), groups, share, accuracy, steering, dropped, trial)
-    return found, covariance * share[:, None] ** 2
+        varied, trial = _dropped(part, visible, np.flatnonzero(begin == end), group, len(events))
+        nominal = done.dropped[at_events]
+        dropped = Dropped(nominal, varied if len(varied) else np.zeros_like(nominal), trial)
+    weights = jax.tree.map(lambda leaf: leaf[at_events], before.estimate)
+    rule = part.plan.rule
+    return Pair(rule, accuracy, integral, parts.visible, weights, share, steering, dropped)
 
 
 def _dropped(
@@ -146,16 +140,3 @@ def _dropped(
     found = np.zeros((events, look.mean.shape[1]))
     np.add.at(found, group[rows], look.mean)
     return found, trial
-
-
-def _unlike(
-    before: Before, events: np.ndarray, estimate: Estimate, accuracy: Accuracy, steering: int
-) -> np.ndarray:
-    """Which events, varied, are integrated badly by the points of the nominal ones."""
-    at, weights = np.searchsorted(before.events, events), slice(steering)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        nominal = np.abs(before.estimate.error[at, weights] / before.estimate.value[at, weights])
-        varied = np.abs(estimate.error[:, weights] / estimate.value[:, weights])
-    allowed = _WORSE * np.fmax(nominal, accuracy.precision)
-    unsolved = np.isin(estimate.status, (Status.NO_SOLUTION, Status.BAD_INPUT))
-    return unsolved | ~(varied <= allowed).all(axis=1)

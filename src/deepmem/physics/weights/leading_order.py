@@ -47,7 +47,7 @@ from deepmem.physics.processes import chosen_process, menu_line
 from deepmem.physics.processes.of_reaction import is_reaction
 from deepmem.physics.weights.adaptation import Grid
 from deepmem.physics.weights.any_events import events_of
-from deepmem.physics.weights.any_reaction import Goal, cross_section_of
+from deepmem.physics.weights.any_reaction import Goal, Progress, cross_section_of
 from deepmem.physics.weights.batches import Accepted, Integrated
 from deepmem.physics.weights.cross_sections import CrossSection, FreeMeans, Mean
 from deepmem.physics.weights.event_columns import columns_of
@@ -72,6 +72,8 @@ __all__ = [
 ]
 
 LARGEST_NUMBER_OF_POINTS = 20_000_000
+_FEWEST = 8 * BATCH
+"""Points in the integrals, at least: an error estimated from a handful may be small by chance."""
 
 
 def cross_section(
@@ -85,6 +87,7 @@ def cross_section(
     tolerance: float | None = None,
     quiet: bool = False,
     mapper: Mapper = map,
+    progress: Progress = lambda drawn, seeming: None,
     **hypothesis: Any,
 ) -> CrossSection:
     """σ = ∫ dx1 dx2 dΦ Σ f f |M|²/2ŝ, and σ_vis within cuts on measured quantities.
@@ -94,10 +97,11 @@ def cross_section(
     - `process`: a name of the menu, or a reaction, "NAME=p p > …".
     - `selection`: a `Selection` or a dict of cuts; None or {}: none.
     - `precision`: the relative error to reach on both; `points`: or else how many points to draw (rounded up
-      to batches, a pilot of 65,536 or more not counted).
+      to batches, and those that maps are learned from not counted).
     - `tolerance`: the relative error that is taken all the same where `precision` is not reached with the
       `most` points; None: that is an error.
     - `seed`: the same seed gives the same numbers. `quiet`: nothing is warned of. `mapper`: who computes.
+    - `progress`: called with how many points were drawn, and how many it seems to take.
     - `mass`: range of true invariant masses of all outgoing legs, GeV. By default σ has those around the
       resonance (`default_masses`), and σ_vis all that may be measured in the selection. `pair_mass`: the
       least true mass of each pair of equal flavour and opposite charge, GeV. By default it is 4 for four
@@ -131,7 +135,7 @@ def cross_section(
         raise UsageError(f"the number of points must be 1 or more, got {points}")
     goal, rng = Goal(precision, tolerance, points, most), generator(seed)
     if is_of_any_reaction(process, hypothesis):
-        return cross_section_of(process, selection, goal, seed, mapper, **hypothesis)
+        return cross_section_of(process, selection, goal, seed, mapper, progress, **hypothesis)
     model = LeadingOrder(process, selection, **hypothesis)
     region, sampled = model.both_regions(), model.region(visible=True)
     grid = model.pilot(rng, region, sigma=True)
@@ -144,6 +148,7 @@ def cross_section(
         light += batch.light
         if batch.free is not None:
             free.merge(batch.free)
+        progress(visible.points, goal.seeming(visible.points, _worst(sigma, visible), _FEWEST))
         if _enough(process, model, sigma, visible, goal):
             break
     result = CrossSection(
@@ -193,9 +198,8 @@ def _enough(
         )
     if points is not None:
         return asked
-    # an error estimated from a handful of points may be small by chance
-    worst = max(each.error / each.value if each.value > 0 else np.inf for each in (sigma, visible))
-    if (drawn >= 8 * BATCH and worst <= precision) or (asked and worst <= (tolerance or precision)):
+    worst = _worst(sigma, visible)
+    if (drawn >= _FEWEST and worst <= precision) or (asked and worst <= (tolerance or precision)):
         return True
     if asked:
         raise DeepMEMError(
@@ -204,6 +208,11 @@ def _enough(
             "selection"
         )
     return False
+
+
+def _worst(*means: Mean) -> float:
+    """The largest relative error."""
+    return max(each.error / each.value if each.value > 0 else float("inf") for each in means)
 
 
 def _beyond(model: LeadingOrder, seed: int) -> float:

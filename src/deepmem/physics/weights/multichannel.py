@@ -25,7 +25,7 @@ LEAST_SHARE = 1e-3
 CHUNK = 4096
 """Points of a chunk at most, and of each map at first."""
 _LEARNING = 32768
-"""Points of all maps in a round that is learned from."""
+"""Points of all maps in a round that is learned from, at most; a chunk of them at least."""
 _ROUNDS = 4
 _LEAST = 512
 
@@ -140,18 +140,23 @@ class Multichannel:
         """How many of them are in the last integral."""
         return sum(c.means[-1].passed for c in self.channels)
 
-    def prepare(self) -> None:
-        """Learn the maps, and leave those out that have too little; its points are not counted."""
+    def prepare(self, points: int | None = None) -> None:
+        """Learn the maps, and leave those out that have too little; its points are not counted.
+
+        **Arguments:** `points`, how many are wanted afterwards, where that is known: maps are learned from
+        about as many.
+        """
+        learning = _LEARNING if points is None else min(max(points // _ROUNDS, CHUNK), _LEARNING)
         for size in (CHUNK, CHUNK // 2):
             self.restart()
             self._add([size] * len(self.channels), learn=True)
         self._prune()
         for _ in range(_ROUNDS):
-            numbers = self.allocated(_LEARNING, CHUNK // 4)
+            numbers = self.allocated(learning, CHUNK // 4)
             totals = self.totals
             self.restart()
             self._add(numbers, learn=True, totals=totals)
-        self._last = self.allocated(_LEARNING)
+        self._last = self.allocated(learning)
         self.restart()
 
     def restart(self) -> None:

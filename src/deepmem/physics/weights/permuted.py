@@ -27,6 +27,7 @@ from deepmem.physics.weights.integration import Rows, averaged, cut, of_parts
 from deepmem.physics.weights.partonic import Partonic, shared_by_events
 from deepmem.physics.weights.plan import Plan, plan_for, rank
 from deepmem.physics.weights.preparation import prepare
+from deepmem.physics.weights.ratios import Pair
 from deepmem.physics.weights.visible import Measured
 
 
@@ -91,11 +92,11 @@ class Integration:
         return self._mean(estimate, rows), before
 
     def follow(
-        self, before: Before, at: np.ndarray, measured: Measured, numbers: np.ndarray
-    ) -> tuple[Estimate, np.ndarray]:
-        """The same of events that are nearly those at `at` of an integration before, at its points.
+        self, before: Before, at: np.ndarray, nominal: Estimate, measured: Measured, numbers: np.ndarray
+    ) -> Pair:
+        """Of events that are nearly those at `at` of an integration before, at its points.
 
-        **Returns** what `integrate` does, and the covariance with the weights before `[events, weights]`.
+        **Arguments:** `nominal`, what it found of these.
         """
         together = len(self.plan.permutations)
         before = before.at((at[:, None] * together + np.arange(together)).ravel())
@@ -104,10 +105,8 @@ class Integration:
         whole = self._rows(visible, numbers, 0)
         parts = PartsOfRows(visible, before.of, before.part, np.zeros(len(before.of)), before.maps)
         rows = of_parts(self.plan, whole, parts)
-        integral = self._integral(rows, True, before.course)
-        estimate = self.plan.rule.integrate(integral, self.accuracy)
-        covariance = before.course.covariance(estimate.course)  # type: ignore[arg-type]
-        return self._mean(estimate, rows), rows.groups.sum(covariance) * rows.share[:, None] ** 2
+        integral, count = self._integral(rows, True, before.course), self.alpha.count
+        return Pair(self.plan.rule, self.accuracy, integral, before.rows, nominal, rows.share, count)
 
     def _rows(self, visible: Visible, numbers: np.ndarray, minimum: np.ndarray | int) -> Rows:
         """One row for each event and each permutation, whose points are the same alone and beside others."""

@@ -11,13 +11,9 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
-from deepmem.event import Status
 from deepmem.physics.integrals.estimate import Estimate
 from deepmem.physics.weights.permuted import Before, Integration
 from deepmem.physics.weights.visible import Measured
-
-# How many times the relative error of a variation may be the nominal one, or what was asked for.
-_WORSE = 2.0
 
 
 @dataclass(frozen=True)
@@ -62,10 +58,13 @@ class Nominal:
         if len(at):
             assert self.before is not None
             there = rows[at]
-            followed = work.follow(self.before, place[at], measured.rows(there), self.numbers[there])
-            bad = self._unlike(followed[0], place[at], work)
-            parts.append((at[~bad], _rows(followed[0], ~bad), followed[1][~bad]))
-            alone = np.sort(np.r_[alone, at[bad]])
+            nominal = _rows(self.estimate, place[at])
+            pair = work.follow(self.before, place[at], nominal, measured.rows(there), self.numbers[there])
+            good = pair.suited()
+            pair.extend(good)
+            found, covariance = pair.found()
+            parts.append((at[good], _rows(found, good), covariance[good]))
+            alone = np.sort(np.r_[alone, at[~good]])
         if len(alone):
             estimate, _ = work.integrate(measured.rows(rows[alone]), self.numbers[rows[alone]])
             parts.append((alone, estimate, np.zeros((len(alone), work.alpha.count))))
@@ -74,18 +73,6 @@ class Nominal:
         order = np.argsort(np.concatenate([each for each, *_ in parts]))
         joined = Estimate.joined([estimate._replace(course=None) for _, estimate, _ in parts])
         return _rows(joined, order), np.concatenate([each for *_, each in parts])[order]
-
-    def _unlike(self, followed: Estimate, place: np.ndarray, work: Integration) -> np.ndarray:
-        """Which events, varied, are integrated badly by the points of the nominal ones."""
-        weights = slice(work.alpha.count)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            before, after = (
-                np.abs(each.error[:, weights] / each.value[:, weights])
-                for each in (_rows(self.estimate, place), followed)
-            )
-        allowed = _WORSE * np.fmax(before, work.accuracy.precision)
-        unsolved = np.isin(followed.status, (Status.NO_SOLUTION, Status.BAD_INPUT))
-        return unsolved | ~(after <= allowed).all(axis=1)
 
 
 def _equal(one: Measured, other: Measured) -> np.ndarray:

@@ -2,10 +2,11 @@
 
 The drawn energies follow the fit of the event. With E₀ its energies, t = ln √s/m − anchor and L its spread,
 
-    E_a = E₀_a / (exp(−Σ_q slope_aq t_q) − Σ_b L_ab z_b),
+    E_a = E₀_a / (exp(−x_a − Σ_q slope_aq t_q) − Σ_b L_ab z_b),
 
-for with σ = rE the response is Gaussian in 1/E. z = c y (1 + d y²), y normal: wider than the fit says, mostly
-in its tails. The z of a quark beside a neutrino has a mean and a width that follow s_t (`neutrino_fit`).
+for with σ = rE the response is Gaussian in 1/E. x is what goes along with the p_T of a neutrino that has a
+table, and 0 else. z = c y (1 + d y²), y normal: wider than the fit says, mostly in its tails. The z of a
+quark beside a neutrino has a mean and a width that follow s_t (`neutrino_fit`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jax.scipy.special import ndtri
 
 from deepmem.kinematics import FourVector, Scalar
@@ -23,6 +25,7 @@ from deepmem.physics.phasespace.composed.chain import Chain
 from deepmem.physics.phasespace.composed.fit import Fit, tabulated
 from deepmem.physics.phasespace.composed.masses import MassTable, MassTables, shape_of
 from deepmem.physics.phasespace.composed.neutrino_fit import OF_TOP, followed
+from deepmem.physics.phasespace.composed.transverse import Point, drawn
 from deepmem.physics.phasespace.composition import Composition
 from deepmem.physics.phasespace.visible import Shared, Visible
 
@@ -41,6 +44,8 @@ class Masses(NamedTuple):
     """Of the resonances with a table, in the order of `fit.tabulated`, GeV²."""
     density: Scalar
     """ds/du of all."""
+    transverse: Point | None = None
+    """p_T of the neutrino, where it has a table."""
 
 
 class Visibles(NamedTuple):
@@ -51,6 +56,7 @@ class Visibles(NamedTuple):
     s: tuple[Scalar, ...]
     """Of the resonances that are left, GeV²."""
     density: Scalar
+    transverse: Point | None = None
 
 
 def masses(shared: Shared, event: Visible, u: jax.Array, _: None, composition: Composition) -> Masses:
@@ -65,50 +71,68 @@ def masses(shared: Shared, event: Visible, u: jax.Array, _: None, composition: C
     return Masses(s, 1 / density)
 
 
+def of_missing(
+    shared: Shared, event: Visible, u: jax.Array, before: Masses, composition: Composition
+) -> Masses:
+    """The p_T of a neutrino that has a table."""
+    place, t = composition.place_of_neutrino, _logs(shared, before.s, composition)
+    found = drawn(event.choices.fit.tables, jnp.asarray(t), u[place], u[place + 1])
+    return before._replace(transverse=found)
+
+
 def energies(
     shared: Shared, event: Visible, u: jax.Array, before: Masses, composition: Composition
 ) -> Visibles:
     """The energies that are drawn, and those that follow from masses."""
     chain, count = Chain(composition, shared, event), len(composition.solves)
-    drawn, density = _drawn(shared, event, u, before.s, composition)
+    given, density = _drawn(shared, event, u, before, composition)
     density = density * before.density
-    momenta = chain.known(drawn)
+    momenta = chain.known(given)
     for solution in chain.solutions(before.s[:count], momenta):
         density = jnp.where(solution.valid, density * solution.slope, 0.0)
     for number, momentum in momenta.items():
         density = density * chain.measure(number, momentum)
         if chain.seen.dimensions[chain.place[number]]:
             density = density * chain.likelihood(number, momentum[0])
-    return Visibles(momenta, before.s[count:], density)
+    return Visibles(momenta, before.s[count:], density, before.transverse)
 
 
 def _drawn(
-    shared: Shared, event: Visible, u: jax.Array, s: tuple[Scalar, ...], composition: Composition
+    shared: Shared, event: Visible, u: jax.Array, before: Masses, composition: Composition
 ) -> tuple[list[Scalar], Scalar]:
     """The drawn energies, and dE/du of all; see the module's first lines."""
-    here = event.choices.fit
-    t = []
-    for q, (each, mass) in enumerate(zip(composition.solves, s, strict=False)):
-        resonance = composition.tree.resonances[each.resonance]
-        pole = shape_of(shared.parameters, resonance.mass, resonance.width).mass[0]
-        log = 0.5 * jnp.log(jnp.maximum(mass, 1e-6) / pole**2)
-        t.append(jnp.clip(log - here.anchor[q], -_FARTHEST, _FARTHEST))
-    count = len(composition.drawn)
-    y = [ndtri(jnp.clip(u[a], _EDGE, 1 - _EDGE)) for a in range(count)]
-    z = [_WIDER * each * (1 + _TAILS * each**2) for each in y]
-    density, drawn = jnp.asarray(1.0), []
+    here, s, count = event.choices.fit, before.s, len(composition.drawn)
+    x, anchor = jnp.zeros(count), here.anchor
+    if before.transverse is not None:
+        x, anchor = jnp.clip(before.transverse.x, -_FARTHEST, _FARTHEST), before.transverse.t
+    logs = _logs(shared, s, composition)
+    t = [jnp.clip(log - anchor[q], -_FARTHEST, _FARTHEST) for q, log in enumerate(logs)]
+    # a loop over them has one body to compile
+    y = lax.map(lambda each: ndtri(jnp.clip(each, _EDGE, 1 - _EDGE)), u[:count])
+    z = [_WIDER * y[a] * (1 + _TAILS * y[a] ** 2) for a in range(count)]
+    density, found = jnp.asarray(1.0), []
     if (quark := followed(composition)) is not None:
         shift, width = _of_quark(shared, here, s, composition)
         z[quark], density = shift + width * z[quark], density * width
     for a in range(count):
-        moved = jnp.exp(-sum((here.slope[a, q] * t[q] for q in range(len(t))), jnp.asarray(0.0)))
+        moved = jnp.exp(-sum((here.slope[a, q] * t[q] for q in range(len(t))), x[a]))
         inverse = moved - sum(here.spread[a, b] * z[b] for b in range(a + 1))
         good = inverse > _LEAST_INVERSE
         inverse = jnp.maximum(inverse, _LEAST_INVERSE)
-        drawn.append(here.energy[a] / inverse)
+        found.append(here.energy[a] / inverse)
         slope = _WIDER * (1 + 3 * _TAILS * y[a] ** 2) * _SQRT_2PI * jnp.exp(y[a] ** 2 / 2)
-        density = density * jnp.where(good, drawn[a] / inverse * here.spread[a, a] * slope, 0.0)
-    return drawn, density
+        density = density * jnp.where(good, found[a] / inverse * here.spread[a, a] * slope, 0.0)
+    return found, density
+
+
+def _logs(shared: Shared, s: tuple[Scalar, ...], composition: Composition) -> list[Scalar]:
+    """ln √s/m of the masses that energies follow from."""
+    found = []
+    for each, mass in zip(composition.solves, s, strict=False):
+        resonance = composition.tree.resonances[each.resonance]
+        pole = shape_of(shared.parameters, resonance.mass, resonance.width).mass[0]
+        found.append(0.5 * jnp.log(jnp.maximum(mass, 1e-6) / pole**2))
+    return found
 
 
 def _of_quark(

@@ -12,39 +12,45 @@ than 3.5 standard deviations off the pole, x(t) starts from there. Of a neutrino
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
+from functools import cache, partial
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from deepmem.kinematics import FourVector, Scalar, add, dot
-from deepmem.physics.detector.gaussians import Gaussian
+from deepmem.kinematics import Scalar
+from deepmem.physics.phasespace.composed import transverse
 from deepmem.physics.phasespace.composed.chain import Chain
 from deepmem.physics.phasespace.composed.masses import CELLS, edges, shape_of
 from deepmem.physics.phasespace.composed.neutrino_fit import Likely, Measured, followed, has_likely, likely
+from deepmem.physics.phasespace.composed.pulls import (
+    EVEN,
+    FARTHEST,
+    NO_SOLUTION,
+    REACH,
+    TEMPER,
+    Allowed,
+    Pulls,
+    allowed_energies,
+)
 from deepmem.physics.phasespace.composed.tau_pairs import TauPair, profile
+from deepmem.physics.phasespace.composed.transverse_fit import OfMissing
 from deepmem.physics.phasespace.composition import Composition
 from deepmem.physics.phasespace.lines import BreitWigner
 from deepmem.physics.phasespace.visible import Shared, Visible
 from deepmem.physics.precision import double_precision
 
-_STEPS, _LONGEST, _FARTHEST = 5, 0.4, 1.5
-_LARGEST_PULL = 25.0
-# Of a measured mass from its pole, in standard deviations; and how far off a start may be, in ln √s.
-_TENSION, _LARGEST_ANCHOR, _LARGEST_START = 3.5, 4.0, 1.2
-# How sharply cells follow the profile, and the part of them that is even: with a profile, and without one.
-_TEMPER, _EVEN, _EVEN_ALONE = 0.8, 0.04, 0.08
+_STEPS, _LONGEST = 5, 0.4
+# The part of cells that is even where there is no profile.
+_EVEN_ALONE = 0.08
 # Pieces of a cell of the mass of two taus.
 _IN_CELLS = 4
-# The range of ln √s/m in which there is a profile.
-_REACH = (-4.0, 4.5)
-_NO_SOLUTION = 200.0
-_QUANTILES = np.array([0.15865525393145707, 0.5, 0.8413447460685429])
 # Rows that are fitted in one compiled call.
 _BATCH, _FEW = 1 << 9, 1 << 5
+_Found = TypeVar("_Found")
 
 
 class Fit(NamedTuple):
@@ -63,15 +69,9 @@ class Fit(NamedTuple):
     shift: Scalar | None = None
     """Of the quark beside a neutrino, see `neutrino_fit.Likely`."""
     width: Scalar | None = None
-
-
-class Allowed(NamedTuple):
-    """What responses allow, of each visible leg."""
-
-    median: Scalar
-    """Ē, GeV."""
-    width: Scalar
-    """r; 0 of a perfect measurement."""
+    tables: transverse.Tables | None = None
+    """Of the p_T of a neutrino below one resonance, see `transverse`; `spread` and `slope` are then those at
+    a given p_T."""
 
 
 def tabulated(composition: Composition) -> tuple[int, ...]:
@@ -96,31 +96,52 @@ def _batch(composition: Composition, shared: Shared, events: Visible, used: int)
 
     **Arguments:** `used`, how many of the rows are no padding.
     """
-    x, t, allowed = jax.tree.map(np.asarray, _starts(composition, shared, events))
+    x, t, allowed = jax.tree.map(np.asarray, _compiled(_starts)(composition, shared, events))
     count, unit = x.shape[1], np.eye(x.shape[1])
     for step in range(_STEPS + 1):
-        z, j = map(np.asarray, _derivatives(composition, shared, events, allowed, x, t))
+        z, j, of_total = map(np.asarray, _compiled(_derivatives)(composition, shared, events, allowed, x, t))
         of_x, of_t = j[..., :count], j[..., count:]
         normal = np.swapaxes(of_x, 1, 2) @ of_x + unit
         if step < _STEPS and count:
             downhill = (np.swapaxes(of_x, 1, 2) @ z[..., None])[..., 0] + x
             move = np.linalg.solve(normal, downhill[..., None])[..., 0]
-            x = np.clip(x - np.clip(move, -_LONGEST, _LONGEST), -_FARTHEST, _FARTHEST)
+            x = np.clip(x - np.clip(move, -_LONGEST, _LONGEST), -FARTHEST, FARTHEST)
     covariance = np.linalg.inv(normal)
     slope = -covariance @ np.swapaxes(of_x, 1, 2) @ of_t
     path = _paths(of_x, of_t, t)
+    shares = np.array(_compiled(_all_shares)(composition, shared, events, allowed, x, path, t))
+    tables = None
+    if transverse.is_tabulated(composition):
+        given = of_total[..., :count]
+        of_k = np.eye(2) + given @ covariance @ np.swapaxes(given, 1, 2)
+        covariance = np.linalg.inv(normal + np.swapaxes(given, 1, 2) @ given)
+        of_all = np.swapaxes(of_x, 1, 2) @ of_t + np.swapaxes(given, 1, 2) @ of_total[..., count:]
+        slope, of_missing = -covariance @ of_all, -covariance @ np.swapaxes(given, 1, 2)
+        found_at = (events, allowed, (x, t, path, shares), of_missing, np.linalg.cholesky(of_k))
+        tables, shares = _few_at_a_time(partial(_compiled(_all_tables), composition, shared), found_at, used)
     spread = np.linalg.cholesky((covariance + np.swapaxes(covariance, 1, 2)) / 2)
     drawn = [composition.tree.visible.index(number) for number in composition.drawn]
-    shares = _all_shares(composition, shared, events, allowed, x, path, t)
-    found = Fit(allowed.median[:, drawn] * np.exp(x), spread, slope, t, np.array(shares))
+    found = Fit(allowed.median[:, drawn] * np.exp(x), spread, slope, t, shares, tables=tables)
     if not has_likely(composition):
         return found
     assert composition.neutrino is not None
-    of_neutrino = _of_neutrinos(composition, shared, (events, allowed, x, spread, t), used)
+    rows = (events, allowed, x, spread, t)
+    of_neutrino = _few_at_a_time(partial(_compiled(_all_likely), composition, shared), rows, used)
     places = [tabulated(composition).index(place) for place in composition.neutrino.masses]
     for place, share in zip(places, of_neutrino.shares, strict=True):
         found.shares[:, place] = share
     return found._replace(shift=of_neutrino.shift, width=of_neutrino.width)
+
+
+@cache
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function (composition, …), compiled for each of these.
+
+    XLA's newer emitters would take twice the time to compile it: it has many small kernels, and each costs
+    them a context of its own. It is as fast without them.
+    """
+    options = {"xla_cpu_use_fusion_emitters": False} if jax.default_backend() == "cpu" else None
+    return jax.jit(function, static_argnums=0, compiler_options=options)
 
 
 def _paths(of_x: np.ndarray, of_t: np.ndarray, t: np.ndarray) -> np.ndarray:
@@ -141,37 +162,34 @@ def _paths(of_x: np.ndarray, of_t: np.ndarray, t: np.ndarray) -> np.ndarray:
     return paths
 
 
-@partial(jax.jit, static_argnums=0)
 def _starts(composition: Composition, shared: Shared, events: Visible) -> tuple[Scalar, Scalar, Allowed]:
     """x and t where fits begin, and what responses allow."""
 
     def one(event: Visible) -> tuple[Scalar, Scalar, Allowed]:
-        allowed = _allowed(Chain(composition, shared, event))
+        allowed = allowed_energies(Chain(composition, shared, event))
         return *Pulls(composition, shared, event, allowed).start(), allowed
 
     return jax.vmap(one)(events)
 
 
-@partial(jax.jit, static_argnums=0)
 def _derivatives(
     composition: Composition, shared: Shared, events: Visible, allowed: Allowed, x: Scalar, t: Scalar
-) -> tuple[Scalar, Scalar]:
-    """All pulls `[events, pulls]`, and their derivatives in (x, t)."""
+) -> tuple[Scalar, Scalar, Scalar]:
+    """All pulls `[events, pulls]`; the derivatives in (x, t) of these, and of those of a neutrino's p_T."""
 
-    def one(event: Visible, allowed: Allowed, x: Scalar, t: Scalar) -> tuple[Scalar, Scalar]:
+    def one(event: Visible, allowed: Allowed, x: Scalar, t: Scalar) -> tuple[Scalar, Scalar, Scalar]:
         pulls, count = Pulls(composition, shared, event, allowed), len(x)
 
-        def at(both: Scalar) -> tuple[Scalar, Scalar]:
+        def at(both: Scalar) -> tuple[tuple[Scalar, Scalar], Scalar]:
             z, _ = pulls(both[:count], both[count:])
-            return z, z
+            return (z, pulls.of_missing(both[:count], both[count:])), z
 
-        j, z = jax.jacfwd(at, has_aux=True)(jnp.concatenate([x, t]))
-        return z, j
+        (j, of_total), z = jax.jacfwd(at, has_aux=True)(jnp.concatenate([x, t]))
+        return z, j, of_total
 
     return jax.vmap(one)(events, allowed, x, t)
 
 
-@partial(jax.jit, static_argnums=0)
 def _all_shares(
     composition: Composition,
     shared: Shared,
@@ -189,17 +207,16 @@ def _all_shares(
     return jax.vmap(one)(events, allowed, x, path, t)
 
 
-def _of_neutrinos(composition: Composition, shared: Shared, rows: tuple[Any, ...], used: int) -> Likely:
-    """What is likely of neutrinos below two resonances, few rows at a time, for there are many nodes."""
+def _few_at_a_time(function: Callable[..., _Found], rows: tuple[Any, ...], used: int) -> _Found:
+    """What a function says of few rows at a time, for it has many nodes."""
     firsts = [first if first < used else 0 for first in range(0, _BATCH, _FEW)]
     done = {}
     for first in dict.fromkeys(firsts):
         few = jax.tree.map(itemgetter(slice(first, first + _FEW)), rows)
-        done[first] = _all_likely(composition, shared, *few)
+        done[first] = function(*few)
     return jax.tree.map(lambda *each: np.concatenate(each), *(done[first] for first in firsts))
 
 
-@partial(jax.jit, static_argnums=0)
 def _all_likely(
     composition: Composition,
     shared: Shared,
@@ -222,98 +239,25 @@ def _all_likely(
     return jax.vmap(one)(events, allowed, x, spread, t)
 
 
-def _allowed(chain: Chain) -> Allowed:
-    medians, widths = [], []
-    for i, response in enumerate(chain.seen.responses):
-        rec, mass = chain.event.legs.energy[i], chain.event.legs.mass[i]
-        low = middle = high = rec
-        if isinstance(response, Gaussian):
-            low, high = response.resolution.energy(rec, 1.0), response.resolution.energy(rec, -1.0)
-        elif response.dimensions:
-            low, middle, high = (response.flatten(u, rec, mass)[0] for u in _QUANTILES)
-        medians.append(middle)
-        widths.append(middle * (1 / low - 1 / high) / 2)
-    return Allowed(jnp.stack(medians), jnp.stack(widths))
+def _all_tables(
+    composition: Composition,
+    shared: Shared,
+    events: Visible,
+    allowed: Allowed,
+    fit: tuple[Scalar, Scalar, Scalar, Scalar],
+    of_missing: Scalar,
+    spread: Scalar,
+) -> tuple[transverse.Tables, Scalar]:
+    """Where the p_T of neutrinos below one resonance is likely, and what shares of masses become by it.
 
+    **Arguments:** `fit`, x, t, their paths and the shares of masses; `of_missing`, dx per standard deviation
+    of missing p_T; `spread`, of p_T in these, `[2, 2]`.
+    """
 
-class Pulls:
-    """The pulls of one event as a function of x = ln E/Ē of the drawn legs, and t."""
+    def one(event: Visible, allowed: Allowed, fit: tuple[Scalar, ...], *rest: Scalar) -> Any:
+        return OfMissing(Pulls(composition, shared, event, allowed), *rest).tables(*fit)
 
-    def __init__(self, composition: Composition, shared: Shared, event: Visible, allowed: Allowed) -> None:
-        self.chain = Chain(composition, shared, event)
-        self.composition, self.shared, self.allowed = composition, shared, allowed
-        resonances = [composition.tree.resonances[each.resonance] for each in composition.solves]
-        self.shapes = [shape_of(shared.parameters, each.mass, each.width) for each in resonances]
-        self.poles = [shape.mass[0] for shape in self.shapes]
-
-    def _of(self, number: int, energy: Scalar) -> Scalar:
-        place = self.chain.place[number]
-        return (self.allowed.median[place] / energy - 1) / self.allowed.width[place]
-
-    def __call__(self, x: Scalar, t: Scalar) -> tuple[Scalar, Scalar]:
-        """All pulls, and whether all energies exist."""
-        composition = self.composition
-        momenta, valid = self.momenta(x, t)
-        numbers = (*composition.drawn, *(each.leg for each in composition.solves))
-        pulls = [self._of(number, momenta[number][0]) for number in numbers]
-        if composition.missing == "recoil" and composition.neutrino is None and composition.pair is None:
-            event, total = self.chain.event, add(*momenta.values())
-            sigma = self.shared.detector.transverse.sigma(event.activity)  # type: ignore[union-attr]
-            pulls += [(total[i + 1] - event.missing[i]) / sigma for i in (0, 1)]
-        if not pulls:
-            return jnp.zeros(0), jnp.asarray(True)
-        exists = jnp.all(jnp.stack(valid)) if valid else jnp.asarray(True)
-        return jnp.clip(jnp.stack(pulls), -_LARGEST_PULL, _LARGEST_PULL), exists
-
-    def momenta(self, x: Scalar, t: Scalar) -> tuple[dict[int, FourVector], list[Scalar]]:
-        """Of all legs that are known by x and t, and which energies exist."""
-        drawn = [
-            self.allowed.median[self.chain.place[number]] * jnp.exp(x[i])
-            for i, number in enumerate(self.composition.drawn)
-        ]
-        momenta = self.chain.known(drawn)
-        s = [(pole * jnp.exp(t[q])) ** 2 for q, pole in enumerate(self.poles)]
-        return momenta, [solution.valid for solution in self.chain.solutions(s, momenta)]
-
-    def transverse(self, x: Scalar, t: Scalar) -> tuple[Scalar, Scalar]:
-        """The p_T of all legs that are no taus, GeV."""
-        momenta, _ = self.momenta(x, t)
-        if not momenta:
-            return jnp.asarray(0.0), jnp.asarray(0.0)
-        total = add(*momenta.values())
-        return total[1], total[2]
-
-    def _measured_mass(self, q: int) -> tuple[Scalar, Scalar]:
-        """ln √s/m of the measured energies of a resonance, and its standard deviation."""
-        each = self.composition.solves[q]
-        numbers = (*each.others, each.leg)
-        momenta = [
-            self.chain.momentum(number, self.allowed.median[self.chain.place[number]]) for number in numbers
-        ]
-        total = add(*momenta)
-        s = jnp.maximum(dot(total, total), 1e-3)
-        # ∂ ln √s/∂ ln E of massless legs is P·p/s
-        variance = [
-            (self.allowed.width[self.chain.place[number]] * dot(total, p) / s) ** 2
-            for number, p in zip(numbers, momenta, strict=True)
-        ]
-        return 0.5 * jnp.log(s) - jnp.log(self.poles[q]), jnp.sqrt(sum(variance))
-
-    def start(self) -> tuple[Scalar, Scalar]:
-        """x and t where the fit begins."""
-        composition = self.composition
-        x, t = jnp.zeros(len(composition.drawn)), jnp.zeros(len(self.poles))
-        solved = {each.leg for each in composition.solves}
-        for q, each in enumerate(composition.solves):
-            off, sigma = self._measured_mass(q)
-            far = jnp.abs(off) > _TENSION * sigma
-            t = t.at[q].set(jnp.where(far, jnp.clip(off, -_LARGEST_ANCHOR, _LARGEST_ANCHOR), 0.0))
-            if solved & set(each.others):
-                continue
-            for number in set(each.others) & set(composition.drawn):
-                place = composition.drawn.index(number)
-                x = x.at[place].set(jnp.clip(t[q] - off, -_LARGEST_START, _LARGEST_START))
-        return x, t
+    return jax.vmap(one)(events, allowed, fit, of_missing, spread)
 
 
 def _shares(pulls: Pulls, x: Scalar, path: Scalar, t: Scalar) -> Scalar:
@@ -338,18 +282,18 @@ def _profiled(pulls: Pulls, x: Scalar, path: Scalar, t: Scalar, q: int, shape: B
     nodes = jnp.stack([theta[:-1], middle], axis=1).ravel()
     nodes = jnp.concatenate([nodes, theta[-1:]])
     s = shape.mass**2 + shape.mass * shape.width * jnp.tan(jnp.minimum(nodes, np.pi / 2 - 1e-9))
-    at = jnp.clip(0.5 * jnp.log(jnp.maximum(s, 1e-3)) - jnp.log(pulls.poles[q]), *_REACH)
+    at = jnp.clip(0.5 * jnp.log(jnp.maximum(s, 1e-3)) - jnp.log(pulls.poles[q]), *REACH)
 
     def chi2(there: Scalar) -> Scalar:
-        move = jnp.clip(there - t[q], -_FARTHEST, _FARTHEST)
+        move = jnp.clip(there - t[q], -FARTHEST, FARTHEST)
         along = path[:, q] * move
         z, exists = pulls(x + along[: len(x)], (t + along[len(x) :]).at[q].set(there))
-        return (z**2).sum() + jnp.where(exists, 0.0, _NO_SOLUTION)
+        return (z**2).sum() + jnp.where(exists, 0.0, NO_SOLUTION)
 
     profile = jax.vmap(chi2)(at)
-    height = jnp.exp(-_TEMPER * (profile - profile.min()) / 2)
+    height = jnp.exp(-TEMPER * (profile - profile.min()) / 2)
     share = (height[:-2:2] + 4 * height[1::2] + height[2::2]) / 6 * (theta[1:] - theta[:-1])
-    return (1 - _EVEN) * share / share.sum() + _EVEN / CELLS
+    return (1 - EVEN) * share / share.sum() + EVEN / CELLS
 
 
 def _of_taus(pulls: Pulls, x: Scalar, t: Scalar, shape: BreitWigner) -> Scalar:

@@ -6,7 +6,8 @@ from functools import cache, partial
 from typing import Any
 
 from deepmem.physics.phasespace.composed import lost, neutrinos, taus, two_neutrinos
-from deepmem.physics.phasespace.composed.energies import energies, masses
+from deepmem.physics.phasespace.composed.energies import energies, masses, of_missing
+from deepmem.physics.phasespace.composed.transverse import is_tabulated
 from deepmem.physics.phasespace.composition import Composition
 from deepmem.physics.phasespace.expert import Step
 
@@ -27,4 +28,5 @@ def steps(composition: Composition) -> tuple[Step, ...]:
         last = [taus.tabulated_pair, taus.solved_pair]
     if composition.lost is not None:
         last += [lost.path, lost.finished]
-    return tuple(partial(step, composition=composition) for step in (masses, energies, *last))
+    first: list[Any] = [masses, *([of_missing] if is_tabulated(composition) else []), energies]
+    return tuple(partial(step, composition=composition) for step in (*first, *last))
