@@ -23,7 +23,7 @@ import numpy as np
 
 from deepmem.kinematics import FourVector
 from deepmem.physics.phasespace.bodies import from_rest_frame, kallen
-from deepmem.physics.phasespace.shapes import Exchanged, Falling, Open, Pole, Resonant, Shape
+from deepmem.physics.phasespace.shapes import REGULAR, Exchanged, Falling, Open, Pole, Resonant, Shape
 from deepmem.physics.phasespace.topologies import Line, Node, Topology
 
 _TYPICAL = 100.0
@@ -401,7 +401,8 @@ def _resonances(line: Line | None, written: bool, part: _Part, bounds: Bounds, n
     found = [on, replace(on, children=children[::-1])] if each_first else [on]
     if nominal <= most:
         # vectors of a scalar far above its pole are longitudinal: |M|² does not fall as its propagator does
-        off = Pole(mass**2, False) if line is not None and line.spin == _SCALAR else Resonant(mass, width)
+        scalar = line is not None and line.spin == _SCALAR
+        off = Pole(-REGULAR, False) if scalar else Resonant(mass, width)
         found.append(Body(legs, off, children, least, most, nominal, False))
     return found
 
