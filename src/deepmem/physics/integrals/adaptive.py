@@ -20,6 +20,8 @@ _UNIFORM = 5
 """One of so many points is uniform."""
 _FEWEST = 200
 """Points, at least, that the sum of squares is worth which maps are learned from."""
+_LEAST, _MOST_OF = 25, 0.8
+"""Points above 0, at least, and the part of them, where `_FEWEST` are not there."""
 
 
 class Cube(NamedTuple):
@@ -81,9 +83,15 @@ class Adaptive:
 
 
 def _limited(squares: np.ndarray) -> np.ndarray:
-    """The same, none larger than the sum over `_FEWEST`."""
+    """The same, none larger than the sum over `_FEWEST`; over four fifths of those above 0, if these are few.
+
+    All are 0 where there is next to nothing to learn from.
+    """
     falling = np.sort(squares)[::-1]
+    above = int((falling > 0).sum())
+    if above < _LEAST:
+        return np.zeros_like(squares)
     below = np.cumsum(falling[::-1])[::-1] - falling
     worth = np.arange(1, len(falling) + 1) * falling + below
-    enough = worth >= _FEWEST * falling
-    return np.minimum(squares, falling[np.argmax(enough)]) if enough.any() else squares
+    enough = worth >= min(_FEWEST, _MOST_OF * above) * falling
+    return np.minimum(squares, falling[np.argmax(enough)])

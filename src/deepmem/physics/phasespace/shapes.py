@@ -21,7 +21,7 @@ _TINY = 1e-14
 _DECADES = 10.0
 """∫ ds/s between typical ends."""
 _ROUNDING = 1e-9
-_REGULAR = 1.0
+REGULAR = 1.0
 """What a pole is moved by where nothing keeps away from it, GeV²."""
 
 
@@ -72,7 +72,7 @@ class Pole:
     def above(cls, square: float, low: float, typical: float) -> Pole:
         """At squared masses above `low`; the typical lowest one tells whether it is met."""
         met = typical <= square * (1 + _ROUNDING)
-        return cls(square if low > square + _REGULAR else square - _REGULAR, met)
+        return cls(square if low > square + REGULAR else square - REGULAR, met)
 
     def draw(self, u: np.ndarray, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         first = low - self.square
@@ -81,7 +81,7 @@ class Pole:
         return np.clip(distance + self.square, low, high), distance * ratio
 
     def size(self, s: np.ndarray, low: Limit = 0.0, high: Limit = np.inf) -> np.ndarray:
-        return 1 / (_DECADES * np.maximum(s - self.square, _REGULAR))
+        return 1 / (_DECADES * np.maximum(s - self.square, REGULAR))
 
 
 @dataclass(frozen=True)

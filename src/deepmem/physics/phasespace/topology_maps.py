@@ -15,7 +15,7 @@ K. Kajantie, Nucl. Phys. B9 (1969) 568 (t); F. Maltoni, T. Stelzer, hep-ph/02081
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import NamedTuple, TypeAlias
 
@@ -23,11 +23,13 @@ import numpy as np
 
 from deepmem.kinematics import FourVector
 from deepmem.physics.phasespace.bodies import from_rest_frame, kallen
-from deepmem.physics.phasespace.shapes import Exchanged, Falling, Open, Pole, Resonant, Shape
+from deepmem.physics.phasespace.shapes import REGULAR, Exchanged, Falling, Open, Pole, Resonant, Shape
 from deepmem.physics.phasespace.topologies import Line, Node, Topology
 
 _TYPICAL = 100.0
 """A mass where nothing else says one, GeV."""
+_SCALAR = 1
+"""2s + 1."""
 _NARROW = 1e-9
 """Of an angle to the axis, below which its azimuth is set."""
 
@@ -372,7 +374,10 @@ def _bodies(node: Node, bounds: Bounds, number: _Number) -> list[Body]:
 
 
 def _resonances(line: Line | None, written: bool, part: _Part, bounds: Bounds, number: _Number) -> list[Body]:
-    """The bodies of one propagator: on its pole, and where its children are heavier, off it, too."""
+    """The bodies of one propagator: on its pole, and where its children are heavier, off it, too.
+
+    On it, resonant children that are heavier are drawn in either order.
+    """
     legs, children, least, nominal = part
     whole = legs == (1 << len(bounds.masses)) - 1
     mass, width = (0.0, 0.0) if line is None else (number(line.mass), number(line.width))
@@ -389,9 +394,17 @@ def _resonances(line: Line | None, written: bool, part: _Part, bounds: Bounds, n
     if written and np.isfinite(bounds.window):
         least, most = max(least, mass - bounds.window * width), mass + bounds.window * width
     on = Body(legs, Resonant(mass, width), children, least, most, max(mass, least), True)
-    if not mass < nominal <= most:
+    if not mass < nominal:
         return [on]
-    return [on, Body(legs, Resonant(mass, width), children, least, most, nominal, False)]
+    # a child near its pole leaves the other one less: either may be the one that is drawn first
+    each_first = all(isinstance(child.shape, Resonant) for child in children)
+    found = [on, replace(on, children=children[::-1])] if each_first else [on]
+    if nominal <= most:
+        # vectors of a scalar far above its pole are longitudinal: |M|² does not fall as its propagator does
+        scalar = line is not None and line.spin == _SCALAR
+        off = Pole(-REGULAR, False) if scalar else Resonant(mass, width)
+        found.append(Body(legs, off, children, least, most, nominal, False))
+    return found
 
 
 def _exchanged(line: Line, bounds: Bounds, number: _Number) -> Exchanged:
