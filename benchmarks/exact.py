@@ -40,6 +40,10 @@ MOMEMTA_SECONDS = 0.135
 MADGRAPH_CALLS = 0.053e6
 PAIRS = {"lepton_pt": 20, "lepton_eta": 2.5, "mass": [70, 110], "total_pt": [0, 20]}
 QUARTETS = {"lepton_pt": 5, "lepton_eta": 2.5, "pair_mass": 8, "mass": [122, 128], "total_pt": [0, 20]}
+JETS = {"lepton_pt": 20, "lepton_eta": 2.5, "jet_pt": 25, "jet_eta": 2.5, "jet_delta_r": 0.4}
+OF_JETS: dict[str, Any] = {
+    "lepton": {"kind": "delta"}, "bjet": 0.10, "jet": 0.10, "recoil": {"c": 12, "b": 0.3, "K0": 30},
+}  # fmt: skip
 WIDE = {"lepton_pt": 5, "lepton_eta": 2.5, "mass": [105, 140]}
 
 
@@ -290,24 +294,35 @@ def memory() -> None:
 
 def startup() -> None:
     """From the command line to the first weight: a cold start, and another call that finds compiled code."""
-    for name, cuts in (("drell_yan", PAIRS), ("zz_4l", QUARTETS), ("higgs_4l", QUARTETS)):
+    cases: tuple[tuple[str, dict[str, Any], float, float], ...] = (
+        ("drell_yan", {"selection": PAIRS, "recoil": 10.0}, 20, 5),
+        ("zz_4l", {"selection": QUARTETS, "recoil": 10.0}, 20, 5),
+        ("higgs_4l", {"selection": QUARTETS, "recoil": 10.0}, 20, 5),
+        ("ttbar_2l", {}, 15, 6),
+        ("ttbar_1l", {"selection": JETS, "response": OF_JETS}, 15, 6),
+        ("tth_bb_1l", {"selection": JETS, "response": OF_JETS}, 30, 6),
+    )
+    for name, drawn, cold, again in cases:
         with tempfile.TemporaryDirectory() as folder:
             with uproot.recreate(f"{folder}/event.root") as file:
-                file["events"] = draw_events(name, 1, 3, cuts, recoil=10.0).columns
+                file["events"] = draw_events(name, 1, 3, **drawn).columns
             words = [f"{folder}/event.root", "--process", name, "--output", f"{folder}/weight.root"]
+            if "response" in drawn:
+                Path(f"{folder}/input.json").write_text(json.dumps({"response": drawn["response"]}))
+                words += ["--inputfile", f"{folder}/input.json"]
             seconds = []
             for _ in range(4):
                 Path(f"{folder}/weight.root").unlink(missing_ok=True)
                 begin = time.perf_counter()
                 subprocess.run(
                     [sys.executable, "-m", "deepmem.cli", "compute", *words],
-                    env=os.environ | {"XDG_CACHE_HOME": folder},
+                    env=os.environ | {"XDG_CACHE_HOME": folder, "JAX_COMPILATION_CACHE_DIR": f"{folder}/xla"},
                     check=True,
                     capture_output=True,
                 )
                 seconds.append(time.perf_counter() - begin)
-        say(f"{name}: first weight, cold start", f"{seconds[0]:.1f} s", "≤ 20 s")
-        say("  another call (median of 3)", f"{np.median(seconds[1:]):.1f} s", "≤ 5 s")
+        say(f"{name}: first weight, cold start, on all cores", f"{seconds[0]:.1f} s", f"≤ {cold:g} s")
+        say("  another call (median of 3)", f"{np.median(seconds[1:]):.1f} s", f"≤ {again:g} s")
 
 
 PARTS = {

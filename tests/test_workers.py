@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import signal
@@ -10,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +29,9 @@ from deepmem.inputs import Reason
 from deepmem.jobs.environment import cores_here
 from deepmem.jobs.parts import Pace, Parts
 from deepmem.jobs.spreading import Computation, Hands
-from deepmem.jobs.staff import Staff
+from deepmem.jobs.staff import WEIGHTS, Staff
 from deepmem.jobs.tasks import Task, hypotheses
-from deepmem.jobs.worker import Bench, key_of
+from deepmem.jobs.worker import Bench, collecting_nothing, key_of
 from deepmem.jobs.workers import Workers, shares
 from deepmem.reporter import Reporter
 
@@ -310,3 +312,32 @@ def test_the_command_and_its_workers_say_what_is_kept(
     assert_said_to_be_kept(done.said.splitlines()[-1], tmp_path, "90,000")
     with pytest.raises(ProcessLookupError):
         os.kill(one_process.numbers[0], 0)
+
+
+@several_cores
+def test_workers_that_are_asked_for_are_on_their_way() -> None:
+    """They are the first crew of a call, and the next one has others."""
+    start = Staff(workers=2).on_their_way(()).crew((), Reporter())
+    assert start is not None
+    first, second = start(), start()
+    assert isinstance(first, Workers)
+    assert isinstance(second, Workers)
+    assert len({*first.numbers, *second.numbers}) == 4
+    first.close()
+    second.close()
+    assert Staff(workers=1).on_their_way(()).crew((), Reporter()) is None
+
+
+def test_a_worker_imports_nothing_that_reads_files() -> None:
+    """These take as long as half of all that it needs."""
+    without = {"uproot", "awkward", "pydantic", "typer", "scipy", "distributed"}
+    code = f"import sys, {', '.join(WEIGHTS)}; print(*{without}.intersection(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+def test_cycles_are_collected_again_after_a_failure() -> None:
+    with suppress(KeyError), collecting_nothing():
+        assert not gc.isenabled()
+        raise KeyError
+    assert gc.isenabled()

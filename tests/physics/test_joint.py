@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -230,3 +232,24 @@ def test_a_card_that_is_replaced_in_one_session_changes_the_squared_amplitude(tm
         with double_precision():
             found.append(np.asarray(elements(legs, elements.parameters({}))))
     np.testing.assert_allclose(found[1], 4 * found[0], rtol=1e-9)
+
+
+@pytest.mark.parametrize("settings", [{}, {"MT": [170.0, 176.0], "MW": 80.3}, {"GF": [1.1e-5, 1.2e-5]}])
+def test_what_follows_from_parameters_is_derived_beforehand(settings: dict[str, Any]) -> None:
+    elements = process_of(TOP_TO_JETS, Theory()).on_axis
+    assert isinstance(elements, Generated)
+    given = jax.tree.map(
+        lambda value: np.broadcast_to(np.asarray(value, dtype=float), 2),
+        parameters(**{name: np.max(value) for name, value in settings.items()})._replace(
+            **{name: np.array(value) for name, value in settings.items() if isinstance(value, list)}
+        ),
+    )
+    settled = elements.settled(given)
+    assert settled.others is not None
+    assert {"ee", "v", "ymt"} <= settled.others.keys()
+    assert ("MW" in settled.others) == ("MW" not in settings)
+    legs = points([0.0, 0.0, 4.7, 4.7, 0.0, 0.0], 1)[0]
+    with double_precision():
+        momenta = [tuple(jnp.asarray(leg)) for leg in legs]
+        one, other = (jax.vmap(lambda p: jnp.stack(elements(momenta, p)))(each) for each in (given, settled))
+    np.testing.assert_allclose(one, other, rtol=1e-12)

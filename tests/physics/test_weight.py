@@ -69,9 +69,14 @@ def pairs() -> dict[str, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def quartets() -> dict[str, np.ndarray]:
-    """48 four-lepton events of the background."""
-    return draw_events("zz_4l", 48, 6, FOUR_LEPTONS, recoil=20.0).columns
+def background() -> dict[str, np.ndarray]:
+    return draw_events("zz_4l", 700, 11, FOUR_LEPTONS, recoil=20.0).columns
+
+
+@pytest.fixture(scope="module")
+def quartets(background) -> dict[str, np.ndarray]:
+    """48 of them."""
+    return rows(background, slice(0, 48))
 
 
 # --- against others
@@ -498,11 +503,6 @@ def pulls_of_m4l(events: dict[str, np.ndarray], MH: float = 125.0) -> np.ndarray
     gradient = 2 * (q @ energy[..., None])[..., 0]
     s = (energy * gradient).sum(axis=1) / 2
     return (s - MH**2) / np.linalg.norm(0.02 * energy * gradient, axis=1)
-
-
-@pytest.fixture(scope="module")
-def background() -> dict[str, np.ndarray]:
-    return draw_events("zz_4l", 700, 11, FOUR_LEPTONS, recoil=20.0).columns
 
 
 @pytest.fixture(scope="module")

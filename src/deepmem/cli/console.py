@@ -14,6 +14,7 @@ from deepmem.data.files import json_text
 from deepmem.reporter import Reporter, Step
 
 _LINE_EVERY = 5.0  # seconds between lines where there is no terminal
+_AT_ONCE = 1.0  # seconds after the first step in which what was done before is told
 
 
 class Console(Reporter):
@@ -58,24 +59,27 @@ class _Lines:
 
     def __init__(self, what: str, total: int):
         self.what, self.total, self.done = what, total, 0
-        self.begin = self.last = time.monotonic()
-        self.before: int | None = None
+        self.last = time.monotonic()
+        self.first: float | None = None
+        self.since, self.before = 0.0, 0
 
     def __call__(self, done: int, note: str = "") -> None:
         self.done += done
-        if self.before is None:  # what a resumed run had done before says nothing about speed
-            self.before = self.done if not note else 0
         now = time.monotonic()
+        self.first = now if self.first is None else self.first
+        # what compiles, and what a resumed run had done before, say nothing about speed
+        if now - self.first < _AT_ONCE:
+            self.since, self.before = now, self.done
         if now - self.last >= _LINE_EVERY or self.done >= self.total:
             self.last = now
             words = f"{self.what}: {self.done:,} of {self.total:,}{', ' + note if note else ''}"
             typer.echo(words + self._remaining(now), err=True)
 
     def _remaining(self, now: float) -> str:
-        fresh, missing = self.done - (self.before or 0), self.total - self.done
+        fresh, missing = self.done - self.before, self.total - self.done
         if fresh <= 0 or missing <= 0:
             return ""
-        return f", {(now - self.begin) / fresh * missing:.0f} s left"
+        return f", {(now - self.since) / fresh * missing:.0f} s left"
 
 
 @contextmanager

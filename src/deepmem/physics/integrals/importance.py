@@ -34,13 +34,12 @@ class FirstMaps(NamedTuple):
     learned: np.ndarray
     """Whether an event has one `[events]`."""
     knots: np.ndarray
-    """Of all coordinates `[events, d, knots]`, in single precision; those not learned change nothing."""
+    """Of all coordinates `[events, d, knots]`; those not learned change nothing."""
 
     @classmethod
     def none(cls, events: int, dimensions: int) -> FirstMaps:
         """Those that change nothing."""
-        even = IDENTITY[:, 0].astype(np.float32)
-        return cls(np.zeros(events, dtype=bool), np.tile(even, (events, dimensions, 1)))
+        return cls(np.zeros(events, dtype=bool), np.tile(IDENTITY[:, 0], (events, dimensions, 1)))
 
     @classmethod
     def from_points(cls, points: Float[np.ndarray, "n d"], w: Float[np.ndarray, "events n"]) -> FirstMaps:
@@ -66,7 +65,7 @@ class FirstMaps(NamedTuple):
 
     def of_all(self) -> np.ndarray:
         """As maps of a lattice `[events, d, knots, 2]`."""
-        return _with_slopes(self.knots.astype(float))
+        return _with_slopes(self.knots)
 
 
 def mapped(grid: Float[Array, "knots 2"], u: Float[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:

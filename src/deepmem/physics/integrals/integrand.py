@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import jax
 import numpy as np
@@ -45,7 +45,9 @@ class Staged:
     propose: tuple[Callable[[Any, Any, Float[Array, "dimensions"], Any], Any], ...]
     complete: Callable[[Any, Any], Float[Array, "..."] | tuple[Float[Array, "..."], ...]]
     large: bool = False
-    """Whether the second stage has thousands of operations, see `_for_size`."""
+    """Whether the second stage has thousands of operations, see `_compiled`."""
+    plain: bool = False
+    """Whether steps are loops over points that XLA's newer emitters make no faster, see there."""
     apart: Callable[[Any], tuple[Any, Any]] = _to_both
 
 
@@ -54,9 +56,13 @@ Integrand: TypeAlias = (
     | Callable[[Any, Any, Float[Array, "dimensions"]], Float[Array, "..."] | tuple[Float[Array, "..."], ...]]
 )
 
-_LARGE: dict[str, str | bool] = {
-    "xla_cpu_use_fusion_emitters": False,
-    "xla_cpu_prefer_vector_width": "512",
+Way: TypeAlias = Literal["usual", "plain", "large"]
+"""In which of XLA's ways code is compiled, see `_compiled`."""
+
+_OPTIONS: dict[Way, dict[str, str | bool] | None] = {
+    "usual": None,
+    "plain": {"xla_cpu_use_fusion_emitters": False},
+    "large": {"xla_cpu_use_fusion_emitters": False, "xla_cpu_prefer_vector_width": "512"},
 }
 
 
@@ -69,16 +75,19 @@ def values(
 ) -> tuple[Float[Array, "slots points _"], ...]:
     """The integrand's values, part by part; where only so many slots are `used`, any value in the others."""
     if not isinstance(f, Staged):
-        return _for_size(_at_every_point, getattr(f, "large", False))(f, shared, events, x)
+        way: Way = "large" if getattr(f, "large", False) else "usual"
+        return _compiled(_at_every_point, way, ("f",))(f, shared, events, x)
     used = x.shape[0] if used is None else used
     if not f.large:
-        return stages.in_one(f.complete, f.propose, f.apart(shared), events, x, used)
+        in_one = _compiled(stages.in_one, "plain" if f.plain else "usual", _IN_ONE)
+        return in_one(f.complete, f.propose, f.apart(shared), events, x, used)
     parcel, valid = proposals(f, shared, events, x, used)
     where = np.flatnonzero(np.asarray(valid))
     rows = np.zeros(valid.size, dtype=np.int32)
     rows[: len(where)] = where
     _, known = f.apart(shared)
-    return _completed_large()(f.complete, known, parcel, rows, len(where), valid.shape)
+    completed = _compiled(stages.completed, "large", _COMPLETED)
+    return completed(f.complete, known, parcel, rows, len(where), valid.shape)
 
 
 def proposals(
@@ -92,30 +101,36 @@ def proposals(
     of the slots that are not `used`.
     """
     known, _ = f.apart(shared)
-    return stages.proposals(f.propose, known, events, x, x.shape[0] if used is None else used)
+    compiled = _compiled(stages.proposals, "plain" if f.plain else "usual", _PROPOSALS)
+    return compiled(f.propose, known, events, x, x.shape[0] if used is None else used)
 
 
 def compilations() -> int:
     """How many pieces of integrands this process keeps compiled code of."""
-    sizes = [_for_size(_at_every_point, large) for large in (False, True)]
-    pieces: list[Any] = [stages.in_one, stages.proposals, _completed_large(), *sizes]
+    functions = {
+        _at_every_point: ("f",),
+        stages.in_one: _IN_ONE,
+        stages.proposals: _PROPOSALS,
+        stages.completed: _COMPLETED,
+    }
+    pieces = [_compiled(each, way, static) for each, static in functions.items() for way in _OPTIONS]
     return sum(piece._cache_size() for piece in pieces)
 
 
+_IN_ONE, _PROPOSALS, _COMPLETED = ("f", "steps"), ("steps",), ("f", "shape")
+
+
 @cache
-def _for_size(function: Callable[..., Any], large: bool, static: tuple[str, ...] = ("f",)) -> Any:
-    """A function (f, …), compiled for each f and for what else is `static`.
+def _compiled(function: Callable[..., Any], way: Way, static: tuple[str, ...]) -> Any:
+    """A function, compiled in one of XLA's ways for each of its `static` arguments.
 
     XLA's newer emitters cut a large kernel into functions that are not inlined: some minutes of compiling,
-    and up to a hundred times slower. Small ones are faster with them. Vectors of 512 bits, where the
+    and up to a hundred times slower. They take twice the time for many small ones, each of which costs them
+    a context of its own; and make loops over nodes that a point has faster. Vectors of 512 bits, where the
     processor has them, make large ones up to twice as fast.
     """
-    options = _LARGE if large and jax.default_backend() == "cpu" else None
+    options = _OPTIONS[way] if jax.default_backend() == "cpu" else None
     return jax.jit(function, static_argnames=static, compiler_options=options)
-
-
-def _completed_large() -> Any:
-    return _for_size(stages.completed, True, ("f", "shape"))
 
 
 def _at_every_point(

@@ -10,7 +10,7 @@ import numpy as np
 from deepmem.errors import UsageError
 from deepmem.event import Status
 from deepmem.physics.integrals.accuracy import Accuracy
-from deepmem.physics.integrals.course import Course, CourseOfSingle
+from deepmem.physics.integrals.course import CourseOfSingle
 from deepmem.physics.integrals.estimate import Estimate
 from deepmem.physics.integrals.integral import Integral
 from deepmem.physics.integrals.slots import SLOT, batches, evaluations_per_call
@@ -52,7 +52,3 @@ class Single:
         if not integral.remembered:
             return estimate
         return estimate._replace(course=CourseOfSingle(value[:, : integral.steering]))
-
-    def further(self, course: Course, dimensions: int) -> tuple[Course, np.ndarray]:
-        """The same: there are no further points, at a cost of ∞."""
-        return course, np.full(len(course.value), np.inf)

@@ -22,7 +22,6 @@ from jaxtyping import Array, Bool, Float, Int
 _POINTS, _SOLUTIONS = 1 << 11, 1 << 9
 
 
-@partial(jax.jit, static_argnames=("f", "steps"))
 def in_one(
     f: Callable[[Any, Any], Any],
     steps: tuple[Callable, ...],
@@ -44,7 +43,6 @@ def in_one(
     return _by_slots(solved, events, x, used)
 
 
-@partial(jax.jit, static_argnames=("steps",))
 def proposals(
     steps: tuple[Callable, ...],
     shared: Any,

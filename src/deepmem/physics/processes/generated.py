@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from deepmem.kinematics import FourVector, Scalar
 from deepmem.physics.amplitudes.amplitude import Amplitude, amplitude
 from deepmem.physics.amplitudes.channels import Channel, of_initial_state
@@ -19,6 +21,7 @@ from deepmem.physics.errors import ReactionError
 from deepmem.physics.precision import require_double
 from deepmem.physics.processes.grouped import Group, grouped
 from deepmem.physics.reactions import Theory, read
+from deepmem.physics.theory.expressions import evaluate
 from deepmem.physics.theory.model import Model
 from deepmem.physics.theory.parameters import PARAMETERS, Parameters, parameters
 from deepmem.physics.theory.restriction import switched_off
@@ -118,6 +121,19 @@ class Generated:
         """The values that the model has parameters for."""
         known = {each.name for each in self.model.parameters if each.name not in self.off}
         return {name: value for name, value in p.values().items() if name in known}
+
+    def settled(self, p: Parameters) -> Parameters:
+        """The parameters with all of the model's that follow from them, which compiled code need not derive.
+
+        **Arguments:** `p`, numbers or arrays of one shape. What is then replaced in them changes nothing that
+        followed from it.
+        """
+        model, given = switched_off(self.model, self.off), self._given(p)
+        found = evaluate(model, given).parameters
+        follows = [each.name for each in model.parameters if each.expression is not None]
+        shape = np.shape(p.sqrt_s)
+        others = {name: np.broadcast_to(found[name], shape) for name in follows if name not in given}
+        return p._replace(others={**(p.others or {}), **others} or None)
 
     def _picked(self) -> dict[tuple[int, bool], tuple[Amplitude, bool]]:
         """The amplitude of each pick, and whether it has the partons exchanged."""

@@ -139,10 +139,17 @@ def draws_orders(process: Process, composition: Composition) -> bool:
 
 def composed(partonic: Partonic, neutrinos: bool, composition: Composition, apart: bool = False) -> Staged:
     """The integrand by a composed map."""
+    orders, plain = composition.orders(), _is_plain(composition)
     if draws_orders(partonic.process, composition):
-        return integrand.of_escaping(partonic, steps(composition), neutrinos, composition.orders())
-    averaged = replace(partonic, process=exchanged(partonic.process, composition.orders(), apart))
-    return integrand.of_escaping(averaged, steps(composition), neutrinos)
+        return integrand.of_escaping(partonic, steps(composition), neutrinos, orders, plain)
+    averaged = replace(partonic, process=exchanged(partonic.process, orders, apart))
+    return integrand.of_escaping(averaged, steps(composition), neutrinos, plain=plain)
+
+
+def _is_plain(composition: Composition) -> bool:
+    """Whether its steps are loops over points alone: a neutrino, if any, has two masses, no jet is lost."""
+    neutrino, others = composition.neutrino, (composition.first, composition.lost, composition.pair)
+    return not any(others) and (neutrino is None or len(neutrino.masses) == 2)
 
 
 def fitted(

@@ -59,17 +59,17 @@ def of_escaping(
     steps: tuple[Step, ...],
     neutrinos: bool = False,
     drawn: tuple[tuple[int, ...], ...] = (),
+    plain: bool = False,
 ) -> Staged:
     """The same where particles escape: |M|² and densities only at points that have a solution.
 
     **Arguments:** `neutrinos`: with a last part, the values times (px, py, pz) of each escaping leg,
     `[legs · 3 · scan]`, neutrinos before antineutrinos; `drawn`: orders of the legs of which each point has
-    one in |M|², by a coordinate after those of the steps, in place of their mean.
+    one in |M|², by a coordinate after those of the steps, in place of their mean; `plain`, see `Staged`.
     """
     *before, last = steps
-    return Staged(
-        (*before, _possible(last, drawn)), _of_solution(partonic, neutrinos), partonic.large, _apart
-    )
+    proposed = (*before, _possible(last, drawn))
+    return Staged(proposed, _of_solution(partonic, neutrinos), partonic.large, plain, _apart)
 
 
 def _apart(shared: Shared) -> tuple[Shared, Shared]:

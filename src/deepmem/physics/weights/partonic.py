@@ -71,6 +71,8 @@ def shared_by_events(alpha: Hypothesis) -> Shared:
     count = alpha.count
     with double_precision():
         p = jax.tree.map(lambda v: np.broadcast_to(np.asarray(v, dtype=float), (count,)), alpha.parameters)
+        if (generated := alpha.process.generated) is not None and not alpha.mass_from_event:
+            p = generated.settled(p)
         density = density_of(alpha)
         if (text := density.outside(alpha.scale)) is not None:
             warnings.warn(text, DeepMEMWarning, stacklevel=2)

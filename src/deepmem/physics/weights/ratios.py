@@ -24,6 +24,7 @@ from deepmem.physics.integrals.estimate import Estimate
 from deepmem.physics.integrals.groups import Groups
 from deepmem.physics.integrals.integral import Integral
 from deepmem.physics.integrals.rules import Rule
+from deepmem.physics.integrals.single import Single
 from deepmem.physics.phasespace.visible import Visible
 from deepmem.physics.weights.integration import averaged
 
@@ -84,7 +85,9 @@ class Pair:
 
     def extend(self, events: np.ndarray) -> None:
         """Give rows further points until the ratios of these events (`[events]`, bool) are precise."""
-        calls = self._accuracy.budget(getattr(self._rule, "calls", 1 << 16))
+        if isinstance(self._rule, Single):
+            return
+        calls = self._accuracy.budget(self._rule.calls)
         dimensions, event = self._integrals[0].dimensions, self._groups.event
         while True:
             parts, square = self._variance()

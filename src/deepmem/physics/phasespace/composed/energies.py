@@ -17,6 +17,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jax.scipy.special import ndtri
 
 from deepmem.kinematics import FourVector, Scalar
@@ -106,8 +107,9 @@ def _drawn(
         x, anchor = jnp.clip(before.transverse.x, -_FARTHEST, _FARTHEST), before.transverse.t
     logs = _logs(shared, s, composition)
     t = [jnp.clip(log - anchor[q], -_FARTHEST, _FARTHEST) for q, log in enumerate(logs)]
-    y = [ndtri(jnp.clip(u[a], _EDGE, 1 - _EDGE)) for a in range(count)]
-    z = [_WIDER * each * (1 + _TAILS * each**2) for each in y]
+    # a loop over them has one body to compile
+    y = lax.map(lambda each: ndtri(jnp.clip(each, _EDGE, 1 - _EDGE)), u[:count])
+    z = [_WIDER * y[a] * (1 + _TAILS * y[a] ** 2) for a in range(count)]
     density, found = jnp.asarray(1.0), []
     if (quark := followed(composition)) is not None:
         shift, width = _of_quark(shared, here, s, composition)

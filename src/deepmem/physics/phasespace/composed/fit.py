@@ -13,7 +13,7 @@ than 3.5 standard deviations off the pole, x(t) starts from there. Of a neutrino
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from operator import itemgetter
 from typing import Any, NamedTuple, TypeVar
 
@@ -96,10 +96,10 @@ def _batch(composition: Composition, shared: Shared, events: Visible, used: int)
 
     **Arguments:** `used`, how many of the rows are no padding.
     """
-    x, t, allowed = jax.tree.map(np.asarray, _starts(composition, shared, events))
+    x, t, allowed = jax.tree.map(np.asarray, _compiled(_starts)(composition, shared, events))
     count, unit = x.shape[1], np.eye(x.shape[1])
     for step in range(_STEPS + 1):
-        z, j, of_total = map(np.asarray, _derivatives(composition, shared, events, allowed, x, t))
+        z, j, of_total = map(np.asarray, _compiled(_derivatives)(composition, shared, events, allowed, x, t))
         of_x, of_t = j[..., :count], j[..., count:]
         normal = np.swapaxes(of_x, 1, 2) @ of_x + unit
         if step < _STEPS and count:
@@ -109,7 +109,7 @@ def _batch(composition: Composition, shared: Shared, events: Visible, used: int)
     covariance = np.linalg.inv(normal)
     slope = -covariance @ np.swapaxes(of_x, 1, 2) @ of_t
     path = _paths(of_x, of_t, t)
-    shares = np.array(_all_shares(composition, shared, events, allowed, x, path, t))
+    shares = np.array(_compiled(_all_shares)(composition, shared, events, allowed, x, path, t))
     tables = None
     if transverse.is_tabulated(composition):
         given = of_total[..., :count]
@@ -118,7 +118,7 @@ def _batch(composition: Composition, shared: Shared, events: Visible, used: int)
         of_all = np.swapaxes(of_x, 1, 2) @ of_t + np.swapaxes(given, 1, 2) @ of_total[..., count:]
         slope, of_missing = -covariance @ of_all, -covariance @ np.swapaxes(given, 1, 2)
         found_at = (events, allowed, (x, t, path, shares), of_missing, np.linalg.cholesky(of_k))
-        tables, shares = _few_at_a_time(partial(_all_tables, composition, shared), found_at, used)
+        tables, shares = _few_at_a_time(partial(_compiled(_all_tables), composition, shared), found_at, used)
     spread = np.linalg.cholesky((covariance + np.swapaxes(covariance, 1, 2)) / 2)
     drawn = [composition.tree.visible.index(number) for number in composition.drawn]
     found = Fit(allowed.median[:, drawn] * np.exp(x), spread, slope, t, shares, tables=tables)
@@ -126,11 +126,22 @@ def _batch(composition: Composition, shared: Shared, events: Visible, used: int)
         return found
     assert composition.neutrino is not None
     rows = (events, allowed, x, spread, t)
-    of_neutrino = _few_at_a_time(partial(_all_likely, composition, shared), rows, used)
+    of_neutrino = _few_at_a_time(partial(_compiled(_all_likely), composition, shared), rows, used)
     places = [tabulated(composition).index(place) for place in composition.neutrino.masses]
     for place, share in zip(places, of_neutrino.shares, strict=True):
         found.shares[:, place] = share
     return found._replace(shift=of_neutrino.shift, width=of_neutrino.width)
+
+
+@cache
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function (composition, …), compiled for each of these.
+
+    XLA's newer emitters would take twice the time to compile it: it has many small kernels, and each costs
+    them a context of its own. It is as fast without them.
+    """
+    options = {"xla_cpu_use_fusion_emitters": False} if jax.default_backend() == "cpu" else None
+    return jax.jit(function, static_argnums=0, compiler_options=options)
 
 
 def _paths(of_x: np.ndarray, of_t: np.ndarray, t: np.ndarray) -> np.ndarray:
@@ -151,7 +162,6 @@ def _paths(of_x: np.ndarray, of_t: np.ndarray, t: np.ndarray) -> np.ndarray:
     return paths
 
 
-@partial(jax.jit, static_argnums=0)
 def _starts(composition: Composition, shared: Shared, events: Visible) -> tuple[Scalar, Scalar, Allowed]:
     """x and t where fits begin, and what responses allow."""
 
@@ -162,7 +172,6 @@ def _starts(composition: Composition, shared: Shared, events: Visible) -> tuple[
     return jax.vmap(one)(events)
 
 
-@partial(jax.jit, static_argnums=0)
 def _derivatives(
     composition: Composition, shared: Shared, events: Visible, allowed: Allowed, x: Scalar, t: Scalar
 ) -> tuple[Scalar, Scalar, Scalar]:
@@ -181,7 +190,6 @@ def _derivatives(
     return jax.vmap(one)(events, allowed, x, t)
 
 
-@partial(jax.jit, static_argnums=0)
 def _all_shares(
     composition: Composition,
     shared: Shared,
@@ -209,7 +217,6 @@ def _few_at_a_time(function: Callable[..., _Found], rows: tuple[Any, ...], used:
     return jax.tree.map(lambda *each: np.concatenate(each), *(done[first] for first in firsts))
 
 
-@partial(jax.jit, static_argnums=0)
 def _all_likely(
     composition: Composition,
     shared: Shared,
@@ -232,7 +239,6 @@ def _all_likely(
     return jax.vmap(one)(events, allowed, x, spread, t)
 
 
-@partial(jax.jit, static_argnums=0)
 def _all_tables(
     composition: Composition,
     shared: Shared,

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from deepmem.kinematics import Scalar
 from deepmem.physics.phasespace.lines import BreitWigner
@@ -98,16 +99,24 @@ class MassTables(NamedTuple):
 
     def draw(self, u: jax.Array) -> tuple[tuple[Scalar, ...], Scalar]:
         """All s from as many numbers, the first of which decides about the value, too; and their density."""
-        count = len(self.tables[0].shapes.mass) if self.tables else 1
-        if count == 1:
-            points = [table.at(0, u[i]) for i, table in enumerate(self.tables)]
-            return tuple(s for s, _ in points), jnp.prod(jnp.asarray([q for _, q in points]))
-        value, first = cell_of(u[0] * count, count)
-        numbers = [jnp.clip(first, _EDGE, 1 - _EDGE), *(u[i] for i in range(1, len(self.tables)))]
-        s = tuple(table.at(value, x)[0] for table, x in zip(self.tables, numbers, strict=True))
-        return s, self.density(s)
+        if not self.tables:
+            return (), jnp.asarray(1.0)
+        count = len(self.tables[0].shapes.mass)
+        numbers = jnp.stack([u[i] for i in range(len(self.tables))])
+        value: Scalar = 0
+        if count > 1:
+            value, first = cell_of(u[0] * count, count)
+            numbers = numbers.at[0].set(jnp.clip(first, _EDGE, 1 - _EDGE))
+        s, density = lax.map(lambda each: each[0].at(value, each[1]), (self._stacked, numbers))
+        found = tuple(s[i] for i in range(len(self.tables)))
+        return found, jnp.prod(density) if count == 1 else self.density(found)
 
     def density(self, s: tuple[Scalar, ...]) -> Scalar:
         """Of all s together."""
-        each = [table.densities(x) for table, x in zip(self.tables, s, strict=True)]
-        return jnp.prod(jnp.stack(each), axis=0).mean()
+        each = lax.map(lambda one: one[0].densities(one[1]), (self._stacked, jnp.stack(s)))
+        return jnp.prod(each, axis=0).mean()
+
+    @property
+    def _stacked(self) -> MassTable:
+        """All tables along a first axis: a loop over them has one body to compile."""
+        return jax.tree.map(lambda *each: jnp.stack([jnp.asarray(one) for one in each]), *self.tables)

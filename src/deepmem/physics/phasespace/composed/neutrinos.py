@@ -18,6 +18,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jax.scipy.special import ndtri
 
 from deepmem.kinematics import FourVector, Scalar, add
@@ -37,6 +38,8 @@ CUBE = (2 * np.pi) ** 3
 ANGLES = 32
 """Nodes of the table of φ."""
 _GROUP = 4
+# Nodes in one turn of a loop over them.
+_UNROLLED = 16
 # The response along the ellipse is taken for this much wider, and this part of φ is even.
 _WIDER, _EVEN = 1.25, 0.08
 _LARGEST_SQUARE = 60.0
@@ -160,25 +163,32 @@ class Path(NamedTuple):
 
 def two_masses(
     shared: Shared, event: Visible, u: jax.Array, before: Visibles, composition: Composition
-) -> tuple[Path, tuple[Scalar, ...]]:
-    """The ellipse, and the response at its nodes."""
+) -> Path:
+    """The ellipse."""
     neutrino, momenta = composition.neutrino, before.momenta
     assert neutrino is not None
     others = add(*(momenta[number] for number in neutrino.others))
     path = solutions.ellipse(momenta[neutrino.lepton], others, before.s[0], before.s[1])
     centre = centre_of(event, momenta, composition)
+    return Path(before, path, centre)
+
+
+def _along(shared: Shared, event: Visible, path: solutions.Ellipse, centre: tuple[Scalar, Scalar]) -> Scalar:
+    """The response at the nodes of an ellipse `[ANGLES]`: in a loop, which has one body to compile."""
     sigma = _WIDER * shared.detector.transverse.sigma(event.activity)  # type: ignore[union-attr]
     axes = []
     for i in (0, 1):
         of_axis = (path.centre[i + 1] - centre[i], path.cosine[i + 1], path.sine[i + 1])
         axes.append([(part / sigma).astype(np.float32) for part in of_axis])
-    heights = []
-    for angle in 2 * np.pi * np.arange(ANGLES) / ANGLES:
-        cosine, sine = np.float32(np.cos(angle)), np.float32(np.sin(angle))
+    angles = 2 * np.pi * np.arange(ANGLES) / ANGLES
+
+    def at(_: None, node: tuple[Scalar, Scalar]) -> tuple[None, Scalar]:
+        cosine, sine = node
         away = [a + b * cosine + c * sine for a, b, c in axes]
-        along = [c * cosine - b * sine for _, b, c in axes]
-        heights.append(near(away, along))
-    return Path(before, path, centre), tuple(heights)
+        return None, near(away, [c * cosine - b * sine for _, b, c in axes])
+
+    nodes = np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
+    return lax.scan(at, None, nodes, unroll=_UNROLLED)[1]
 
 
 def near(away: Sequence[Scalar], along: Sequence[Scalar], nodes: int = ANGLES) -> Scalar:
@@ -200,14 +210,15 @@ def on_ellipse(
     shared: Shared,
     event: Visible,
     u: jax.Array,
-    before: tuple[Path, tuple[Scalar, ...]],
+    before: Path,
     composition: Composition,
 ) -> Proposal | Unfinished:
     """φ from the table, and the neutrino."""
-    (visibles, path, centre), heights = before
+    visibles, path, centre = before
     neutrino = composition.neutrino
     assert neutrino is not None
-    phi, density = draw_angle(heights, u[composition.place_of_neutrino])
+    heights = _along(shared, event, path, centre)
+    phi, density = draw_angle(tuple(heights[i] for i in range(ANGLES)), u[composition.place_of_neutrino])
     momentum = path.at(jnp.cos(phi), jnp.sin(phi))
     missing = shared.detector.transverse
     assert missing is not None
