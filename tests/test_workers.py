@@ -287,7 +287,7 @@ def test_the_command_and_its_workers_say_what_is_kept(
 ) -> None:
     """What batch systems send, in the middle of so many events that it comes before the end on a busy machine.
 
-    The last test of this file, for the call ends its process while it computes."""
+    The last test with `one_process`, for the call ends it while it computes."""
     monkeypatch.setattr("deepmem.jobs.staff.Workers", lambda cores, modules: one_process)
     many = {name: np.tile(drell_yan[name][:300].astype(np.float64), 300) for name in COLUMNS[:8]}
     path, out = write_tree(tmp_path / "events.root", many), tmp_path / "w.root"
