@@ -301,6 +301,27 @@ def test_two_neutrinos_have_the_same_weight_by_another_map(met: str):
     assert np.abs((value - again) / error).max() < 4
 
 
+@pytest.mark.parametrize(
+    ("met", "sigma"), [("recoil", 6.0), pytest.param("event", 10.0, marks=pytest.mark.long)]
+)
+def test_a_neutrinos_pt_may_come_before_energies_or_after(met: str, sigma: float):
+    """From a table of the event, or about what energies leave: two orders, one weight."""
+    entries = MEASURED | {"met": {"c": sigma}, "recoil": {"c": sigma}}
+    alpha = any_process.hypothesis(any_process.REACTIONS["wh"], responses(entries, "wh"), met)
+    truth = any_process.truth(alpha, 12, seed=3, noise=sigma)
+    measured, plan = truth.recoil if met == "recoil" else truth.measured, any_process.plan(alpha)
+    results = []
+    for first in (False, True):
+        integrand, trial = parts_of(replace(any_process.composition(alpha), transverse=first))
+        either = replace(plan, integrand=integrand, trials=(trial,))
+        results.append(any_process.estimate(alpha, either, measured, 0.01))
+    value, again = (each.value[:, 0] for each in results)
+    error = np.hypot(*(each.error[:, 0] for each in results))
+    assert (value > 0).all()
+    assert np.median(error / value) < 0.02
+    assert np.abs((value - again) / error).max() < 4
+
+
 @pytest.mark.long
 def test_light_jets_may_come_in_either_order():
     """Both are averaged over at each point, whichever one is solved for."""

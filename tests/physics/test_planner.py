@@ -127,7 +127,7 @@ exchanged in |M|²: d, u~
         """\
 w+(mu+ vm) h(b b~)
 s(h) gives E(b~)
-s(w+) gives the rapidity of vm, p_T by missing p_T within its response
+s(w+) gives the rapidity of vm, p_T by missing p_T within its response, from a table before energies
 drawn: E(b)
 5 dimensions""",
     ),
@@ -158,7 +158,7 @@ exchanged in |M|²: b, b~
         PERFECT_LEPTONS,
         """\
 w+(mu+ vm) g g
-s(w+) gives the rapidity of vm, p_T by the recoil within its response
+s(w+) gives the rapidity of vm, p_T by the recoil within its response, from a table before energies
 drawn: E(g), E(g)
 exchanged in |M|²: g, g
 5 dimensions""",
@@ -395,6 +395,29 @@ def test_plans_with_a_lost_leg(leg: int):
     assert last == "7 dimensions"
     assert hash(found) == hash(pickle.loads(pickle.dumps(found)))
     assert set(found.masses) | set(found.unmapped) == set(range(len(found.tree.resonances)))
+
+
+W_ALONE = "u d~ > w+ h, w+ > mu+ vm, h > b b~"
+
+
+@pytest.mark.parametrize(
+    ("missing", "widths", "sigma", "first"),
+    [
+        ("recoil", PERFECT_LEPTONS, 0.25, True),
+        ("recoil", PERFECT_LEPTONS, 0.01, False),
+        ("recoil", MEASURED | {"bjet": 0.4}, 0.25, False),
+        ("response", MEASURED | {"bjet": 0.4}, 0.25, True),
+        ("response", MEASURED | {"lepton": 0.12}, 0.25, False),
+        ("response", PERFECT_LEPTONS, 0.01, False),
+        ("exact", PERFECT_LEPTONS, 0.25, False),
+    ],
+)
+def test_a_neutrinos_pt_comes_first_unless_its_response_is_sharp(missing, widths, sigma, first):
+    """Beside a table's cells, and the energies that what is likely of p_T moves with: the lepton's, or all."""
+    found = planned(tree(W_ALONE), Measurement(widths, missing, WIDTHS, sigma=sigma))
+    assert isinstance(found, Composition)
+    assert found.transverse is first
+    assert ("from a table before energies" in found.describe()) is first
 
 
 def test_orders_of_exchanged_legs():

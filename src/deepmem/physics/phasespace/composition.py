@@ -84,6 +84,8 @@ class Composition:
     """The leg that is not seen, after all others."""
     first: Neutrino | None = None
     """Of two neutrinos the one that comes before `neutrino`, to which it leaves what is missing of p_T."""
+    transverse: bool = False
+    """Whether the p_T of `neutrino` comes from a table of the event, before any energy is drawn."""
 
     @property
     def pair_variables(self) -> tuple[str, ...]:
@@ -251,7 +253,8 @@ class Composition:
         }[str(self.missing)]
         if len(neutrino.masses) == 2:
             return f"{masses} give {name} on an ellipse, φ by {source}"
-        return f"{masses} gives the rapidity of {name}, p_T by {source}"
+        table = ", from a table before energies" if self.transverse else ""
+        return f"{masses} gives the rapidity of {name}, p_T by {source}{table}"
 
 
 @dataclass(frozen=True)

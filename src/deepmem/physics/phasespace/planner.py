@@ -1,7 +1,8 @@
 """The planner: from a tree of decays and what a detector measures of it to the variables that are flat.
 
 1. Perfect legs have no variable. A measured leg has its energy, a neutrino three numbers.
-2. The neutrino first. Below one resonance (W) its p_T follows missing p_T, and s_W gives its rapidity. Below
+2. The neutrino first. Below one resonance (W) its p_T follows missing p_T, and s_W gives its rapidity. p_T
+   has a table that comes before energies, but where its response is sharp: then it comes after them. Below
    two (W in t) both masses do: an ellipse, with φ by missing p_T. If missing p_T is exact, s_W gives the
    rapidity and s_t an energy of the top's. If it balances the partons, t is not mapped. Of two, one
    of a W alone is first where missing p_T has a response, its energy and azimuth about its lepton drawn;
@@ -38,6 +39,9 @@ from deepmem.physics.processes.base import JETS
 
 # How many standard deviations of its measured mass wide a resonance is where it need not be mapped.
 _SHOWN = 1.5
+# The least σ of missing p_T, over a typical energy, at which it is drawn before energies: beside cells of its
+# table; and over the relative width of the lepton's response and, with the recoil, of the widest of all.
+_OF_CELLS, _OF_LEPTON, _OF_ALL = 0.12, 2.5, 0.8
 _SCALAR = 1
 
 
@@ -52,6 +56,8 @@ class Measurement:
     """Γ/m by the name of Γ; where one is not given, the resonance is taken for narrow."""
     massless: tuple[str, ...] = ("jet",)
     """Classes of legs without a mass."""
+    sigma: float = np.inf
+    """The least σ of the response of missing p_T, or of the recoil, over a typical energy."""
 
 
 def planned(tree: Tree, measurement: Measurement, lost: int | None = None) -> Composition | ByExpert:
@@ -111,9 +117,25 @@ def planned(tree: Tree, measurement: Measurement, lost: int | None = None) -> Co
         pair=pair,
         lost=unseen,
         first=first,
+        transverse=lost is None and first is None and _is_first(tree, neutrino, measurement),
     )
     unmapped = tuple(place for place in range(len(tree.resonances)) if place not in made.masses)
     return replace(made, unmapped=unmapped)
+
+
+def _is_first(tree: Tree, neutrino: Neutrino | None, measurement: Measurement) -> bool:
+    """Whether a neutrino's p_T is drawn before the energies: its response is not sharp.
+
+    A table's cells don't follow what is sharper than they are, or than what energies do to it: p_T in units
+    of the lepton's moves with this one, and with the recoil what is aimed at with all.
+    """
+    if neutrino is None or len(neutrino.masses) != 1 or measurement.missing not in ("response", "recoil"):
+        return False
+    widths = [measurement.widths[leg.kind] for leg in tree.legs if leg.kind != INVISIBLE]
+    least = max(_OF_CELLS, _OF_LEPTON * measurement.widths[tree.legs[neutrino.lepton].kind])
+    if measurement.missing == "recoil":
+        least = max(least, _OF_ALL * max(widths))
+    return measurement.sigma >= least
 
 
 def _lost(tree: Tree, number: int, measurement: Measurement) -> Lost:

@@ -61,8 +61,11 @@ def composition_of(alpha: Hypothesis, lost: int | None = None) -> Composition | 
         relative = {
             each.width: _relative_width(alpha.parameters, each.mass, each.width) for each in tree.resonances
         }
+        sigma = np.inf
+        if detector.transverse is not None:
+            sigma = float(detector.transverse.sigma()) / _TYPICAL
     massless = ("jet", "bjet") if np.min(alpha.parameters.MB) == 0 else ("jet",)
-    return planned(tree, Measurement(widths, missing, relative, massless), lost)
+    return planned(tree, Measurement(widths, missing, relative, massless, sigma), lost)
 
 
 def _relative_width(p: Parameters, mass: str, width: str) -> float:

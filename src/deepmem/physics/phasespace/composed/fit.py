@@ -137,7 +137,7 @@ def _batch(composition: Composition, shared: Shared, events: Visible, used: int)
         of_inner, given, nodes = map(np.array, of_pairs)
         shares[:, [q for q, _ in pairs]] = of_inner
     tables = None
-    if transverse.is_tabulated(composition):
+    if composition.transverse:
         of_p = of_total[..., :count]
         of_k = np.eye(2) + of_p @ covariance @ np.swapaxes(of_p, 1, 2)
         covariance = np.linalg.inv(normal + np.swapaxes(of_p, 1, 2) @ of_p)

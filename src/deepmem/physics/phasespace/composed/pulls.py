@@ -9,7 +9,6 @@ import numpy as np
 
 from deepmem.kinematics import FourVector, Scalar, add, dot
 from deepmem.physics.detector.gaussians import Gaussian
-from deepmem.physics.phasespace.composed import transverse
 from deepmem.physics.phasespace.composed.chain import Chain
 from deepmem.physics.phasespace.composed.masses import shape_of
 from deepmem.physics.phasespace.composition import Composition
@@ -109,7 +108,7 @@ class Pulls:
 
     def of_missing(self, x: Scalar, t: Scalar) -> Scalar:
         """The pulls of a neutrino's p_T of 0 `[2]`, where it has a table: they move with the energies."""
-        if not transverse.is_tabulated(self.composition):
+        if not self.composition.transverse:
             return jnp.zeros(0)
         sigma = self.shared.detector.transverse.sigma(self.chain.event.activity)  # type: ignore[union-attr]
         return -jnp.stack(self.aim(x, t)) / sigma

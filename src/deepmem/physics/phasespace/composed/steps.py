@@ -7,7 +7,6 @@ from typing import Any
 
 from deepmem.physics.phasespace.composed import lost, neutrinos, taus, two_neutrinos
 from deepmem.physics.phasespace.composed.energies import energies, masses, of_missing
-from deepmem.physics.phasespace.composed.transverse import is_tabulated
 from deepmem.physics.phasespace.composition import Composition
 from deepmem.physics.phasespace.expert import Step
 
@@ -28,5 +27,5 @@ def steps(composition: Composition) -> tuple[Step, ...]:
         last = [taus.tabulated_pair, taus.solved_pair]
     if composition.lost is not None:
         last += [lost.path, lost.finished]
-    first: list[Any] = [masses, *([of_missing] if is_tabulated(composition) else []), energies]
+    first: list[Any] = [masses, *([of_missing] if composition.transverse else []), energies]
     return tuple(partial(step, composition=composition) for step in (*first, *last))

@@ -105,13 +105,6 @@ def components(alpha: Scalar, beta: Scalar, scale: Scalar) -> tuple[Scalar, Scal
     return scale * (beta**2 - alpha**2) / 2, scale * alpha * beta
 
 
-def is_tabulated(composition: Composition) -> bool:
-    """Whether the neutrino's p_T has a table: one mass gives its rapidity, and p_T has a response."""
-    neutrino, others = composition.neutrino, (composition.first, composition.lost)
-    single = neutrino is not None and len(neutrino.masses) == 1 and others == (None, None)
-    return single and composition.missing in ("response", "recoil")
-
-
 def scale_of(composition: Composition, shared: Shared, lepton: tuple[Scalar, ...]) -> Scalar:
     """a = m²/2p_T of the lepton, GeV."""
     assert composition.neutrino is not None
