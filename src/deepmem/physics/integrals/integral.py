@@ -38,6 +38,7 @@ class Integral:
       nearly the same integrand, whose points are wanted: precision and budget are then what they were there;
     - `continues`: with `follows`, the course of this integral so far, whose points count: a rule that can
       goes on from there, and the estimate has the evaluations that are new;
+    - `believed`: evaluations of a contribution from which its value is believed though its error is as large;
     - `allowances`: how many times the largest single contribution each event's error allows for, `[events]`,
       where a rule's own does not suit;
     - `maps`: those that a lattice begins with, where one was learned before. Others are then learned from
@@ -58,6 +59,7 @@ class Integral:
     groups: Groups | None = None
     beside: np.ndarray | None = None
     part: np.ndarray | None = None
+    believed: int = 0
     remembered: bool = False
     follows: Course | None = None
     continues: Course | None = None

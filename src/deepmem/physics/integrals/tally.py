@@ -12,6 +12,8 @@ from deepmem.physics.integrals.integral import Integral
 _LEAST_PART, _MARGIN = 0.25, 0.1
 # How many times less effective than the best one a contribution may be that gets points along with it.
 _EFFECTIVE = 16.0
+# The relative error from which next to nothing is known of a contribution.
+_UNKNOWN = 0.5
 
 
 class Tally:
@@ -29,6 +31,7 @@ class Tally:
         self._precision, self._allowance = precision, np.full(count, allowance) if own is None else own
         self._beside = 0.0 if integral.beside is None else integral.beside
         self._part = np.ones(count) if integral.part is None else integral.part
+        self._believed = integral.believed
         self.value = np.zeros((count, outputs))
         self.error = np.zeros((count, outputs))
         steering = min(outputs, self._steering or outputs)
@@ -78,7 +81,13 @@ class Tally:
         enough |= self.error[event] <= wanted / np.sqrt(2 * self._groups.size[group])[:, None]
         precise = enough[:, : self._steering].all(axis=1)
         zero = (self._largest[event] == 0).all(axis=1)
-        return (precise & ~zero) | (zero & empty) | (self._bad[event] == self._current[event])
+        done = np.where(zero, empty, precise) & ~self._unknown(event)
+        return done | (self._bad[event] == self._current[event])
+
+    def _unknown(self, event: np.ndarray) -> np.ndarray:
+        """Of which few points tell, and by too few points to believe that there is no more."""
+        unknown = self.error[event] >= _UNKNOWN * np.abs(self.value[event])
+        return unknown[:, : self._steering].any(axis=1) & (self._current[event] < self._believed)
 
     def distant(self, event: np.ndarray) -> np.ndarray:
         """Which events would miss their part of the precision with four times as many points, too."""
@@ -107,6 +116,7 @@ class Tally:
         variance = variance[event]
         if self._groups.single:
             return np.where(new, 1.0, _part_of_doubling(variance, total - self._precision**2))
+        new = new | self._unknown(event)
         gain = variance / cost
         best = np.zeros(len(self._groups.first))
         np.maximum.at(best, group, np.where(new, 0.0, gain))

@@ -29,6 +29,8 @@ from deepmem.physics.weights.plan import Plan
 
 # What is dropped, of a sum at most; and of the precision that is asked for.
 _DROPPED, _OF_PRECISION = 1e-3, 0.1
+BELIEVED = 1 << 12
+"""Evaluations of an assignment of jets before it counts as small: a sixth of a sum may be a narrow peak."""
 _NUMBERS = 1 << 40
 """Above those that tell rows apart."""
 
@@ -140,7 +142,7 @@ def integrated(
         rows.share,
         minimum[where],
     )
-    estimate = _of_rows(plan, f, shared, largest_ones, *asked)
+    estimate = _of_rows(plan, f, shared, largest_ones, *asked, believed=BELIEVED)
     dropped = groups.sum(np.where(kept[:, None], 0.0, first.mean))
     trial = groups.sum(np.full(len(kept), SLOT))
     value = first.mean[:, 0].copy()
@@ -181,6 +183,7 @@ def _of_rows(
     steering: int,
     correlated: bool,
     remembered: bool,
+    believed: int = 0,
 ) -> Estimate:
     integral = Integral(
         f,
@@ -197,6 +200,7 @@ def _of_rows(
         remembered=remembered,
         kinds=rows.kinds,
         allowances=rows.allowances,
+        believed=believed,
     )
     return plan.rule.integrate(integral, accuracy)
 

@@ -24,7 +24,7 @@ from deepmem.physics.integrals.integrand import Integrand
 from deepmem.physics.integrals.slots import SLOT
 from deepmem.physics.phasespace import trials
 from deepmem.physics.phasespace.visible import Shared
-from deepmem.physics.weights.integration import Rows, averaged, deviation, kept_rows
+from deepmem.physics.weights.integration import BELIEVED, Rows, averaged, deviation, kept_rows
 from deepmem.physics.weights.plan import Plan
 
 # Of the error that is allowed, what is aimed at: what trials say of the others is not precise. And rounds.
@@ -117,6 +117,7 @@ class _Sum:
             groups=Groups(np.unique(event, return_inverse=True)[1]),
             beside=beside[event],
             part=_AIM * np.sqrt(share[event]),
+            believed=BELIEVED,
         )
         estimate = part.plan.rule.integrate(integral, self.accuracy)
         self.value[k][rows] = np.nan_to_num(estimate.value)
