@@ -41,7 +41,7 @@ from deepmem.physics.processes.base import JETS
 _SHOWN = 1.5
 # The least σ of missing p_T, over a typical energy, at which it is drawn before energies: beside cells of its
 # table; and over the relative width of the lepton's response and, with the recoil, of the widest of all.
-_OF_CELLS, _OF_LEPTON, _OF_ALL = 0.12, 2.5, 0.8
+_OF_CELLS, _OF_LEPTON, _OF_ALL = 0.12, 3.0, 0.8
 _SCALAR = 1
 
 
