@@ -100,6 +100,37 @@ def test_an_event_with_other_rows_has_no_covariance():
     assert (more["x__up"].covariance == 0).all()
 
 
+def test_an_event_with_a_lost_jet_has_the_nominal_points():
+    """Each leg may be the lost one, in an integral of its own; the last event has all jets."""
+    gone = {name: np.where(np.arange(3) < 2, np.nan, EVENTS[name]) for name in EVENTS if name[:2] == "j2"}
+    up = {
+        name: values * (1.03 if name in ("j1_PT", "j1_M") else 1.0) for name, values in events(**gone).items()
+    }
+    alpha = hypothesis(REACTION, response=RESPONSE, lost=1, selection=CUTS)
+    nominal, same, varied = engine.compute(
+        alpha, events(**gone), precision=0.03, variations={"same": events(**gone), "up": up}
+    ).values()
+    by_itself = engine.compute(alpha, events(**gone), precision=0.03)["x"]
+    np.testing.assert_array_equal(nominal.value, by_itself.value)
+    np.testing.assert_array_equal(nominal.error, by_itself.error)
+    np.testing.assert_array_equal(nominal.evaluations, by_itself.evaluations)
+    assert nominal.lost is not None
+    assert nominal.lost.tolist() == [1, 1, 0]
+    ratio, error = same.ratio_to(nominal)
+    np.testing.assert_allclose(ratio, 1.0, rtol=1e-9)
+    assert (error < 1e-6).all()
+    ratio, error = varied.ratio_to(nominal)
+    assert varied.covariance is not None
+    assert (varied.covariance > 0).all()
+    assert (error <= 0.3 * 0.03 * ratio).all()
+    # other points say the same of the ratio, and of the weight
+    other = engine.compute(alpha, events(**gone), precision=0.03, seed=7, variations={"up": up})
+    again, its_error = other["x__up"].ratio_to(other["x"])
+    assert (np.abs(ratio - again) < 4 * np.hypot(error, its_error)).all()
+    whole = engine.compute(alpha, up, precision=0.03, seed=3)["x"]
+    assert (np.abs(varied.value - whole.value) < 4 * np.hypot(varied.error, whole.error)).all()
+
+
 def test_a_jet_that_is_lost_in_a_variation_alone_has_no_weight():
     """Its unit is another one."""
     gone = {name: np.where(np.arange(3) == 1, np.nan, EVENTS[name]) for name in EVENTS if name[:2] == "j2"}

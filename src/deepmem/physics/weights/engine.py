@@ -114,7 +114,7 @@ def _varied(
     """The integrals of events measured otherwise; why others have none; the covariance with the nominal ones.
 
     It is 0 where it is not known, and the error of a ratio is too large then: where jets are assigned in
-    other ways, or one is lost.
+    other ways.
     """
     if isinstance(nominal, sums.Sums):
         of_sums = sums.Work(work.accuracy, entries, work.neutrinos, work.chosen)

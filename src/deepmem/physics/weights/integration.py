@@ -103,7 +103,7 @@ class Done(NamedTuple):
     course: Course | None
     """Of these."""
     dropped: np.ndarray | None
-    """What the trial says of the others, of each event; None where there was none."""
+    """What the trial says of the others, of each event of the sum; None where there was none."""
 
 
 def integrated(

@@ -27,7 +27,7 @@ from deepmem.physics.weights.integration import Rows, averaged, cut, of_parts
 from deepmem.physics.weights.partonic import Partonic, shared_by_events
 from deepmem.physics.weights.plan import Plan, plan_for, rank
 from deepmem.physics.weights.preparation import prepare
-from deepmem.physics.weights.ratios import Pair
+from deepmem.physics.weights.ratios import Both, Pair
 from deepmem.physics.weights.visible import Measured
 
 
@@ -106,7 +106,8 @@ class Integration:
         parts = PartsOfRows(visible, before.of, before.part, np.zeros(len(before.of)), before.maps)
         rows = of_parts(self.plan, whole, parts)
         integral, count = self._integral(rows, True, before.course), self.alpha.count
-        return Pair(self.plan.rule, self.accuracy, integral, before.rows, nominal, rows.share, count)
+        both = Both(self.plan.rule, self.accuracy, integral, before.rows, rows.groups.event)
+        return Pair([both], self.accuracy, nominal, rows.share, count)
 
     def _rows(self, visible: Visible, numbers: np.ndarray, minimum: np.ndarray | int) -> Rows:
         """One row for each event and each permutation, whose points are the same alone and beside others."""

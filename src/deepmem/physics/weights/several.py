@@ -23,8 +23,9 @@ from deepmem.physics.integrals.integral import Integral
 from deepmem.physics.integrals.integrand import Integrand
 from deepmem.physics.integrals.slots import SLOT
 from deepmem.physics.phasespace import trials
+from deepmem.physics.phasespace.parts import Rows as PartsOfRows
 from deepmem.physics.phasespace.visible import Shared
-from deepmem.physics.weights.integration import BELIEVED, Rows, averaged, deviation, kept_rows
+from deepmem.physics.weights.integration import BELIEVED, Done, Rows, averaged, deviation, kept_rows
 from deepmem.physics.weights.plan import Plan
 
 # Of the error that is allowed, what is aimed at: what trials say of the others is not precise. And rounds.
@@ -55,8 +56,11 @@ class Part(NamedTuple):
 class _Sum:
     """What is known of all parts: of each row the value and its variance, at first by the trial alone."""
 
-    def __init__(self, parts: Sequence[Part], accuracy: Accuracy, steering: int) -> None:
+    def __init__(
+        self, parts: Sequence[Part], accuracy: Accuracy, steering: int, correlated: bool, remembered: bool
+    ) -> None:
         self.parts, self.accuracy, self.steering = parts, accuracy, steering
+        self.correlated, self.remembered = correlated, remembered
         self.event = np.concatenate([part.event for part in parts])
         self.first = [
             trials.first_look(part.integrand, part.shared, part.rows.visible, part.plan.dimensions)
@@ -84,7 +88,7 @@ class _Sum:
             np.add.at(found, part.event, each)
         return found
 
-    def integrate(self, k: int, events: np.ndarray, correlated: bool) -> None:
+    def integrate(self, k: int, events: np.ndarray) -> None:
         """The kept rows of one part, of the events at which `events` is True."""
         part = self.parts[k]
         rows = np.flatnonzero(self.kept[k] & events[part.event])
@@ -113,11 +117,12 @@ class _Sum:
             part.rows.parts[rows],
             np.maximum(minimum * scale, SLOT).astype(int),
             self.steering,
-            correlated=correlated,
+            correlated=self.correlated,
             groups=Groups(np.unique(event, return_inverse=True)[1]),
             beside=beside[event],
             part=_AIM * np.sqrt(share[event]),
             believed=BELIEVED,
+            remembered=self.remembered,
         )
         estimate = part.plan.rule.integrate(integral, self.accuracy)
         self.value[k][rows] = np.nan_to_num(estimate.value)
@@ -150,12 +155,11 @@ class _Sum:
         found = []
         for k, estimate in enumerate(self.estimates):
             if estimate is not None:
-                found.append((self.parts[k].event[self.kept[k]], _rows(estimate, self.kept[k])))
+                estimate = _rows(estimate._replace(course=None), self.kept[k])
+                found.append((self.parts[k].event[self.kept[k]], estimate))
         event = np.concatenate([each for each, _ in found])
         order = np.argsort(event, kind="stable")
         joined = _rows(Estimate.joined([estimate for _, estimate in found]), order)
-        looks = zip(self.kept, self.first, strict=True)
-        dropped = [np.where(kept[:, None], 0.0, look.mean) for kept, look in looks]
         trial = [np.full(len(part.event), SLOT) for part in self.parts]
         return averaged(
             joined,
@@ -163,9 +167,27 @@ class _Sum:
             share,
             self.accuracy,
             self.steering,
-            self.total(dropped),
+            self.total(self._dropped()),
             self.total(trial).astype(np.int64),
         )
+
+    def _dropped(self) -> list[np.ndarray]:
+        """What the trial says of each part's rows that are not integrated; 0 of others."""
+        looks = zip(self.kept, self.first, strict=True)
+        return [np.where(kept[:, None], 0.0, look.mean) for kept, look in looks]
+
+    def done(self) -> list[Done]:
+        """What each part leaves for others to follow."""
+        found = []
+        for k, (part, dropped) in enumerate(zip(self.parts, self._dropped(), strict=True)):
+            rows, estimate = np.flatnonzero(self.kept[k]), self.estimates[k]
+            whole = np.zeros_like(rows)
+            parts = PartsOfRows(part.rows.visible.rows(rows), rows, whole, whole)
+            course = None if estimate is None else _rows(estimate, rows).course
+            of_events = np.zeros((int(self.event.max()) + 1, dropped.shape[1]))
+            np.add.at(of_events, part.event, dropped)
+            found.append(Done(part.rows.visible, self.value[k][:, 0], parts, course, of_events))
+        return found
 
 
 def integrated(
@@ -175,25 +197,28 @@ def integrated(
     steering: int,
     correlated: bool,
     most: int,
-) -> tuple[Estimate, list[np.ndarray]]:
-    """The sums of events `[events]`, and of each part the first value of each row, before its share.
+    remembered: bool,
+) -> tuple[Estimate, list[np.ndarray], list[Done]]:
+    """The sums of events `[events]`, of each part the first value of each row, before its share, and what
+    was done, where others are to follow: where `remembered`.
 
     **Arguments:** `share` of each event, see `Rows.share`; the first `steering` values stop an event; `most`,
     how many parts an event may have, which share its budget.
     """
     if accuracy.calls is not None:
         accuracy = replace(accuracy, calls=max(accuracy.calls // most, SLOT))
-    whole = _Sum(parts, accuracy, steering)
+    whole = _Sum(parts, accuracy, steering, correlated, remembered)
     events = np.ones(len(share), dtype=bool)
     for _ in range(_ROUNDS):
         for k in range(len(parts)):
-            whole.integrate(k, events, correlated)
+            whole.integrate(k, events)
         estimate = whole.result(share)
         missed = (estimate.error > accuracy.precision * np.abs(estimate.value))[:, :steering].any(axis=1)
         events = missed & whole.affordable()
         if not events.any():
             break
-    return whole.result(share), [each[:, 0] for each in whole.value]
+    done = whole.done() if remembered else []
+    return whole.result(share), [each[:, 0] for each in whole.value], done
 
 
 def _rows(estimate: Estimate, index: np.ndarray) -> Estimate:

@@ -24,9 +24,9 @@ from deepmem.physics.integrals.groups import Groups
 from deepmem.physics.processes.base import JETS
 from deepmem.physics.weights import several
 from deepmem.physics.weights.contributions import Contributions, contributions, lost_legs
-from deepmem.physics.weights.followed import Before, Followed, followed
+from deepmem.physics.weights.followed import Before, Followed, Made, followed
 from deepmem.physics.weights.hypothesis import Hypothesis
-from deepmem.physics.weights.integration import Done, Rows
+from deepmem.physics.weights.integration import Rows
 from deepmem.physics.weights.integration import integrated as rows_integrated
 from deepmem.physics.weights.partonic import Partonic, negative_densities, shared_by_events
 from deepmem.physics.weights.plan import Plan, plan_for
@@ -105,19 +105,15 @@ def integrated(
     results: list[Followed] = []
     before: list[Before] = []
     for rows in _together(found):
-        events_of = np.unique(np.concatenate([each.event for each in rows]))
-        if rows[0].lost is not None or len(rows) > 1:
-            estimate, values = _of_several(rows, work)
-            of_jets.lost[events_of] = rows[0].lost is not None
-            results.append(_alone(events_of, estimate, alpha.count))
-            _tell(rows, values, of_jets)
-        elif nominal is not None:
-            results += _varied(rows[0], nominal, work)
-        else:
-            estimate, done, part = _of_final_state(rows[0], work)
-            results.append(_alone(events_of, estimate, alpha.count))
-            _tell(rows, done.value, of_jets)
-            before += [Before(rows[0], part, done, events_of, estimate)] if work.remembered else []
+        events_of = _events_of(rows)
+        of_jets.lost[events_of] = rows[0].lost is not None
+        if nominal is not None:
+            results += _varied(rows, nominal, work)
+            continue
+        estimate, values, made = _of_rows(rows, work)
+        results.append(_alone(events_of, estimate, alpha.count))
+        _tell(rows, values, of_jets)
+        before += [Before(rows, made, events_of, estimate)] if work.remembered else []
     if not results:
         return Sums(Estimate.of_nothing(), reason, of_jets, before, np.zeros((0, alpha.count)))
     # each event is in one of the results
@@ -125,6 +121,11 @@ def integrated(
     joined = jax.tree.map(lambda array: array[order], Estimate.joined([each.estimate for each in results]))
     covariance = np.concatenate([each.covariance for each in results])[order]
     return Sums(joined, reason, of_jets, before, covariance)
+
+
+def _events_of(rows: Sequence[Contributions]) -> np.ndarray:
+    """Those that have some of the rows."""
+    return np.unique(np.concatenate([each.event for each in rows]))
 
 
 def _alone(events: np.ndarray, estimate: Estimate, weights: int) -> Followed:
@@ -143,17 +144,18 @@ def _of_equal_jets(
     return [each.at(np.flatnonzero(reason[each.event] == Reason.NONE)) for each in found]
 
 
-def _varied(rows: Contributions, nominal: Sums, work: Work) -> list[Followed]:
+def _varied(rows: list[Contributions], nominal: Sums, work: Work) -> list[Followed]:
     """The sums of a variation's events, as far as possible at the points of the nominal ones."""
-    results, alpha = [], rows.alpha
+    results, weights = [], rows[0].alpha.count
     for before in nominal.before:
-        if before.rows.alpha.process == alpha.process:
-            found, alone = followed(before, rows, work.accuracy, alpha.count)
-            rows = rows.at(np.flatnonzero(alone))
-            results += [found] if len(found.events) else []
-    if len(rows.event):
-        estimate, *_ = _of_final_state(rows, work)
-        results.append(_alone(np.unique(rows.event), estimate, alpha.count))
+        found = followed(before, rows, work.accuracy, weights)
+        if found is not None:
+            results.append(found)
+            others = [each.at(np.flatnonzero(~np.isin(each.event, found.events))) for each in rows]
+            rows = [each for each in others if len(each.event)]
+    if rows:
+        estimate, *_ = _of_rows(rows, work)
+        results.append(_alone(_events_of(rows), estimate, weights))
     return results
 
 
@@ -206,28 +208,35 @@ def _tell(parts: Sequence[Contributions], values: np.ndarray, of_jets: OfJets) -
             of_jets.role[event, of_leg[of_leg >= 0]] = legs[of_leg >= 0]
 
 
-def _of_final_state(rows: Contributions, work: Work) -> tuple[Estimate, Done, Part]:
-    """The sums over rows, and how they were made."""
+def _of_rows(parts: Sequence[Contributions], work: Work) -> tuple[Estimate, np.ndarray, list[Made]]:
+    """The sums over rows, the first value of each row, and for others to follow, where asked for, how they
+    were made."""
+    several_plans = parts[0].lost is not None or len(parts) > 1
+    return _of_several(parts, work) if several_plans else _of_final_state(parts[0], work)
+
+
+def _of_final_state(rows: Contributions, work: Work) -> tuple[Estimate, np.ndarray, list[Made]]:
+    """The same of a final state all of whose legs are seen."""
     alpha = rows.alpha
     part = _part(rows, np.unique(rows.event), work, work.plan or plan_for(alpha))
     correlated = alpha.polynomial is not None
     asked = (work.accuracy, alpha.count, correlated, work.remembered)
     estimate, done = rows_integrated(part.plan, part.f, part.shared, part.rows, *asked)
-    return estimate, done, part
+    return estimate, done.value, [Made(part, done)]
 
 
-def _of_several(parts: Sequence[Contributions], work: Work) -> tuple[Estimate, np.ndarray]:
-    """The same of all legs that may be lost, or of several final states, and the first value of each row."""
+def _of_several(parts: Sequence[Contributions], work: Work) -> tuple[Estimate, np.ndarray, list[Made]]:
+    """The same of all legs that may be lost, or of several final states."""
     alpha = parts[0].alpha
-    events = np.unique(np.concatenate([each.event for each in parts]))
+    events = _events_of(parts)
     share = np.zeros(len(events))
     for each in parts:
         share[np.searchsorted(events, each.event)] = each.share
     made = [_part(each, events, work, plan_for(each.alpha, lost=each.lost)) for each in parts]
-    correlated = alpha.polynomial is not None
     most = len({id(each.alpha) for each in parts}) * (1 if parts[0].lost is None else len(lost_legs(alpha)))
-    estimate, values = several.integrated(made, share, work.accuracy, alpha.count, correlated, most=most)
-    return estimate, np.concatenate(values)
+    asked = (work.accuracy, alpha.count, alpha.polynomial is not None, most, work.remembered)
+    estimate, values, done = several.integrated(made, share, *asked)
+    return estimate, np.concatenate(values), list(map(Made, made, done))
 
 
 def _part(rows: Contributions, events: np.ndarray, work: Work, plan: Plan) -> Part:
