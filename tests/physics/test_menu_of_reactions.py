@@ -146,6 +146,22 @@ def test_final_states_of_equal_leptons_are_summed():
     assert np.abs(whole.neutrinos[0] - mean).max() < 0.1 * np.abs(mean).max()
 
 
+def test_variations_of_sums_over_final_states_have_the_nominal_points():
+    """The ratio is better known than the weights, and that of other points."""
+    events = event_of(made("x=p p > t w-, (t > w+ b, w+ > mu+ vm), w- > e- ve~", flavours=5))
+    up = {name: values * (1.02 if name in ("j1_PT", "j1_M") else 1.0) for name, values in events.items()}
+    one, other = (
+        engine.compute(made("tw_2l"), events, precision=0.03, seed=seed, variations={"up": up})
+        for seed in (0, 1)
+    )
+    ratio, error = one["tw_2l__up"].ratio_to(one["tw_2l"])
+    assert one["tw_2l__up"].covariance is not None
+    assert one["tw_2l__up"].covariance[0] > 0
+    assert error[0] <= 0.3 * 0.03 * ratio[0]
+    again, its_error = other["tw_2l__up"].ratio_to(other["tw_2l"])
+    assert abs(ratio[0] - again[0]) < 4 * np.hypot(error, its_error)[0]
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("name", OF_JETS)
 def test_jets_are_quarks_and_gluons(name: str):
