@@ -41,7 +41,7 @@ def test_points_go_where_they_take_the_most_off_an_error():
 
     class Of:
         count, contributions, steering = 4, Groups(np.array([0, 0, 0, 1])), 1
-        correlated, beside, part, allowances = False, None, None, None
+        correlated, beside, part, allowances, believed = False, None, None, None, 0
 
     tally = Tally(Of(), 1, 0.01)
     tally.value[:, 0] = 1.0
