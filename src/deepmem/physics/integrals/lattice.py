@@ -22,7 +22,14 @@ from deepmem.errors import UsageError
 from deepmem.physics.integrals.accuracy import Accuracy
 from deepmem.physics.integrals.course import Course, CourseOfLattice
 from deepmem.physics.integrals.estimate import Estimate
-from deepmem.physics.integrals.importance import BINS, IDENTITY, better_maps, mapped, second_moments
+from deepmem.physics.integrals.importance import (
+    BINS,
+    IDENTITY,
+    SMOOTHINGS_OF_FEW,
+    better_maps,
+    mapped,
+    second_moments,
+)
 from deepmem.physics.integrals.integral import Integral
 from deepmem.physics.integrals.points import (
     GENERATING_VECTOR,
@@ -307,6 +314,7 @@ class _Window:
             samples.moments[event],
             samples.sums[event][..., : samples.moments.shape[-1]],
             self._blocks[event] * SLOT,
+            np.where(self._narrow[event], SMOOTHINGS_OF_FEW, 1),
         )
         worth_it = gain > np.where(self._narrow[event], _WORTH_ANOTHER, _WORTH_IT)
         event = event[worth_it]
