@@ -18,6 +18,7 @@ from deepmem.data.memory import InMemory
 from deepmem.data.root import Source
 from deepmem.data.trees import TreeFile
 from deepmem.errors import DeepMEMWarning
+from deepmem.jobs.events import first_values
 
 JETS = {
     "Jet_pt": [[50.0, 40.0, 30.0]],
@@ -88,7 +89,7 @@ def test_a_code_without_a_sign_takes_that_of_the_charge() -> None:
 def _pairs() -> ak.Array:
     muons = {"pt": [[50.0, 40.0], [45.0, 44.0]], "eta": [[0.1, 0.9]] * 2, "phi": [[0.0, 3.0]] * 2}
     muons = {**muons, "charge": [[1, -1]] * 2}
-    electrons = {name: [[], []] for name in muons}
+    electrons: dict[str, Any] = {name: [[], []] for name in muons}
     return ak.zip({"Muon": ak.zip(muons), "Electron": ak.zip(electrons)}, depth_limit=1)
 
 
@@ -168,3 +169,18 @@ def test_several_trees_of_another_format_are_told_the_schema(tmp_path: Path) -> 
     located = Config.load({"schema": "physlite"}, need=()).located
     with pytest.raises(UsageError, match=r"several trees.*looks like NanoAOD: --schema nanoaod"):
         Source([str(path)], None, ["lep1_PT"], (), located)
+
+
+def test_photons_and_taus_that_are_said_are_shown(tmp_path: Path) -> None:
+    path = tmp_path / "photons.root"
+    with uproot.recreate(path) as file:
+        photons = {
+            "pt": ak.Array([[20.0, 30.0]]),
+            "eta": ak.Array([[0.1, 0.2]]),
+            "phi": ak.Array([[1.0, 2.0]]),
+        }
+        file["tree"] = {"Photon": ak.zip(photons)}
+    objects = {"photons": {"prefix": "Photon"}, "taus": {"prefix": "Tau_"}}
+    shown = first_values(Config.load({"input_paths": [str(path)], "objects": objects}, need=()))
+    assert shown["photons"]["first"]["pho1_PT"] == [30.0]
+    assert "no branch begins with 'Tau_'" in shown["taus"]

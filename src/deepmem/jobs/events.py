@@ -74,7 +74,10 @@ def first_values(settings: Config, number: int = 3) -> dict[str, Any]:
     Of a kind that the file does not have: the sentence that says why.
     """
     found: dict[str, Any] = {}
-    for kind, columns in _SHOWN.items():
+    own = settings.located.to_dict()["objects"] if settings.located is not None else {}
+    for kind, columns in (
+        _SHOWN | {kind: each for kind, each in _SHOWN_IF_SAID.items() if kind in own}
+    ).items():
         try:
             source = Source(settings.input_paths[:1], settings.input_tree, columns, (), settings.located)
         except UsageError as error:
@@ -92,6 +95,10 @@ _SHOWN = {
     "leptons": [f"lep{i}_{name}" for i in (1, 2) for name in ("PT", "Eta", "Phi", "Charge")],
     "jets": [f"j{i}_{name}" for i in (1, 2) for name in ("PT", "Eta", "Phi", "M")],
     "met": ["MET", "MET_Phi"],
+}
+_SHOWN_IF_SAID = {
+    "photons": [f"pho{i}_{name}" for i in (1, 2) for name in ("PT", "Eta", "Phi")],
+    "taus": [f"tau{i}_{name}" for i in (1, 2) for name in ("PT", "Eta", "Phi")],
 }
 
 
