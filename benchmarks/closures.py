@@ -14,6 +14,7 @@ from table import kept, say
 
 from deepmem.event import Weight
 from deepmem.physics.weights.cross_sections import CrossSection
+from deepmem.physics.weights.unweighted import Events
 
 BATCHES = 20
 """At most, of one closure."""
@@ -29,8 +30,8 @@ class Closure(NamedTuple):
     """What is another number in B."""
     batch: int
     """Events at a time."""
-    events: Callable[[int, int], dict[str, np.ndarray]]
-    """(number, seed) ↦ columns of events of A."""
+    events: Callable[[int, int], Events]
+    """(number, seed) ↦ events of A."""
     weights: Callable[..., Weight]
     """(columns, **parameters) ↦ weights."""
     sigma: Callable[..., CrossSection]
@@ -48,13 +49,16 @@ class Found(NamedTuple):
     expected: float
     of_expected: float
     """Its error."""
-    ratios: tuple[float, ...] = ()
+    ratios: tuple[tuple[float, float], ...] = ()
+    """W_B/W_A of each event that has a W_A, and the event's own weight: 1 but for few."""
     events: int = 0
 
     @property
     def mean(self) -> tuple[float, float]:
         """⟨W_B/W_A⟩ and its error."""
-        return float(np.mean(self.ratios)), float(np.std(self.ratios) / np.sqrt(len(self.ratios)))
+        ratio, weight = np.array(self.ratios).T
+        mean = np.average(ratio, weights=weight)
+        return float(mean), float(np.sqrt((weight**2 * (ratio - mean) ** 2).sum()) / weight.sum())
 
     @property
     def error(self) -> float:
@@ -90,7 +94,7 @@ def _with_batch(closure: Closure, before: Found | None, batch: int) -> Found | N
     if ratios is None:
         return None
     return before._replace(
-        ratios=(*before.ratios, *(each for each in ratios if each is not None)),
+        ratios=(*before.ratios, *((ratio, weight) for ratio, weight in ratios if ratio is not None)),
         events=before.events + len(ratios),
     )
 
@@ -100,11 +104,12 @@ def _sigma(closure: Closure, parameters: Mapping[str, float]) -> tuple[float, fl
     return float(found.visible), float(found.visible_error)
 
 
-def _ratios(closure: Closure, seed: int) -> list[float | None]:
-    """W_B/W_A of each event of a batch; None: the event has no W_A."""
+def _ratios(closure: Closure, seed: int) -> list[tuple[float | None, float]]:
+    """W_B/W_A of each event of a batch and the event's weight; None: the event has no W_A."""
     events = closure.events(closure.batch, seed)
-    a, b = (closure.weights(events, **each).value for each in ({}, closure.other))
-    return [float(two / one) if one > 0 else None for one, two in zip(a, b, strict=True)]
+    a, b = (closure.weights(events.columns, **each).value for each in ({}, closure.other))
+    each = zip(a, b, events.weight, strict=True)
+    return [(float(two / one) if one > 0 else None, float(weight)) for one, two, weight in each]
 
 
 def _say(closure: Closure, found: Found) -> None:

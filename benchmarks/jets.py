@@ -114,7 +114,7 @@ def _closed(name: str, other: dict[str, float], batch: int, more: dict[str, Any]
         name,
         other,
         batch,
-        lambda number, seed: draw_events(name, number, seed, cuts, response=RESPONSE).columns,
+        partial(draw_events, name, selection=cuts, response=RESPONSE),
         partial(weights_of, name, precision=0.05),
         partial(cross_section, name, cuts, response=RESPONSE, **how),
         ROUGH if rough else USUAL,

@@ -93,7 +93,7 @@ def _closed(name: str, sample: Sample) -> Closure:
         name,
         sample.other,
         CLOSED,
-        partial(events_of, sample),
+        partial(draw_events, sample.process, selection=sample.cuts, **drawn),
         partial(weights_of, sample, precision=0.03),
         partial(cross_section, sample.process, sample.cuts, precision=4e-3, **drawn),
     )
