@@ -10,8 +10,10 @@ K0 = 30 GeV. `cost` has CPU times of weights without compiling, means over all e
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 from closures import ROUGH, USUAL, Closure, close
@@ -37,28 +39,43 @@ COSTS: tuple[tuple[str, str, int, float, dict[str, Any], float | None], ...] = (
     ("zh_bb", "zh_bb", 200, 0.01, {"tags": "ignore"}, 3),
     ("zbb", "zh_bb", 200, 0.01, {"tags": "ignore"}, 5),
 )
+
+
+class Closed(NamedTuple):
+    """Events of A for a closure."""
+
+    other: dict[str, float]
+    """What is another number in B."""
+    batch: int
+    """Events at a time."""
+    cuts: dict[str, Any] = CUTS
+    drawn: Mapping[str, Any] = MappingProxyType({})
+    """Further settings of events and σ_vis."""
+
+
+_LEPTONS = {key: each for key, each in CUTS.items() if key.startswith("lepton")}
 _PAIR = {"pair_mass": 50}
-# events of A; what is another number in B; events at a time; further cuts
-CLOSED: dict[str, tuple[dict[str, float], int, dict[str, Any]]] = {
-    "zh_bb": ({"MH": 128.0}, 400, {}),
-    "wh_bb": ({"MH": 128.0}, 400, {}),
-    "zbb": ({"MZ": 92.188}, 200, _PAIR),
-    "wjj": ({"MW": 81.419}, 200, {}),
-    "zjj": ({"MZ": 92.188}, 200, _PAIR),
-    "ttbar_1l": ({"MT": 175.0}, 400, {}),
-    "ttbar_0l": ({"MT": 175.0}, 150, {}),
-    "tw_2l": ({"MT": 176.0}, 200, {}),
-    "single_top_s": ({"MT": 176.0}, 200, {}),
-    "single_top_t": ({"MT": 176.0}, 200, {}),
-    "tth_bb_1l": ({"MH": 128.0}, 150, {}),
-    "tth_bb_2l": ({"MH": 128.0}, 150, {}),
-    "ttz_1l": ({"MT": 176.0}, 80, _PAIR),
-    "ttw_2l": ({"MT": 176.0}, 80, {}),
-    "ttbb_1l": ({"MT": 176.0}, 60, {}),
-    "ttbb_2l": ({"MT": 176.0}, 60, {}),
-    "vbf_higgs_4l": ({"MH": 128.0}, 100, {}),
-    "wz_3l": ({"MZ": 92.188}, 200, _PAIR),
-    "ww_2l_full": ({"MW": 81.419}, 200, {}),
+_DRAWN = {"parton_selection": {"pair_mass": 40}}  # leptons are perfect
+CLOSED = {
+    "zh_bb": Closed({"MH": 128.0}, 400),
+    "wh_bb": Closed({"MH": 128.0}, 400),
+    "zbb": Closed({"MZ": 92.188}, 200, CUTS | _PAIR, _DRAWN),
+    "wjj": Closed({"MW": 81.419}, 200),
+    "zjj": Closed({"MZ": 92.188}, 200, CUTS | _PAIR, _DRAWN),
+    "ttbar_1l": Closed({"MT": 175.0}, 400),
+    "ttbar_0l": Closed({"MT": 175.0}, 150),
+    "tw_2l": Closed({"MT": 176.0}, 200),
+    "single_top_s": Closed({"MT": 176.0}, 200),
+    "single_top_t": Closed({"MT": 176.0}, 200),
+    "tth_bb_1l": Closed({"MH": 128.0}, 150),
+    "tth_bb_2l": Closed({"MH": 128.0}, 150),
+    "ttz_1l": Closed({"MT": 176.0}, 80, CUTS | _PAIR, _DRAWN),
+    "ttw_2l": Closed({"MT": 176.0}, 80),
+    "ttbb_1l": Closed({"MT": 176.0}, 60),
+    "ttbb_2l": Closed({"MT": 176.0}, 60),
+    "vbf_higgs_4l": Closed({"MH": 128.0}, 100),
+    "wz_3l": Closed({"MZ": 92.188}, 200, _LEPTONS | _PAIR, _DRAWN),
+    "ww_2l_full": Closed({"MW": 81.419}, 200, _LEPTONS),
 }
 _ROUGH = ("ttz_1l", "ttw_2l", "ttbb_1l", "ttbb_2l")
 _ROUGH_POINTS = 1 << 19
@@ -104,19 +121,19 @@ def honesty() -> None:
 
 def closure() -> None:
     """⟨W_B/W_A⟩ beside σ_vis,B/σ_vis,A."""
-    close([_closed(name, *each) for name, each in CLOSED.items()])
+    close([_closed(name, each) for name, each in CLOSED.items()])
 
 
-def _closed(name: str, other: dict[str, float], batch: int, more: dict[str, Any]) -> Closure:
-    rough, cuts = name in _ROUGH, CUTS | more
+def _closed(name: str, closed: Closed) -> Closure:
+    rough, settings = name in _ROUGH, {"response": RESPONSE, **closed.drawn}
     how: dict[str, Any] = {"points": _ROUGH_POINTS} if rough else {"precision": 4e-3}
     return Closure(
         name,
-        other,
-        batch,
-        partial(draw_events, name, selection=cuts, response=RESPONSE),
+        closed.other,
+        closed.batch,
+        partial(draw_events, name, selection=closed.cuts, **settings),
         partial(weights_of, name, precision=0.05),
-        partial(cross_section, name, cuts, response=RESPONSE, **how),
+        partial(cross_section, name, closed.cuts, **settings, **how),
         ROUGH if rough else USUAL,
     )
 
