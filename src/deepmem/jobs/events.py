@@ -26,6 +26,23 @@ def tell_objects(source: Source, reporter: Reporter) -> None:
                 reporter.message(f"{kind}: {found}{' (in MeV)' if how['unit'] == 'MeV' else ''}")
 
 
+def idle(variation: str, replaced: Mapping[str, str]) -> str:
+    """What is to be said of a variation that replaces nothing that is read."""
+    return (
+        f"the variation {variation!r} replaces {', '.join(replaced)}, and no column of these weights is read "
+        "from there: its weights are the nominal ones"
+    )
+
+
+def tell_idle(
+    varied: Mapping[str, Source], variations: Mapping[str, Mapping[str, str]], reporter: Reporter
+) -> None:
+    """A warning for each variation that replaces nothing that is read."""
+    for name, source in varied.items():
+        if not source.is_varied:
+            reporter.warning(idle(name, variations[name]))
+
+
 def objects_for(settings: Config, model: Mapping[str, Any]) -> Objects | None:
     """Where the events have their objects: as the configuration says, else as what a model learned from did.
 
