@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import IO
@@ -79,6 +80,19 @@ def keep_memory() -> None:
         library = ctypes.CDLL(None)
         library.mallopt(_TRIM_THRESHOLD, 128 << 20)
         library.mallopt(_MMAP_THRESHOLD, 32 << 20)
+
+
+@contextmanager
+def collecting_nothing() -> Iterator[None]:
+    """Python's collector of cycles rests: importing and tracing make many objects that stay, through which it
+    would look again and again."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
 
 
 def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
