@@ -10,10 +10,12 @@ prior K0 = 30 GeV. Of taus h are hadrons and l an electron or a muon, for τ⁺ 
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
-from table import run, say, say_closure, say_pulls
+from closures import Closure, close
+from table import run, say, say_pulls
 
 import deepmem
 from deepmem.event import Status, Weight
@@ -46,7 +48,7 @@ SAMPLES: dict[str, Sample] = {
     )
     for taus in ("hh", "lh", "ll")
 }  # fmt: skip
-CLOSED, TIMED = 1500, 200
+CLOSED, TIMED = 500, 200
 
 
 def events_of(sample: Sample, number: int, seed: int = 5) -> dict[str, np.ndarray]:
@@ -82,16 +84,19 @@ def honesty() -> None:
 
 def closure() -> None:
     """⟨W_B/W_A⟩ beside σ_vis,B/σ_vis,A."""
-    for name, sample in SAMPLES.items():
-        events = events_of(sample, CLOSED)
-        a, b = (weights_of(sample, events, precision=0.03, **each) for each in ({}, sample.other))
-        settings = {"response": sample.response, **sample.drawn}
-        one, other = (
-            cross_section(sample.process, sample.cuts, precision=4e-3, **settings, **each)
-            for each in ({}, sample.other)
-        )
-        what = ", ".join(f"{key} {each:g}" for key, each in sample.other.items())
-        say_closure(f"{name}, B has {what}", (b.value / a.value)[a.value > 0], (one, other))
+    close([_closed(name, sample) for name, sample in SAMPLES.items()])
+
+
+def _closed(name: str, sample: Sample) -> Closure:
+    drawn = {"response": sample.response, **sample.drawn}
+    return Closure(
+        name,
+        sample.other,
+        CLOSED,
+        partial(draw_events, sample.process, selection=sample.cuts, **drawn),
+        partial(weights_of, sample, precision=0.03),
+        partial(cross_section, sample.process, sample.cuts, precision=4e-3, **drawn),
+    )
 
 
 PARTS = {"cost": cost, "honesty": honesty, "closure": closure}
