@@ -556,3 +556,22 @@ def test_stages_are_the_sum_over_solutions_whatever_the_other_slots(large):
     np.testing.assert_array_equal(few[:3], found[:3])
     assert not np.asarray(few)[8:].any()
     np.testing.assert_array_equal(turned[::-1], found)
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_stages_are_traced_once(large):
+    """A second pass through Python costs a user's first weight a second."""
+    seen = []
+
+    def step(shared, event, x, _):
+        seen.append("step")
+        return _branches(shared, event, x, _root(shared, event, x, None))
+
+    def of_branch(shared, parcel):
+        seen.append("branch")
+        return _of_branch(shared, parcel)
+
+    rng = np.random.default_rng(6)
+    with double_precision():
+        values(Staged((step,), of_branch, large), 2.0, rng.random(24), rng.random((24, 256, 2)))
+    assert sorted(seen) == ["branch", "step"]
