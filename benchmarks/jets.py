@@ -1,10 +1,9 @@
-"""Weights of events with jets: cost, honesty and closure on leading-order events of any reaction.
+"""Weights of events with jets: cost and closure on leading-order events of any reaction.
 
-    python benchmarks/jets.py [cost] [honesty] [closure] [--write] [--keep FOLDER] [--minutes N]
+    python benchmarks/jets.py [cost] [closure] [--write] [--keep FOLDER] [--minutes N]
 
 Events are `draw_events`' own: jets 10 %, leptons perfect, recoil within σ² = 12² + 0.3² H GeV², with the prior
-K0 = 30 GeV. `cost` has CPU times of weights without compiling, means over all events; `honesty` has two seeds;
-`closure` is statement 5 of docs/physics.md, ⟨W_B/W_A⟩ = σ_vis,B/σ_vis,A for events of A.
+K0 = 30 GeV. `cost` has CPU times of weights without compiling, means over all events; `closure` is statement 5 of docs/physics.md, ⟨W_B/W_A⟩ = σ_vis,B/σ_vis,A for events of A.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from closures import ROUGH, USUAL, Closure, close
-from table import run, say, say_pulls
+from table import run, say
 
 import deepmem
 from deepmem.event import Status, Weight
@@ -112,17 +111,6 @@ def cost() -> None:
         say("  precision missed", f"{100 * np.mean(found.status == Status.PRECISION):.1f} %", "≤ 1 %")
 
 
-def honesty() -> None:
-    """Two seeds of the same events."""
-    for name, source, number, precision, settings, _ in COSTS:
-        if name == "tth_bb_1l":
-            continue
-        events = events_of(source, number)
-        one, other = (weights_of(name, events, precision=precision, seed=k, **settings) for k in (1, 2))
-        how = ", ".join(settings)
-        say_pulls(f"{name} on {source}{f', {how}' if how else ''}", one, other)
-
-
 def closure() -> None:
     """⟨W_B/W_A⟩ beside σ_vis,B/σ_vis,A."""
     close([_closed(name, each) for name, each in CLOSED.items()])
@@ -142,7 +130,7 @@ def _closed(name: str, closed: Closed) -> Closure:
     )
 
 
-PARTS = {"cost": cost, "honesty": honesty, "closure": closure}
+PARTS = {"cost": cost, "closure": closure}
 
 if __name__ == "__main__":
     run(PARTS)

@@ -1,9 +1,9 @@
-"""Weights of photons and taus: cost, honesty and closure on leading-order events.
+"""Weights of photons and taus: cost and closure on leading-order events.
 
-    python benchmarks/particles.py [cost] [honesty] [closure] [--write]
+    python benchmarks/particles.py [cost] [closure] [--write]
 
 Events are `draw_events`' own: photons 2 %, taus' hadrons 10 %, leptons 2 %, recoil within 15 GeV, with the
-prior K0 = 30 GeV. Of taus h are hadrons and l an electron or a muon, for τ⁺ and τ⁻. `honesty` has two seeds;
+prior K0 = 30 GeV. Of taus h are hadrons and l an electron or a muon, for τ⁺ and τ⁻.
 `closure` is statement 5 of docs/physics.md, ⟨W_B/W_A⟩ = σ_vis,B/σ_vis,A for events of A.
 """
 
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from closures import Closure, close
-from table import run, say, say_pulls
+from table import run, say
 
 import deepmem
 from deepmem.event import Status, Weight
@@ -74,14 +74,6 @@ def cost() -> None:
         say("  precision missed", f"{100 * np.mean(found.status == Status.PRECISION):.1f} %", "≤ 1 %")
 
 
-def honesty() -> None:
-    """Two seeds of the same events."""
-    for name, sample in SAMPLES.items():
-        events = events_of(sample, TIMED)
-        one, other = (weights_of(sample, events, seed=k) for k in (1, 2))
-        say_pulls(name, one, other)
-
-
 def closure() -> None:
     """⟨W_B/W_A⟩ beside σ_vis,B/σ_vis,A."""
     close([_closed(name, sample) for name, sample in SAMPLES.items()])
@@ -99,7 +91,7 @@ def _closed(name: str, sample: Sample) -> Closure:
     )
 
 
-PARTS = {"cost": cost, "honesty": honesty, "closure": closure}
+PARTS = {"cost": cost, "closure": closure}
 
 if __name__ == "__main__":
     run(PARTS)

@@ -23,12 +23,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from deepmem.event import Weight
 
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 END = "<!-- end -->"
@@ -91,14 +88,6 @@ def say_coverage(one: float, two: float, targets: tuple[str, str] = ("", ""), di
     """Which part of events intervals of one error, and of 1.96, contain."""
     for level, part, target in ((68, one, targets[0]), (95, two, targets[1])):
         say(f"  intervals of {level} % cover", f"{100 * part:.{digits}f} %", target)
-
-
-def say_pulls(what: str, one: Weight, other: Weight) -> None:
-    """How far two seeds are apart, in their errors."""
-    pull = (one.value - other.value) / np.hypot(one.error, other.error)
-    pull = pull[np.isfinite(pull)]
-    say(f"{what}: width of the pulls", f"{pull.std():.2f}", "≤ 1.15")
-    say("  largest pull", f"{np.abs(pull).max():.1f}", "≤ 6")
 
 
 _NUMBER = r"[-+−]?\d[\d,]*\.?\d*(?:e[-+]?\d+)?"
