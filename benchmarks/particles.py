@@ -1,19 +1,21 @@
-"""Weights of photons and taus: cost, honesty and closure on leading-order events.
+"""Weights of photons and taus: cost and closure on leading-order events.
 
-    python benchmarks/particles.py [cost] [honesty] [closure] [--write]
+    python benchmarks/particles.py [cost] [closure] [--write]
 
 Events are `draw_events`' own: photons 2 %, taus' hadrons 10 %, leptons 2 %, recoil within 15 GeV, with the
-prior K0 = 30 GeV. Of taus h are hadrons and l an electron or a muon, for τ⁺ and τ⁻. `honesty` has two seeds;
+prior K0 = 30 GeV. Of taus h are hadrons and l an electron or a muon, for τ⁺ and τ⁻.
 `closure` is statement 5 of docs/physics.md, ⟨W_B/W_A⟩ = σ_vis,B/σ_vis,A for events of A.
 """
 
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
-from table import run, say, say_closure, say_pulls
+from closures import Closure, close
+from table import run, say
 
 import deepmem
 from deepmem.event import Status, Weight
@@ -46,7 +48,7 @@ SAMPLES: dict[str, Sample] = {
     )
     for taus in ("hh", "lh", "ll")
 }  # fmt: skip
-CLOSED, TIMED = 1500, 200
+CLOSED, TIMED = 500, 200
 
 
 def events_of(sample: Sample, number: int, seed: int = 5) -> dict[str, np.ndarray]:
@@ -72,29 +74,24 @@ def cost() -> None:
         say("  precision missed", f"{100 * np.mean(found.status == Status.PRECISION):.1f} %", "≤ 1 %")
 
 
-def honesty() -> None:
-    """Two seeds of the same events."""
-    for name, sample in SAMPLES.items():
-        events = events_of(sample, TIMED)
-        one, other = (weights_of(sample, events, seed=k) for k in (1, 2))
-        say_pulls(name, one, other)
-
-
 def closure() -> None:
     """⟨W_B/W_A⟩ beside σ_vis,B/σ_vis,A."""
-    for name, sample in SAMPLES.items():
-        events = events_of(sample, CLOSED)
-        a, b = (weights_of(sample, events, precision=0.03, **each) for each in ({}, sample.other))
-        settings = {"response": sample.response, **sample.drawn}
-        one, other = (
-            cross_section(sample.process, sample.cuts, precision=4e-3, **settings, **each)
-            for each in ({}, sample.other)
-        )
-        what = ", ".join(f"{key} {each:g}" for key, each in sample.other.items())
-        say_closure(f"{name}, B has {what}", (b.value / a.value)[a.value > 0], (one, other))
+    close([_closed(name, sample) for name, sample in SAMPLES.items()])
 
 
-PARTS = {"cost": cost, "honesty": honesty, "closure": closure}
+def _closed(name: str, sample: Sample) -> Closure:
+    drawn = {"response": sample.response, **sample.drawn}
+    return Closure(
+        name,
+        sample.other,
+        CLOSED,
+        partial(draw_events, sample.process, selection=sample.cuts, **drawn),
+        partial(weights_of, sample, precision=0.03),
+        partial(cross_section, sample.process, sample.cuts, precision=4e-3, **drawn),
+    )
+
+
+PARTS = {"cost": cost, "closure": closure}
 
 if __name__ == "__main__":
     run(PARTS)

@@ -208,6 +208,9 @@ def peak_of(process: int) -> float:
 
 def start(folder: Path) -> None:
     """Of a worker whose programs have been compiled before: time until its first weight, and its memory."""
+    os.environ.pop(
+        "PYTHONDONTWRITEBYTECODE", None
+    )  # Python keeps its bytecode, as it does of what is installed
     for process in SAMPLES:
         with uproot.open(sample(process, 256, folder)) as file:
             columns = file["events"].arrays(library="np")

@@ -4,26 +4,28 @@ A script calls `say` once for each number, and `run` with its parts. With `--wri
 run, between `<!-- script part -->` and `<!-- end -->`, is replaced by a table of what it said, with the command, the
 commit and the kind of machine, and by a sentence for each number that misses what was aimed at. `### ` headings and
 what the numbers mean stand outside the markers and are written by people.
+
+What takes long is measured in pieces (`kept`). With `--keep FOLDER` they are put there, and a later call goes on from
+them; `--minutes N` begins none after N minutes of CPU time, and says what there is.
 """
 
 from __future__ import annotations
 
 import argparse
 import inspect
+import json
 import os
 import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from deepmem.event import Weight
-    from deepmem.physics.weights.cross_sections import CrossSection
 
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 END = "<!-- end -->"
@@ -36,6 +38,39 @@ class Row(NamedTuple):
 
 
 _rows: list[Row] = []
+
+
+@dataclass
+class Keeping:
+    """Where pieces are, and of which commits those were that a part has used."""
+
+    folder: Path | None = None
+    until: float = np.inf
+    """CPU seconds of this process after which no piece is begun."""
+    commits: list[str] = field(default_factory=list)
+
+
+_keeping = Keeping()
+
+
+def kept(key: str, measure: Callable[[], Any]) -> Any:
+    """A piece of a part, in values of JSON: of an earlier call where it is kept, else measured; None: no time is left.
+
+    **Arguments:** `key`, all that decides what is measured, but the commit.
+    """
+    path = None if _keeping.folder is None else _keeping.folder / f"{key}.json"
+    if path is not None and path.exists():
+        found = json.loads(path.read_text("utf-8"))
+    elif time.process_time() > _keeping.until:
+        return None
+    else:
+        found = {"commit": commit(), "value": measure()}
+        if path is not None:
+            partial = path.with_suffix(".part")
+            partial.write_text(json.dumps(found), "utf-8")
+            partial.replace(path)
+    _keeping.commits.append(found["commit"])
+    return found["value"]
 
 
 def say(what: str, value: str = "", target: str = "") -> None:
@@ -53,24 +88,6 @@ def say_coverage(one: float, two: float, targets: tuple[str, str] = ("", ""), di
     """Which part of events intervals of one error, and of 1.96, contain."""
     for level, part, target in ((68, one, targets[0]), (95, two, targets[1])):
         say(f"  intervals of {level} % cover", f"{100 * part:.{digits}f} %", target)
-
-
-def say_pulls(what: str, one: Weight, other: Weight) -> None:
-    """How far two seeds are apart, in their errors."""
-    pull = (one.value - other.value) / np.hypot(one.error, other.error)
-    pull = pull[np.isfinite(pull)]
-    say(f"{what}: width of the pulls", f"{pull.std():.2f}", "≤ 1.15")
-    say("  largest pull", f"{np.abs(pull).max():.1f}", "≤ 6")
-
-
-def say_closure(what: str, ratio: np.ndarray, sigma: tuple[CrossSection, CrossSection]) -> None:
-    """⟨W_B/W_A⟩ of events of A beside σ_vis,B/σ_vis,A."""
-    found, error = ratio.mean(), ratio.std() / np.sqrt(len(ratio))
-    expected = sigma[1].visible / sigma[0].visible
-    of_both = expected * np.hypot(*(each.visible_error / each.visible for each in sigma))
-    say(f"{what}: ⟨W_B/W_A⟩", f"{found:.3f} ± {error:.3f}")
-    say("  σ_vis,B/σ_vis,A", f"{expected:.3f} ± {of_both:.3f}")
-    say("  difference in errors", f"{(found - expected) / np.hypot(error, of_both):+.1f}", "0 ± 3")
 
 
 _NUMBER = r"[-+−]?\d[\d,]*\.?\d*(?:e[-+]?\d+)?"
@@ -114,9 +131,10 @@ def commit() -> str:
     return found.stdout.strip() or "unknown"
 
 
-def render(command: str, rows: list[Row], commit: str, machine: str) -> str:
+def render(command: str, rows: list[Row], commits: Sequence[str], machine: str) -> str:
     """A section: how it was made, the table, and what is missed."""
-    lines = ["```console", f"$ {command}", "```", "", f"Commit {commit}; {machine}.", ""]
+    made = f"Commit{'s' * (len(commits) > 1)} {', '.join(commits)}; {machine}."
+    lines = ["```console", f"$ {command}", "```", "", made, ""]
     lines += ["| what | measured | aimed at |", "| --- | --- | --- |"]
     group, missed = "", []
     for what, value, target in rows:
@@ -154,17 +172,30 @@ def run(
     A part that takes a `folder` gets an empty one, or with `one_folder` the same as the others.
     """
     script = Path(sys.argv[0]).name
-    parser = argparse.ArgumentParser(usage=f"python benchmarks/{script} [--write] [PART ...]")
+    parser = argparse.ArgumentParser(
+        usage=f"python benchmarks/{script} [--write] [--keep FOLDER] [--minutes N] [PART ...]"
+    )
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(parts))
     parser.add_argument("--write", action="store_true", help="put what is measured into docs/benchmarks.md")
+    parser.add_argument(
+        "--keep", type=Path, metavar="FOLDER", help="put pieces there, and go on from those there"
+    )
+    parser.add_argument(
+        "--minutes", type=float, default=np.inf, help="of CPU time, after which no piece is begun"
+    )
     more(parser)
     asked = parser.parse_args()
+    if asked.keep is not None:
+        _keeping.folder = asked.keep / script
+        _keeping.folder.mkdir(parents=True, exist_ok=True)
+    _keeping.until = 60 * asked.minutes
     unknown = [name for name in asked.parts if name not in parts]
     if unknown:
         parser.error(f"unknown part {', '.join(unknown)}; there are {', '.join(parts)}")
     with tempfile.TemporaryDirectory() as together:
         for name in asked.parts or [name for name in parts if name not in leave_out]:
             begin = len(_rows)
+            _keeping.commits.clear()
             if "folder" in inspect.signature(parts[name]).parameters:
                 folder = Path(together) if one_folder else Path(together) / name
                 folder.mkdir(exist_ok=True)
@@ -173,5 +204,6 @@ def run(
                 parts[name]()
             finish(asked, name)
             if asked.write and len(_rows) > begin:
-                section = render(f"python benchmarks/{script} {name}", _rows[begin:], commit(), machine())
+                commits = list(dict.fromkeys(_keeping.commits)) or [commit()]
+                section = render(f"python benchmarks/{script} {name}", _rows[begin:], commits, machine())
                 PAGE.write_text(replace(PAGE.read_text("utf-8"), script, name, section), "utf-8")

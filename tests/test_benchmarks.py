@@ -28,7 +28,7 @@ def parts(script: Path) -> list[str]:
     return []
 
 
-WITHOUT_TABLES = ("table.py", "commits.py")
+WITHOUT_TABLES = ("table.py", "commits.py", "closures.py")
 SCRIPTS = [path for path in sorted((ROOT / "benchmarks").glob("*.py")) if path.name not in WITHOUT_TABLES]
 
 
@@ -68,7 +68,7 @@ def test_what_is_missed(value: str, target: str, missed: bool) -> None:
 
 def test_a_section_is_replaced_and_says_what_is_missed() -> None:
     rows = [table.Row("a group:", "", ""), table.Row("  time", "12 ms", "≤ 10 ms")]
-    section = table.render("python benchmarks/x.py a", rows, "abc1234", "a machine")
+    section = table.render("python benchmarks/x.py a", rows, ["abc1234"], "a machine")
     page = "# T\n<!-- x.py a -->\nold\n<!-- end -->\n<!-- x.py b -->\nkept\n<!-- end -->\n"
     new = table.replace(page, "x.py", "a", section)
     assert "old" not in new
@@ -77,3 +77,21 @@ def test_a_section_is_replaced_and_says_what_is_missed() -> None:
     assert "**Missed:** a group, time: it is 12 ms, and ≤ 10 ms was aimed at." in new
     with pytest.raises(SystemExit):
         table.replace(page, "x.py", "c", section)
+
+
+def test_pieces_are_kept_and_none_is_begun_after_the_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeping = table.Keeping(tmp_path)
+    monkeypatch.setattr(table, "_keeping", keeping)
+    monkeypatch.setattr(table, "commit", lambda: "abc1234")
+    assert table.kept("a", lambda: [1.5]) == [1.5]
+    monkeypatch.setattr(table, "commit", lambda: "def5678")
+    assert table.kept("a", lambda: [2.5]) == [1.5]
+    assert table.kept("b", lambda: [2.5]) == [2.5]
+    assert keeping.commits == ["abc1234", "abc1234", "def5678"]
+    keeping.until = 0.0
+    assert table.kept("c", lambda: [3.5]) is None
+    assert table.kept("b", lambda: [4.5]) == [2.5]
+    section = table.render("x", [table.Row("a", "1", "")], ["abc1234", "def5678"], "a machine")
+    assert "Commits abc1234, def5678; a machine." in section

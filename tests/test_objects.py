@@ -385,6 +385,15 @@ def test_expressions_are_no_python(text: str) -> None:
         Expression(text)
 
 
+@pytest.mark.parametrize(
+    "text", ["pt > 20 & good", "pt > 20 & eta < 2", "code == 11 | code == 13", "good & pt > 20"]
+)
+def test_a_comparison_beside_and_or_or_needs_parentheses(text: str) -> None:
+    """`pt > 20 & good` is pt > (20 & good) in Python, which would pass all of 1 GeV."""
+    with pytest.raises(UsageError, match="put each comparison in parentheses"):
+        Expression(text)
+
+
 def test_expressions() -> None:
     values = {"a": np.array([1.0, 4.0]), "b.c": np.array([2.0, -3.0])}
     expression = Expression("where((a > 2) & ~(b.c > 0), sqrt(a) + 9**9**9 * 0.0 ** a, -b.c) % 5")

@@ -26,12 +26,12 @@ import deepmem
 from deepmem.errors import UsageError
 from deepmem.event import Weight
 from deepmem.inputs import Reason
-from deepmem.jobs.environment import cores_here
+from deepmem.jobs.environment import collecting_nothing, cores_here
 from deepmem.jobs.parts import Pace, Parts
 from deepmem.jobs.spreading import Computation, Hands
 from deepmem.jobs.staff import WEIGHTS, Staff
 from deepmem.jobs.tasks import Task, hypotheses
-from deepmem.jobs.worker import Bench, collecting_nothing, key_of
+from deepmem.jobs.worker import Bench, key_of
 from deepmem.jobs.workers import Workers, shares
 from deepmem.reporter import Reporter
 
@@ -340,4 +340,19 @@ def test_cycles_are_collected_again_after_a_failure() -> None:
     with suppress(KeyError), collecting_nothing():
         assert not gc.isenabled()
         raise KeyError
+    assert gc.isenabled()
+
+
+def test_cycles_are_not_collected_while_a_command_compiles_and_are_afterwards(tmp_path: Path) -> None:
+    """The first piece of a call traces what it compiles."""
+    collected = []
+
+    def work(table: np.ndarray) -> dict[str, Weight]:
+        collected.append(gc.isenabled())
+        return {"square": Weight(table[:, 0], table[:, 0], np.zeros(len(table), dtype=np.int32))}
+
+    parts = Parts(tmp_path / "out.root", {}, Pace(20, fixed=True))
+    computation = Computation(work, lambda begin, end: (COLUMN[begin:end],))
+    assert len(list(Hands(None).fill(parts, 0, len(COLUMN), computation, lambda done, note="": None))) == 2
+    assert collected == [False, True]
     assert gc.isenabled()

@@ -12,9 +12,10 @@ from problems import HARD, SMOOTH
 
 from deepmem.errors import UsageError
 from deepmem.event import Status
+from deepmem.physics.integrals import lattice
 from deepmem.physics.integrals.accuracy import Accuracy
 from deepmem.physics.integrals.groups import Groups
-from deepmem.physics.integrals.importance import IDENTITY, FirstMaps, composed, mapped
+from deepmem.physics.integrals.importance import BINS, IDENTITY, FirstMaps, better_maps, composed, mapped
 from deepmem.physics.integrals.integral import Integral
 from deepmem.physics.integrals.integrand import Staged, values
 from deepmem.physics.integrals.lattice import Lattice
@@ -279,6 +280,44 @@ def test_few_points_teach_no_map():
     np.testing.assert_array_equal(maps.learned, [True, False, False])
     np.testing.assert_array_equal(maps.knots[1:], FirstMaps.none(2, 3).knots)
     np.testing.assert_allclose(maps.of_all()[0], IDENTITY[None].repeat(3, axis=0), atol=0.02)
+
+
+def _falling(_, event, x):
+    return jnp.exp(-event["slope"] * x.sum())[None]
+
+
+def test_a_map_that_is_worse_is_dropped(monkeypatch):
+    """Whatever gain was expected of it: the one before is back, and no other one is learned."""
+    slope = np.array([4.0, 5.0])
+    events, maps = {"slope": slope}, FirstMaps.none(2, 2)._replace(learned=np.ones(2, dtype=bool))
+    adopted = []
+
+    def expected_to_help(grid, moments, *others):
+        adopted.append(len(grid))
+        rising = np.linspace(0.2, 1.8, BINS) / BINS
+        return composed(grid, np.broadcast_to(rising, moments.shape[:3])), np.full(len(grid), 1e9)
+
+    monkeypatch.setattr(lattice, "better_maps", expected_to_help)
+    integral = Integral(_falling, None, events, 2, minimum=2048, maps=maps, remembered=True)
+    found = Lattice().integrate(integral, Accuracy(1e-6, 1 << 15))
+    assert sum(adopted) == 2
+    assert found.course.stage.tolist() == [2, 2]
+    np.testing.assert_array_equal(found.course.grid, maps.of_all())
+    truth = ((1 - np.exp(-slope)) / slope) ** 2
+    assert np.all(np.abs(found.value[:, 0] - truth) < 4 * found.error[:, 0])
+
+
+def test_each_map_is_smoothed_as_often_as_is_said():
+    rng = np.random.default_rng(1)
+    grid, moments = np.tile(IDENTITY, (3, 2, 1, 1)), rng.exponential(size=(3, 2, BINS, 1))
+    moments /= moments.sum(axis=2, keepdims=True)
+    rest = moments, np.full((3, 16, 1), 0.1), np.full(3, 512)
+    together = better_maps(grid, *rest, np.array([1, 3, 1]))
+    for times, of in ((1, [0, 2]), (3, [1])):
+        for each, alone in zip(together, better_maps(grid, *rest, times), strict=True):
+            np.testing.assert_array_equal(each[of], alone[of])
+    once, thrice = (better_maps(grid, *rest, times)[0][..., 0] for times in (1, 3))
+    assert np.all(np.abs(np.diff(thrice, 2)).sum(axis=-1) < np.abs(np.diff(once, 2)).sum(axis=-1))
 
 
 def test_budget_is_kept():
@@ -556,3 +595,22 @@ def test_stages_are_the_sum_over_solutions_whatever_the_other_slots(large):
     np.testing.assert_array_equal(few[:3], found[:3])
     assert not np.asarray(few)[8:].any()
     np.testing.assert_array_equal(turned[::-1], found)
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_stages_are_traced_once(large):
+    """A second pass through Python costs a user's first weight a second."""
+    seen = []
+
+    def step(shared, event, x, _):
+        seen.append("step")
+        return _branches(shared, event, x, _root(shared, event, x, None))
+
+    def of_branch(shared, parcel):
+        seen.append("branch")
+        return _of_branch(shared, parcel)
+
+    rng = np.random.default_rng(6)
+    with double_precision():
+        values(Staged((step,), of_branch, large), 2.0, rng.random(24), rng.random((24, 256, 2)))
+    assert sorted(seen) == ["branch", "step"]

@@ -447,13 +447,44 @@ def test_tree_of_a_chain():
         ((-11, 12, -13, 14, 16, -16), "has 4 neutrinos"),
         ((-11, 12, 16), "comes of no resonance"),
         ((-11, 14, 2, -1), "comes of no resonance"),
-        ((-15, 14, 2, -1), "two of one mother"),
+        ((-15, 16, 2, -1), "needs a response"),
     ],
 )
 def test_what_has_no_plan(legs, says):
     found = tree_of(Subprocess((21, 21), legs), load("sm"))
     with pytest.raises(PlanError, match=says):
         planned(found, Measurement(MEASURED | {"tau": 0.1}, "exact", WIDTHS))
+
+
+@pytest.mark.parametrize(
+    ("legs", "says"),
+    [
+        ((-15, 13, 2, -1), "ta\\+ in .* has no map"),
+        ((-15, 15, 14, -14), "two taus of one mother and neutrinos"),
+    ],
+)
+def test_taus_that_have_no_plan(legs, says):
+    found = tree_of(Subprocess((21, 21), legs), load("sm"))
+    with pytest.raises(PlanError, match=says):
+        planned(found, Measurement(MEASURED | {"tau": 0.1}, "recoil", WIDTHS))
+    found = tree("p p > z h, z > ta+ ta-, h > ta+ ta-")
+    with pytest.raises(PlanError, match="two taus of one mother and others"):
+        planned(found, Measurement(MEASURED | {"tau": 0.1}, "recoil", WIDTHS))
+
+
+def test_a_tau_beside_its_neutrino_comes_before_it():
+    """Its visible energy, if that has a response, and the part x; it is no energy that a mass gives."""
+    found = tree("g g > t t~, (t > w+ b, w+ > ta+ vt), (t~ > w- b~, w- > d u~)")
+    measured = Measurement(MEASURED | {"tau": 0.1}, "recoil", WIDTHS)
+    plan = planned(found, measured)
+    assert plan.variables == (
+        "E(b)", "E(d)", "E_vis(ta+)", "x(ta+)", "φ(vt)", "s(w-)", "s(t~)", "s(w+)", "s(t)",
+    )  # fmt: skip
+    assert plan.place_of_neutrino == 4
+    perfect = planned(found, Measurement(MEASURED | {"tau": 0.0}, "recoil", WIDTHS))
+    assert "E_vis(ta+)" not in perfect.variables
+    with pytest.raises(PlanError, match="lost jet beside these"):
+        planned(found, measured, lost=2)
 
 
 def test_two_neutrinos_of_one_resonance_beside_other_legs_have_no_map():

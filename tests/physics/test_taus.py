@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 import deepmem
-from deepmem.errors import UsageError
 from deepmem.inputs import Reason
 from deepmem.physics.detector.taus import HADRONIC, LEPTONIC, density, drawn, seen_mass
 from deepmem.physics.errors import ParameterError, PlanError
@@ -250,8 +249,8 @@ def test_events_decide_what_taus_are_seen_as():
     ("process", "settings", "kind", "says"),
     [
         ("z_tautau", {}, PlanError, "needs a response"),
-        ("x=p p > w+, w+ > ta+ vt", {"response": NOISE["recoil"]}, PlanError, "two of one mother"),
-        ("x=p p > ta+ ta- e+ e-", {"response": NOISE["recoil"]}, UsageError, "beside electrons or muons"),
+        ("x=p p > w+, w+ > ta+ vt", {}, PlanError, "needs a response"),
+        ("x=p p > z z, z > ta+ ta-, z > ve ve~", {"response": NOISE["recoil"]}, PlanError, "and neutrinos"),
         ("z_tautau", {"response": NOISE["recoil"], "MTA": [1.7, 1.8]}, ParameterError, "phase space"),
     ],
 )

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from deepmem.event import Weight
 from deepmem.inputs import Reason
+from deepmem.physics.integrals.accuracy import Accuracy
+from deepmem.physics.integrals.estimate import Estimate
+from deepmem.physics.integrals.groups import Groups
+from deepmem.physics.integrals.integral import Integral
+from deepmem.physics.integrals.lattice import Lattice
 from deepmem.physics.weights import engine
 from deepmem.physics.weights.hypothesis import hypothesis
+from deepmem.physics.weights.integration import averaged
+from deepmem.physics.weights.ratios import Both, Pair
 
 REACTION = "x=u d~ > t b~, (t > w+ b, w+ > mu+ vm)"
 RESPONSE = {"bjet": 0.12, "lepton": 0.0, "recoil": {"c": 15.0}}
@@ -139,6 +149,39 @@ def test_a_jet_that_is_lost_in_a_variation_alone_has_no_weight():
     assert found.reason.tolist() == [Reason.NONE, Reason.LOST, Reason.NONE]
     assert np.isnan(found.value[1])
     assert np.isfinite(found.value[[0, 2]]).all()
+
+
+def _bell(shared: Any, event: Any, x: jax.Array) -> jax.Array:
+    return jnp.exp(-((x - event["centre"]) ** 2).sum() / 0.02)
+
+
+def _extended(*events_of_parts: list[int]) -> Estimate:
+    """The varied sums over bells, a row of each event that an integrand has, whose budget is soon used up."""
+    rule, accuracy = Lattice(minimum=256, calls=4096, adapt=False), Accuracy(1e-5)
+    parts, nominal = [], []
+    for k, numbers in enumerate(events_of_parts):
+        event = np.array(numbers)
+        bells = {"centre": np.stack([0.3 + 0.1 * event, np.full(len(event), 0.4 + 0.1 * k)], axis=1)}
+        integral = Integral(_bell, None, bells, 2, event, np.full(len(event), k), remembered=True)
+        nominal.append(rule.integrate(integral, Accuracy(0.2)))
+        varied = replace(integral, events={"centre": bells["centre"] + 0.02}, follows=nominal[-1].course)
+        parts.append(Both(rule, accuracy, varied, bells, event))  # type: ignore[arg-type]
+    event = np.concatenate([each.event for each in parts])
+    groups = Groups(np.sort(event))
+    rows = jax.tree.map(lambda leaf: leaf[np.argsort(event, kind="stable")],
+                        Estimate.joined([each._replace(course=None) for each in nominal]))  # fmt: skip
+    share = np.ones(len(groups.first))
+    pair = Pair(parts, accuracy, averaged(rows, groups, share, accuracy, 1), share, 1)
+    pair.extend(np.ones(len(share), dtype=bool))
+    return pair.found()[0]
+
+
+def test_a_ratio_does_not_depend_on_rows_of_other_events():
+    """The evaluations that an event may have are those of the integrands that it has rows of."""
+    alone, beside = _extended([0]), _extended([0, 1], [1])
+    assert alone.evaluations[0] > 1024
+    for one, other in zip(jax.tree.leaves(alone), jax.tree.leaves(beside), strict=True):
+        np.testing.assert_array_equal(one[0], other[0])
 
 
 @pytest.mark.parametrize("seed", [pytest.param(seed, marks=pytest.mark.long) for seed in (11, 12, 13)])

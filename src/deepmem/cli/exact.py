@@ -55,10 +55,12 @@ def compute(
     as_json: options.AsJson = False,
 ) -> None:
     """Write the exact weights of events into a ROOT file; called again, continues where it stopped."""
+    from deepmem.jobs.environment import collecting_nothing
     from deepmem.jobs.staff import WEIGHTS
 
     staff = options.staff(workers, threads, scheduler, WEIGHTS)
-    from deepmem.jobs import exact
+    with collecting_nothing():
+        from deepmem.jobs import exact
 
     result = exact.compute_files(
         events or (),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import signal
 import sys
 import threading
@@ -75,6 +77,7 @@ def root(
 def main() -> NoReturn:
     """The entry point: exit status 0 done, 2 wrong call or input, 1 failed, 130 interrupted."""
     prepare_jax()
+    atexit.register(gc.freeze)  # else Python looks for cycles in all that ends with the process anyway
     _show_warnings()
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what was finished is kept

@@ -133,6 +133,8 @@ class Collections:
         quantities = _Quantities(fields, located.entry.above)
         wanted = self._wanted[kind] | {located.entry.sort.lstrip("-"), "tag"}
         names = [name for name in sorted(wanted) if quantities.has(name)]
+        if located.entry.tag is not None and located.entry.above is None:
+            self._refuse_scores(kind, located, fields["tag"])
         keep = np.ones(len(event), dtype=bool)
         for name, cut in located.entry.cuts.items():
             keep &= _passes(quantities[name], name, cut)
@@ -140,6 +142,15 @@ class Collections:
             directions = _Objects(event, {name: quantities[name] for name in ("eta", "phi")})[keep]
             keep[keep] = ~self._near(directions, self._passing(other), radius)
         return _Objects(event, {name: quantities[name] for name in names})[keep]
+
+    def _refuse_scores(self, kind: Kind, located: Located, tags: np.ndarray) -> None:
+        """**Raises** `UsageError` where tags are no yes and no: any score is not 0."""
+        scores = tags[np.isfinite(tags) & (tags != np.trunc(tags))]
+        if len(scores):
+            raise UsageError(
+                f"{self._where}: the tag of {kind}, {located.fields['tag'].text}, is a score such as "
+                f'{scores[0]:.3g}: say what it is above, "objects": {{"{kind}": {{"above": …}}}}'
+            )
 
     def _near(self, objects: _Objects, others: _Objects, radius: float) -> np.ndarray:
         """Which objects have another one within ΔR."""
@@ -240,9 +251,12 @@ class _Quantities:
         if name not in of and name != "tag":
             of = {key: values.astype(np.float64) for key, values in of.items()}
         if name == "tag":
-            return (of["tag"] != 0 if self._above is None else of["tag"] > self._above).astype(float)
+            least = (of["tag"] != 0) & ~np.isnan(of["tag"])
+            return (least if self._above is None else of["tag"] > self._above).astype(float)
         if name == "pdg" and _CODE in of:
             return -np.sign(self["charge"]) * np.abs(of[_CODE])
+        if name == "pdg" and "charge" in of:
+            return np.where(of["charge"] == 0, of["pdg"], -np.sign(of["charge"]) * np.abs(of["pdg"]))
         if name in of:
             return of[name]
         match name:
@@ -287,17 +301,18 @@ def _passes(values: np.ndarray, name: str, cut: Any) -> np.ndarray:
 def _flat(arrays: Mapping[str, Any], key: str) -> tuple[np.ndarray | None, np.ndarray]:
     """A branch: counts and content of its lists, or None and a value per event; what is missing is NaN.
 
-    Single precision stays: it is what cuts in other programs compare, too.
+    Single precision stays: it is what cuts in other programs compare, too. **Raises** `UsageError` where it
+    holds no numbers.
     """
     branch, element = without_element(key)
     array = arrays[branch]
     if array.ndim == 1:
-        return None, _numbers(array)
-    array = (
-        ak.fill_none(ak.from_regular(array), [], axis=0) if "?" in str(array.type) else ak.from_regular(array)
-    )
-    counts = ak.to_numpy(ak.num(array))
-    content = _numbers(ak.flatten(array))
+        return None, _numbers(array, branch)
+    if array.ndim != 2:
+        raise UsageError(f"{branch or 'a field'} has lists of lists: expected numbers, or a list per event")
+    array = ak.from_regular(array)
+    counts = ak.to_numpy(ak.fill_none(ak.num(array), 0))  # an event that is masked has an empty list
+    content = _numbers(ak.flatten(array), branch)
     if element is None:
         return counts, content
     ends = np.cumsum(counts)
@@ -324,8 +339,10 @@ def evaluated(where: str, text: str, arrays: Mapping[str, ak.Array]) -> ak.Array
     return ak.Array(found) if counts is None else ak.unflatten(ak.Array(found), counts)
 
 
-def _numbers(array: ak.Array) -> np.ndarray:
+def _numbers(array: ak.Array, branch: str) -> np.ndarray:
     values: Any = ak.to_numpy(array, allow_missing=True)
+    if values.dtype.kind not in "fiub":
+        raise UsageError(f"{branch or 'a field'} holds {ak.type(array)}: expected numbers")
     if isinstance(values, np.ma.MaskedArray):
         values = np.ma.filled(values.astype(np.float64), np.nan)
     values = np.asarray(values)

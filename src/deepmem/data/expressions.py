@@ -33,6 +33,11 @@ def _arguments(function: str) -> int | None:
     return getattr(_FUNCTIONS[function], "nin", 3) if function in _FUNCTIONS else None
 
 
+def _joins(node: ast.expr) -> bool:
+    """Whether it is of & or |, and so no number to compare."""
+    return isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitAnd | ast.BitOr)
+
+
 @dataclass(frozen=True)
 class Expression:
     """A text, and the fields that are named in it. **Raises** `UsageError` where it has anything else."""
@@ -80,6 +85,11 @@ class Expression:
                 return call(_OPERATORS[type(op)], one)
             case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
                 return call(_OPERATORS[type(op)], left, right)
+            case ast.Compare(left=left, comparators=others) if any(map(_joins, (left, *others))):
+                raise UsageError(
+                    f"{self.text!r}: & and | come before < and >, so put each comparison in parentheses, "
+                    "(pt > 20) & good"
+                )
             case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) in _OPERATORS:
                 return call(_OPERATORS[type(op)], left, right)
             case ast.Call(func=ast.Name(id=name), args=parts, keywords=[]) if _arguments(name) == len(parts):

@@ -67,6 +67,11 @@ class InMemory:
     def __getitem__(self, branch: str) -> ak.Array:
         name, field = self.branches[branch]
         values = self._events[name]
+        if len(values) != len(self):
+            raise UsageError(
+                f"the events have {len(values)} entries of {name!r} and {len(self)} of {self._names[0]!r}: "
+                "give the fields of the same events"
+            )
         if field is None:
             if isinstance(values, ak.Array):
                 return values
@@ -88,15 +93,22 @@ class InMemory:
     ) -> tuple[str, ...]:
         """The branches that `table` looks at. **Raises** `UsageError` where a field is not there."""
         instead = replacements("the events", variation, self.branches)
-        if objects is not None:
-            branches: Sequence[str] = objects.resolve("the events", self.branches, columns).branches
-        else:
-            branches = [name if name in self.branches else split_index(name)[0] for name in columns]
+        branches = self._read_from(columns, objects)
         for name in branches:
             if name not in self.branches:
                 raise UsageError(f"the events have no column {name!r}{nearest(name, self.branches)}")
         named = [path for branch in branches if branch in instead for path in instead[branch][1].values()]
         return tuple(dict.fromkeys([*branches, *named]))
+
+    def _read_from(self, columns: Sequence[str], objects: Objects | None) -> Sequence[str]:
+        if objects is not None:
+            return objects.resolve("the events", self.branches, columns).branches
+        return [name if name in self.branches else split_index(name)[0] for name in columns]
+
+    def varies(self, columns: Sequence[str], objects: Objects | None, variation: Mapping[str, str]) -> bool:
+        """Whether a variation replaces what some column is read from."""
+        instead = replacements("the events", variation, self.branches)
+        return not instead.keys().isdisjoint(self._read_from(columns, objects))
 
     def touch(
         self, columns: Sequence[str], objects: Objects | None, variation: Mapping[str, str] | None = None

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, TypeAdapter
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, field_validator
 
 from deepmem.columns import split_index
 from deepmem.data.expressions import Expression
@@ -52,10 +52,19 @@ class Entry(BaseModel):
     """What the tag is above where a jet is tagged; none: where it is not 0."""
     cuts: dict[str, _Cut] = {}
     """At least (`eta`: at most, of |η|), or [least, most]; of a quantity in GeV, or of a field as it is."""
-    overlap: dict[Kind, float] = {}
+    overlap: dict[Kind, Annotated[float, Field(gt=0)]] = {}
     """ΔR within which an object of that kind takes this one's place."""
     sort: str = "-pt"
     """What objects of the kind are in order of, falling with a minus; tagged ones come first."""
+
+    @field_validator("cuts")
+    @classmethod
+    def _can_be_passed(cls, cuts: dict[str, _Cut]) -> dict[str, _Cut]:
+        for name, cut in cuts.items():
+            low, high = cut if isinstance(cut, tuple) else (0.0, cut) if name == "eta" else (cut, None)
+            if low is not None and high is not None and low > high:
+                raise ValueError(f"expects a cut that can be passed: no {name} is in [{low:g}, {high:g}]")
+        return cuts
 
 
 def _entries(value: Any) -> Any:
@@ -175,6 +184,8 @@ class Objects:
             changes = all("prefix" not in entry.model_fields_set for entry in entries)
             if changes and len(entries) == 1 and found.get(kind) and not _replaces(kind, entries[0]):
                 update = {name: getattr(entries[0], name) for name in entries[0].model_fields_set}
+                if "tag" in update:
+                    update.setdefault("above", None)  # the schema's is of another tagger
                 found[kind] = tuple(entry.model_copy(update=update) for entry in found[kind])
             else:
                 found[kind] = tuple(entries)
@@ -188,8 +199,6 @@ class Objects:
         names = Names(branches)
         definition = self.definition(names.all)
         wanted = {column: Wanted.of(column) for column in columns}
-        if len(definition.get("met", ())) > 1:
-            raise UsageError("'objects': there is one 'met'")
         kinds: dict[Kind, set[str]] = {}
         for each in wanted.values():
             kinds.setdefault(each.kind, set()).add(each.quantity)
@@ -199,8 +208,7 @@ class Objects:
         for kind, quantities in kinds.items():
             if not definition.get(kind):
                 raise UsageError(f"{where}: {self._nothing(kind, names)}")
-            if len({entry.sort for entry in definition[kind]}) > 1:
-                raise UsageError(f"'objects': all collections of {kind} need the same 'sort'")
+            _refuse_what_means_nothing(kind, definition[kind])
             located = (
                 _located(where, kind, entry, names, quantities, self.schema) for entry in definition[kind]
             )
@@ -215,6 +223,23 @@ class Objects:
             f"{said} not say where {what}, which the process needs: add "
             f'"objects": {{"{kind}": {example}}} to the input file{names.some}'
         )
+
+
+def _refuse_what_means_nothing(kind: Kind, entries: Sequence[Entry]) -> None:
+    """**Raises** `UsageError` for what is said of objects, and would change nothing or be of some alone."""
+    if kind == "met":
+        if len(entries) > 1:
+            raise UsageError("'objects': there is one 'met'")
+        if idle := entries[0].model_fields_set & {"cuts", "overlap", "sort", "tag", "above"}:
+            raise UsageError(f"'objects': {min(idle)!r} is for collections, and 'met' is one of an event")
+    if len({entry.sort for entry in entries}) > 1:
+        raise UsageError(f"'objects': all collections of {kind} need the same 'sort'")
+    if len({entry.tag is None for entry in entries}) > 1:
+        raise UsageError(
+            f"'objects': all collections of {kind} need a 'tag', or none: 0 where none is tagged"
+        )
+    if any(entry.tag is None and entry.above is not None for entry in entries):
+        raise UsageError(f"'objects': 'above' of {kind} needs a 'tag', the field that is above it")
 
 
 def _replaces(kind: Kind, entry: Entry) -> bool:
@@ -284,7 +309,7 @@ def _located(
         parts = _DERIVED.get(quantity, ())
         if parts == ("pdg",) and isinstance(entry.pdg, float):
             parts = ()  # a code for all, without a sign
-        if not parts or any(getattr(entry, part) is None for part in parts):
+        if not parts or quantity == "charge" or any(getattr(entry, part) is None for part in parts):
             for name in USUAL.get(quantity, ()):
                 if names.find(prefix + name):
                     return {quantity: _found(where, kind, quantity, name, prefix, names)}
@@ -312,8 +337,8 @@ def _needed(kind: Kind, entry: Entry, quantities: Iterable[str]) -> list[str]:
     if kind != "met":
         asked = [q for q in (*entry.cuts, entry.sort.lstrip("-")) if q in QUANTITIES]
         needed |= dict.fromkeys([*asked, *(["tag"] if entry.tag is not None else [])])
-    if "pdg" in needed and isinstance(entry.pdg, float):
-        needed["charge"] = None
+    if "pdg" in needed:
+        needed["charge"] = None  # a code may be one without a sign
     return list(needed)
 
 

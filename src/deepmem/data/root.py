@@ -130,6 +130,11 @@ class Source:
         return np.dtype(np.float32 if all(file.is_single for file in self.files) else np.float64)
 
     @property
+    def is_varied(self) -> bool:
+        """Whether the variation replaces what some column is read from."""
+        return any(file.is_varied for file in self.files)
+
+    @property
     def taken_from(self) -> list[dict[str, Any]]:
         """What objects and fields are taken from, each way once; nothing of columns that are branches."""
         found: list[dict[str, Any]] = []

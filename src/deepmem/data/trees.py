@@ -17,7 +17,7 @@ import uproot
 
 from deepmem.columns import split_index
 from deepmem.data.collections import Collections, evaluated
-from deepmem.data.names import replacements
+from deepmem.data.names import Names, replacements
 from deepmem.data.objects import Objects, Reading
 from deepmem.data.schemas import looks_like
 from deepmem.data.vectors import Vectors, vectors
@@ -109,6 +109,20 @@ class TreeFile:
         }
         return {name: each for name, each in made.items() if name not in there}
 
+    @cached_property
+    def _paths(self) -> Names:
+        return Names(self.names)
+
+    def _path(self, branch: str) -> str:
+        """The full path of a branch, by which variations know it: `Jet/Jet.PT` of `Jet.PT`."""
+        return self._paths.find(branch) or branch
+
+    @property
+    def is_varied(self) -> bool:
+        """Whether a column is read from a branch that a variation replaces."""
+        read = self.reading.branches if self.reading else [self.locate(name)[0] for name in self.columns]
+        return any(self._path(branch) in self.instead for branch in read)
+
     def has(self, name: str) -> bool:
         """Whether there is a branch for a column."""
         return self.locate(name)[0] in self.branches
@@ -149,9 +163,9 @@ class TreeFile:
 
     def _array(self, branch: str, start: int, stop: int) -> ak.Array:
         """A branch, or what a variation has in its place."""
-        if branch not in self.instead:
+        if not self.instead or (path := self._path(branch)) not in self.instead:
             return self._read(branch, start, stop)
-        text, named = self.instead[branch]
+        text, named = self.instead[path]
         arrays = {name: self._read(path, start, stop) for name, path in named.items()}
         return arrays[""] if "" in arrays else evaluated(self.address, text, arrays)
 
@@ -263,7 +277,7 @@ def open_tree(
         events = [name for name in trees if objects is not None and name in objects.trees]
         if len(trees) != 1 and len(events) != 1:
             what = f"several trees ({', '.join(trees)}): say which one" if trees else "no tree"
-            raise UsageError(f"{path} has {what}{looks_like(trees) if objects is None else ''}")
+            raise UsageError(f"{path} has {what}{looks_like(trees, but=objects.schema if objects else '')}")
         tree = next(iter(events or trees))
     elif tree.split(";")[0].strip("/") not in trees:
         listed = f"; it has {', '.join(trees)}" if trees else "; it has none"

@@ -26,6 +26,23 @@ def tell_objects(source: Source, reporter: Reporter) -> None:
                 reporter.message(f"{kind}: {found}{' (in MeV)' if how['unit'] == 'MeV' else ''}")
 
 
+def idle(variation: str, replaced: Mapping[str, str]) -> str:
+    """What is to be said of a variation that replaces nothing that is read."""
+    return (
+        f"the variation {variation!r} replaces {', '.join(replaced)}, and no column of these weights is read "
+        "from there: its weights are the nominal ones"
+    )
+
+
+def tell_idle(
+    varied: Mapping[str, Source], variations: Mapping[str, Mapping[str, str]], reporter: Reporter
+) -> None:
+    """A warning for each variation that replaces nothing that is read."""
+    for name, source in varied.items():
+        if not source.is_varied:
+            reporter.warning(idle(name, variations[name]))
+
+
 def objects_for(settings: Config, model: Mapping[str, Any]) -> Objects | None:
     """Where the events have their objects: as the configuration says, else as what a model learned from did.
 
@@ -57,7 +74,10 @@ def first_values(settings: Config, number: int = 3) -> dict[str, Any]:
     Of a kind that the file does not have: the sentence that says why.
     """
     found: dict[str, Any] = {}
-    for kind, columns in _SHOWN.items():
+    own = settings.located.to_dict()["objects"] if settings.located is not None else {}
+    for kind, columns in (
+        _SHOWN | {kind: each for kind, each in _SHOWN_IF_SAID.items() if kind in own}
+    ).items():
         try:
             source = Source(settings.input_paths[:1], settings.input_tree, columns, (), settings.located)
         except UsageError as error:
@@ -75,6 +95,10 @@ _SHOWN = {
     "leptons": [f"lep{i}_{name}" for i in (1, 2) for name in ("PT", "Eta", "Phi", "Charge")],
     "jets": [f"j{i}_{name}" for i in (1, 2) for name in ("PT", "Eta", "Phi", "M")],
     "met": ["MET", "MET_Phi"],
+}
+_SHOWN_IF_SAID = {
+    "photons": [f"pho{i}_{name}" for i in (1, 2) for name in ("PT", "Eta", "Phi")],
+    "taus": [f"tau{i}_{name}" for i in (1, 2) for name in ("PT", "Eta", "Phi")],
 }
 
 

@@ -6,6 +6,7 @@ neither parts, nor farms, nor interruptions change a weight."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -24,9 +25,9 @@ from deepmem.data.memory import InMemory
 from deepmem.data.root import Source, has_branch
 from deepmem.data.table import as_table, has_column
 from deepmem.data.weights import Further, Weights, all_branches, write_weights
-from deepmem.errors import Interrupted, UsageError
+from deepmem.errors import DeepMEMWarning, Interrupted, UsageError
 from deepmem.inputs import Reason
-from deepmem.jobs.events import tell_objects, unit_of
+from deepmem.jobs.events import idle, tell_idle, tell_objects, unit_of
 from deepmem.jobs.parts import Parts
 from deepmem.jobs.spreading import Computation, Hands
 from deepmem.jobs.staff import Staff
@@ -114,6 +115,9 @@ def compute(
             name: task.columns_of(given.table(task.columns, settings.located, fields) * factors)
             for name, fields in settings.variations.items()
         }
+        for name, fields in settings.variations.items():
+            if not given.varies(task.columns, settings.located, fields):
+                warnings.warn(idle(name, fields), DeepMEMWarning, stacklevel=2)
         weights = task.compute(task.columns_of(table * factors), variations=varied)
         about |= {key: value for key, value in said.items() if value is not None}
     hashes = EventHashes(task.columns)
@@ -200,6 +204,7 @@ def compute_files(
         name: Source(files, settings.input_tree, branches, (), objects, fields, may_be_empty=True)
         for name, fields in settings.variations.items()
     }
+    tell_idle(varied, settings.variations, reporter)
     run = _run(source, entries, task, settings, varied)
     task.load_densities()
     check_writable(output)

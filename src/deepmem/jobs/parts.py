@@ -41,9 +41,14 @@ class Pace:
         """Seconds that an event takes one process, compiling left out; None before that is known."""
         return self._seconds / self._events if self._events else None
 
+    @property
+    def begun(self) -> bool:
+        """Whether a part is done."""
+        return self._parts > 0
+
     def took(self, events: int, seconds: float, first: bool | None = None) -> None:
         """A part is done; `first`, whether it was that of its process: if not said, as all are of one."""
-        compiled = self._parts == 0 if first is None else first
+        compiled = not self.begun if first is None else first
         self._parts += 1
         if not compiled:
             self._events += events

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import count
 from math import ceil
@@ -18,6 +19,7 @@ import numpy as np
 
 from deepmem.event import Weight
 from deepmem.inputs import Reason
+from deepmem.jobs.environment import collecting_nothing
 from deepmem.jobs.parts import Interval, Pace, Parts
 from deepmem.jobs.staff import WEIGHTS, Staff
 from deepmem.jobs.workers import Answer, Crew
@@ -221,7 +223,8 @@ class _Run:
         """Compute and keep the next piece here."""
         piece, _ = self.pieces.next(self.parts.pace.size)
         begin = time.perf_counter()
-        weights = self.computation.here(*piece)
+        with nullcontext() if self.parts.pace.begun else collecting_nothing():  # the first one traces
+            weights = self.computation.here(*piece)
         self._keep(piece, weights, time.perf_counter() - begin)
         return piece
 

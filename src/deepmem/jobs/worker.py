@@ -16,15 +16,15 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib import import_module
 from multiprocessing.connection import Connection
 from typing import Any
 
 from deepmem.errors import DeepMEMError, DeepMEMWarning
-from deepmem.jobs.environment import pin
+from deepmem.jobs.environment import collecting_nothing, pin
 
 
 @dataclass(frozen=True)
@@ -56,19 +56,6 @@ class Bench:
         except Exception as failure:
             result, error = None, portable(failure)
         return Computed(result, error, time.perf_counter() - begin, first)
-
-
-@contextmanager
-def collecting_nothing() -> Iterator[None]:
-    """Python's collector of cycles rests: importing and tracing make many objects that stay, through which it
-    would look again and again."""
-    before = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if before:
-            gc.enable()
 
 
 def key_of(pickled: bytes) -> str:

@@ -24,8 +24,10 @@ _FLOOR, _UNIFORM = 0.05, 0.1
 _LEAST_EXCESS = 0.01
 
 
-# How often the density of a first map is smoothed, of which few points tell, and how many of them must count.
-_FIRST_SMOOTHINGS, _TELLING = 3, 80.0
+SMOOTHINGS_OF_FEW = 3
+"""How often the density of a map is smoothed of which few points tell."""
+# And how many of them must count.
+_TELLING = 80.0
 
 
 class FirstMaps(NamedTuple):
@@ -57,7 +59,7 @@ class FirstMaps(NamedTuple):
             moments[event] = np.bincount(cell.ravel(), np.repeat(each, dimensions))
         moments, sums = moments.reshape(count, dimensions, BINS, 1), relative.sum(axis=1)[:, None, None]
         even = np.tile(IDENTITY, (count, dimensions, 1, 1))
-        grid, _ = better_maps(even, moments, sums, np.full(count, n), _FIRST_SMOOTHINGS)
+        grid, _ = better_maps(even, moments, sums, np.full(count, n), SMOOTHINGS_OF_FEW)
         found = cls.none(count, dimensions)
         learned = (total[:, 0] > 0) & (squares.sum(axis=1) * _TELLING <= 1)
         found.knots[learned] = grid[learned, ..., 0]
@@ -111,7 +113,11 @@ def second_moments(
 
 
 def better_maps(
-    grid: np.ndarray, moments: np.ndarray, sums: np.ndarray, points: np.ndarray, smoothings: int = 1
+    grid: np.ndarray,
+    moments: np.ndarray,
+    sums: np.ndarray,
+    points: np.ndarray,
+    smoothings: int | np.ndarray = 1,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Better importance maps, and the factors by which they should reduce the variance.
 
@@ -121,15 +127,16 @@ def better_maps(
 
     **Arguments:** `grid` `[events, d, knots, 2]`; `moments` `[events, d, bins, values]`, `sums`
     `[events, shifts, values]` and `points` `[events]` under the present map; `smoothings`, how often bins are
-    averaged with their neighbours. **Returns** the new grid and the
-    gains `[events]`.
+    averaged with their neighbours, of all or `[events]`. **Returns** the new grid and the gains `[events]`.
     """
     total = moments.sum(axis=2, keepdims=True)
     projection = np.divide(moments, total, out=np.zeros_like(moments), where=total > 0).mean(axis=-1)
     density = np.sqrt(projection)
-    for _ in range(smoothings):
+    times = np.broadcast_to(smoothings, len(density))[:, None, None]
+    for k in range(np.max(smoothings, initial=0)):
         padded = np.pad(density, ((0, 0), (0, 0), (1, 1)), mode="edge")
-        density = (padded[..., :-2] + 2 * padded[..., 1:-1] + padded[..., 2:]) / 4
+        smooth = (padded[..., :-2] + 2 * padded[..., 1:-1] + padded[..., 2:]) / 4
+        density = np.where(k < times, smooth, density)
     norm = density.sum(axis=-1, keepdims=True)
     flat = np.full_like(density, 1 / BINS)
     density = np.divide(density, norm, out=flat.copy(), where=norm > 0)

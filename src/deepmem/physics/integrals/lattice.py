@@ -22,7 +22,14 @@ from deepmem.errors import UsageError
 from deepmem.physics.integrals.accuracy import Accuracy
 from deepmem.physics.integrals.course import Course, CourseOfLattice
 from deepmem.physics.integrals.estimate import Estimate
-from deepmem.physics.integrals.importance import BINS, IDENTITY, better_maps, mapped, second_moments
+from deepmem.physics.integrals.importance import (
+    BINS,
+    IDENTITY,
+    SMOOTHINGS_OF_FEW,
+    better_maps,
+    mapped,
+    second_moments,
+)
 from deepmem.physics.integrals.integral import Integral
 from deepmem.physics.integrals.points import (
     GENERATING_VECTOR,
@@ -129,6 +136,8 @@ class _Window:
         if integral.maps is not None:
             self._grid, self._narrow = integral.maps.of_all(), integral.maps.learned
         self._on_map = self._narrow.copy()
+        # the map before the present one, and ⟨f²⟩/⟨f⟩² − 1 under it
+        self._before, self._excess = self._grid.copy(), np.full(count, np.inf)
         self._blocks = np.zeros(count, dtype=np.int64)  # of the present map
         self._more = self._first_blocks.copy()  # next
         self._stage = np.zeros(count, dtype=np.int64)  # maps adopted so far
@@ -286,24 +295,38 @@ class _Window:
     def _learn(self, samples: _Samples, active: np.ndarray, left: np.ndarray) -> None:
         """Adopt importance maps.
 
-        A map costs what was sampled before it: not worth it where four times as much would do anyway.
+        A map costs what was sampled before it: not worth it where four times as much would do anyway. Where
+        one was learned before, one that did not help ends learning, and one that is worse is dropped.
         """
         wanted = self._learning[active] & samples.tally.distant(active)
         few = self._narrow[active] | (self._blocks[active] * SLOT < _FEW)
-        wanted &= self._telling(samples, active) >= np.where(few, _MANY, _SEVERAL)
-        event = active[wanted & (left[active] >= self._first_blocks[active] * SLOT)]
+        telling = self._telling(samples, active)
+        wanted &= telling >= np.where(few, _MANY, _SEVERAL)
+        wanted &= left[active] >= self._first_blocks[active] * SLOT
+        event = active[wanted]
+        excess = self._blocks[event] * SLOT / telling[wanted] - 1
+        failed = self._narrow[event] & (excess * _WORTH_IT > self._excess[event])
+        worse = event[failed & (excess > self._excess[event])]
+        self._learning[event[failed]] = False
+        event, excess = event[~failed], excess[~failed]
         grid, gain = better_maps(
             self._grid[event],
             samples.moments[event],
             samples.sums[event][..., : samples.moments.shape[-1]],
             self._blocks[event] * SLOT,
+            np.where(self._narrow[event], SMOOTHINGS_OF_FEW, 1),
         )
         worth_it = gain > np.where(self._narrow[event], _WORTH_ANOTHER, _WORTH_IT)
         event = event[worth_it]
-        self._grid[event] = grid[worth_it]
+        self._before[event], self._excess[event] = self._grid[event], excess[worth_it]
+        self._grid[event], self._grid[worse] = grid[worth_it], self._before[worse]
+        self._learning[event] = self._stage[event] + 1 < _MAPS
+        self._begin_anew(samples, np.sort(np.r_[event, worse]))
+
+    def _begin_anew(self, samples: _Samples, event: np.ndarray) -> None:
+        """Drop the samples of events that have another map, and give them other shifts."""
         self._stage[event] += 1
         self._on_map[event] = True
-        self._learning[event] = self._stage[event] < _MAPS
         self._shift[event] = self._shifts(event)
         samples.sums[event], samples.moments[event], self._blocks[event] = 0, 0, 0
         samples.tally.forget(event)

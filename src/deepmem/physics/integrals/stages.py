@@ -77,17 +77,18 @@ def completed(
     slots, points, branches = shape
     # a quarter of a call's points, where the cache is no measure
     some = gcd(len(rows), _SOLUTIONS if _on_cpu() else -(-slots * points // 4))
+    of_branches = jax.jit(partial(_of_branches, f))  # traced once
 
     def added(i: Array, totals: tuple[Array, ...]) -> tuple[Array, ...]:
         here, always = lax.dynamic_slice_in_dim(rows, i * some, some), i * some < count
         # gathered by itself: XLA would look each number up again wherever the second stage uses it
         gathered = _by_itself(_gathered, always, parcel, here)
-        parts = _by_itself(partial(_of_branches, f), always, shared, gathered)
+        parts = _by_itself(of_branches, always, shared, gathered)
         # what fills up belongs to no point, and is dropped
         at = jnp.where(i * some + jnp.arange(some) < count, here // branches, slots * points)
         return tuple(total.at[at].add(part, mode="drop") for total, part in zip(totals, parts, strict=True))
 
-    one = jax.eval_shape(lambda: _of_branches(f, shared, _gathered(parcel, rows[:1])))
+    one = jax.eval_shape(lambda: of_branches(shared, _gathered(parcel, rows[:some])))
     none = tuple(jnp.zeros((slots * points, *part.shape[1:]), part.dtype) for part in one)
     totals = lax.fori_loop(0, -(-count // some), added, none)
     return tuple(total.reshape(slots, points, -1) for total in totals)
@@ -106,6 +107,7 @@ def _by_slots(
     `always` is true and unknown to XLA.
     """
     some = gcd(x.shape[0], max(1, _POINTS // x.shape[1])) if _on_cpu() else x.shape[0]
+    function = jax.jit(function)  # traced once
 
     def of_some(first: Array) -> Any:
         here, points = jax.tree.map(lambda leaf: lax.dynamic_slice_in_dim(leaf, first, some), (events, x))

@@ -50,6 +50,15 @@ class Pair:
 
 
 @dataclass(frozen=True)
+class Tau:
+    """A tau beside its neutrino: a lepton whose energy is drawn before all that follows from it."""
+
+    leg: int
+    smeared: bool
+    """Whether its visible energy is a variable: it is not measured perfectly."""
+
+
+@dataclass(frozen=True)
 class Lost:
     """How a leg that no jet is seen of follows from masses."""
 
@@ -80,12 +89,21 @@ class Composition:
     """Groups of legs that are exchanged in |M|² alone."""
     pair: Pair | None = None
     """Of taus, after all others."""
+    taus: tuple[Tau, ...] = ()
+    """Each beside a neutrino, after the energies and before neutrinos."""
     lost: Lost | None = None
     """The leg that is not seen, after all others."""
     first: Neutrino | None = None
     """Of two neutrinos the one that comes before `neutrino`, to which it leaves what is missing of p_T."""
     transverse: bool = False
     """Whether the p_T of `neutrino` comes from a table of the event, before any energy is drawn."""
+
+    @property
+    def tau_variables(self) -> tuple[str, ...]:
+        """Of taus beside neutrinos: the visible energies, then the parts of the energies that are visible."""
+        names = {each: self.tree.legs[each.leg].name for each in self.taus}
+        seen = (f"E_vis({name})" for each, name in names.items() if each.smeared)
+        return (*seen, *(f"x({name})" for name in names.values()))
 
     @property
     def pair_variables(self) -> tuple[str, ...]:
@@ -123,9 +141,14 @@ class Composition:
         return (f"φ({name})",) if len(self.first.masses) == 2 else (f"β({name})", f"E({name})")
 
     @property
+    def place_of_first(self) -> int:
+        """The first coordinate of the first one of two neutrinos."""
+        return len(self.drawn) + len(self.tau_variables)
+
+    @property
     def place_of_neutrino(self) -> int:
         """The first coordinate of the neutrino, or of the last one of two."""
-        return len(self.drawn) + len(self.first_variables)
+        return self.place_of_first + len(self.first_variables)
 
     @property
     def neutrino_variables(self) -> tuple[str, ...]:
@@ -158,6 +181,7 @@ class Composition:
         legs, resonances = self.tree.legs, self.tree.resonances
         return (
             *(f"E({legs[number].name})" for number in self.drawn),
+            *self.tau_variables,
             *self.first_variables,
             *self.neutrino_variables,
             *self.pair_variables,
@@ -200,6 +224,8 @@ class Composition:
         if self.neutrino is not None and not self.crossed:
             lines.append(self._of_neutrino(self.neutrino))
         lines += [f"{solved(each)}, after it" for each in self.late]
+        names = [self.tree.legs[each.leg].name for each in self.taus]
+        lines += [f"x({name}) by its decay gives E({name}), before its neutrino" for name in names]
         if self.pair is not None:
             lines.append(self._of_pair(self.pair))
         if self.lost is not None:

@@ -11,7 +11,8 @@
 3. From the leaves to the root each resonance takes the energy of one leg of its own: a direct child, the one
    with the widest response. One whose legs show its width, or has no energy left, is not mapped.
 4. The other energies are drawn. Equal legs of one mother are exchanged in |M|² alone.
-5. Two taus of one mother are last: its mass and missing p_T or the recoil, within a response, give both.
+5. Two taus of one mother are last: its mass and missing p_T or the recoil, within a response, give both. One
+   beside its neutrino has its visible energy by the response and the part x by its decay, before neutrinos.
 6. A lost leg has three numbers. The two masses above a massless one put it on an ellipse; one mass gives its
    energy at a direction. It comes last, after a neutrino, which leaves it the mass that both come of.
 """
@@ -33,6 +34,7 @@ from deepmem.physics.phasespace.composition import (
     Neutrino,
     Pair,
     Solve,
+    Tau,
 )
 from deepmem.physics.phasespace.trees import INVISIBLE, Leg, Resonance, Tree
 from deepmem.physics.processes.base import JETS
@@ -66,7 +68,7 @@ def planned(tree: Tree, measurement: Measurement, lost: int | None = None) -> Co
     **Arguments:** `lost`, the number of a leg that no jet is seen of.
 
     **Raises** `PlanError` for three neutrinos, two of one resonance that no expert is for, one that no lepton
-    comes with, taus but for two of one mother, and a leg that can't be lost.
+    comes with, taus but for two of one mother and one beside its neutrino, and a leg that can't be lost.
     """
     escaping = tree.invisible
     if len(escaping) > 2:
@@ -80,7 +82,7 @@ def planned(tree: Tree, measurement: Measurement, lost: int | None = None) -> Co
             raise PlanError(f"{tree} has two neutrinos, and there is no map for a lost jet beside these")
         if (name := _expert(tree)) is not None:
             return ByExpert(tree, name)
-    if lost is not None and pair is not None:
+    if lost is not None and any(leg.kind in TAUS for leg in tree.legs):
         raise PlanError(f"{tree} has taus, and there is no map for a lost jet beside these")
     unseen = None if lost is None else _lost(tree, lost, measurement)
     taken = () if unseen is None else unseen.masses
@@ -89,7 +91,8 @@ def planned(tree: Tree, measurement: Measurement, lost: int | None = None) -> Co
         for leg in tree.legs
     ]
     first, neutrino = _neutrinos(tree, measurement.missing, taken)
-    taus = () if pair is None else pair.legs
+    singles = () if pair is not None else _single_taus(tree, (first, neutrino), measurement)
+    taus = (*(() if pair is None else pair.legs), *(each.leg for each in singles))
     shown = [_is_shown(each, widths, measurement) for each in tree.resonances]
     solves: list[Solve] = []
     for place, each in enumerate(tree.resonances):
@@ -115,9 +118,10 @@ def planned(tree: Tree, measurement: Measurement, lost: int | None = None) -> Co
         late=tuple(late),
         exchanges=tuple(_exchanges(tree)),
         pair=pair,
+        taus=singles,
         lost=unseen,
         first=first,
-        transverse=lost is None and first is None and _is_first(tree, neutrino, measurement),
+        transverse=not singles and lost is None and first is None and _is_first(tree, neutrino, measurement),
     )
     unmapped = tuple(place for place in range(len(tree.resonances)) if place not in made.masses)
     return replace(made, unmapped=unmapped)
@@ -162,26 +166,46 @@ def _lost(tree: Tree, number: int, measurement: Measurement) -> Lost:
 
 
 def _pair(tree: Tree, measurement: Measurement) -> Pair | None:
-    """The two taus of a tree. **Raises** `PlanError` where there are others, or neutrinos beside them."""
+    """The two taus of one mother of a tree, if it has these.
+
+    **Raises** `PlanError` where there are others or neutrinos beside them, or missing p_T has no response.
+    """
     taus = [leg for leg in tree.legs if leg.kind in TAUS]
     if not taus:
         return None
-    places = [place for place, each in enumerate(tree.resonances) if list(each.children) == taus]
-    if len(taus) != 2 or not places:
-        raise PlanError(
-            f"{tree} has taus, and there is a map for two of one mother alone, as in 'p p > ta+ ta-' and "
-            "'h > ta+ ta-'"
-        )
-    if tree.invisible:
-        raise PlanError(f"{tree} has taus and other neutrinos, and there is no map for both")
+    places = [
+        place
+        for place, each in enumerate(tree.resonances)
+        if len(each.children) == 2 and all(child in taus for child in each.children)
+    ]
+    if places and len(taus) > 2:
+        raise PlanError(f"{tree} has two taus of one mother and others, and there is no map for both")
+    if places and tree.invisible:
+        raise PlanError(f"{tree} has two taus of one mother and neutrinos, and there is no map for both")
     if measurement.missing not in ("response", "recoil"):
         raise PlanError(
             "what is not seen of taus is missing p_T, which needs a response: configure that of the recoil, "
             '"response": {"recoil": {"c": 15}}, or "met" and met=event'
         )
+    if not places:
+        return None
     one, other = (leg.number for leg in taus)
     smeared = tuple(leg.number for leg in taus if measurement.widths[leg.kind] > 0)
     return Pair(places[0], (one, other), smeared)
+
+
+def _single_taus(
+    tree: Tree, neutrinos: Sequence[Neutrino | None], measurement: Measurement
+) -> tuple[Tau, ...]:
+    """Taus beside their neutrinos. **Raises** `PlanError` for one that is not."""
+    beside = {each.lepton for each in neutrinos if each is not None}
+    taus = [leg for leg in tree.legs if leg.kind in TAUS]
+    if alone := [leg.name for leg in taus if leg.number not in beside]:
+        raise PlanError(
+            f"{alone[0]} in {tree} has no map: there are maps for two taus of one mother, as in "
+            "'h > ta+ ta-', and for one beside its neutrino, as in 'w+ > ta+ vt'"
+        )
+    return tuple(Tau(leg.number, measurement.widths[leg.kind] > 0) for leg in taus)
 
 
 def _solve(

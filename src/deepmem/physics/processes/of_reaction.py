@@ -115,26 +115,36 @@ def _process_of(text: str, theory: Theory, content: str) -> Process:
         _definite(found, common, channels, subprocess, theory) for channels, subprocess, _ in parts.values()
     ]
     if made[0].taus:
-        return _by_decays(made[0])
+        return _by_decays(made, [leptons for _, _, leptons in parts.values()])
     if len(by_leptons) == 1:
         return made[0]
     variants = zip(made, (tuple(leptons) for _, _, leptons in parts.values()), strict=True)
     return replace(made[0], variants=tuple(Variant(*each) for each in variants))
 
 
-def _by_decays(process: Process) -> Process:
-    """A process with taus as the sum of what each of them may be seen as: hadrons, an electron or a muon."""
-    taus = [leg for leg, kind in enumerate(process.classes) if kind in TAUS]
+def _by_decays(made: Sequence[Process], leptons: Sequence[Sequence[tuple[int, ...]]]) -> Process:
+    """A process with taus as the sum of what each of them may be seen as: hadrons, an electron or a muon.
+
+    **Arguments:** `made`, its final states, each with the codes of its `leptons` that are no taus'.
+    """
+    taus = [leg for leg, kind in enumerate(made[0].classes) if kind in TAUS]
     variants = []
-    for decays in product(TAUS, repeat=len(taus)):
-        classes = list(process.classes)
-        for leg, kind in zip(taus, decays, strict=True):
-            classes[leg] = kind  # type: ignore[call-overload]
-        leptons = tuple(
-            code for code, kind in zip(process.outgoing, classes, strict=True) if kind == LEPTONIC
-        )
-        variants.append(Variant(replace(process, classes=tuple(classes)), (leptons,)))
-    return replace(process, variants=tuple(variants))
+    for process, every in zip(made, leptons, strict=True):
+        for decays in product(TAUS, repeat=len(taus)):
+            classes = list(process.classes)
+            for leg, kind in zip(taus, decays, strict=True):
+                classes[leg] = kind  # type: ignore[call-overload]
+            decayed = replace(process, classes=tuple(classes))
+            variants.append(Variant(decayed, tuple(_with_taus(decayed, codes) for codes in every)))
+    return replace(made[0], variants=tuple(variants))
+
+
+def _with_taus(process: Process, leptons: tuple[int, ...]) -> tuple[int, ...]:
+    """The codes of all legs that are seen as leptons: of some as given, of taus ±15."""
+    given = iter(leptons)
+    kinds = zip(process.outgoing, process.classes, strict=True)
+    of_leptons = ((code, kind) for code, kind in kinds if kind in ("lepton", LEPTONIC))
+    return tuple(code if kind == LEPTONIC else next(given) for code, kind in of_leptons)
 
 
 class _Channels(NamedTuple):
@@ -161,11 +171,6 @@ def _common(
     jets = sum(counts.get(kind, 0) for kind in JETS)
     depends = frozenset().union(*(channel.parameters for channel in found.channels))
     taus = counts.get(HADRONIC, 0)
-    if taus and charged:
-        raise UsageError(
-            f"{name} has taus beside electrons or muons, and which of an event's leptons are a tau's is not "
-            "known: weights are of one of both"
-        )
     responses = _ESCAPING if escaping else _SEEN
     kinds = {*classes, *(("lepton",) if taus else ())}
     return Process(

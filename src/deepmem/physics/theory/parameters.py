@@ -6,6 +6,7 @@ is (GF, α_EM, MZ): the W mass is derived, unless it is set, and sin²θ_W = 1 �
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -132,8 +133,8 @@ class Electroweak(NamedTuple):
     """The Higgs field's vacuum expectation value, 2 MW sinθ_W / e, in GeV."""
 
 
-def electroweak(p: Parameters) -> Electroweak:
-    """Tree-level relations of the scheme.
+def electroweak(p: Parameters, xp: ModuleType = jnp) -> Electroweak:
+    """Tree-level relations of the scheme, in JAX or in NumPy.
 
     MW² = MZ²/2 + √(MZ⁴/4 − πα MZ²/(√2 GF)),  sin²θ_W = 1 − MW²/MZ²,  v = 2 MW sinθ_W/e.
 
@@ -142,10 +143,10 @@ def electroweak(p: Parameters) -> Electroweak:
     alpha = 1 / p.aEWM1
     MW = p.MW
     if MW is None:
-        MW = jnp.sqrt(p.MZ**2 / 2 + jnp.sqrt(p.MZ**4 / 4 - jnp.pi * alpha * p.MZ**2 / (jnp.sqrt(2.0) * p.GF)))
+        MW = xp.sqrt(p.MZ**2 / 2 + xp.sqrt(p.MZ**4 / 4 - xp.pi * alpha * p.MZ**2 / (xp.sqrt(2.0) * p.GF)))
     sin2 = 1 - (MW / p.MZ) ** 2
-    e = jnp.sqrt(4 * jnp.pi * alpha)
-    return Electroweak(e=e, MW=MW, sin2=sin2, vev=2 * MW * jnp.sqrt(sin2) / e)
+    e = xp.sqrt(4 * xp.pi * alpha)
+    return Electroweak(e=e, MW=MW, sin2=sin2, vev=2 * MW * xp.sqrt(sin2) / e)
 
 
 class Chiral(NamedTuple):

@@ -70,7 +70,7 @@ def composition_of(alpha: Hypothesis, lost: int | None = None) -> Composition | 
 
 def _relative_width(p: Parameters, mass: str, width: str) -> float:
     """The least Γ/m of a scan."""
-    m = electroweak(p).MW if mass == "MW" else p.get(mass)
+    m = electroweak(p, np).MW if mass == "MW" else p.get(mass)
     return float(np.min(np.asarray(p.get(width)) / np.asarray(m)))
 
 

@@ -149,12 +149,12 @@ def contributions(alpha: Hypothesis, events: Any) -> tuple[list[Contributions], 
     names = alpha.columns_of(partial(has_column, events))
     table = as_table(events, names)
     process, count = alpha.process, len(table)
-    at = inputs.with_unknown_codes(dict(zip(names, table.T, strict=True)), process.flavour_columns)
-    there = _without_absent(alpha, at)
-    taus = leptons_and_taus(at) if process.taus else np.full(count, process.taus)
+    at = inputs.with_unknown_codes(dict(zip(names, table.T, strict=True)), alpha.unsure_codes)
+    there, legs = _without_absent(alpha, at), process.taus + len(process.leptons)
+    taus = leptons_and_taus(at) if process.taus else np.full(count, legs)
     bad = inputs.implausible(at)
     bad[Reason.LACKING_JET] = there < len(process.jets) - (alpha.lost is not None)
-    bad[Reason.NO_TAU], bad[Reason.MORE_TAUS] = taus < process.taus, taus > process.taus
+    bad[Reason.NO_TAU], bad[Reason.MORE_TAUS] = taus < legs, taus > legs
     jets = _jets(alpha, at, count)
     if jets.tags is not None:
         bad[Reason.TAG] = np.any(~np.isin(jets.tags, (0.0, 1.0)), axis=1)
@@ -293,9 +293,9 @@ def _rows(
             assert jets.tags is not None
             kept = best_tagged(every, jets.tags[e, :considered], b_legs)
             every, places = every[kept], places[kept]
-        ways = [(k, order) for k, (fits, found) in enumerate(orders) if fits[e] for order in found[e]]
-        alike = max(found.shape[1] for fits, found in orders if fits[e])
-        for i, (_, order) in enumerate(ways):
+        ways = [found[e][(found[e] >= 0).all(axis=1)] for fits, found in orders if fits[e]]
+        alike = max(map(len, ways))
+        for i, order in enumerate(np.concatenate(ways)):
             event.append(np.full(len(every), e))
             part.append(i * number(legs, considered) + places)
             particle.append(np.tile(order, (len(every), 1)))

@@ -141,7 +141,8 @@ class Hypothesis:
             raise UsageError(f"tagging of {self.process.name} needs the tags of jets, columns j1_B, j2_B, …")
         lacks_last = self.lost is not None and not there(f"j{legs}_PT")
         last = jet_columns(legs, legs) if lacks_last else ()
-        columns = [column for column in (*self._columns_but_taus, *of_taus) if column not in last]
+        every = dict.fromkeys((*self._columns_but_taus, *of_taus))
+        columns = [column for column in every if column not in last]
         for number in range(1, MOST_JETS + 1):
             if number > legs - lacks_last and not there(f"j{number}_PT"):
                 break
@@ -155,6 +156,14 @@ class Hypothesis:
         return *tag_columns(number, number), *(f"j{number}_{suffix}" for suffix in dict.fromkeys(named))
 
     @property
+    def unsure_codes(self) -> tuple[str, ...]:
+        """The columns of PDG codes that need not be known, of each event."""
+        found = self.process.flavour_columns
+        if found and self.process.taus:
+            return tuple(f"lep{number}_PDG" for number in range(1, MOST_LEPTONS + 1))
+        return found
+
+    @property
     def _columns_but_taus(self) -> tuple[str, ...]:
         unsure = tau_columns(self.process.taus)
         return tuple(name for name in self.columns if name not in unsure)
@@ -165,7 +174,8 @@ class Hypothesis:
         **Raises** `UsageError` where they have none.
         """
         columns: list[str] = []
-        for prefix, more in (("lep", ()), ("tau", ("M",))):
+        of_leptons = ("PDG",) if self.process.leptons else ()
+        for prefix, more in (("lep", of_leptons), ("tau", ("M",))):
             for number in range(1, MOST_LEPTONS + 1):
                 if not there(f"{prefix}{number}_PT"):
                     break

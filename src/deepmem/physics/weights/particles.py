@@ -1,7 +1,8 @@
 """What an event has beside jets, leptons, photons and taus, and which legs of a final state these are.
 
 Leptons and taus are told apart by charge, leptons by flavour too where a file says it. Of equal ones all
-orders count, unless |M|² is symmetric in them. An electron or a muon may come of a tau: any flavour does.
+orders count, unless |M|² is symmetric in them. An electron or a muon may come of a tau: any flavour does. So
+beside leptons of the reaction it may be that all of an event's fit in several ways, and all of these count.
 """
 
 from __future__ import annotations
@@ -15,11 +16,16 @@ from typing import NamedTuple
 
 import numpy as np
 
+from deepmem.physics.detector.taus import LEPTONIC
 from deepmem.physics.phasespace.trees import Leg, decay_tree
 from deepmem.physics.processes.base import JETS, Process
 
 PREFIX = {"lepton": "lep", "taulepton": "lep", "tau": "tau", "photon": "pho"}
 """What columns call the particle that is a leg of a class."""
+
+
+_OF_ABSENT = {"PT": 1.0, "Eta": 0.0, "Phi": 0.0, "Charge": 1.0, "M": 0.0, "PDG": 0.0}
+"""What columns of a particle that is absent hold, with which nothing is wrong."""
 
 
 class Particles(NamedTuple):
@@ -76,7 +82,7 @@ def leptons_and_taus(at: dict[str, np.ndarray]) -> np.ndarray:
     count = 0
     for name in [each.removesuffix("_PT") for each in at if re.fullmatch(r"(lep|tau)\d+_PT", each)]:
         absent = np.all([np.isnan(at[f"{name}_{suffix}"]) for suffix in ("PT", "Eta", "Phi")], axis=0)
-        for suffix, usual in (("PT", 1.0), ("Eta", 0.0), ("Phi", 0.0), ("Charge", 1.0), ("M", 0.0)):
+        for suffix, usual in _OF_ABSENT.items():
             if (values := at.get(f"{name}_{suffix}")) is not None:
                 at[f"{name}_{suffix}"] = np.where(absent, usual, values)
         at[f"{name}_there"] = ~absent
@@ -90,7 +96,8 @@ def orders_of_legs(
     """Which events have the leptons of a final state; and which particle each leg is, in all orders.
 
     **Arguments:** `codes` of the legs that are leptons, ±15 of one that comes of a tau. **Returns** bool
-    `[events]`, and places among the particles `[events, orders, legs]`, legs without jets.
+    `[events]`, and places among the particles `[events, orders, legs]`, legs without jets; −1 in what is
+    beyond the orders of an event, for of leptons beside those of taus all count that its flavours allow.
     """
     legs = _legs(process, codes)
     count = len(particles.values)
@@ -102,8 +109,12 @@ def orders_of_legs(
     fits = np.stack([_fits(kind, code, particles) for kind, code in legs], axis=1)
     possible = np.stack([fits[:, range(len(legs)), order].all(axis=1) for order in every], axis=1)
     # the first ones that fit: as many for all events that have one
-    first = np.argsort(~possible, axis=1, kind="stable")[:, :alike]
-    return np.asarray(possible.any(axis=1)), every[first]
+    wanted = np.full(count, alike)
+    if {"lepton", LEPTONIC} <= {kind for kind, _ in legs}:
+        wanted = possible.sum(axis=1)
+    first = np.argsort(~possible, axis=1, kind="stable")[:, : int(wanted.max(initial=1))]
+    beyond = np.arange(first.shape[1]) >= wanted[:, None]
+    return np.asarray(possible.any(axis=1)), np.where(beyond[..., None], -1, every[first])
 
 
 def _legs(process: Process, codes: Sequence[int]) -> list[tuple[str, int]]:

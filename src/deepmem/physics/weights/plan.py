@@ -241,7 +241,7 @@ def _composed(alpha: Hypothesis, composition: Composition) -> Plan:
     rule, choices = Lattice(minimum=minimum, calls=1 << 22, triples=True), NO_CHOICES
     chosen: tuple[Trial, ...] = (trial,)
     if composition.first is not None and len(composition.first.masses) == 1:
-        place = len(composition.drawn)
+        place = composition.place_of_first
         choices = Choices(table=even_table(*trials.CELLS))
         chosen += (partial(_table_of, pair=(place, place + 1)),)
         rule = replace(rule, **_TABULATED)

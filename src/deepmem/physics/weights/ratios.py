@@ -152,7 +152,7 @@ class Pair:
 
     def extend(self, events: np.ndarray) -> None:
         """Give rows further points until the ratios of these events (`[events]`, bool) are precise."""
-        calls, event = self._accuracy.budget(sum(each.calls for each in self._parts)), self._groups.event
+        calls, event = self._budgets(), self._groups.event
         while True:
             parts, square = self._variance()
             largest = square.argmax(axis=1)
@@ -170,6 +170,13 @@ class Pair:
             ends = np.cumsum([len(each.event) for each in self._parts])[:-1]
             for each, here in zip(self._parts, np.split(urgent, ends), strict=True):
                 each.extend(np.flatnonzero(here))
+
+    def _budgets(self) -> np.ndarray:
+        """Evaluations of each event at most, those of the integrands that it has rows of `[events]`."""
+        given, calls = self._accuracy.calls, np.zeros(len(self._share), dtype=np.int64)
+        for each in self._parts:
+            calls[np.unique(each.event)] += each.calls
+        return calls if given is None else np.full_like(calls, self._accuracy.budget(given))
 
     def found(self) -> tuple[Estimate, np.ndarray]:
         """What events have as the variation has them, and the covariance with the nominal weights

@@ -48,8 +48,9 @@ class Chain:
         """Of a leg among the visible ones."""
         of_pair = () if composition.pair is None else composition.pair.legs
         of_lost = () if composition.lost is None else (composition.lost.leg,)
+        of_taus = (each.leg for each in composition.taus)
         solved = (each.leg for each in (*composition.solves, *composition.late))
-        self.solved = {*solved, *of_pair, *of_lost}
+        self.solved = {*solved, *of_pair, *of_taus, *of_lost}
         """Legs that are not known beforehand."""
 
     def measured(self, number: int) -> Scalar:

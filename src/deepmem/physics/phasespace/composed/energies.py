@@ -21,6 +21,7 @@ from jax import lax
 from jax.scipy.special import ndtri
 
 from deepmem.kinematics import FourVector, Scalar
+from deepmem.physics.phasespace.composed import single_taus
 from deepmem.physics.phasespace.composed.chain import Chain
 from deepmem.physics.phasespace.composed.fit import Fit, linked, tabulated
 from deepmem.physics.phasespace.composed.masses import Given, MassTable, MassTables, shape_of
@@ -57,6 +58,8 @@ class Visibles(NamedTuple):
     """Of the resonances that are left, GeV²."""
     density: Scalar
     transverse: Point | None = None
+    hidden: tuple[Scalar, Scalar] | None = None
+    """p_T that is not seen of taus beside neutrinos, (p_x, p_y) in GeV."""
 
 
 def masses(shared: Shared, event: Visible, u: jax.Array, _: None, composition: Composition) -> Masses:
@@ -97,7 +100,17 @@ def energies(
         density = density * chain.measure(number, momentum)
         if chain.seen.dimensions[chain.place[number]]:
             density = density * chain.likelihood(number, momentum[0])
-    return Visibles(momenta, before.s[count:], density, before.transverse)
+    found = Visibles(momenta, before.s[count:], density, before.transverse)
+    return _with_taus(shared, event, u, found, chain) if composition.taus else found
+
+
+def _with_taus(shared: Shared, event: Visible, u: jax.Array, before: Visibles, chain: Chain) -> Visibles:
+    """The same with taus beside neutrinos."""
+    found = single_taus.drawn(shared, event, u, chain.composition, chain)
+    density = before.density * found.density
+    for number, momentum in found.momenta.items():
+        density = density * chain.measure(number, momentum)
+    return before._replace(momenta=before.momenta | found.momenta, density=density, hidden=found.hidden)
 
 
 def _drawn(

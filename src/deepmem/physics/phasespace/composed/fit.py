@@ -38,6 +38,7 @@ from deepmem.physics.phasespace.composed.pulls import (
     Pulls,
     allowed_energies,
 )
+from deepmem.physics.phasespace.composed.single_taus import TauTables, tau_tables
 from deepmem.physics.phasespace.composed.tau_pairs import TauPair, profile
 from deepmem.physics.phasespace.composed.transverse_fit import OfMissing
 from deepmem.physics.phasespace.composition import Composition
@@ -82,6 +83,8 @@ class Fit(NamedTuple):
     tables: transverse.Tables | None = None
     """Of the p_T of a neutrino below one resonance, see `transverse`; `spread` and `slope` are then those at
     a given p_T."""
+    taus: TauTables | None = None
+    """Of taus beside neutrinos."""
 
 
 def tabulated(composition: Composition) -> tuple[int, ...]:
@@ -148,6 +151,9 @@ def _batch(composition: Composition, shared: Shared, events: Visible, used: int)
     spread = np.linalg.cholesky((covariance + np.swapaxes(covariance, 1, 2)) / 2)
     drawn = [composition.tree.visible.index(number) for number in composition.drawn]
     found = Fit(allowed.median[:, drawn] * np.exp(x), spread, slope, t, shares, given, nodes, tables=tables)
+    if composition.taus:
+        of_taus = _compiled(_all_taus)(composition, shared, events)
+        found = found._replace(taus=jax.tree.map(np.asarray, of_taus))
     if not has_likely(composition):
         return found
     assert composition.neutrino is not None
@@ -293,6 +299,11 @@ def _all_likely(
         return likely(composition, shared, event, momenta, Measured(energy, width, allowed.width))
 
     return jax.vmap(one)(events, allowed, x, spread, t)
+
+
+def _all_taus(composition: Composition, shared: Shared, events: Visible) -> TauTables:
+    """The tables of taus beside neutrinos `[events, ...]`."""
+    return jax.vmap(partial(tau_tables, composition, shared))(events)
 
 
 def _all_tables(

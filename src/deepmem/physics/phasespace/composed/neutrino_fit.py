@@ -65,7 +65,7 @@ class Likely(NamedTuple):
 def has_likely(composition: Composition) -> bool:
     """Whether masses of the neutrino are looked at: where p_T says where it is, and nothing else escapes."""
     neutrino = composition.neutrino
-    alone = composition.first is None and composition.lost is None
+    alone = composition.first is None and composition.lost is None and not composition.taus
     return neutrino is not None and len(neutrino.masses) == 2 and alone
 
 

@@ -1,7 +1,8 @@
 """The last steps of a composed map: the neutrino, the last one of two (`two_neutrinos`), or none.
 
 *One mass.* p_T has a table (`transverse`), or is drawn from missing p_T's response, flat: T d²p_T = d²u.
-With its lepton's p and k = p_T, s = least + 2pk (cosh Δη − 1), least = 2 (pk − p⃗·k⃗), and for both signs of Δη
+With its lepton's p = √(p_T² + m²) and k = p_T, s = least + 2pk (cosh Δη − 1), least = m² + 2 (pk − p⃗_T·k⃗),
+and for both signs of Δη, of rapidities,
 
     d³ν/2E = d²k/2 ds/(ds/dΔη),   ds/dΔη = √(r (r + 4pk)),   r = s − least.
 
@@ -81,13 +82,13 @@ def none(
     return whole_point(composition, before, before.momenta, jnp.atleast_1d(density))
 
 
-def centre_of(
-    event: Visible, momenta: dict[int, FourVector], composition: Composition
-) -> tuple[Scalar, Scalar]:
+def centre_of(event: Visible, before: Visibles, composition: Composition) -> tuple[Scalar, Scalar]:
     """The p_T that is measured, or balances, of all neutrinos that have no momentum yet."""
+    momenta = before.momenta
     if composition.missing in ("exact", "response"):
         there = [momenta[each] for each in composition.tree.invisible if each in momenta]
-        x, y = (event.missing[i] - sum(p[i + 1] for p in there) for i in (0, 1))
+        hidden = (0.0, 0.0) if before.hidden is None else before.hidden
+        x, y = (event.missing[i] - sum((p[i + 1] for p in there), hidden[i]) for i in (0, 1))
         return x, y
     total = add(*momenta.values())
     if composition.missing == "balance":
@@ -100,20 +101,22 @@ def of_mass(
     u: jax.Array,
     composition: Composition,
     neutrino: Neutrino,
-    lepton: FourVector,
+    lepton: tuple[FourVector, Scalar],
     pt: tuple[Scalar, Scalar],
     sign: Scalar,
 ) -> tuple[FourVector, Scalar]:
-    """A neutrino of given p_T by the mass of its W and the sign of Δη, and (d³ν/2E)/((2π)³ d²k du)."""
-    (kx, ky), of_lepton = pt, jnp.sqrt(lepton[1] ** 2 + lepton[2] ** 2)
-    size = jnp.sqrt(kx**2 + ky**2)
-    least = 2 * (of_lepton * size - lepton[1] * kx - lepton[2] * ky)
+    """A neutrino of given p_T by the mass of its W and the sign of Δη, and (d³ν/2E)/((2π)³ d²k du).
+
+    **Arguments:** `lepton`, its momentum and mass.
+    """
+    ((energy, px, py, z), mass), (kx, ky) = lepton, pt
+    of_lepton, size = jnp.sqrt(px**2 + py**2 + mass**2), jnp.sqrt(kx**2 + ky**2)
+    least = mass**2 + 2 * (of_lepton * size - px * kx - py * ky)
     resonance = composition.tree.resonances[neutrino.masses[0]]
     line = Above(shape_of(shared.parameters, resonance.mass, resonance.width), _BROAD, _OUT_OF_REACH)
     rest = line.draw(u[composition.mass_variable(neutrino.masses[0])], least)
     slope = jnp.sqrt(rest * (rest + 4 * of_lepton * size))
     cosh, sinh = size + rest / (2 * of_lepton), sign * slope / (2 * of_lepton)
-    energy, _, _, z = lepton
     momentum = (
         (energy * cosh + z * sinh) / of_lepton,
         kx + 0 * sinh,
@@ -130,7 +133,7 @@ def one_mass(
     neutrino, chain = composition.neutrino, Chain(composition, shared, event)
     assert neutrino is not None
     momenta, density = dict(before.momenta), before.density
-    lepton, (kx, ky) = momenta[neutrino.lepton], centre_of(event, momenta, composition)
+    lepton, (kx, ky) = momenta[neutrino.lepton], centre_of(event, before, composition)
     if before.transverse is not None:
         scale, aim, missing = scale_of(composition, shared, lepton), (kx, ky), shared.detector.transverse
         assert missing is not None
@@ -142,7 +145,8 @@ def one_mass(
         place = composition.place_of_neutrino
         kx, ky = kx + sigma * ndtri(u[place]), ky + sigma * ndtri(u[place + 1])
     sign = jnp.array([1.0, -1.0])
-    momenta[neutrino.leg], weight = of_mass(shared, u, composition, neutrino, lepton, (kx, ky), sign)
+    mass = event.legs.mass[chain.place[neutrino.lepton]]
+    momenta[neutrino.leg], weight = of_mass(shared, u, composition, neutrino, (lepton, mass), (kx, ky), sign)
     density = density * weight
     for each, s in zip(composition.late, before.s, strict=composition.lost is None):
         solution = chain.solve(each, s, momenta)
@@ -169,7 +173,7 @@ def two_masses(
     assert neutrino is not None
     others = add(*(momenta[number] for number in neutrino.others))
     path = solutions.ellipse(momenta[neutrino.lepton], others, before.s[0], before.s[1])
-    centre = centre_of(event, momenta, composition)
+    centre = centre_of(event, before, composition)
     return Path(before, path, centre)
 
 

@@ -66,7 +66,7 @@ def path(
     """The ellipse of the first neutrino, and how likely its nodes are `[ANGLES]`."""
     first, other = composition.first, composition.neutrino
     assert first is not None and other is not None
-    ellipse, centre = _ellipse(first, before, 0), centre_of(event, before.momenta, composition)
+    ellipse, centre = _ellipse(first, before, 0), centre_of(event, before, composition)
     angles = 2 * np.pi * np.arange(ANGLES) / ANGLES
     cosine, sine = np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
     axes = (
@@ -138,18 +138,19 @@ def on_path(
     """φ from the table, and the first neutrino."""
     (visibles, ellipse), heights = before
     assert composition.first is not None
-    phi, density = draw_angle(tuple(heights[i] for i in range(ANGLES)), u[len(composition.drawn)])
+    phi, density = draw_angle(tuple(heights[i] for i in range(ANGLES)), u[composition.place_of_first])
     momentum = ellipse.at(jnp.cos(phi), jnp.sin(phi))
     weight = visibles.density / (8 * ellipse.root_gram * CUBE * density)
     momenta = visibles.momenta | {composition.first.leg: momentum}
-    return Visibles(momenta, visibles.s[2:], jnp.where(ellipse.exists, weight, 0.0))
+    density = jnp.where(ellipse.exists, weight, 0.0)
+    return visibles._replace(momenta=momenta, s=visibles.s[2:], density=density)
 
 
 def drawn(
     shared: Shared, event: Visible, u: jax.Array, before: Visibles, composition: Composition
 ) -> Visibles:
     """The first neutrino by its energy and β, from the event's table, and the mass of its W."""
-    first, place = composition.first, len(composition.drawn)
+    first, place = composition.first, composition.place_of_first
     assert first is not None
     x, t, of_table = draw_pair(event.choices.table, u[place], u[place + 1])
     beta, rest = 2 * jnp.pi * x, jnp.maximum(1 - t, _EDGE)
@@ -172,7 +173,8 @@ def drawn(
     )
     measure = of_table * 2 * jnp.pi * _TYPICAL_ENERGY / rest**2 / (4 * size * CUBE)
     momenta = before.momenta | {first.leg: momentum}
-    return Visibles(momenta, before.s[1:], jnp.where(valid, before.density * measure, 0.0))
+    density = jnp.where(valid, before.density * measure, 0.0)
+    return before._replace(momenta=momenta, s=before.s[1:], density=density)
 
 
 def crossed(
@@ -189,7 +191,7 @@ def crossed(
         ]
     s = before.s
     pair = solutions.top_pair(
-        sides[0], sides[1], sides[2], sides[3], centre_of(event, before.momenta, composition),
+        sides[0], sides[1], sides[2], sides[3], centre_of(event, before, composition),
         (s[0], s[1], s[2], s[3]),
     )  # fmt: skip
     momenta = before.momenta | {first.leg: pair.neutrino, last.leg: pair.antineutrino}
