@@ -15,6 +15,7 @@ import numpy as np
 import deepmem
 from deepmem.data.root import Source
 from deepmem.devices import devices, on_device
+from deepmem.surrogate import prediction
 from deepmem.surrogate.members import State, Steps, run_members
 from deepmem.surrogate.network import build_members
 from deepmem.surrogate.preparation import Prepared
@@ -40,7 +41,8 @@ for members in (1, 3):
 
 model = deepmem.Surrogate.load(sys.argv[1])
 table = Source([sys.argv[2]], None, model.columns).read(0, 2000)
-table = np.concatenate([table] * 9)
+# four blocks, on either device in turn
+prediction.BLOCK = 512
 (one,) = model.predict(table).values()
 with on_device(None):
     (two,) = model.predict(table).values()

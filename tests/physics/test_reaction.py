@@ -24,34 +24,33 @@ def legs(text: str, **settings: Any) -> list[tuple[int, ...]]:
     return [each.incoming + each.outgoing for each in expand(parse(text), load("sm"), **settings)]
 
 
-@st.composite
-def conditions(draw: st.DrawFn) -> Conditions:
-    names = st.lists(st.sampled_from(NAMES), max_size=2).map(tuple)
-    bound = st.builds(
-        Bound, st.sampled_from(["QCD", "QED"]), st.sampled_from(["<=", "=="]), st.integers(0, 99)
-    )
-    return Conditions(draw(names), draw(names), tuple(draw(st.lists(bound, max_size=2))))
+# made once, for Hypothesis looks through each that it has not seen
+FEW, SOME, ONE_OR_TWO = (
+    st.lists(st.sampled_from(NAMES), min_size=least, max_size=most)
+    for least, most in ((0, 2), (1, 4), (1, 2))
+)
+BOUND = st.builds(Bound, st.sampled_from(["QCD", "QED"]), st.sampled_from(["<=", "=="]), st.integers(0, 99))
+CONDITIONS = st.builds(Conditions, FEW.map(tuple), FEW.map(tuple), st.lists(BOUND, max_size=2).map(tuple))
 
 
 @st.composite
-def products(draw: st.DrawFn, depth: int = 2) -> tuple[str | Decay, ...]:
-    names = draw(st.lists(st.sampled_from(NAMES), min_size=1, max_size=4))
-    decaying = draw(st.sets(st.sampled_from(names))) if depth else set()
+def products(draw: st.DrawFn, further: st.SearchStrategy | None) -> tuple[str | Decay, ...]:
+    """Names, each of which may decay to `further` ones; a name that is there twice does so both times, or not."""
+    names = draw(SOME)
+    decaying = {name for name in dict.fromkeys(names) if further is not None and draw(st.booleans())}
     return tuple(
-        Decay(name, draw(products(depth=depth - 1)), draw(conditions())) if name in decaying else name
+        Decay(name, draw(further), draw(CONDITIONS)) if further is not None and name in decaying else name
         for name in names
     )
 
 
-@st.composite
-def reactions(draw: st.DrawFn) -> Reaction:
-    incoming = st.lists(st.sampled_from(NAMES), min_size=1, max_size=2).map(tuple)
-    term = st.builds(Production, incoming, products(), conditions())
-    return Reaction(tuple(draw(st.lists(term, min_size=1, max_size=3))), draw(st.booleans()))
+PRODUCTS = products(products(products(None)))
+TERM = st.builds(Production, ONE_OR_TWO.map(tuple), PRODUCTS, CONDITIONS)
+REACTIONS = st.builds(Reaction, st.lists(TERM, min_size=1, max_size=3).map(tuple), st.booleans())
 
 
 @settings(deadline=None, max_examples=150)
-@given(reactions())
+@given(REACTIONS)
 def test_what_is_printed_is_read_again(reaction: Reaction) -> None:
     assert parse(str(reaction)) == reaction
 
