@@ -25,7 +25,7 @@ from deepmem.physics.phasespace.composed import single_taus
 from deepmem.physics.phasespace.composed.chain import Chain
 from deepmem.physics.phasespace.composed.fit import Fit, linked, tabulated
 from deepmem.physics.phasespace.composed.masses import Given, MassTable, MassTables, shape_of
-from deepmem.physics.phasespace.composed.neutrino_fit import OF_TOP, followed
+from deepmem.physics.phasespace.composed.neutrino_fit import followed
 from deepmem.physics.phasespace.composed.transverse import Point, drawn
 from deepmem.physics.phasespace.composition import Composition
 from deepmem.physics.phasespace.visible import Shared, Visible
@@ -155,12 +155,14 @@ def _of_quark(
     shared: Shared, here: Fit, s: tuple[Scalar, ...], composition: Composition
 ) -> tuple[Scalar, Scalar]:
     """Shift and width of the energy of the quark beside a neutrino, at the mass of both: linear in ln s."""
-    assert composition.neutrino is not None and here.shift is not None and here.width is not None
+    assert composition.neutrino is not None
+    assert here.top is not None and here.shift is not None and here.width is not None
     place = composition.neutrino.masses[1]
     resonance, mass = composition.tree.resonances[place], s[tabulated(composition).index(place)]
     pole = shape_of(shared.parameters, resonance.mass, resonance.width).mass[0]
     t = 0.5 * jnp.log(jnp.maximum(mass, 1e-6) / pole**2)
-    parts = [jnp.clip((t - low) / (high - low), 0.0, 1.0) for low, high in pairwise(OF_TOP.tolist())]
+    nodes = [here.top[i] for i in range(here.top.shape[-1])]
+    parts = [jnp.clip((t - low) / jnp.maximum(high - low, _EDGE), 0.0, 1.0) for low, high in pairwise(nodes)]
     shift, width = (
         each[0] + sum(part * (each[i + 1] - each[i]) for i, part in enumerate(parts))
         for each in (here.shift, here.width)

@@ -77,8 +77,10 @@ class Fit(NamedTuple):
     """Of a mass above another one, see `linked`, at nodes of that `[linked, GIVEN, scan, CELLS]`."""
     nodes: Scalar | None = None
     """The first node of ln √s/m, and the step `[linked, 2]`."""
+    top: Scalar | None = None
+    """Nodes of ln √s/m of the second mass above a neutrino, see `neutrino_fit.Likely`."""
     shift: Scalar | None = None
-    """Of the quark beside a neutrino, see `neutrino_fit.Likely`."""
+    """Of the quark beside it, at these."""
     width: Scalar | None = None
     tables: transverse.Tables | None = None
     """Of the p_T of a neutrino below one resonance, see `transverse`; `spread` and `slope` are then those at
@@ -162,7 +164,7 @@ def _batch(composition: Composition, shared: Shared, events: Visible, used: int)
     places = [tabulated(composition).index(place) for place in composition.neutrino.masses]
     for place, share in zip(places, of_neutrino.shares, strict=True):
         found.shares[:, place] = share
-    return found._replace(shift=of_neutrino.shift, width=of_neutrino.width)
+    return found._replace(top=of_neutrino.nodes, shift=of_neutrino.shift, width=of_neutrino.width)
 
 
 @cache

@@ -7,7 +7,8 @@ No fit has a minimum there, for the neutrino is somewhere on an ellipse or has n
 is looked at on nodes, with d from missing p_T to the ellipse, and σ that of missing p_T and of what it is
 measured with. A mass has what is left of it when the other one, by its Breit–Wigner shape, and E_b are summed
 over. Of E_b the mean and the width follow s_t: where a top on its pole leaves the neutrino no place, the
-quark has another energy or the top another mass.
+quark has another energy or the top another mass. Some nodes of s_t are the event's own: what a W on its pole
+and missing p_T say, for both solutions of p_z, and around it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from deepmem.kinematics import FourVector, Scalar, add
+from deepmem.kinematics import FourVector, Scalar, add, dot
 from deepmem.physics.phasespace import solutions
 from deepmem.physics.phasespace.composed.chain import Chain
 from deepmem.physics.phasespace.composed.masses import edges, shape_of
@@ -28,10 +29,12 @@ from deepmem.physics.phasespace.visible import Shared, Visible
 
 # Nodes of ln √s/m of the W and the top, and of the quark's energy in standard deviations.
 _OF_W = np.array([-2.5, -0.7, -0.25, 0.0, 0.25, 0.6, 1.2])
-OF_TOP = np.array(
+_OF_TOP = np.array(
     [-1.2, -0.6, -0.3, -0.15, -0.08, -0.04, 0.0, 0.04, 0.08, 0.15, 0.25, 0.4, 0.6, 0.85, 1.15, 1.5, 2.0]
 )
-_OF_ENERGY = np.linspace(-3.0, 3.0, 5)
+_OF_ENERGY = np.linspace(-3.2, 3.2, 9)
+# Of the top around each solution, in its standard deviations, which are at least and at most so large.
+_AROUND, _NARROWEST, _WIDEST = np.linspace(-4.0, 4.0, 7), 0.02, 0.3
 _ANGLES = 16
 # How sharply all follows the likelihood; the part of cells that is even, and that follows the shape alone.
 _TEMPER, _EVEN, _ALONE = 0.8, 0.03, 0.05
@@ -56,8 +59,10 @@ class Likely(NamedTuple):
 
     shares: tuple[Scalar, Scalar]
     """Of cells of both masses, `[scan, CELLS]` each."""
+    nodes: Scalar
+    """Of ln √s_t/m, rising `[nodes]`."""
     shift: Scalar
-    """The mean of the quark's pull at nodes of s_t `[nodes]`, in standard deviations."""
+    """The mean of the quark's pull at these `[nodes]`, in standard deviations."""
     width: Scalar
     """And its width, in the same."""
 
@@ -86,17 +91,16 @@ def likely(
     measured: Measured,
 ) -> Likely:
     """What the nodes say. **Arguments:** `momenta` of visible legs, as the fit has them."""
-    neutrino = composition.neutrino
-    assert neutrino is not None
-    shapes = []
-    for place in neutrino.masses:
+    shapes, side = [], _Side(composition, shared, event, momenta, measured)
+    for place in side.neutrino.masses:
         resonance = composition.tree.resonances[place]
         shapes.append(shape_of(shared.parameters, resonance.mass, resonance.width))
     poles = [shape.of(0) for shape in shapes]
-    nodes = [jnp.asarray(_OF_W), jnp.asarray(OF_TOP)]
+    of_top = jnp.concatenate([jnp.asarray(_OF_TOP), side.around_solutions(*poles)])
+    nodes = [jnp.asarray(_OF_W), jnp.sort(of_top)]
     z = jnp.asarray(np.zeros(1) if followed(composition) is None else _OF_ENERGY)
     s_w, s_t = ((pole.mass * jnp.exp(each)) ** 2 for pole, each in zip(poles, nodes, strict=True))
-    heights = _heights(composition, shared, event, momenta, measured, (s_w, s_t, z))
+    heights = _heights(side, (s_w, s_t, z))
     heights = _TEMPER * (heights - heights.max())
     of_shape = [jnp.log(_weights(pole, each)) for pole, each in zip(poles, nodes, strict=True)]
     of_energy = heights - z**2 / 2
@@ -111,43 +115,77 @@ def likely(
         for shape, pole, x, log in zip(shapes, poles, nodes, (of_w, of_top), strict=True)
     )
     width = jnp.sqrt(jnp.clip(variance, _LEAST_WIDTH**2, 1.0))
-    return Likely((shares[0], shares[1]), mean, width)
+    return Likely((shares[0], shares[1]), nodes[1], mean, width)
 
 
-def _heights(
-    composition: Composition,
-    shared: Shared,
-    event: Visible,
-    momenta: dict[int, FourVector],
-    measured: Measured,
-    nodes: tuple[Scalar, Scalar, Scalar],
-) -> Scalar:
-    """ln Σ_φ exp(−d²/2σ²)/√G `[W, top, energies]`."""
-    neutrino, chain = composition.neutrino, Chain(composition, shared, event)
-    assert neutrino is not None
-    quark = followed(composition)
-    number = None if quark is None else composition.drawn[quark]
-    variance = shared.detector.transverse.sigma(event.activity) ** 2  # type: ignore[union-attr]
-    if composition.missing == "recoil":
-        # what the legs are measured with moves missing p_T, too
-        others = [i for i in momenta if i != number]
-        moved = [
-            measured.relative[chain.place[i]] ** 2 * (momenta[i][1] ** 2 + momenta[i][2] ** 2) for i in others
-        ]
-        variance = variance + sum(moved) / 2
+class _Side:
+    """A neutrino, its lepton and the quark of one event."""
 
-    def at(s_w: Scalar, s_t: Scalar, z: Scalar) -> Scalar:
-        there = dict(momenta)
-        if number is not None:
-            inverse = jnp.maximum(1 - measured.spread * z, _LEAST_INVERSE)
-            there[number] = chain.momentum(number, measured.energy / inverse)
-        beside = add(*(there[each] for each in neutrino.others))
-        path = solutions.ellipse(there[neutrino.lepton], beside, s_w, s_t)
-        aim = [event.missing[0], event.missing[1]]
-        if composition.missing == "recoil":
+    def __init__(
+        self,
+        composition: Composition,
+        shared: Shared,
+        event: Visible,
+        momenta: dict[int, FourVector],
+        measured: Measured,
+    ) -> None:
+        assert composition.neutrino is not None
+        self.neutrino, self.chain = composition.neutrino, Chain(composition, shared, event)
+        self._recoil, self._event = composition.missing == "recoil", event
+        self._momenta, self._measured = momenta, measured
+        quark = followed(composition)
+        self._quark = None if quark is None else composition.drawn[quark]
+        self.variance = shared.detector.transverse.sigma(event.activity) ** 2  # type: ignore[union-attr]
+        """Of missing p_T, and of what moves it, GeV²."""
+        if self._recoil:
+            # what the legs are measured with moves missing p_T, too
+            others = [i for i in momenta if i != self._quark]
+            moved = [
+                measured.relative[self.chain.place[i]] ** 2 * (momenta[i][1] ** 2 + momenta[i][2] ** 2)
+                for i in others
+            ]
+            self.variance = self.variance + sum(moved) / 2
+
+    def at(self, z: Scalar) -> tuple[FourVector, FourVector, list[Scalar]]:
+        """The lepton, what is beside the W, and the p_T that is missing, at a pull of the quark's energy."""
+        there = dict(self._momenta)
+        if self._quark is not None:
+            inverse = jnp.maximum(1 - self._measured.spread * z, _LEAST_INVERSE)
+            there[self._quark] = self.chain.momentum(self._quark, self._measured.energy / inverse)
+        aim = [self._event.missing[0], self._event.missing[1]]
+        if self._recoil:
             total = add(*there.values())
             aim = [aim[0] - total[1], aim[1] - total[2]]
-        logs = _log_near(path, aim, variance)
+        return there[self.neutrino.lepton], add(*(there[each] for each in self.neutrino.others)), aim
+
+    def around_solutions(self, w: BreitWigner, top: BreitWigner) -> Scalar:
+        """Nodes of ln √s_t/m around what missing p_T and a W on its pole say `[2 signs of Δη · 7]`."""
+        mass = self._event.legs.mass[self.chain.place[self.neutrino.lepton]]
+
+        def log(kx: Scalar, ky: Scalar, z: Scalar) -> Scalar:
+            lepton, others, (x, y) = self.at(z)
+            pt = x + kx, y + ky
+            of_lepton = jnp.sqrt(lepton[1] ** 2 + lepton[2] ** 2 + mass**2)
+            product = of_lepton * jnp.sqrt(pt[0] ** 2 + pt[1] ** 2) - lepton[1] * pt[0] - lepton[2] * pt[1]
+            rest = jnp.maximum(w.mass**2 - mass**2 - 2 * product, 0.0)
+            neutrino, _ = solutions.beside(lepton, of_lepton, pt, rest, jnp.array([1.0, -1.0]))
+            total = add(lepton, neutrino, others)
+            return 0.5 * jnp.log(jnp.maximum(dot(total, total), 1e-3)) - jnp.log(top.mass)
+
+        sigma = jnp.sqrt(self.variance)
+        steps = (sigma, 0.0, 0.0), (0.0, sigma, 0.0), (0.0, 0.0, 1.0)
+        moved = [(log(*step) - log(*(-each for each in step))) / 2 for step in steps]
+        width = jnp.clip(jnp.sqrt(sum(each**2 for each in moved)), _NARROWEST, _WIDEST)
+        return (log(0.0, 0.0, 0.0)[:, None] + _AROUND * width[:, None]).ravel()
+
+
+def _heights(side: _Side, nodes: tuple[Scalar, Scalar, Scalar]) -> Scalar:
+    """ln Σ_φ exp(−d²/2σ²)/√G `[W, top, energies]`."""
+
+    def at(s_w: Scalar, s_t: Scalar, z: Scalar) -> Scalar:
+        lepton, others, aim = side.at(z)
+        path = solutions.ellipse(lepton, others, s_w, s_t)
+        logs = _log_near(path, aim, side.variance)
         return jnp.where(path.exists, logs - jnp.log(path.root_gram), _NEVER)
 
     over_energies = jax.vmap(at, in_axes=(None, None, 0))
