@@ -27,7 +27,15 @@ from deepmem.kinematics import Scalar
 from deepmem.physics.phasespace.composed import transverse
 from deepmem.physics.phasespace.composed.chain import Chain
 from deepmem.physics.phasespace.composed.masses import CELLS, GIVEN, edges, shape_of
-from deepmem.physics.phasespace.composed.neutrino_fit import Likely, Measured, followed, has_likely, likely
+from deepmem.physics.phasespace.composed.neutrino_fit import (
+    NODES_OF_W,
+    Followed,
+    Likely,
+    Measured,
+    likely,
+    looked_at,
+    quark_of,
+)
 from deepmem.physics.phasespace.composed.pulls import (
     EVEN,
     FARTHEST,
@@ -74,14 +82,11 @@ class Fit(NamedTuple):
     shares: Scalar
     """Of cells of each mass that has a table `[masses, scan, CELLS]`."""
     given: Scalar | None = None
-    """Of a mass above another one, see `linked`, at nodes of that `[linked, GIVEN, scan, CELLS]`."""
+    """Of a mass above another one, see `nested`, at nodes of that `[nested, GIVEN, scan, CELLS]`."""
     nodes: Scalar | None = None
-    """The first node of ln √s/m, and the step `[linked, 2]`."""
-    top: Scalar | None = None
-    """Nodes of ln √s/m of the second mass above a neutrino, see `neutrino_fit.Likely`."""
-    shift: Scalar | None = None
-    """Of the quark beside it, at these."""
-    width: Scalar | None = None
+    """The first node of ln √s/m, and the step `[nested, 2]`."""
+    quarks: tuple[Followed, ...] = ()
+    """Of those beside the neutrinos that are `looked_at`."""
     tables: transverse.Tables | None = None
     """Of the p_T of a neutrino below one resonance, see `transverse`; `spread` and `slope` are then those at
     a given p_T."""
@@ -105,6 +110,14 @@ def linked(composition: Composition) -> tuple[tuple[int, int], ...]:
         for q, inner in enumerate(solves[:r])
         if {inner.leg, *inner.others} <= set(outer.others)
     )
+
+
+def nested(composition: Composition) -> tuple[tuple[int, int], ...]:
+    """Pairs among `tabulated`, of a mass and of one that follows it: W and t, also of neutrinos."""
+    places = tabulated(composition)
+    of_neutrinos = [map(places.index, each.masses) for each in looked_at(composition)]
+    # those that are solved come first
+    return (*linked(composition), *((w, top) for w, top in of_neutrinos))
 
 
 def fits(composition: Composition, shared: Shared, events: Visible) -> Fit:
@@ -156,15 +169,18 @@ def _batch(composition: Composition, shared: Shared, events: Visible, used: int)
     if composition.taus:
         of_taus = _compiled(_all_taus)(composition, shared, events)
         found = found._replace(taus=jax.tree.map(np.asarray, of_taus))
-    if not has_likely(composition):
+    if not looked_at(composition):
         return found
-    assert composition.neutrino is not None
     rows = (events, allowed, x, spread, t)
-    of_neutrino = _few_at_a_time(partial(_compiled(_all_likely), composition, shared), rows, used)
-    places = [tabulated(composition).index(place) for place in composition.neutrino.masses]
-    for place, share in zip(places, of_neutrino.shares, strict=True):
-        found.shares[:, place] = share
-    return found._replace(top=of_neutrino.nodes, shift=of_neutrino.shift, width=of_neutrino.width)
+    of_neutrinos = _few_at_a_time(partial(_compiled(_all_likely), composition, shared), rows, used)
+    pairs = nested(composition)[-len(of_neutrinos) :]
+    for (w, _), each in zip(pairs, of_neutrinos, strict=True):
+        found.shares[:, w] = each.of_w
+    of_tops = np.stack([each.of_top for each in of_neutrinos], axis=1)
+    steps = np.broadcast_to(NODES_OF_W, (len(x), len(of_neutrinos), 2))
+    if given is not None and nodes is not None:
+        of_tops, steps = (np.concatenate(each, axis=1) for each in ((given, of_tops), (nodes, steps)))
+    return found._replace(given=of_tops, nodes=steps, quarks=tuple(each.quark for each in of_neutrinos))
 
 
 @cache
@@ -289,16 +305,20 @@ def _all_likely(
     x: Scalar,
     spread: Scalar,
     t: Scalar,
-) -> Likely:
+) -> tuple[Likely, ...]:
     """What is likely of neutrinos below two resonances."""
-    quark = followed(composition)
 
-    def one(event: Visible, allowed: Allowed, x: Scalar, spread: Scalar, t: Scalar) -> Likely:
+    def one(event: Visible, allowed: Allowed, x: Scalar, spread: Scalar, t: Scalar) -> tuple[Likely, ...]:
         momenta, _ = Pulls(composition, shared, event, allowed).momenta(x, t)
-        energy = width = jnp.asarray(0.0)
-        if quark is not None:
-            energy, width = momenta[composition.drawn[quark]][0], spread[quark, quark]
-        return likely(composition, shared, event, momenta, Measured(energy, width, allowed.width))
+        found = []
+        for neutrino in looked_at(composition):
+            quark, energy, width = quark_of(composition, neutrino), jnp.asarray(0.0), jnp.asarray(0.0)
+            if quark is not None:
+                energy = momenta[composition.drawn[quark]][0]
+                width = spread[quark, quark]
+            measured = Measured(energy, width, allowed.width)
+            found.append(likely(composition, neutrino, shared, event, momenta, measured))
+        return tuple(found)
 
     return jax.vmap(one)(events, allowed, x, spread, t)
 
