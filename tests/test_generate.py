@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib.metadata import PackageNotFoundError
 
 import numpy as np
 import pytest
 import uproot
 
 from deepmem.errors import DeepMEMError, UsageError
-from deepmem.events import pythia
+from deepmem.events import pythia, showers
 from deepmem.events.pythia import generate
 from deepmem.events.recipes import RECIPES
 from deepmem.events.showers import Seeds, _with_own_data
@@ -396,6 +397,17 @@ def test_without_pythia(monkeypatch):
     monkeypatch.setitem(sys.modules, "pythia8mc", None)
     with pytest.raises(UsageError, match=r"pip install 'deepmem\[generate\]'"):
         generate("drell_yan", 1)
+
+
+def test_where_pythia_was_never_installed_a_file_is_not_begun(monkeypatch, tmp_path):
+    def unknown(package: str) -> str:
+        raise PackageNotFoundError(package)
+
+    for module in (pythia, showers):
+        monkeypatch.setattr(module, "version", unknown)
+    with pytest.raises(UsageError, match=r"pip install 'deepmem\[generate\]'"):
+        generate("drell_yan", 1, output=tmp_path / "events.root")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_selection_that_hardly_anything_passes():

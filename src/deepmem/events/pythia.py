@@ -58,6 +58,7 @@ from deepmem.events.showers import (
     Source,
     initialised,
     normalisation_of,
+    release,
     settings_of,
 )
 from deepmem.ordered import Mapper
@@ -134,6 +135,7 @@ def generate(
         raise UsageError(f"the number of events must be 1 or more, got {events}")
     if seed < 0:
         raise UsageError(f"the seed must be 0 or more, got {seed}")
+    pythia = release()
     sample = _Sample(process, seed, selection, response, dressed, least_acceptance, parameters)
     made = sample.made
     if output is not None:
@@ -156,7 +158,7 @@ def generate(
                 "dressed": dressed,
                 "parameters": {name: getattr(made.theory, name) for name in made.recipe.parameters},
                 "deepmem": version("deepmem"),
-                "pythia8mc": version("pythia8mc"),
+                "pythia8mc": pythia,
             }
         )
         tree = None

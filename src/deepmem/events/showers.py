@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -104,13 +104,25 @@ def initialised(settings: list[str], process: Process) -> tuple[Any, Any]:
     return pythia, hook
 
 
+_MISSING = "generating events needs Pythia 8, which is not installed: pip install 'deepmem[generate]'"
+
+
+def release() -> str:
+    """The version of Pythia that is here.
+
+    **Raises** `UsageError` where none is.
+    """
+    try:
+        return version("pythia8mc")
+    except PackageNotFoundError as error:
+        raise UsageError(_MISSING) from error
+
+
 def _installed() -> Any:
     try:
         import pythia8mc
     except ImportError as error:
-        raise UsageError(
-            "generating events needs Pythia 8, which is not installed: pip install 'deepmem[generate]'"
-        ) from error
+        raise UsageError(_MISSING) from error
     return pythia8mc
 
 
