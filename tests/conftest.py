@@ -53,9 +53,9 @@ COLUMNS = (
 # The files that take longest, those of `RUNNING` first, each in this order: a worker that begins with one of them at
 # the end leaves the other idle. `make test` keeps the order (--no-loadscope-reorder).
 LONGEST = (
-    "physics/test_closure.py", "physics/test_integrals.py", "physics/test_weight.py",
-    "physics/test_normalisation.py", "physics/test_neutrinos.py", "physics/test_stored.py",
-    "physics/test_leading_order.py", "test_workflow.py", "test_any_reaction.py", "test_generate.py",
+    "physics/test_normalisation.py", "physics/test_closure.py", "test_generate.py",
+    "physics/test_integrals.py", "physics/test_leading_order.py", "physics/test_weight.py",
+    "physics/test_neutrinos.py", "physics/test_stored.py", "test_workflow.py", "test_any_reaction.py",
     "physics/test_assignments.py", "physics/test_sense.py", "test_faults.py", "physics/test_recoil.py",
     "test_variations.py", "test_refine.py", "test_cli.py", "physics/test_taus.py",
     "physics/test_composed_maps.py", "physics/test_any_events.py", "physics/test_detector.py", "test_objects.py",
@@ -68,7 +68,14 @@ LONGEST = (
 )  # fmt: skip
 # Programs of these files and tests run longer than they take to compile.
 RUNNING = (
-    "physics/test_integrals.py", "physics/test_closure.py::test_statements_3_and_4_with_neutrinos",
+    "test_generate.py", "physics/test_integrals.py",
+    *(f"physics/test_normalisation.py::test_{name}" for name in (
+        "sigma_vis_has_the_resonance_wherever_it_is", "sigma_vis_of_four_leptons_has_the_z_and_pairs_of_zs",
+        "sigma_vis_of_leptons_follows_a_light_z", "a_window_of_pairs_has_the_true_pairs_below_it",
+        "what_a_selection_lets_in_and_is_not_sampled_is_said",
+        "without_a_selection_sigma_vis_keeps_to_the_masses_of_sigma",
+    )),
+    "physics/test_closure.py::test_statements_3_and_4_with_neutrinos", "physics/test_leading_order.py",
     "physics/test_weight.py::test_events_far_from_the_resonance_have_honest_errors",
 )  # fmt: skip
 
