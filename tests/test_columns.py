@@ -85,6 +85,18 @@ def test_an_azimuth_of_no_object_is_an_angle_between_planes() -> None:
     assert [held[name] for name in ("phi2", "MET_Phi")] == [Quantity.PHI] * 2
 
 
+def test_counts_flags_and_spreads_are_no_quantities_but_of_an_object_with_a_momentum() -> None:
+    names = ["n_e", "N_m", "njet_m", "lep1_n_e", "is_e", "sf_e", "prob_e", "nGoodJets_e", "err_phi", "sigmaPhi",
+             "deltaR_phi", "mean_eta", "rel_pt"]  # fmt: skip
+    columns = described(names)
+    assert {each.name for each in columns if each.quantity is not Quantity.OTHER} == set()
+    assert misgivings(columns) == []
+    objects = [f"{name}_{q}" for name in ("n", "res", "d") for q in ("pt", "eta", "phi", "m", "e")]
+    found = [each.quantity for each in described(objects)]
+    assert found == [Quantity.PT, Quantity.ETA, Quantity.PHI, Quantity.MASS, Quantity.ENERGY] * 3
+    assert described(["d_phi", "d_eta"])[0].quantity is Quantity.ANGLE
+
+
 @pytest.mark.parametrize(
     ("name", "looks"),
     [("Muon_ptErr", "pT"), ("lepton1_azimuth", "phi"), ("trackEtaAtCalo", "eta"), ("charge_of_it", "charge")],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ from deepmem.data.memory import InMemory
 from deepmem.data.root import Source
 from deepmem.data.trees import TreeFile
 from deepmem.errors import DeepMEMWarning
-from deepmem.jobs.events import first_values
+from deepmem.jobs.events import first_values, tell_other_objects
+from deepmem.reporter import Reporter
 
 JETS = {
     "Jet_pt": [[50.0, 40.0, 30.0]],
@@ -184,3 +186,36 @@ def test_photons_and_taus_that_are_said_are_shown(tmp_path: Path) -> None:
     shown = first_values(Config.load({"input_paths": [str(path)], "objects": objects}, need=()))
     assert shown["photons"]["first"]["pho1_PT"] == [30.0]
     assert "no branch begins with 'Tau_'" in shown["taus"]
+
+
+class _Warned(Reporter):
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def warning(self, text: str) -> None:
+        self.texts.append(text)
+
+
+def test_a_model_is_told_of_objects_in_another_order_than_it_learned_from(tmp_path: Path) -> None:
+    path = tmp_path / "jets.root"
+    with uproot.recreate(path) as file:
+        file["Events"] = {name: ak.Array(JETS[name]) for name in JETS if name.startswith("Jet_")}
+
+    def source(**jets: Any) -> Source:
+        said = {"schema": "nanoaod", "objects": {"jets": jets}} if jets else {"schema": "nanoaod"}
+        return Source([str(path)], None, ["j1_PT"], (), Config.load(said, need=()).located)
+
+    def warned(**jets: Any) -> list[str]:
+        reporter, model = _Warned(), source(cuts={"pt": [20, None]}).about_objects
+        tell_other_objects(source(**jets), json.loads(json.dumps(model)), reporter)
+        return reporter.texts
+
+    assert warned(cuts={"pt": [20, None]}, above=0.5) == []
+    for other in (
+        {},
+        {"prefix": "Jet_", "cuts": {"pt": [20, None]}},
+        {"cuts": {"pt": [20, None]}, "sort": "eta"},
+    ):
+        (text,) = warned(**other)
+        assert text.startswith("the model learned from jets by falling pt, tagged ones first, cuts on pt [20")
+    assert tell_other_objects(source(), {}, _Warned()) is None

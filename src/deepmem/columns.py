@@ -95,7 +95,15 @@ _ANGLE = re.compile(
     r"(?i:(?:.*[_.])?(?:phi_?(?:star_?z\d|planes?|decay|cs|hel).*|planes?_?phi.*|acoplanarity))"
 )
 _FUNCTION = re.compile(
-    rf"{_BEGIN}(?i:(?:(?:cos|sin|tan|log\d*|ln|sqrt|delta|diff|ratio)_?|d|abs)(?:d|delta_?|hel)?(?:{_WORDS}|theta).*)"
+    rf"{_BEGIN}(?i:(?:(?:cos|sin|tan|log\d*|ln|sqrt|delta|diff|ratio)_?|d|abs)(?:d|delta_?|hel)?(?:{_WORDS}|theta).*|"
+    rf"(?:delta_?r|dr|err(?:or)?|sigma|std|rms|resolution|unc|cov|mean|avg|rel|frac(?:tion)?|eff|sf|prob|score|num|count)"
+    rf"_?(?:{_WORDS}))"
+)
+# What stands before a letter that is no quantity of it: `n_e` counts electrons, `sf_e` is of electrons.
+_NO_OBJECT = re.compile(
+    r"(?i:(?:.*_)?(?:n|n_?(?:good|b|l|c|gen|reco)?_?(?:jets?|leps?|leptons?|e|el|mu|tau|pho|trk|tracks?)|num|number|"
+    r"counts?|is|has|pass|flag|trig|id|idx|index|type|eff|sf|weight|prob|score|frac|fraction|ratio|rel|rank|err|error|"
+    r"sigma|std|rms|unc|res|cov|iso|delta|diff|run|lumi))|(?:.*_)?n[A-Z]\w*"
 )
 _ENGLISH = re.compile(r"(?i:.*(?:accept|except|kept|attempt|script|theta|zeta|[^a-z]opt)\d*)")
 _SYSTEMATIC = re.compile(r"(?i:nosys|nom|nominal|raw|T1|T1smear|smeared|.*(?:up|down))")
@@ -164,7 +172,7 @@ def _read(branch: str) -> tuple[str, Quantity] | None:
         return None
     if match := _LONG.fullmatch(branch):
         return match[1] or "event", _SPELLING[match[2].lower()]
-    if match := _SEPARATED.fullmatch(branch):
+    if (match := _SEPARATED.fullmatch(branch)) and not _NO_OBJECT.fullmatch(match[1]):
         return match[1], _SHORT[match[2].lower()]
     if match := _SHORT_FIRST.fullmatch(branch):
         return match[2] or match[3], _SHORT[match[1].lower()]
@@ -178,15 +186,19 @@ def described(
 ) -> tuple[Column, ...]:
     """What columns hold: as it was said, else read off their names.
 
-    An azimuth of no object (`Phi`, `Phi1`), without a pT or η beside it, is an angle between planes.
+    An azimuth of no object (`Phi`, `Phi1`), without a pT or η beside it, is an angle between planes; `d_phi`
+    is a difference, but for a d quark that has a pT.
     """
     said = said or {}
     found = [each if isinstance(each, Column) else said.get(each) or recognise(each) for each in columns]
     found = [_beside(each, found) if each.quantity is Quantity.OTHER and each.name not in said else each
              for each in found]  # fmt: skip
     companions = Counter(column.object for column in found if column.quantity is not Quantity.OTHER)
+    with_pt = {column.object for column in found if column.quantity is Quantity.PT}
 
     def alone(column: Column) -> bool:
+        if column.object.lower() == "d" and column.name not in said:
+            return column.object not in with_pt
         nobody = column.object == "event" or column.object.isdigit()
         return nobody and companions[column.object] == 1 and column.name not in said
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from deepmem.config import Config
@@ -51,6 +51,32 @@ def objects_for(settings: Config, model: Mapping[str, Any]) -> Objects | None:
     if settings.model_fields_set & {"event_schema", "objects"} or "objects" not in model:
         return settings.located
     return Objects.from_dict(model["objects"])
+
+
+def tell_other_objects(source: Source, model: Mapping[str, Any], reporter: Reporter) -> None:
+    """A warning for each kind of objects that are chosen otherwise than those that a model learned from.
+
+    The first jet of one order is not that of another, and cuts move all that follow.
+    """
+    learned = model.get("objects", {}).get("taken_from", [])
+    for kind in _SHOWN | _SHOWN_IF_SAID if learned else ():
+        before, now = (
+            {_choice(each) for how in read for each in how.get(kind, ())}
+            for read in (learned, source.taken_from)
+        )
+        if now and before and now != before:
+            reporter.warning(
+                f"the model learned from {kind} {' or '.join(sorted(before))}, and these are "
+                f"{' or '.join(sorted(now))}: other objects come first. Say the same in 'objects', or train "
+                "on events like these"
+            )
+
+
+def _choice(collection: Mapping[str, Any]) -> str:
+    """What decides which objects of a collection come, and in which order."""
+    key = collection.get("sort", "-pt")
+    order = f"by {'falling ' * key.startswith('-')}{key.lstrip('-')}"
+    return ", ".join([order, *["tagged ones first"] * ("tag" in collection), *_cuts(collection)])
 
 
 def refuse_objects(settings: Config) -> None:
@@ -104,7 +130,16 @@ _SHOWN_IF_SAID = {
 
 def _words(collection: dict[str, Any]) -> str:
     fields = {name: value for name, value in collection.items() if name not in ("prefix", "cuts", "overlap")}
-    words = ", ".join(f"{name} {value}" for name, value in fields.items())
-    cuts = ", ".join(f"{name} {cut}" for name, cut in collection.get("cuts", {}).items())
-    overlap = ", ".join(f"{radius:g} of {kind}" for kind, radius in collection.get("overlap", {}).items())
-    return words + f", cuts on {cuts}" * bool(cuts) + f", not within ΔR {overlap}" * bool(overlap)
+    return ", ".join([*(f"{name} {value}" for name, value in fields.items()), *_cuts(collection)])
+
+
+def _cuts(collection: Mapping[str, Any]) -> Iterator[str]:
+    """What objects of a collection have to pass, in words."""
+    if cuts := collection.get("cuts"):
+        yield f"cuts on {', '.join(f'{name} {_edges(cut)}' for name, cut in cuts.items())}"
+    if overlap := collection.get("overlap"):
+        yield f"not within ΔR {', '.join(f'{radius:g} of {kind}' for kind, radius in overlap.items())}"
+
+
+def _edges(cut: Any) -> str:
+    return f"{[*cut]}" if isinstance(cut, list | tuple) else f"{cut}"
