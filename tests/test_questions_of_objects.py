@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,13 @@ import uproot
 
 import deepmem
 from deepmem import UsageError
+from deepmem.columns import described
 from deepmem.config import Config
 from deepmem.data.memory import InMemory
 from deepmem.data.root import Source
 from deepmem.data.trees import TreeFile
 from deepmem.errors import DeepMEMWarning
-from deepmem.jobs.events import first_values, tell_other_objects
+from deepmem.jobs.events import first_values, refuse_halves, tell_other_objects
 from deepmem.reporter import Reporter
 
 JETS = {
@@ -219,3 +221,36 @@ def test_a_model_is_told_of_objects_in_another_order_than_it_learned_from(tmp_pa
         (text,) = warned(**other)
         assert text.startswith("the model learned from jets by falling pt, tagged ones first, cuts on pt [20")
     assert tell_other_objects(source(), {}, _Warned()) is None
+
+
+def test_a_variation_of_pt_keeps_the_mass_that_follows_from_an_energy(tmp_path: Path) -> None:
+    branches = {"jet_pt": [[50.0], [30.0]], "jet_eta": [[0.0], [1.0]], "jet_phi": [[0.1], [0.2]]}
+    energy = [[np.hypot(50, 8)], [np.hypot(30 * np.cosh(1), 4)]]
+    events = {name: ak.Array(values) for name, values in (branches | {"jet_E": energy}).items()}
+    with uproot.recreate(tmp_path / "jets.root") as file:
+        file.mktree("tree", {name: values.type.content for name, values in events.items()})
+        file["tree"].extend(events)
+    located = Config.load({"objects": {"jets": {"prefix": "jet_", "energy": "E"}}}, need=()).located
+    columns = ["j1_PT", "j1_M"]
+
+    def both(variation: dict[str, str]) -> list[np.ndarray]:
+        file = Source([str(tmp_path / "jets.root")], None, columns, (), located, variation)
+        return [InMemory(events).table(columns, located, variation), file.read(0, 2)]
+
+    for scale, energies, mass in ((0.95, {}, [8, 4]), (1.1, {"jet_E": "jet_E * 1.1"}, [8.8, 4.4])):
+        for found in both({"jet_pt": f"jet_pt * {scale}"} | energies):
+            np.testing.assert_allclose(found.T, [[50 * scale, 30 * scale], mass], rtol=1e-6)
+    with pytest.raises(UsageError, match="replaces jet_E, the energy of jets, and not their pT"):
+        both({"jet_E": "jet_E * 1.1"})
+    names = ["jet_pt", "jet_eta", "jet_phi", "jet_E"]
+    for variation, refused in (
+        ({"jet_pt": "jet_pt * 2"}, True),
+        ({n: f"{n} * 2" for n in names[::3]}, False),
+    ):
+        varied = {"up": Source([str(tmp_path / "jets.root")], None, names, (), None, variation)}
+        with (
+            pytest.raises(UsageError, match="'up' replaces one of jet_pt and jet_eta and jet_E")
+            if refused
+            else (nullcontext())
+        ):
+            refuse_halves(varied, described(names))

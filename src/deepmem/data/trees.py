@@ -117,11 +117,27 @@ class TreeFile:
         """The full path of a branch, by which variations know it: `Jet/Jet.PT` of `Jet.PT`."""
         return self._paths.find(branch) or branch
 
+    @cached_property
+    def _of_kept_masses(self) -> frozenset[str]:
+        """The branches of which masses need the values that no variation has."""
+        if self.reading is None:
+            return frozenset()
+        return self.reading.of_kept_masses(self.address, self.replaced)
+
+    def refuse_half_momenta(self) -> None:
+        """**Raises** `UsageError` where a variation replaces the energy of objects and not their momentum."""
+        _ = self._of_kept_masses
+
     @property
     def is_varied(self) -> bool:
         """Whether a column is read from a branch that a variation replaces."""
-        read = self.reading.branches if self.reading else [self.locate(name)[0] for name in self.columns]
-        return any(self._path(branch) in self.instead for branch in read)
+        return bool(self.replaced)
+
+    @property
+    def replaced(self) -> tuple[str, ...]:
+        """What is read and a variation replaces: columns that are branches, or branches of objects."""
+        read = self.reading.branches if self.reading else self.columns
+        return tuple(name for name in read if self._path(self.locate(name)[0]) in self.instead)
 
     def has(self, name: str) -> bool:
         """Whether there is a branch for a column."""
@@ -144,7 +160,8 @@ class TreeFile:
             branches = self.reading.branches
             found = (pool.map if pool else map)(lambda branch: self._array(branch, start, stop), branches)
             arrays = dict(zip(branches, found, strict=True))
-            return Collections(self.address, self.reading, arrays, stop - start).table()
+            nominal = {branch: self._read(branch, start, stop) for branch in self._of_kept_masses}
+            return Collections(self.address, self.reading, arrays, stop - start, nominal).table()
 
         def one(name: str) -> np.ndarray:
             return self.read_one(name, start, stop)
@@ -299,6 +316,7 @@ def open_tree(
     found.reading = objects.resolve(found.address, known, columns)
     for name in found.reading.branches:
         check_column(found, name, known)
+    found.refuse_half_momenta()
     return found
 
 

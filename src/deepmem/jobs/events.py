@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from deepmem.columns import Column, Quantity
 from deepmem.config import Config
 from deepmem.data.objects import Objects
 from deepmem.data.root import Source
 from deepmem.errors import UsageError
 from deepmem.reporter import Reporter
+
+_MOMENTUM = (Quantity.PT, Quantity.ETA)
 
 
 def unit_of(settings: Config) -> str:
@@ -41,6 +44,23 @@ def tell_idle(
     for name, source in varied.items():
         if not source.is_varied:
             reporter.warning(idle(name, variations[name]))
+
+
+def refuse_halves(varied: Mapping[str, Source], columns: Sequence[Column]) -> None:
+    """**Raises** `UsageError` where a variation replaces pT or η of what a model knows the energy of, or the
+    energy alone: the mass, which follows from all, would be another one."""
+    known = {(each.object, each.quantity) for each in columns}
+    for name, source in varied.items():
+        replaced = {branch for file in source.files if file.reading is None for branch in file.replaced}
+        for energy in (each for each in columns if each.quantity is Quantity.ENERGY):
+            of = [each for each in columns if each.object == energy.object and each.quantity in _MOMENTUM]
+            moves = any(each.name in replaced for each in of)
+            if of and (energy.object, Quantity.MASS) not in known and moves != (energy.name in replaced):
+                momentum = " and ".join(each.name for each in of)
+                raise UsageError(
+                    f"the variation {name!r} replaces one of {momentum} and {energy.name} alone, so that the "
+                    f"mass of {energy.object} would be another one: replace them together"
+                )
 
 
 def objects_for(settings: Config, model: Mapping[str, Any]) -> Objects | None:

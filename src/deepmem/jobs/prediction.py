@@ -22,7 +22,14 @@ from deepmem.data.weights import Further, all_branches, write_weights
 from deepmem.devices import DeviceNumber, on_device
 from deepmem.errors import UsageError
 from deepmem.event import Weight, variation_name
-from deepmem.jobs.events import objects_for, refuse_other_unit, tell_idle, tell_objects, tell_other_objects
+from deepmem.jobs.events import (
+    objects_for,
+    refuse_halves,
+    refuse_other_unit,
+    tell_idle,
+    tell_objects,
+    tell_other_objects,
+)
 from deepmem.jobs.in_order import InOrder
 from deepmem.jobs.models import model_of
 from deepmem.jobs.staff import PREDICTIONS, Staff
@@ -100,6 +107,7 @@ def predict(
         tell_objects(source, reporter)
         tell_other_objects(source, surrogate.about, reporter)
         tell_idle(varied, located.variations, reporter)
+        refuse_halves(varied, surrogate.described)
         source.refuse_as_output(output, model, original)
         all_branches(surrogate.weights, source.kept_types, Further())
         check_writable(output)
