@@ -17,10 +17,12 @@ import deepmem
 from deepmem import UsageError
 from deepmem.columns import described
 from deepmem.config import Config
+from deepmem.data.loaders import Paired
 from deepmem.data.memory import InMemory
 from deepmem.data.root import Source
 from deepmem.data.trees import TreeFile
 from deepmem.errors import DeepMEMWarning
+from deepmem.jobs.doubts import repeated_files
 from deepmem.jobs.events import first_values, refuse_halves, tell_other_objects
 from deepmem.reporter import Reporter
 
@@ -221,6 +223,10 @@ def test_a_model_is_told_of_objects_in_another_order_than_it_learned_from(tmp_pa
         (text,) = warned(**other)
         assert text.startswith("the model learned from jets by falling pt, tagged ones first, cuts on pt [20")
     assert tell_other_objects(source(), {}, _Warned()) is None
+    said = Config.load({"schema": "nanoaod"}, need=()).located
+    twice = Source([str(path)] * 2, None, ["j1_PT"], (), said)
+    (text,) = repeated_files(Paired(twice, Source([str(path)] * 2, None, ["Jet_pt[0]"]), 1))
+    assert "the same 1 events twice" in text
 
 
 def test_a_variation_of_pt_keeps_the_mass_that_follows_from_an_energy(tmp_path: Path) -> None:

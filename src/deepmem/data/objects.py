@@ -418,8 +418,7 @@ class Reading:
                 if each.derives_mass and alone and momentum.isdisjoint(replaced):
                     raise UsageError(
                         f"{where}: a variation replaces {min(alone)}, the energy of {kind}, and not their "
-                        "pT, so that their mass would be another one: replace pT alone, which keeps the mass, "
-                        "or both"
+                        "pT, which would change their mass: replace pT alone, which keeps it, or both"
                     )
                 if each.keeps_mass(replaced):
                     found |= momentum & set(replaced)

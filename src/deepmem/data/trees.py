@@ -72,6 +72,8 @@ class TreeFile:
     """What the columns are made from, where they are no branches."""
     instead: Mapping[str, tuple[str, dict[str, str]]] = field(default_factory=dict)
     """What a variation reads in place of branches, see `names.replacements`."""
+    tree_name: str = ""
+    """With its folders, and its cycle where that is not the newest."""
     _last: dict[str, tuple[tuple[int, int] | None, Any]] = field(default_factory=dict)
     """Records of vectors, of the entries that were read last."""
 
@@ -82,7 +84,7 @@ class TreeFile:
 
     @property
     def address(self) -> str:
-        return f"{self.path}:{self.tree.name}"
+        return f"{self.path}:{self.tree_name or self.tree.name}"
 
     @property
     def num_entries(self) -> int:
@@ -281,26 +283,18 @@ def open_tree(
     try:
         # Chunks are read once: caching their arrays would only make memory grow.
         file = uproot.open(path, array_cache=None)
-        trees = {
-            name.split(";")[0]: None
+        cycles = [
+            name
             for name, kind in file.classnames(recursive=True).items()
             if kind in ("TTree", "TNtuple", "TNtupleD", "TChain", "ROOT::RNTuple")
-        }
+        ]
     except Exception as error:
         raise UsageError(
             f"{path} cannot be opened as a ROOT file (truncated, or of another kind?): {_first_line(error)}"
         ) from error
-    if tree is None:
-        events = [name for name in trees if objects is not None and name in objects.trees]
-        if len(trees) != 1 and len(events) != 1:
-            what = f"several trees ({', '.join(trees)}): say which one" if trees else "no tree"
-            raise UsageError(f"{path} has {what}{looks_like(trees, but=objects.schema if objects else '')}")
-        tree = next(iter(events or trees))
-    elif tree.split(";")[0].strip("/") not in trees:
-        listed = f"; it has {', '.join(trees)}" if trees else "; it has none"
-        raise UsageError(f"{path} has no tree {tree!r}{nearest(tree, trees)}{listed}")
+    tree = _chosen(path, tree, cycles, objects)
     try:
-        found = TreeFile(path, file[tree], tuple(columns), stamp)
+        found = TreeFile(path, file[tree], tuple(columns), stamp, tree_name=tree)
         known = found.names  # of an RNTuple, these are read from its end
     except Exception as error:
         raise UsageError(
@@ -318,6 +312,31 @@ def open_tree(
         check_column(found, name, known)
     found.refuse_half_momenta()
     return found
+
+
+def _chosen(path: str, tree: str | None, cycles: Sequence[str], objects: Objects | None) -> str:
+    """The tree that is meant, with its folders, and its cycle where that is not the newest.
+
+    **Arguments:** `cycles`, the trees of the file with their cycles.
+
+    **Raises** `UsageError` where there is none, or it may be several.
+    """
+    trees = dict.fromkeys(name.split(";")[0] for name in cycles)
+    if tree is None:
+        events = [name for name in trees if objects is not None and name in objects.trees]
+        if len(trees) != 1 and len(events) != 1:
+            what = f"several trees ({', '.join(trees)}): say which one" if trees else "no tree"
+            raise UsageError(f"{path} has {what}{looks_like(trees, but=objects.schema if objects else '')}")
+        return next(iter(events or trees))
+    name, _, cycle = tree.strip("/").partition(";")
+    if name not in trees:
+        listed = f"; it has {', '.join(trees)}" if trees else "; it has none"
+        raise UsageError(f"{path} has no tree {tree!r}{nearest(tree, trees)}{listed}")
+    own = sorted(int(each.split(";")[1]) for each in cycles if each.split(";")[0] == name)
+    if cycle and cycle not in map(str, own):
+        there = ", ".join(f"{name};{number}" for number in own)
+        raise UsageError(f"{path} has no cycle {tree!r}: it has {there}")
+    return f"{name};{cycle}" if cycle and int(cycle) != own[-1] else name
 
 
 def stamp_of(path: str) -> tuple[int, int, int] | None:
