@@ -359,6 +359,24 @@ def test_sentinels_and_a_few_bad_angles_are_not_degrees(chunks: list, problems: 
     assert len(ranges.problems()) == problems
 
 
+def test_what_is_said_of_a_column_is_not_read_off_its_name_again() -> None:
+    names = ["lep1_PT", "lep1_Eta", "lep1_Phi", "lep1_q", "Phi"]
+    said = {"lep1_q": Column("lep1_q", "event", Quantity.OTHER), "Phi": Column("Phi", "event", Quantity.PHI)}
+    held = described(names, said)
+    assert held[3:] == tuple(said.values())
+    assert described(held) == FeatureMap(held).described == held
+
+
+def test_charges_and_energies_of_the_name_alone_are_told() -> None:
+    table = np.array([[50.0, 0.0, 50.0, 1], [40.0, 1.0, 62.0, -1], [30.0, 0.0, 31.0, 0]])
+    for energy, charge, number in ((1.0, 1.0, 0), (0.5, 1.0, 1), (1.0, 0.3, 1), (1e-3, 0.3, 2)):
+        ranges = Ranges(["j_PT", "j_Eta", "j_E", "j_q"])
+        ranges.add(table * [1, 1, energy, charge])
+        texts = ranges.problems()
+        assert len(texts) == number
+        assert all('"quantity": "other"' in text for text in texts)
+
+
 def test_mev_is_seen_in_all_of_a_file() -> None:
     assert _ranges("lep1_PT", [40.0, 50.0], [-999.0, 60.0]).problems() == []
     (text,) = _ranges("lep1_PT", [40.0, 40e3], [45e3, 50e3, 60e3]).problems()

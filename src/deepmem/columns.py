@@ -182,25 +182,30 @@ def _read(branch: str) -> tuple[str, Quantity] | None:
 
 
 def described(
-    columns: Iterable[str | Column], said: Mapping[str, Column] | None = None
+    columns: Sequence[str | Column], said: Mapping[str, Column] | None = None
 ) -> tuple[Column, ...]:
-    """What columns hold: as it was said, else read off their names.
+    """What columns hold: as it was said, or is given, else read off their names.
 
     An azimuth of no object (`Phi`, `Phi1`), without a pT or η beside it, is an angle between planes; `d_phi`
     is a difference, but for a d quark that has a pT.
     """
-    said = said or {}
-    found = [each if isinstance(each, Column) else said.get(each) or recognise(each) for each in columns]
-    found = [_beside(each, found) if each.quantity is Quantity.OTHER and each.name not in said else each
-             for each in found]  # fmt: skip
+    given = {each.name: each for each in columns if isinstance(each, Column)} | dict(said or {})
+    names = [each.name if isinstance(each, Column) else each for each in columns]
+    found = [given.get(name) or recognise(name) for name in names]
+    found = [
+        _beside(each, found) if each.quantity is Quantity.OTHER and each.name not in given else each
+        for each in found
+    ]
     companions = Counter(column.object for column in found if column.quantity is not Quantity.OTHER)
     with_pt = {column.object for column in found if column.quantity is Quantity.PT}
 
     def alone(column: Column) -> bool:
-        if column.object.lower() == "d" and column.name not in said:
+        if column.name in given:
+            return False
+        if column.object.lower() == "d":
             return column.object not in with_pt
         nobody = column.object == "event" or column.object.isdigit()
-        return nobody and companions[column.object] == 1 and column.name not in said
+        return nobody and companions[column.object] == 1
 
     return tuple(
         replace(each, quantity=Quantity.ANGLE) if each.quantity is Quantity.PHI and alone(each) else each
