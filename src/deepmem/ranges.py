@@ -174,9 +174,11 @@ class _Energies:
 
 
 def _taken_for(name: str, quantity: Quantity, what: str) -> str:
-    entry = f'"columns": {{"{name}": {{"quantity": "other"}}}}'
     kind = f"{'an' if quantity is Quantity.ENERGY else 'a'} {quantity}"
-    return f"{name} is taken for {kind}, and most of its values are {what}: if it is something else, {entry} in the input file says so"
+    return (
+        f"{name} is taken for {kind}, and most of its values are {what}: if it is something else, "
+        f'"columns": {{"{name}": {{"quantity": "other"}}}} in the input file says so'
+    )
 
 
 def _percent(part: int, whole: int) -> str:
