@@ -114,6 +114,11 @@ class Wanted:
         )
 
 
+def is_default(column: str) -> bool:
+    """Whether it is a column that objects make."""
+    return column in ("MET", "MET_Phi") or _COLUMN.fullmatch(column) is not None
+
+
 @dataclass(frozen=True)
 class Found:
     """A field in a file: a number, or an expression over branches (`keys`: name in it → branch)."""
@@ -235,8 +240,10 @@ class Objects:
         said = "'objects' does" if self.schema == "flat" else f"the schema {self.schema!r} does"
         what = "missing pT is" if kind == "met" else f"{kind} are"
         example = '{"pt": "MET_pt", "phi": "MET_phi"}' if kind == "met" else '{"prefix": "…"}'
+        schema = SCHEMAS.get(self.schema)
+        why = schema.lacks.get(kind) if schema else None
         return (
-            f"{said} not say where {what}, which the process needs: add "
+            f"{why or f'{said} not say where {what}'}, which the process needs: add "
             f'"objects": {{"{kind}": {example}}} to the input file{names.some}'
         )
 

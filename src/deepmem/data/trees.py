@@ -18,7 +18,7 @@ import uproot
 from deepmem.columns import split_index
 from deepmem.data.collections import Collections, evaluated
 from deepmem.data.names import Names, replacements
-from deepmem.data.objects import Objects, Reading
+from deepmem.data.objects import Objects, Reading, is_default
 from deepmem.data.schemas import looks_like
 from deepmem.data.vectors import Vectors, vectors
 from deepmem.errors import UsageError, nearest
@@ -325,7 +325,8 @@ def _chosen(path: str, tree: str | None, cycles: Sequence[str], objects: Objects
     if tree is None:
         events = [name for name in trees if objects is not None and name in objects.trees]
         if len(trees) != 1 and len(events) != 1:
-            what = f"several trees ({', '.join(trees)}): say which one" if trees else "no tree"
+            one = f"say which one, as {path}:{next(iter(trees), '')}"
+            what = f"several trees ({', '.join(trees)}): {one}" if trees else "no tree"
             raise UsageError(f"{path} has {what}{looks_like(trees, but=objects.schema if objects else '')}")
         return next(iter(events or trees))
     name, _, cycle = tree.strip("/").partition(";")
@@ -361,7 +362,8 @@ def check_column(file: TreeFile, name: str, known: Sequence[str]) -> None:
     except Exception:
         branch, _ = file.locate(name)
         other = looks_like((), known) if file.reading is None else ""
-        hint = other or nearest(branch, known) or _some(known)
+        objects = "; where events are collections, 'objects' in an input file says which" * is_default(branch)
+        hint = other or nearest(branch, known) or _some(known) + objects * (file.reading is None)
         raise UsageError(f"{file.address} has no branch {branch!r}{hint}") from None
     kind = re.sub(r"^(?:std::)?optional<(.*)>$", r"\1", kind)
     inner = re.sub(
