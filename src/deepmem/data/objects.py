@@ -242,10 +242,8 @@ class Objects:
         example = '{"pt": "MET_pt", "phi": "MET_phi"}' if kind == "met" else '{"prefix": "…"}'
         schema = SCHEMAS.get(self.schema)
         why = schema.lacks.get(kind) if schema else None
-        return (
-            f"{why or f'{said} not say where {what}'}, which the process needs: add "
-            f'"objects": {{"{kind}": {example}}} to the input file{names.some}'
-        )
+        lacks = f"{why}. It is needed" if why else f"{said} not say where {what}, which the process needs"
+        return f'{lacks}: add "objects": {{"{kind}": {example}}} to the input file{names.some}'
 
 
 def _refuse_what_means_nothing(kind: Kind, entries: Sequence[Entry]) -> None:
