@@ -179,6 +179,27 @@ def test_learned_weights_have_variations(trained: tuple[dict[str, Any], Path], t
     np.testing.assert_allclose(found.value, expected.value, rtol=1e-5)
 
 
+def test_learned_weights_follow_column_names(trained: tuple[dict[str, Any], Path], tmp_path: Path) -> None:
+    """Also where a branch with the default name is there and is another one; those of the training are not read."""
+    config, _ = trained
+    model = config["save_lowest_loss_model_at"]
+    columns = dict(zip(COLUMNS, Source(config["input_paths"], None, COLUMNS).read(0, 100).T, strict=True))
+    expected = deepmem.Surrogate.load(model)(columns)["weight_DY"].value
+    called = {"lep1_PT": "first_pt", "MET": "met_pt"}
+    moved = {name: 1.1 * columns[name] for name in called}
+    events = write_tree(
+        tmp_path / "events.root", columns | moved | {called[name]: columns[name] for name in called}
+    )
+    output = tmp_path / "w.root"
+    deepmem.predict([str(events)], output, config=config | {"column_names": called})
+    np.testing.assert_array_equal(read_weights(output, "weight_DY").value, expected)
+    about = read_provenance(output)
+    assert about["column_names"] == called
+    assert "first_pt" in about["events"]["columns"]
+    with pytest.raises(UsageError, match="'lep1_PT' is to hold pT, and 'lep1_Eta' looks like eta"):
+        deepmem.predict([str(events)], output, config=config | {"column_names": {"lep1_PT": "lep1_Eta"}})
+
+
 def test_jets_of_top_pairs_follow_their_nominal_points() -> None:
     """The map by angle draws φ and the first b quark as for the nominal event."""
     alpha = hypothesis("ttbar_2l")

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from deepmem.columns import check_column_names
 from deepmem.config import Config
 from deepmem.data.files import check_writable
 from deepmem.data.identity import EventHashes
@@ -99,15 +100,19 @@ def predict(
         surrogate = model_of(config) if isinstance(config, Config) else Surrogate.load(str(model))
         objects = objects_for(located, surrogate.about)
         refuse_other_unit(objects, surrogate.unit)
-        source = Source(events, tree, surrogate.columns, keep, objects, may_be_empty=True)
+        names = _column_names(located, surrogate, reporter)
+        columns = [names.get(column, column) for column in surrogate.columns]
+        source = Source(events, tree, columns, keep, objects, may_be_empty=True)
         varied = {
-            name: Source(events, tree, surrogate.columns, (), objects, fields, may_be_empty=True)
+            name: Source(events, tree, columns, (), objects, fields, may_be_empty=True)
             for name, fields in located.variations.items()
         }
         tell_objects(source, reporter)
         tell_other_objects(source, surrogate.about, reporter)
         tell_idle(varied, located.variations, reporter)
-        refuse_halves(varied, surrogate.described)
+        refuse_halves(
+            varied, [replace(each, name=names.get(each.name, each.name)) for each in surrogate.described]
+        )
         source.refuse_as_output(output, model, original)
         all_branches(surrogate.weights, source.kept_types, Further())
         check_writable(output)
@@ -118,6 +123,26 @@ def predict(
     if (sample := prediction.sample) is not None:
         _tell(sample, reporter)
     return prediction.written.to_dict() | {"sample": None if sample is None else sample.to_dict()}
+
+
+def _column_names(settings: Config, surrogate: Surrogate, reporter: Reporter) -> dict[str, str]:
+    """What columns of the model are called in these files.
+
+    Those that its own training had were of the exact weights, and it learned from the columns as they are.
+
+    **Raises** `UsageError` where a branch's name says that it is something else.
+    """
+    found = {name: branch for name, branch in settings.column_names.items() if name in surrogate.columns}
+    if not found:
+        return {}
+    if settings.column_names == surrogate.about.get("configuration", {}).get("column_names"):
+        reporter.message(
+            "'column_names' are those of the training, which learned from the columns as they are"
+        )
+        return {}
+    check_column_names(found, surrogate.columns)
+    reporter.message("columns: " + "; ".join(f"{name} from {branch}" for name, branch in found.items()))
+    return found
 
 
 @dataclass(frozen=True)
@@ -184,12 +209,15 @@ def _write(
     source, surrogate = reader.source, learned.surrogate
     provenance = surrogate.provenance("predict")
     provenance |= {"inputs": source.provenance(), **source.about_objects}
+    if source.columns != surrogate.columns:
+        renamed = zip(surrogate.columns, source.columns, strict=True)
+        provenance["column_names"] = {column: branch for column, branch in renamed if column != branch}
     if reader.varied:
         provenance["variations"] = {
             name: {branch: text for branch, (text, _) in each.files[0].instead.items()}
             for name, each in reader.varied.items()
         }
-    hashes, ranges = EventHashes(surrogate.columns), Ranges(surrogate.described)
+    hashes, ranges = EventHashes(source.columns), Ranges(surrogate.described)
     factors = gev_factors(surrogate.described, surrogate.unit)
     names = learned.names
     names += tuple(variation_name(name, variation) for variation in reader.varied for name in names)
