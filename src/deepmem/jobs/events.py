@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from deepmem.columns import Column, Quantity
+from deepmem.columns import Column, Quantity, check_column_names
 from deepmem.config import Config
 from deepmem.data.objects import Objects
 from deepmem.data.root import Source
@@ -97,6 +97,30 @@ def _choice(collection: Mapping[str, Any]) -> str:
     key = collection.get("sort", "-pt")
     order = f"by {'falling ' * key.startswith('-')}{key.lstrip('-')}"
     return ", ".join([order, *["tagged ones first"] * ("tag" in collection), *_cuts(collection)])
+
+
+def names_for(settings: Config, columns: Sequence[str], model: Mapping[str, Any]) -> dict[str, str]:
+    """What columns of a model are called in the files that a configuration names.
+
+    Those that its own training or its labels had were of exact weights, and it learned from the columns as
+    they are.
+
+    **Arguments:** `columns`, the model's; `model`, what it says of itself.
+
+    **Raises** `UsageError` where a branch's name says that it is something else.
+    """
+    training = model.get("configuration", {}).get("column_names"), model.get("column_names")
+    if settings.column_names in training:
+        return {}
+    found = {name: branch for name, branch in settings.column_names.items() if name in columns}
+    check_column_names(found, columns)
+    return found
+
+
+def tell_names(names: Mapping[str, str], reporter: Reporter) -> None:
+    """A line on what columns are called in the files."""
+    if names:
+        reporter.message("columns: " + "; ".join(f"{name} from {branch}" for name, branch in names.items()))
 
 
 def refuse_objects(settings: Config) -> None:

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from deepmem.columns import check_column_names
 from deepmem.config import Config
 from deepmem.data.files import check_writable
 from deepmem.data.identity import EventHashes
@@ -24,10 +23,12 @@ from deepmem.devices import DeviceNumber, on_device
 from deepmem.errors import UsageError
 from deepmem.event import Weight, variation_name
 from deepmem.jobs.events import (
+    names_for,
     objects_for,
     refuse_halves,
     refuse_other_unit,
     tell_idle,
+    tell_names,
     tell_objects,
     tell_other_objects,
 )
@@ -100,7 +101,8 @@ def predict(
         surrogate = model_of(config) if isinstance(config, Config) else Surrogate.load(str(model))
         objects = objects_for(located, surrogate.about)
         refuse_other_unit(objects, surrogate.unit)
-        names = _column_names(located, surrogate, reporter)
+        names = names_for(located, surrogate.columns, surrogate.about)
+        tell_names(names, reporter)
         columns = [names.get(column, column) for column in surrogate.columns]
         source = Source(events, tree, columns, keep, objects, may_be_empty=True)
         varied = {
@@ -123,26 +125,6 @@ def predict(
     if (sample := prediction.sample) is not None:
         _tell(sample, reporter)
     return prediction.written.to_dict() | {"sample": None if sample is None else sample.to_dict()}
-
-
-def _column_names(settings: Config, surrogate: Surrogate, reporter: Reporter) -> dict[str, str]:
-    """What columns of the model are called in these files.
-
-    Those that its own training had were of the exact weights, and it learned from the columns as they are.
-
-    **Raises** `UsageError` where a branch's name says that it is something else.
-    """
-    found = {name: branch for name, branch in settings.column_names.items() if name in surrogate.columns}
-    if not found:
-        return {}
-    if settings.column_names == surrogate.about.get("configuration", {}).get("column_names"):
-        reporter.message(
-            "'column_names' are those of the training, which learned from the columns as they are"
-        )
-        return {}
-    check_column_names(found, surrogate.columns)
-    reporter.message("columns: " + "; ".join(f"{name} from {branch}" for name, branch in found.items()))
-    return found
 
 
 @dataclass(frozen=True)
