@@ -156,8 +156,8 @@ def _training_again(config: Config, old: Surrogate, target: Path) -> Config:
     refuse_objects(training)
     if names := names_for(training, old.columns, old.about):
         raise UsageError(
-            f"--learn adds events to those learned from under the model's own names, and 'column_names' calls "
-            f"{listed([*names])} otherwise: train on the refined weights instead"
+            f"--learn adds events under the model's own names to those learned from, and 'column_names' "
+            f"calls {listed([*names])} otherwise: train on the refined weights instead"
         )
     if training.weights != old.weights or training.columns != old.columns or len(old.weights) != 1:
         raise UsageError(
