@@ -235,6 +235,33 @@ def test_a_top_that_its_lepton_and_quark_rule_out_is_drawn_off_its_pole():
         assert there[0] > 0.5 > there[1]
 
 
+@pytest.mark.parametrize(("name", "least"), [("tt̄, recoil", 80), ("tWb 2ℓ, recoil", 8)])
+def test_a_top_far_off_its_pole_has_points_where_its_w_and_missing_pt_say(name, least):
+    """Lepton and quark have much more energy than a top gives them: many points count, by all but |M|²."""
+    _, found, shared, events = prepared(name)
+    legs, u = events.legs, np.random.default_rng(6).uniform(0, 1, (2048, found.dimensions))
+    moved = [found.tree.visible.index(i) for i in (found.neutrino.lepton, found.neutrino.others[0])]
+    counts = []
+    for factor in (3.0, 6.0):
+        energy = np.asarray(legs.energy).copy()
+        energy[:, moved] *= factor
+        more = np.asarray(energy - legs.energy)
+        missing = events.missing + np.stack([(more * part).sum(axis=1) for part in (legs.x, legs.y)], axis=1)
+        hard = events._replace(legs=legs._replace(energy=energy), missing=missing)
+        hard = hard.choosing(fit=fits(found, shared, hard))
+        for row in range(2):
+            momenta, density = points_of(found, shared, jax.tree.map(lambda leaf, i=row: leaf[i], hard), u)
+            for each in found.tree.resonances:
+                s = np.square(momenta[[leg.number for leg in each.legs]].sum(axis=0))
+                s = s[0] - s[1:].sum(axis=0)
+                shape = shape_of(shared.parameters, each.mass, each.width)
+                mass, width = np.asarray(shape.mass), np.asarray(shape.width)
+                density = density / ((s - mass**2) ** 2 + (mass * width) ** 2)
+            w = density.sum(axis=1)
+            counts.append(w.sum() ** 2 / (w**2).sum())
+    assert np.exp(np.log(counts).mean()) > least
+
+
 WIDE = {"WW": 9.0, "WT": 18.0, "WH": 14.0}
 # reaction, responses, met, events
 AGAINST_BRUTE_FORCE: dict[str, tuple[str, dict[str, Any], str, int]] = {

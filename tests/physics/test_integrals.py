@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from problems import HARD, SMOOTH
+from scipy.special import ndtr
 
 from deepmem.errors import UsageError
 from deepmem.event import Status
@@ -561,6 +562,32 @@ def test_one_large_value_makes_no_map():
     assert (few.error[:, 0] > 0.3 * few.value[:, 0]).sum() > 3  # a spike was seen
     assert (few.course.stage == 0).all()
     assert (many.course.stage > 0).any()  # more points may teach one
+
+
+_PEAKS = ((0.85, "wide", 0.15), (0.15, "narrow", 0.09))
+
+
+def _two_peaks(shared, event, x):
+    """Two bells in four coordinates, the second one with 0.15 of the integral."""
+    heights = [part / (width * np.sqrt(2 * np.pi)) ** 4 for part, _, width in _PEAKS]
+    squares = [((x - event[name]) ** 2).sum() / (2 * width**2) for _, name, width in _PEAKS]
+    return sum(height * jnp.exp(-square) for height, square in zip(heights, squares, strict=True))[None]
+
+
+def test_a_map_keeps_points_for_a_peak_that_few_have_seen():
+    """A map that leaves it out in each of its coordinates makes the sum low, and its error as small."""
+    rng = np.random.default_rng(3)
+    events = {"wide": rng.uniform(0.3, 0.4, (150, 4)), "narrow": rng.uniform(0.7, 0.8, (150, 4))}
+    truth = sum(
+        part * (ndtr((1 - events[name]) / width) - ndtr(-events[name] / width)).prod(axis=1)
+        for part, name, width in _PEAKS
+    )
+    integral = Integral(_two_peaks, None, events, 4)
+    found = Lattice(minimum=1024).integrate(integral, Accuracy(0.02, 1 << 17, seed=1))
+    pull = ((found.value[:, 0] - truth) / found.error[:, 0])[found.status == 0]
+    assert len(pull) > 140
+    assert (np.abs(pull) > 3).sum() < 5
+    assert abs(pull.mean()) < 0.4
 
 
 def _root(shared, event, x, _):

@@ -106,6 +106,30 @@ def ellipse(lepton: FourVector, quark: FourVector, s_w: Scalar, s_t: Scalar) -> 
     return Ellipse((along[0], along[1], along[2], along[3]), e1, e2, root_gram, middle, exists)
 
 
+def beside(
+    lepton: FourVector, of_lepton: Scalar, pt: tuple[Scalar, Scalar], rest: Scalar, sign: Scalar
+) -> tuple[FourVector, Scalar]:
+    """A neutrino of given p_T by the mass of both, and ds/dΔη in GeV².
+
+    With p = √(p_T² + m²) of the lepton, k = p_T of the neutrino and r = s − m² − 2 (pk − p⃗_T·k⃗) ≥ 0,
+
+        cosh Δη = 1 + r/2pk,   ds/dΔη = √(r (r + 4pk)).
+
+    **Arguments:** `of_lepton`, p in GeV; `rest`, r in GeV²; `sign` of Δη.
+    """
+    (energy, _, _, z), (kx, ky) = lepton, pt
+    size = jnp.sqrt(kx**2 + ky**2)
+    slope = jnp.sqrt(rest * (rest + 4 * of_lepton * size))
+    cosh, sinh = size + rest / (2 * of_lepton), sign * slope / (2 * of_lepton)
+    momentum = (
+        (energy * cosh + z * sinh) / of_lepton,
+        kx + 0 * sinh,
+        ky + 0 * sinh,
+        (z * cosh + energy * sinh) / of_lepton,
+    )
+    return momentum, slope
+
+
 def _crossing(one: Ellipse, other: Ellipse, missing: tuple[Scalar, Scalar]) -> tuple[Scalar, ...]:
     """(cosφ, sinφ, cosφ̄, sinφ̄) `[4, ...]` where p_T(φ) + p̄_T(φ̄) = missing, and which of them are real.
 

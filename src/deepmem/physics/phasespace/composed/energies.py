@@ -23,9 +23,9 @@ from jax.scipy.special import ndtri
 from deepmem.kinematics import FourVector, Scalar
 from deepmem.physics.phasespace.composed import single_taus
 from deepmem.physics.phasespace.composed.chain import Chain
-from deepmem.physics.phasespace.composed.fit import Fit, linked, tabulated
+from deepmem.physics.phasespace.composed.fit import nested, tabulated
 from deepmem.physics.phasespace.composed.masses import Given, MassTable, MassTables, shape_of
-from deepmem.physics.phasespace.composed.neutrino_fit import OF_TOP, followed
+from deepmem.physics.phasespace.composed.neutrino_fit import Followed, looked_at, quark_of
 from deepmem.physics.phasespace.composed.transverse import Point, drawn
 from deepmem.physics.phasespace.composition import Composition
 from deepmem.physics.phasespace.visible import Shared, Visible
@@ -70,7 +70,7 @@ def masses(shared: Shared, event: Visible, u: jax.Array, _: None, composition: C
     shapes = [shape_of(shared.parameters, each.mass, each.width) for each in resonances]
     here, given = event.choices.fit, {}
     each = tuple(MassTable(shape, here.shares[i]) for i, shape in enumerate(shapes))
-    for i, (q, r) in enumerate(linked(composition)):
+    for i, (q, r) in enumerate(nested(composition)):
         given[r] = Given(q, here.given[i], here.nodes[i, 0], here.nodes[i, 1])
     tables = MassTables(each, given)
     s, density = tables.draw(jnp.asarray([u[i] for i in numbers]))
@@ -127,9 +127,10 @@ def _drawn(
     y = lax.map(lambda each: ndtri(jnp.clip(each, _EDGE, 1 - _EDGE)), u[:count])
     z = [_WIDER * y[a] * (1 + _TAILS * y[a] ** 2) for a in range(count)]
     density, found = jnp.asarray(1.0), []
-    if (quark := followed(composition)) is not None:
-        shift, width = _of_quark(shared, here, s, composition)
-        z[quark], density = shift + width * z[quark], density * width
+    for neutrino, of_quark in zip(looked_at(composition), here.quarks, strict=True):
+        if (quark := quark_of(composition, neutrino)) is not None:
+            shift, width = _of_quark(shared, of_quark, s, composition, neutrino.masses[1])
+            z[quark], density = shift + width * z[quark], density * width
     for a in range(count):
         moved = jnp.exp(-sum((here.slope[a, q] * t[q] for q in range(len(t))), x[a]))
         inverse = moved - sum(here.spread[a, b] * z[b] for b in range(a + 1))
@@ -152,15 +153,17 @@ def _logs(shared: Shared, s: tuple[Scalar, ...], composition: Composition) -> li
 
 
 def _of_quark(
-    shared: Shared, here: Fit, s: tuple[Scalar, ...], composition: Composition
+    shared: Shared, here: Followed, s: tuple[Scalar, ...], composition: Composition, place: int
 ) -> tuple[Scalar, Scalar]:
-    """Shift and width of the energy of the quark beside a neutrino, at the mass of both: linear in ln s."""
-    assert composition.neutrino is not None and here.shift is not None and here.width is not None
-    place = composition.neutrino.masses[1]
+    """Shift and width of the energy of the quark beside a neutrino, at the mass of both: linear in ln s.
+
+    **Arguments:** `place`, of the resonance of both.
+    """
     resonance, mass = composition.tree.resonances[place], s[tabulated(composition).index(place)]
     pole = shape_of(shared.parameters, resonance.mass, resonance.width).mass[0]
     t = 0.5 * jnp.log(jnp.maximum(mass, 1e-6) / pole**2)
-    parts = [jnp.clip((t - low) / (high - low), 0.0, 1.0) for low, high in pairwise(OF_TOP.tolist())]
+    nodes = [here.nodes[i] for i in range(here.nodes.shape[-1])]
+    parts = [jnp.clip((t - low) / jnp.maximum(high - low, _EDGE), 0.0, 1.0) for low, high in pairwise(nodes)]
     shift, width = (
         each[0] + sum(part * (each[i + 1] - each[i]) for i, part in enumerate(parts))
         for each in (here.shift, here.width)

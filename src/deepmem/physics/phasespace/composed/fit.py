@@ -24,37 +24,34 @@ import jax.numpy as jnp
 import numpy as np
 
 from deepmem.kinematics import Scalar
-from deepmem.physics.phasespace.composed import transverse
+from deepmem.physics.phasespace.composed import profiles, transverse
 from deepmem.physics.phasespace.composed.chain import Chain
-from deepmem.physics.phasespace.composed.masses import CELLS, GIVEN, edges, shape_of
-from deepmem.physics.phasespace.composed.neutrino_fit import Likely, Measured, followed, has_likely, likely
+from deepmem.physics.phasespace.composed.masses import CELLS, GIVEN, shape_of
+from deepmem.physics.phasespace.composed.neutrino_fit import (
+    NODES_OF_W,
+    Followed,
+    Likely,
+    Measured,
+    likely,
+    looked_at,
+    quark_of,
+)
 from deepmem.physics.phasespace.composed.pulls import (
-    EVEN,
     FARTHEST,
-    NO_SOLUTION,
     REACH,
-    TEMPER,
     Allowed,
     Pulls,
     allowed_energies,
 )
 from deepmem.physics.phasespace.composed.single_taus import TauTables, tau_tables
-from deepmem.physics.phasespace.composed.tau_pairs import TauPair, profile
 from deepmem.physics.phasespace.composed.transverse_fit import OfMissing
 from deepmem.physics.phasespace.composition import Composition
-from deepmem.physics.phasespace.lines import BreitWigner
 from deepmem.physics.phasespace.visible import Shared, Visible
 from deepmem.physics.precision import double_precision
 
 _STEPS, _LONGEST = 5, 0.4
-# The part of cells that is even where there is no profile.
-_EVEN_ALONE = 0.08
-# Of ln L of a mass.
-_LEAST = -60.0
 # Of a measured mass, how far nodes reach in standard deviations.
 _AROUND = 3.5
-# Pieces of a cell of the mass of two taus.
-_IN_CELLS = 4
 # Rows that are fitted in one compiled call.
 _BATCH, _FEW = 1 << 9, 1 << 5
 _Found = TypeVar("_Found")
@@ -74,12 +71,11 @@ class Fit(NamedTuple):
     shares: Scalar
     """Of cells of each mass that has a table `[masses, scan, CELLS]`."""
     given: Scalar | None = None
-    """Of a mass above another one, see `linked`, at nodes of that `[linked, GIVEN, scan, CELLS]`."""
+    """Of a mass above another one, see `nested`, at nodes of that `[nested, GIVEN, scan, CELLS]`."""
     nodes: Scalar | None = None
-    """The first node of ln √s/m, and the step `[linked, 2]`."""
-    shift: Scalar | None = None
-    """Of the quark beside a neutrino, see `neutrino_fit.Likely`."""
-    width: Scalar | None = None
+    """The first node of ln √s/m, and the step `[nested, 2]`."""
+    quarks: tuple[Followed, ...] = ()
+    """Of those beside the neutrinos that are `looked_at`."""
     tables: transverse.Tables | None = None
     """Of the p_T of a neutrino below one resonance, see `transverse`; `spread` and `slope` are then those at
     a given p_T."""
@@ -103,6 +99,14 @@ def linked(composition: Composition) -> tuple[tuple[int, int], ...]:
         for q, inner in enumerate(solves[:r])
         if {inner.leg, *inner.others} <= set(outer.others)
     )
+
+
+def nested(composition: Composition) -> tuple[tuple[int, int], ...]:
+    """Pairs among `tabulated`, of a mass and of one that follows it: W and t, also of neutrinos."""
+    places = tabulated(composition)
+    of_neutrinos = [map(places.index, each.masses) for each in looked_at(composition)]
+    # those that are solved come first
+    return (*linked(composition), *((w, top) for w, top in of_neutrinos))
 
 
 def fits(composition: Composition, shared: Shared, events: Visible) -> Fit:
@@ -154,15 +158,18 @@ def _batch(composition: Composition, shared: Shared, events: Visible, used: int)
     if composition.taus:
         of_taus = _compiled(_all_taus)(composition, shared, events)
         found = found._replace(taus=jax.tree.map(np.asarray, of_taus))
-    if not has_likely(composition):
+    if not looked_at(composition):
         return found
-    assert composition.neutrino is not None
     rows = (events, allowed, x, spread, t)
-    of_neutrino = _few_at_a_time(partial(_compiled(_all_likely), composition, shared), rows, used)
-    places = [tabulated(composition).index(place) for place in composition.neutrino.masses]
-    for place, share in zip(places, of_neutrino.shares, strict=True):
-        found.shares[:, place] = share
-    return found._replace(shift=of_neutrino.shift, width=of_neutrino.width)
+    of_neutrinos = _few_at_a_time(partial(_compiled(_all_likely), composition, shared), rows, used)
+    pairs = nested(composition)[-len(of_neutrinos) :]
+    for (w, _), each in zip(pairs, of_neutrinos, strict=True):
+        found.shares[:, w] = each.of_w
+    of_tops = np.stack([each.of_top for each in of_neutrinos], axis=1)
+    steps = np.broadcast_to(NODES_OF_W, (len(x), len(of_neutrinos), 2))
+    if given is not None and nodes is not None:
+        of_tops, steps = (np.concatenate(each, axis=1) for each in ((given, of_tops), (nodes, steps)))
+    return found._replace(given=of_tops, nodes=steps, quarks=tuple(each.quark for each in of_neutrinos))
 
 
 @cache
@@ -261,7 +268,7 @@ def _all_linked(
             low, high = jnp.minimum(low, -sigma), jnp.maximum(high, sigma)
             nodes = jnp.linspace(low, high, GIVEN)
             shapes = (pulls.shapes[q] for q in pair)
-            shares = jax.vmap(partial(_together, pulls, fit, (*pair, nodes)))(*shapes)
+            shares = jax.vmap(partial(profiles.together, pulls, fit, (*pair, nodes)))(*shapes)
             found.append((*shares, jnp.stack([low, nodes[1] - low])))
         of_inner, of_outer, steps = (jnp.stack(each) for each in zip(*found, strict=True))
         return of_inner, jnp.swapaxes(of_outer, 1, 2), steps
@@ -287,16 +294,20 @@ def _all_likely(
     x: Scalar,
     spread: Scalar,
     t: Scalar,
-) -> Likely:
+) -> tuple[Likely, ...]:
     """What is likely of neutrinos below two resonances."""
-    quark = followed(composition)
 
-    def one(event: Visible, allowed: Allowed, x: Scalar, spread: Scalar, t: Scalar) -> Likely:
+    def one(event: Visible, allowed: Allowed, x: Scalar, spread: Scalar, t: Scalar) -> tuple[Likely, ...]:
         momenta, _ = Pulls(composition, shared, event, allowed).momenta(x, t)
-        energy = width = jnp.asarray(0.0)
-        if quark is not None:
-            energy, width = momenta[composition.drawn[quark]][0], spread[quark, quark]
-        return likely(composition, shared, event, momenta, Measured(energy, width, allowed.width))
+        found = []
+        for neutrino in looked_at(composition):
+            quark, energy, width = quark_of(composition, neutrino), jnp.asarray(0.0), jnp.asarray(0.0)
+            if quark is not None:
+                energy = momenta[composition.drawn[quark]][0]
+                width = spread[quark, quark]
+            measured = Measured(energy, width, allowed.width)
+            found.append(likely(composition, neutrino, shared, event, momenta, measured))
+        return tuple(found)
 
     return jax.vmap(one)(events, allowed, x, spread, t)
 
@@ -331,108 +342,12 @@ def _shares(pulls: Pulls, x: Scalar, path: Scalar, t: Scalar) -> Scalar:
     """Of cells, of all masses that have a table."""
     shares = []
     for q, shapes in enumerate(pulls.shapes):
-        shares.append(jax.vmap(partial(_profiled, pulls, x, path, t, q))(shapes))
+        shares.append(jax.vmap(partial(profiles.along, pulls, x, path, t, q))(shapes))
     pair = pulls.composition.pair
     for place in tabulated(pulls.composition)[len(pulls.shapes) :]:
         resonance = pulls.composition.tree.resonances[place]
         shapes = shape_of(pulls.shared.parameters, resonance.mass, resonance.width)
         of_pair = pair is not None and pair.resonance == place
-        shares.append(jax.vmap(partial(_of_taus, pulls, x, t) if of_pair else _alone)(shapes))
+        shares.append(jax.vmap(partial(profiles.of_taus, pulls, x, t) if of_pair else profiles.alone)(shapes))
     scan = len(pulls.shared.parameters.sqrt_s)
     return jnp.stack(shares) if shares else jnp.zeros((0, scan, CELLS))
-
-
-def _profiled(pulls: Pulls, x: Scalar, path: Scalar, t: Scalar, q: int, shape: BreitWigner) -> Scalar:
-    """The shares of one mass from its profile: Simpson's rule over edges and middles."""
-    theta = edges(shape)
-    middle = (theta[1:] + theta[:-1]) / 2
-    nodes = jnp.stack([theta[:-1], middle], axis=1).ravel()
-    nodes = jnp.concatenate([nodes, theta[-1:]])
-    s = shape.mass**2 + shape.mass * shape.width * jnp.tan(jnp.minimum(nodes, np.pi / 2 - 1e-9))
-    at = jnp.clip(0.5 * jnp.log(jnp.maximum(s, 1e-3)) - jnp.log(pulls.poles[q]), *REACH)
-
-    def chi2(there: Scalar) -> Scalar:
-        move = jnp.clip(there - t[q], -FARTHEST, FARTHEST)
-        along = path[:, q] * move
-        z, exists = pulls(x + along[: len(x)], (t + along[len(x) :]).at[q].set(there))
-        return (z**2).sum() + jnp.where(exists, 0.0, NO_SOLUTION)
-
-    profile = jax.vmap(chi2)(at)
-    height = jnp.exp(-TEMPER * (profile - profile.min()) / 2)
-    share = (height[:-2:2] + 4 * height[1::2] + height[2::2]) / 6 * (theta[1:] - theta[:-1])
-    return (1 - EVEN) * share / share.sum() + EVEN / CELLS
-
-
-def _together(
-    pulls: Pulls,
-    fit: tuple[Scalar, ...],
-    pair: tuple[int, int, Scalar],
-    inner: BreitWigner,
-    outer: BreitWigner,
-) -> tuple[Scalar, Scalar]:
-    """The shares of one mass `[CELLS]`, and of another one given that `[GIVEN, CELLS]`.
-
-    **Arguments:** `pair`, the numbers of both, and nodes of ln √s/m of the former.
-
-    The former has what is left of the likelihood when the latter, by its shape, is summed over.
-    """
-    (x, slope, t), (q, r, nodes) = fit, pair
-
-    def height(of_inner: Scalar, of_outer: Scalar) -> Scalar:
-        there = t.at[q].set(of_inner).at[r].set(of_outer)
-        z, exists = pulls(x + jnp.clip(slope @ (there - t), -FARTHEST, FARTHEST), there)
-        return -TEMPER / 2 * ((z**2).sum() + jnp.where(exists, 0.0, NO_SOLUTION))
-
-    theta = edges(outer)
-    at = _logs(outer, theta, pulls.poles[r])
-    heights = jax.vmap(lambda each: jax.vmap(partial(height, each))(at))(nodes)
-    most = heights.max(axis=1, keepdims=True)
-    share = jnp.exp(heights - most)
-    share = (share[:, 1:] + share[:, :-1]) / 2 * jnp.diff(theta)
-    total = share.sum(axis=1, keepdims=True)
-    of_outer = (1 - EVEN) * share / total + EVEN / CELLS
-    left = (most + jnp.log(total))[:, 0]
-    theta = edges(inner)
-    at = _logs(inner, (theta[1:] + theta[:-1]) / 2, pulls.poles[q])
-    share = jnp.diff(theta) * jnp.exp(_parabolic(at, nodes, jnp.maximum(left - left.max(), _LEAST)))
-    return (1 - EVEN) * share / share.sum() + EVEN / CELLS, of_outer
-
-
-def _logs(shape: BreitWigner, theta: Scalar, pole: Scalar) -> Scalar:
-    """ln √s/m at angles of a Breit–Wigner shape, where there is a profile."""
-    s = shape.mass**2 + shape.mass * shape.width * jnp.tan(jnp.minimum(theta, np.pi / 2 - 1e-9))
-    return jnp.clip(0.5 * jnp.log(jnp.maximum(s, 1e-3)) - jnp.log(pole), *REACH)
-
-
-def _parabolic(x: Scalar, nodes: Scalar, values: Scalar) -> Scalar:
-    """Through the three nearest of even nodes, below the largest value; beyond the last ones their value."""
-    at = jnp.clip((x - nodes[0]) / (nodes[1] - nodes[0]), 0.0, len(nodes) - 1.0)
-    k = jnp.clip(jnp.round(at).astype(int), 1, len(nodes) - 2)
-    before, here, after = (values[k + i] for i in (-1, 0, 1))
-    part = at - k
-    found = here + part * (after - before) / 2 + part**2 * (after - 2 * here + before) / 2
-    return jnp.minimum(found, values.max())
-
-
-def _of_taus(pulls: Pulls, x: Scalar, t: Scalar, shape: BreitWigner) -> Scalar:
-    """The shares of the mass of two taus, by how likely their energies are in cells, ends included: the least
-    mass that can be is inside of one, and |M|² of a photon is largest there."""
-    theta = edges(shape)
-    inside = jnp.arange(_IN_CELLS + 1) / _IN_CELLS
-    nodes = theta[:-1, None] + (theta[1:] - theta[:-1])[:, None] * inside
-    s = shape.mass**2 + shape.mass * shape.width * jnp.tan(jnp.minimum(nodes, np.pi / 2 - 1e-9))
-    pair = TauPair(pulls.composition, pulls.shared, pulls.chain.event)
-    others = pulls.transverse(x, t)
-    heights = jax.vmap(lambda each: profile(pair, each, others))(jnp.maximum(s, 1e-3).ravel())
-    heights = heights.reshape(s.shape)
-    share = (heights[:, 1:] + heights[:, :-1]).sum(axis=1) * (theta[1:] - theta[:-1])
-    total = share.sum()
-    share = jnp.where(total > 0, share / jnp.where(total > 0, total, 1.0), 1 / CELLS)
-    return (1 - _EVEN_ALONE) * share + _EVEN_ALONE / CELLS
-
-
-def _alone(shape: BreitWigner) -> Scalar:
-    """The shares of a mass by its own shape."""
-    theta = edges(shape)
-    share = theta[1:] - theta[:-1]
-    return (1 - _EVEN_ALONE) * share / share.sum() + _EVEN_ALONE / CELLS

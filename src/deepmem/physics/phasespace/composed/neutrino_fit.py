@@ -1,41 +1,51 @@
-"""What is likely of a neutrino below two resonances, W and t: their masses, and the energy of the quark.
+"""What is likely of neutrinos below two resonances, W and t: their masses, and the energies of the quarks.
 
 No fit has a minimum there, for the neutrino is somewhere on an ellipse or has none. So the likelihood
 
     L(s_W, s_t, E_b) = T(E_b) Σ_φ exp(−d²(φ)/2σ²)/√G
 
 is looked at on nodes, with d from missing p_T to the ellipse, and σ that of missing p_T and of what it is
-measured with. A mass has what is left of it when the other one, by its Breit–Wigner shape, and E_b are summed
-over. Of E_b the mean and the width follow s_t: where a top on its pole leaves the neutrino no place, the
-quark has another energy or the top another mass.
+measured with. The mass of the W has what is left of it when that of the top, by its Breit–Wigner shape, and
+E_b are summed over; that of the top has cells at each node of the W's. Of E_b the mean and the width follow
+s_t: where a top on its pole leaves the neutrino no place, the quark has another energy or the top another
+mass. Some nodes of s_t are the event's own: what a W on its pole and missing p_T say, for both solutions of
+p_z, and around it. Of two neutrinos each has half of what is missing, within a width of its own.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from deepmem.kinematics import FourVector, Scalar, add
+from deepmem.kinematics import FourVector, Scalar, add, dot
 from deepmem.physics.phasespace import solutions
 from deepmem.physics.phasespace.composed.chain import Chain
-from deepmem.physics.phasespace.composed.masses import edges, shape_of
-from deepmem.physics.phasespace.composition import Composition
+from deepmem.physics.phasespace.composed.masses import GIVEN, edges, shape_of
+from deepmem.physics.phasespace.composition import Composition, Neutrino
 from deepmem.physics.phasespace.lines import BreitWigner
 from deepmem.physics.phasespace.visible import Shared, Visible
 
 # Nodes of ln √s/m of the W and the top, and of the quark's energy in standard deviations.
-_OF_W = np.array([-2.5, -0.7, -0.25, 0.0, 0.25, 0.6, 1.2])
-OF_TOP = np.array(
+_LOWEST, _STEP = -0.75, 0.15
+_OF_W = _LOWEST + _STEP * np.arange(GIVEN)
+NODES_OF_W = np.array([_LOWEST, _STEP])
+"""The first node of ln √s_W/m, and the step."""
+_OF_TOP = np.array(
     [-1.2, -0.6, -0.3, -0.15, -0.08, -0.04, 0.0, 0.04, 0.08, 0.15, 0.25, 0.4, 0.6, 0.85, 1.15, 1.5, 2.0]
 )
-_OF_ENERGY = np.linspace(-3.0, 3.0, 5)
-_ANGLES = 16
+_OF_ENERGY = np.linspace(-3.2, 3.2, 9)
+# Of the top around each solution, in its standard deviations, which are at least and at most so large.
+_AROUND, _NARROWEST, _WIDEST = np.linspace(-4.0, 4.0, 7), 0.02, 0.3
+_ANGLES = 12
 # How sharply all follows the likelihood; the part of cells that is even, and that follows the shape alone.
 _TEMPER, _EVEN, _ALONE = 0.8, 0.03, 0.05
 _LEAST_WIDTH = 0.5
+# GeV, in which each of two neutrinos has another p_T than half of both.
+_OF_ANOTHER = 50.0
 # Of ln L, and of E₀/E.
 _NEVER, _LEAST_INVERSE = -200.0, 0.15
 
@@ -51,52 +61,60 @@ class Measured(NamedTuple):
     """Those of all visible legs."""
 
 
-class Likely(NamedTuple):
-    """Of one event."""
+class Followed(NamedTuple):
+    """How the energy of a quark follows the mass of its top, of one event."""
 
-    shares: tuple[Scalar, Scalar]
-    """Of cells of both masses, `[scan, CELLS]` each."""
+    nodes: Scalar
+    """Of ln √s_t/m, rising `[nodes]`."""
     shift: Scalar
-    """The mean of the quark's pull at nodes of s_t `[nodes]`, in standard deviations."""
+    """The mean of the quark's pull at these `[nodes]`, in standard deviations."""
     width: Scalar
     """And its width, in the same."""
 
 
-def has_likely(composition: Composition) -> bool:
-    """Whether masses of the neutrino are looked at: where p_T says where it is, and nothing else escapes."""
-    neutrino = composition.neutrino
-    alone = composition.first is None and composition.lost is None and not composition.taus
-    return neutrino is not None and len(neutrino.masses) == 2 and alone
+class Likely(NamedTuple):
+    """Of one event and neutrino."""
+
+    of_w: Scalar
+    """The shares of its cells `[scan, CELLS]`."""
+    of_top: Scalar
+    """And of those of the top at nodes of ln √s_W/m `[GIVEN, scan, CELLS]`."""
+    quark: Followed
 
 
-def followed(composition: Composition) -> int | None:
-    """Which of the drawn energies is that of the quark; None if none is."""
-    if not has_likely(composition):
-        return None
-    assert composition.neutrino is not None
-    places = [composition.drawn.index(i) for i in composition.neutrino.others if i in composition.drawn]
+def looked_at(composition: Composition) -> tuple[Neutrino, ...]:
+    """The neutrinos below two resonances, where nothing else escapes."""
+    if composition.lost is not None or composition.taus:
+        return ()
+    both = composition.first, composition.neutrino
+    return tuple(each for each in both if each is not None and len(each.masses) == 2)
+
+
+def quark_of(composition: Composition, neutrino: Neutrino) -> int | None:
+    """Which of the drawn energies is that of its quark; None if none is."""
+    places = [composition.drawn.index(i) for i in neutrino.others if i in composition.drawn]
     return places[0] if places else None
 
 
 def likely(
     composition: Composition,
+    neutrino: Neutrino,
     shared: Shared,
     event: Visible,
     momenta: dict[int, FourVector],
     measured: Measured,
 ) -> Likely:
     """What the nodes say. **Arguments:** `momenta` of visible legs, as the fit has them."""
-    neutrino = composition.neutrino
-    assert neutrino is not None
-    shapes = []
+    shapes, side = [], _Side(composition, neutrino, shared, event, momenta, measured)
     for place in neutrino.masses:
         resonance = composition.tree.resonances[place]
         shapes.append(shape_of(shared.parameters, resonance.mass, resonance.width))
     poles = [shape.of(0) for shape in shapes]
-    nodes = [jnp.asarray(_OF_W), jnp.asarray(OF_TOP)]
-    z = jnp.asarray(np.zeros(1) if followed(composition) is None else _OF_ENERGY)
+    of_top = jnp.concatenate([jnp.asarray(_OF_TOP), side.around_solutions(*poles)])
+    nodes = [jnp.asarray(_OF_W), jnp.sort(of_top)]
+    z = jnp.asarray(np.zeros(1) if quark_of(composition, neutrino) is None else _OF_ENERGY)
     s_w, s_t = ((pole.mass * jnp.exp(each)) ** 2 for pole, each in zip(poles, nodes, strict=True))
-    heights = _heights(composition, shared, event, momenta, measured, (s_w, s_t, z))
+    heights = _heights(side, (s_w, s_t, z))
     heights = _TEMPER * (heights - heights.max())
     of_shape = [jnp.log(_weights(pole, each)) for pole, each in zip(poles, nodes, strict=True)]
     of_energy = heights - z**2 / 2
@@ -106,48 +124,85 @@ def likely(
     part = jnp.exp(jax.nn.logsumexp(with_w, axis=0) - of_top[:, None])
     mean = (part * z).sum(axis=1)
     variance = (part * z**2).sum(axis=1) - mean**2
-    shares = tuple(
-        jax.vmap(lambda shape, x=x, log=log, pole=pole: _shares(shape, pole, x, log))(shape)
-        for shape, pole, x, log in zip(shapes, poles, nodes, (of_w, of_top), strict=True)
-    )
     width = jnp.sqrt(jnp.clip(variance, _LEAST_WIDTH**2, 1.0))
-    return Likely((shares[0], shares[1]), mean, width)
+    shares = [jax.vmap(partial(_shares, *each), in_axes=(0, None)) for each in zip(poles, nodes, strict=True)]
+    at_w = jax.vmap(partial(shares[1], shapes[1]))(jax.nn.logsumexp(of_energy, axis=2))
+    return Likely(shares[0](shapes[0], of_w), at_w, Followed(nodes[1], mean, width))
 
 
-def _heights(
-    composition: Composition,
-    shared: Shared,
-    event: Visible,
-    momenta: dict[int, FourVector],
-    measured: Measured,
-    nodes: tuple[Scalar, Scalar, Scalar],
-) -> Scalar:
-    """ln Σ_φ exp(−d²/2σ²)/√G `[W, top, energies]`."""
-    neutrino, chain = composition.neutrino, Chain(composition, shared, event)
-    assert neutrino is not None
-    quark = followed(composition)
-    number = None if quark is None else composition.drawn[quark]
-    variance = shared.detector.transverse.sigma(event.activity) ** 2  # type: ignore[union-attr]
-    if composition.missing == "recoil":
-        # what the legs are measured with moves missing p_T, too
-        others = [i for i in momenta if i != number]
-        moved = [
-            measured.relative[chain.place[i]] ** 2 * (momenta[i][1] ** 2 + momenta[i][2] ** 2) for i in others
-        ]
-        variance = variance + sum(moved) / 2
+class _Side:
+    """A neutrino, its lepton and the quark of one event."""
 
-    def at(s_w: Scalar, s_t: Scalar, z: Scalar) -> Scalar:
-        there = dict(momenta)
-        if number is not None:
-            inverse = jnp.maximum(1 - measured.spread * z, _LEAST_INVERSE)
-            there[number] = chain.momentum(number, measured.energy / inverse)
-        beside = add(*(there[each] for each in neutrino.others))
-        path = solutions.ellipse(there[neutrino.lepton], beside, s_w, s_t)
-        aim = [event.missing[0], event.missing[1]]
-        if composition.missing == "recoil":
+    def __init__(
+        self,
+        composition: Composition,
+        neutrino: Neutrino,
+        shared: Shared,
+        event: Visible,
+        momenta: dict[int, FourVector],
+        measured: Measured,
+    ) -> None:
+        self.neutrino, self.chain = neutrino, Chain(composition, shared, event)
+        self._recoil, self._event = composition.missing == "recoil", event
+        self._momenta, self._measured = momenta, measured
+        quark = quark_of(composition, neutrino)
+        self._quark = None if quark is None else composition.drawn[quark]
+        missing = shared.detector.transverse
+        self.variance = jnp.asarray(0.0) if missing is None else missing.sigma(event.activity) ** 2
+        """Of the neutrino's p_T where missing p_T says it, and of what moves that, GeV²."""
+        if self._recoil:
+            # what the legs are measured with moves missing p_T, too
+            others = [i for i in momenta if i != self._quark]
+            moved = [
+                measured.relative[self.chain.place[i]] ** 2 * (momenta[i][1] ** 2 + momenta[i][2] ** 2)
+                for i in others
+            ]
+            self.variance = self.variance + sum(moved) / 2
+        self._part = 1.0
+        if composition.first is not None:
+            self._part, self.variance = 0.5, self.variance / 4 + _OF_ANOTHER**2
+
+    def at(self, z: Scalar) -> tuple[FourVector, FourVector, list[Scalar]]:
+        """The lepton, what is beside the W, and the p_T that is missing, at a pull of the quark's energy."""
+        there = dict(self._momenta)
+        if self._quark is not None:
+            inverse = jnp.maximum(1 - self._measured.spread * z, _LEAST_INVERSE)
+            there[self._quark] = self.chain.momentum(self._quark, self._measured.energy / inverse)
+        aim = [self._event.missing[0], self._event.missing[1]]
+        if self._recoil:
             total = add(*there.values())
             aim = [aim[0] - total[1], aim[1] - total[2]]
-        logs = _log_near(path, aim, variance)
+        aim = [self._part * each for each in aim]
+        return there[self.neutrino.lepton], add(*(there[each] for each in self.neutrino.others)), aim
+
+    def around_solutions(self, w: BreitWigner, top: BreitWigner) -> Scalar:
+        """Nodes of ln √s_t/m around what missing p_T and a W on its pole say `[2 signs of Δη · 7]`."""
+        mass = self._event.legs.mass[self.chain.place[self.neutrino.lepton]]
+
+        def log(kx: Scalar, ky: Scalar, z: Scalar) -> Scalar:
+            lepton, others, (x, y) = self.at(z)
+            pt = x + kx, y + ky
+            of_lepton = jnp.sqrt(lepton[1] ** 2 + lepton[2] ** 2 + mass**2)
+            product = of_lepton * jnp.sqrt(pt[0] ** 2 + pt[1] ** 2) - lepton[1] * pt[0] - lepton[2] * pt[1]
+            rest = jnp.maximum(w.mass**2 - mass**2 - 2 * product, 0.0)
+            neutrino, _ = solutions.beside(lepton, of_lepton, pt, rest, jnp.array([1.0, -1.0]))
+            total = add(lepton, neutrino, others)
+            return 0.5 * jnp.log(jnp.maximum(dot(total, total), 1e-3)) - jnp.log(top.mass)
+
+        sigma = jnp.sqrt(self.variance)
+        steps = (sigma, 0.0, 0.0), (0.0, sigma, 0.0), (0.0, 0.0, 1.0)
+        moved = [(log(*step) - log(*(-each for each in step))) / 2 for step in steps]
+        width = jnp.clip(jnp.sqrt(sum(each**2 for each in moved)), _NARROWEST, _WIDEST)
+        return (log(0.0, 0.0, 0.0)[:, None] + _AROUND * width[:, None]).ravel()
+
+
+def _heights(side: _Side, nodes: tuple[Scalar, Scalar, Scalar]) -> Scalar:
+    """ln Σ_φ exp(−d²/2σ²)/√G `[W, top, energies]`."""
+
+    def at(s_w: Scalar, s_t: Scalar, z: Scalar) -> Scalar:
+        lepton, others, aim = side.at(z)
+        path = solutions.ellipse(lepton, others, s_w, s_t)
+        logs = _log_near(path, aim, side.variance)
         return jnp.where(path.exists, logs - jnp.log(path.root_gram), _NEVER)
 
     over_energies = jax.vmap(at, in_axes=(None, None, 0))
@@ -186,7 +241,7 @@ def _weights(pole: BreitWigner, nodes: Scalar) -> Scalar:
     return jnp.diff(jnp.concatenate([-ends, theta, ends]))
 
 
-def _shares(shape: BreitWigner, pole: BreitWigner, nodes: Scalar, log: Scalar) -> Scalar:
+def _shares(pole: BreitWigner, nodes: Scalar, shape: BreitWigner, log: Scalar) -> Scalar:
     """Of cells of one mass: the shape times what is left of the likelihood, linear in between nodes."""
     theta = edges(shape)
     middle = (theta[1:] + theta[:-1]) / 2

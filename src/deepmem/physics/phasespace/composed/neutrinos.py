@@ -109,20 +109,13 @@ def of_mass(
 
     **Arguments:** `lepton`, its momentum and mass.
     """
-    ((energy, px, py, z), mass), (kx, ky) = lepton, pt
+    ((_, px, py, _), mass), (kx, ky) = lepton, pt
     of_lepton, size = jnp.sqrt(px**2 + py**2 + mass**2), jnp.sqrt(kx**2 + ky**2)
     least = mass**2 + 2 * (of_lepton * size - px * kx - py * ky)
     resonance = composition.tree.resonances[neutrino.masses[0]]
     line = Above(shape_of(shared.parameters, resonance.mass, resonance.width), _BROAD, _OUT_OF_REACH)
     rest = line.draw(u[composition.mass_variable(neutrino.masses[0])], least)
-    slope = jnp.sqrt(rest * (rest + 4 * of_lepton * size))
-    cosh, sinh = size + rest / (2 * of_lepton), sign * slope / (2 * of_lepton)
-    momentum = (
-        (energy * cosh + z * sinh) / of_lepton,
-        kx + 0 * sinh,
-        ky + 0 * sinh,
-        (z * cosh + energy * sinh) / of_lepton,
-    )
+    momentum, slope = solutions.beside(lepton[0], of_lepton, pt, rest, sign)
     return momentum, 1 / (line.density(rest, least) * 2 * CUBE * slope)
 
 
