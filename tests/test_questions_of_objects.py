@@ -19,11 +19,12 @@ from deepmem.columns import described
 from deepmem.config import Config
 from deepmem.data.loaders import Paired
 from deepmem.data.memory import InMemory
+from deepmem.data.objects import Objects
 from deepmem.data.root import Source
 from deepmem.data.trees import TreeFile
 from deepmem.errors import DeepMEMWarning
 from deepmem.jobs.doubts import repeated_files
-from deepmem.jobs.events import first_values, refuse_halves, tell_other_objects
+from deepmem.jobs.events import first_values, refuse_halves, tell_objects, tell_other_objects
 from deepmem.reporter import Reporter
 
 JETS = {
@@ -205,9 +206,11 @@ def test_a_model_is_told_of_objects_in_another_order_than_it_learned_from(tmp_pa
     with uproot.recreate(path) as file:
         file["Events"] = {name: ak.Array(JETS[name]) for name in JETS if name.startswith("Jet_")}
 
+    def located(**jets: Any) -> Objects | None:
+        return Config.load({"schema": "nanoaod", "objects": {"jets": jets} if jets else {}}, need=()).located
+
     def source(**jets: Any) -> Source:
-        said = {"schema": "nanoaod", "objects": {"jets": jets}} if jets else {"schema": "nanoaod"}
-        return Source([str(path)], None, ["j1_PT"], (), Config.load(said, need=()).located)
+        return Source([str(path)], None, ["j1_PT"], (), located(**jets))
 
     def warned(**jets: Any) -> list[str]:
         reporter, model = _Warned(), source(cuts={"pt": [20, None]}).about_objects
@@ -223,8 +226,14 @@ def test_a_model_is_told_of_objects_in_another_order_than_it_learned_from(tmp_pa
         (text,) = warned(**other)
         assert text.startswith("the model learned from jets by falling pt, tagged ones first, cuts on pt [20")
     assert tell_other_objects(source(), {}, _Warned()) is None
-    said = Config.load({"schema": "nanoaod"}, need=()).located
-    twice = Source([str(path)] * 2, None, ["j1_PT"], (), said)
+    with uproot.recreate(tmp_path / "untagged.root") as file:
+        file["Events"] = {name: ak.Array(JETS[name]) for name in JETS if name in ("Jet_pt", "MET_pt")}
+    several, reporter = Source([str(tmp_path / "*.root")], None, ["j1_PT"], (), located()), _Warned()
+    tell_objects(several, reporter)
+    assert reporter.texts == [
+        "jets are chosen in other ways in other files: by falling pt; by falling pt, tagged ones first"
+    ]
+    twice = Source([str(path)] * 2, None, ["j1_PT"], (), located())
     (text,) = repeated_files(Paired(twice, Source([str(path)] * 2, None, ["Jet_pt[0]"]), 1))
     assert "the same 1 events twice" in text
 

@@ -21,7 +21,14 @@ def unit_of(settings: Config) -> str:
 
 
 def tell_objects(source: Source, reporter: Reporter) -> None:
-    """A line for each kind of object: where its fields are from, and what is asked of it."""
+    """A line for each kind of object: where its fields are from, and what is asked of it.
+
+    And a warning where files have them in another order, as those with tags and those without.
+    """
+    for kind in _SHOWN | _SHOWN_IF_SAID:
+        ways = {_choices(how[kind]) for how in source.taken_from if kind in how}
+        if len(ways) > 1:
+            reporter.warning(f"{kind} are chosen in other ways in other files: {'; '.join(sorted(ways))}")
     for how in source.taken_from:
         for kind, collections in how.items():
             if isinstance(collections, list):
@@ -81,19 +88,23 @@ def tell_other_objects(source: Source, model: Mapping[str, Any], reporter: Repor
     learned = model.get("objects", {}).get("taken_from", [])
     for kind in _SHOWN | _SHOWN_IF_SAID if learned else ():
         before, now = (
-            {_choice(each) for how in read for each in how.get(kind, ())}
-            for read in (learned, source.taken_from)
+            {_choices(how[kind]) for how in read if kind in how} for read in (learned, source.taken_from)
         )
         if now and before and now != before:
             reporter.warning(
-                f"the model learned from {kind} {' or '.join(sorted(before))}, and these are "
-                f"{' or '.join(sorted(now))}: other objects come first. Say the same in 'objects', or train "
+                f"the model learned from {kind} {'; '.join(sorted(before))}, and these are "
+                f"{'; '.join(sorted(now))}: other objects come first. Say the same in 'objects', or train "
                 "on events like these"
             )
 
 
+def _choices(collections: Sequence[Mapping[str, Any]]) -> str:
+    """What decides which objects of a kind come, and in which order."""
+    return " or ".join(sorted({_choice(each) for each in collections}))
+
+
 def _choice(collection: Mapping[str, Any]) -> str:
-    """What decides which objects of a collection come, and in which order."""
+    """The same of one collection."""
     key = collection.get("sort", "-pt")
     order = f"by {'falling ' * key.startswith('-')}{key.lstrip('-')}"
     return ", ".join([order, *["tagged ones first"] * ("tag" in collection), *_cuts(collection)])
