@@ -24,7 +24,13 @@ from deepmem.data.root import Source
 from deepmem.data.trees import TreeFile
 from deepmem.errors import DeepMEMWarning
 from deepmem.jobs.doubts import repeated_files
-from deepmem.jobs.events import first_values, refuse_halves, tell_objects, tell_other_objects
+from deepmem.jobs.events import (
+    check_variations,
+    first_values,
+    refuse_halves,
+    tell_objects,
+    tell_other_objects,
+)
 from deepmem.reporter import Reporter
 
 JETS = {
@@ -257,6 +263,19 @@ def test_a_variation_of_pt_keeps_the_mass_that_follows_from_an_energy(tmp_path: 
             np.testing.assert_allclose(found.T, [[50 * scale, 30 * scale], mass], rtol=1e-6)
     with pytest.raises(UsageError, match="replaces jet_E, the energy of jets, and not their pT"):
         both({"jet_E": "jet_E * 1.1"})
+    said = {
+        "input_paths": [str(tmp_path / "jets.root")],
+        "objects": {"jets": {"prefix": "jet_", "energy": "E"}},
+    }
+    for branch, replaced, says in (
+        ("jet_pt", "jet_pt * 2", ""),
+        ("jet_ptt", "jet_pt", "did you mean 'jet_pt'"),
+        ("jet_pt", "jet_pt_up * 2", "no branch"),
+        ("jet_E", "jet_E * 2", "and not their pT"),
+    ):
+        config = Config.load(said | {"variations": {"up": {branch: replaced}}}, need=())
+        with pytest.raises(UsageError, match=says) if says else nullcontext():
+            check_variations(config)
     names = ["jet_pt", "jet_eta", "jet_phi", "jet_E"]
     for variation, refused in (
         ({"jet_pt": "jet_pt * 2"}, True),

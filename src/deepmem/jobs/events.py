@@ -149,16 +149,33 @@ def refuse_other_unit(objects: Objects | None, unit: str) -> None:
         raise UsageError(f"columns made from objects are in GeV, and the model was trained on {unit}")
 
 
+def check_variations(settings: Config) -> None:
+    """**Raises** `UsageError` where a variation names what the first file of a configuration does not have,
+    or replaces half of what a mass follows from."""
+    for fields in settings.variations.values() if settings.input_paths else ():
+        said = settings.input_paths[:1], settings.input_tree
+        Source(*said, (), (), settings.located, fields, may_be_empty=True)
+        for columns in _shown(settings).values() if settings.located is not None else ():
+            try:
+                Source(*said, columns, (), settings.located, may_be_empty=True)
+            except UsageError:
+                continue  # of a kind that the file does not have
+            Source(*said, columns, (), settings.located, fields, may_be_empty=True)
+
+
+def _shown(settings: Config) -> dict[str, list[str]]:
+    """Columns of each kind of objects: those that are usual, and others where they are said."""
+    own = settings.located.to_dict()["objects"] if settings.located is not None else {}
+    return _SHOWN | {kind: each for kind, each in _SHOWN_IF_SAID.items() if kind in own}
+
+
 def first_values(settings: Config, number: int = 3) -> dict[str, Any]:
     """What the objects in the first file of a configuration are taken from, with the first events' values.
 
     Of a kind that the file does not have: the sentence that says why.
     """
     found: dict[str, Any] = {}
-    own = settings.located.to_dict()["objects"] if settings.located is not None else {}
-    for kind, columns in (
-        _SHOWN | {kind: each for kind, each in _SHOWN_IF_SAID.items() if kind in own}
-    ).items():
+    for kind, columns in _shown(settings).items():
         try:
             source = Source(settings.input_paths[:1], settings.input_tree, columns, (), settings.located)
         except UsageError as error:
