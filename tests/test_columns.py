@@ -87,7 +87,7 @@ def test_an_azimuth_of_no_object_is_an_angle_between_planes() -> None:
 
 def test_counts_flags_and_spreads_are_no_quantities_but_of_an_object_with_a_momentum() -> None:
     names = ["n_e", "N_m", "njet_m", "lep1_n_e", "is_e", "sf_e", "prob_e", "nGoodJets_e", "err_phi", "sigmaPhi",
-             "deltaR_phi", "mean_eta", "rel_pt"]  # fmt: skip
+             "deltaR_phi", "mean_eta", "rel_pt", "n_charge", "sum_charge", "HT_m"]  # fmt: skip
     columns = described(names)
     assert {each.name for each in columns if each.quantity is not Quantity.OTHER} == set()
     assert misgivings(columns) == []

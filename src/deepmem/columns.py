@@ -97,13 +97,13 @@ _ANGLE = re.compile(
 _FUNCTION = re.compile(
     rf"{_BEGIN}(?i:(?:(?:cos|sin|tan|log\d*|ln|sqrt|delta|diff|ratio)_?|d|abs)(?:d|delta_?|hel)?(?:{_WORDS}|theta).*|"
     rf"(?:delta_?r|dr|err(?:or)?|sigma|std|rms|resolution|unc|cov|mean|avg|rel|frac(?:tion)?|eff|sf|prob|score|num|count)"
-    rf"_?(?:{_WORDS}))"
+    rf"_?(?:{_WORDS})|(?:n|sum|total|tot)_?(?:charge|pdgid|pid))"
 )
 # What stands before a letter that is no quantity of it: `n_e` counts electrons, `sf_e` is of electrons.
 _NO_OBJECT = re.compile(
     r"(?i:(?:.*_)?(?:n|n_?(?:good|b|l|c|gen|reco)?_?(?:jets?|leps?|leptons?|e|el|mu|tau|pho|trk|tracks?)|num|number|"
     r"counts?|is|has|pass|flag|trig|id|idx|index|type|eff|sf|weight|prob|score|frac|fraction|ratio|rel|rank|err|error|"
-    r"sigma|std|rms|unc|res|cov|iso|delta|diff|run|lumi))|(?:.*_)?n[A-Z]\w*"
+    r"sigma|std|rms|unc|res|cov|iso|delta|diff|run|lumi|m?ht|st|meff|mt))|(?:.*_)?n[A-Z]\w*"
 )
 _ENGLISH = re.compile(r"(?i:.*(?:accept|except|kept|attempt|script|theta|zeta|[^a-z]opt)\d*)")
 _SYSTEMATIC = re.compile(r"(?i:nosys|nom|nominal|raw|T1|T1smear|smeared|.*(?:up|down))")
