@@ -310,6 +310,15 @@ def test_wrong_calls(run: Run, small: Path, tmp_path: Path) -> None:
         assert "Traceback" not in result.err
 
 
+def test_a_folder_that_is_not_there_is_told(run: Run, tmp_path: Path) -> None:
+    """Wherever a file is written: of parts that are not there, too, nothing is made."""
+    for command in ("merge", "predict", "export", "compute"):
+        done = run(command, tmp_path / "none.root", "--output", tmp_path / "slip" / "out.root")
+        assert f"the folder {tmp_path / 'slip'} does not exist: it is made with out.root" in done.err
+        assert not (tmp_path / "slip").exists()
+    assert "the folder" not in run("merge", tmp_path / "none.root", "--output", tmp_path / "out.root").err
+
+
 def test_degrees_and_mev_are_noticed(
     run: Run, small: Path, tmp_path: Path, drell_yan: dict[str, np.ndarray]
 ) -> None:

@@ -85,6 +85,18 @@ def test_an_azimuth_of_no_object_is_an_angle_between_planes() -> None:
     assert [held[name] for name in ("phi2", "MET_Phi")] == [Quantity.PHI] * 2
 
 
+def test_counts_flags_and_spreads_are_no_quantities_but_of_an_object_with_a_momentum() -> None:
+    names = ["n_e", "N_m", "njet_m", "lep1_n_e", "is_e", "sf_e", "prob_e", "nGoodJets_e", "err_phi", "sigmaPhi",
+             "deltaR_phi", "mean_eta", "rel_pt", "n_charge", "sum_charge", "HT_m"]  # fmt: skip
+    columns = described(names)
+    assert {each.name for each in columns if each.quantity is not Quantity.OTHER} == set()
+    assert misgivings(columns) == []
+    objects = [f"{name}_{q}" for name in ("n", "res", "d") for q in ("pt", "eta", "phi", "m", "e")]
+    found = [each.quantity for each in described(objects)]
+    assert found == [Quantity.PT, Quantity.ETA, Quantity.PHI, Quantity.MASS, Quantity.ENERGY] * 3
+    assert described(["d_phi", "d_eta"])[0].quantity is Quantity.ANGLE
+
+
 @pytest.mark.parametrize(
     ("name", "looks"),
     [("Muon_ptErr", "pT"), ("lepton1_azimuth", "phi"), ("trackEtaAtCalo", "eta"), ("charge_of_it", "charge")],
@@ -345,6 +357,24 @@ def test_sentinels_and_a_few_bad_angles_are_not_degrees(chunks: list, problems: 
     ranges = _ranges("lep1_Phi", *chunks)
     ranges.refuse()
     assert len(ranges.problems()) == problems
+
+
+def test_what_is_said_of_a_column_is_not_read_off_its_name_again() -> None:
+    names = ["lep1_PT", "lep1_Eta", "lep1_Phi", "lep1_q", "Phi"]
+    said = {"lep1_q": Column("lep1_q", "event", Quantity.OTHER), "Phi": Column("Phi", "event", Quantity.PHI)}
+    held = described(names, said)
+    assert held[3:] == tuple(said.values())
+    assert described(held) == FeatureMap(held).described == held
+
+
+def test_charges_and_energies_of_the_name_alone_are_told() -> None:
+    table = np.array([[50.0, 0.0, 50.0, 1], [40.0, 1.0, 62.0, -1], [30.0, 0.0, 31.0, 0]])
+    for energy, charge, number in ((1.0, 1.0, 0), (0.5, 1.0, 1), (1.0, 0.3, 1), (1e-3, 0.3, 2)):
+        ranges = Ranges(["j_PT", "j_Eta", "j_E", "j_q"])
+        ranges.add(table * [1, 1, energy, charge])
+        texts = ranges.problems()
+        assert len(texts) == number
+        assert all('"quantity": "other"' in text for text in texts)
 
 
 def test_mev_is_seen_in_all_of_a_file() -> None:

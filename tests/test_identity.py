@@ -20,7 +20,8 @@ import uproot
 from conftest import write_tree
 
 from deepmem.data.files import owned
-from deepmem.data.identity import EventHashes, difference, joined
+from deepmem.data.identity import EventHashes, difference, joined, other_order
+from deepmem.data.trees import open_tree
 from deepmem.data.weights import read_provenance, read_weights
 from deepmem.errors import DeepMEMError, UsageError
 from deepmem.jobs import exact, merging
@@ -453,3 +454,25 @@ def test_an_output_in_a_place_that_cannot_be_gets_a_sentence(place: str, events:
     }
     with pytest.raises(UsageError, match="cannot write"):
         exact.compute_files([events], paths[place], ["drell_yan"])
+
+
+def test_weights_of_another_program_in_another_order_are_known_by_what_both_files_have(
+    tmp_path: Path,
+) -> None:
+    pt, number = np.linspace(20, 90, 40), np.arange(40)
+    shuffled = np.random.default_rng(1).permutation(40)
+    events = {"pt": pt, "event": number, "w": pt}
+    cases: list[tuple[dict[str, np.ndarray], str]] = [
+        ({"event": number, "w": -pt}, ""),
+        ({"event": number[shuffled]}, "both have 'event'"),
+        ({"event": number + 1}, "both have 'event'"),
+        ({"pt": pt[shuffled]}, "both have 'pt'"),
+        ({"pt": pt * 1.01, "njet": number[shuffled]}, ""),  # measured otherwise, and of no number of events
+    ]
+    first = open_tree(str(write_tree(tmp_path / "events.root", events)), None, ["pt"])
+    for i, (branches, says) in enumerate(cases):
+        weights = open_tree(
+            str(write_tree(tmp_path / f"{i}.root", branches | {"weight": pt})), None, ["weight"]
+        )
+        found = list(other_order(first, weights))
+        assert (says in found[0]) if says else found == []

@@ -162,7 +162,7 @@ def physlite(path: Path, dot: str = ".", ntuple: bool = False) -> Path:
     x, y = 1000 * MET[0] * np.cos(MET[1]), 1000 * MET[0] * np.sin(MET[1])
     for name, sum_ in (("mpx", x), ("mpy", y)):
         terms = ak.from_regular(ak.Array(np.stack([0.3 * sum_, sum_], axis=1)))
-        columns[f"MET_Core_AnalysisMETAuxDyn{dot}{name}"] = terms
+        columns[f"MyMETAuxDyn{dot}{name}"] = terms
     tree = "EventData" if ntuple else "CollectionTree"
     return _write(path, {tree: columns, "MetaData": {"version": np.arange(1)}}, ntuple)
 
@@ -243,8 +243,12 @@ def test_delphes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("dot", "ntuple"), [(".", False), (":", True)])
 def test_physlite(tmp_path: Path, dot: str, ntuple: bool) -> None:
     columns = [*LEPTONS, *(name for name in JETS if not name.endswith("B")), "MET", "MET_Phi"]
-    table = read(physlite(tmp_path / "physlite.root", dot, ntuple), columns, schema="physlite")
+    path = physlite(tmp_path / "physlite.root", dot, ntuple)
+    sums = {"prefix": f"MyMETAuxDyn{dot}", "px": "mpx[-1]", "py": "mpy[-1]"}
+    table = read(path, columns, schema="physlite", objects={"met": sums})
     np.testing.assert_allclose(table, expected(columns, 2.0), rtol=1e-6)  # tags above 2: none
+    with pytest.raises(UsageError, match=r'soft terms of missing pT alone .*add "objects": {"met"'):
+        read(path, columns, schema="physlite")
 
 
 def test_objects_by_hand(tmp_path: Path) -> None:

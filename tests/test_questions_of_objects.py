@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,23 @@ import uproot
 
 import deepmem
 from deepmem import UsageError
+from deepmem.columns import described
 from deepmem.config import Config
+from deepmem.data.loaders import Paired
 from deepmem.data.memory import InMemory
+from deepmem.data.objects import Objects
 from deepmem.data.root import Source
 from deepmem.data.trees import TreeFile
 from deepmem.errors import DeepMEMWarning
-from deepmem.jobs.events import first_values
+from deepmem.jobs.doubts import repeated_files
+from deepmem.jobs.events import (
+    check_variations,
+    first_values,
+    refuse_halves,
+    tell_objects,
+    tell_other_objects,
+)
+from deepmem.reporter import Reporter
 
 JETS = {
     "Jet_pt": [[50.0, 40.0, 30.0]],
@@ -184,3 +197,94 @@ def test_photons_and_taus_that_are_said_are_shown(tmp_path: Path) -> None:
     shown = first_values(Config.load({"input_paths": [str(path)], "objects": objects}, need=()))
     assert shown["photons"]["first"]["pho1_PT"] == [30.0]
     assert "no branch begins with 'Tau_'" in shown["taus"]
+
+
+class _Warned(Reporter):
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def warning(self, text: str) -> None:
+        self.texts.append(text)
+
+
+def test_a_model_is_told_of_objects_in_another_order_than_it_learned_from(tmp_path: Path) -> None:
+    path = tmp_path / "jets.root"
+    with uproot.recreate(path) as file:
+        file["Events"] = {name: ak.Array(JETS[name]) for name in JETS if name.startswith("Jet_")}
+
+    def located(**jets: Any) -> Objects | None:
+        return Config.load({"schema": "nanoaod", "objects": {"jets": jets} if jets else {}}, need=()).located
+
+    def source(**jets: Any) -> Source:
+        return Source([str(path)], None, ["j1_PT"], (), located(**jets))
+
+    def warned(**jets: Any) -> list[str]:
+        reporter, model = _Warned(), source(cuts={"pt": [20, None]}).about_objects
+        tell_other_objects(source(**jets), json.loads(json.dumps(model)), reporter)
+        return reporter.texts
+
+    assert warned(cuts={"pt": [20, None]}, above=0.5) == []
+    for other in (
+        {},
+        {"prefix": "Jet_", "cuts": {"pt": [20, None]}},
+        {"cuts": {"pt": [20, None]}, "sort": "eta"},
+    ):
+        (text,) = warned(**other)
+        assert text.startswith("the model learned from jets by falling pt, tagged ones first, cuts on pt [20")
+    assert tell_other_objects(source(), {}, _Warned()) is None
+    with uproot.recreate(tmp_path / "untagged.root") as file:
+        file["Events"] = {name: ak.Array(JETS[name]) for name in JETS if name in ("Jet_pt", "MET_pt")}
+    several, reporter = Source([str(tmp_path / "*.root")], None, ["j1_PT"], (), located()), _Warned()
+    tell_objects(several, reporter)
+    assert reporter.texts == [
+        "jets are chosen in other ways in other files: by falling pt; by falling pt, tagged ones first"
+    ]
+    twice = Source([str(path)] * 2, None, ["j1_PT"], (), located())
+    (text,) = repeated_files(Paired(twice, Source([str(path)] * 2, None, ["Jet_pt[0]"]), 1))
+    assert "the same 1 events twice" in text
+
+
+def test_a_variation_of_pt_keeps_the_mass_that_follows_from_an_energy(tmp_path: Path) -> None:
+    branches = {"jet_pt": [[50.0], [30.0]], "jet_eta": [[0.0], [1.0]], "jet_phi": [[0.1], [0.2]]}
+    energy = [[np.hypot(50, 8)], [np.hypot(30 * np.cosh(1), 4)]]
+    events = {name: ak.Array(values) for name, values in (branches | {"jet_E": energy}).items()}
+    with uproot.recreate(tmp_path / "jets.root") as file:
+        file.mktree("tree", {name: values.type.content for name, values in events.items()})
+        file["tree"].extend(events)
+    located = Config.load({"objects": {"jets": {"prefix": "jet_", "energy": "E"}}}, need=()).located
+    columns = ["j1_PT", "j1_M"]
+
+    def both(variation: dict[str, str]) -> list[np.ndarray]:
+        file = Source([str(tmp_path / "jets.root")], None, columns, (), located, variation)
+        return [InMemory(events).table(columns, located, variation), file.read(0, 2)]
+
+    for scale, energies, mass in ((0.95, {}, [8, 4]), (1.1, {"jet_E": "jet_E * 1.1"}, [8.8, 4.4])):
+        for found in both({"jet_pt": f"jet_pt * {scale}"} | energies):
+            np.testing.assert_allclose(found.T, [[50 * scale, 30 * scale], mass], rtol=1e-6)
+    with pytest.raises(UsageError, match="replaces jet_E, the energy of jets, and not their pT"):
+        both({"jet_E": "jet_E * 1.1"})
+    said = {
+        "input_paths": [str(tmp_path / "jets.root")],
+        "objects": {"jets": {"prefix": "jet_", "energy": "E"}},
+    }
+    for branch, replaced, says in (
+        ("jet_pt", "jet_pt * 2", ""),
+        ("jet_ptt", "jet_pt", "did you mean 'jet_pt'"),
+        ("jet_pt", "jet_pt_up * 2", "no branch"),
+        ("jet_E", "jet_E * 2", "and not their pT"),
+    ):
+        config = Config.load(said | {"variations": {"up": {branch: replaced}}}, need=())
+        with pytest.raises(UsageError, match=says) if says else nullcontext():
+            check_variations(config)
+    names = ["jet_pt", "jet_eta", "jet_phi", "jet_E"]
+    for variation, refused in (
+        ({"jet_pt": "jet_pt * 2"}, True),
+        ({n: f"{n} * 2" for n in names[::3]}, False),
+    ):
+        varied = {"up": Source([str(tmp_path / "jets.root")], None, names, (), None, variation)}
+        with (
+            pytest.raises(UsageError, match="'up' replaces one of jet_pt and jet_eta and jet_E")
+            if refused
+            else (nullcontext())
+        ):
+            refuse_halves(varied, described(names))

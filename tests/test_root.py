@@ -74,6 +74,15 @@ def test_folders_cycles_and_split_objects(tmp_path: Path) -> None:
     for tree in ("event_selection/hftree;1", "event_selection/hftree", None):
         assert Source([str(path)], tree, ["lep1_PT"]).read(0, 3).tolist() == [[0], [1], [2]]
     assert Source([f"{path}:event_selection/hftree"], None, ["lep1_PT"]).num_entries == 3
+    with uproot.update(path) as file:
+        file.mktree("event_selection/hftree", {"lep1_PT": np.float32})
+        file["event_selection/hftree"].extend({"lep1_PT": np.arange(5, dtype=np.float32)})
+    for cycle, entries, kept in (("", 5, ""), (";2", 5, ""), (";1", 3, ";1")):
+        source = Source([f"{path}:event_selection/hftree{cycle}"], None, ["lep1_PT"])
+        assert source.num_entries == entries
+        assert source.provenance()[0]["tree"] == f"event_selection/hftree{kept}"  # by which it is read again
+    with pytest.raises(UsageError, match=r"has no cycle '.*hftree;3': it has .*hftree;1, .*hftree;2"):
+        Source([f"{path}:event_selection/hftree;3"], None, ["lep1_PT"])
 
 
 def test_addresses(tmp_path: Path) -> None:

@@ -64,6 +64,17 @@ def test_a_variation_is_the_weight_of_events_measured_otherwise(
     assert error[7] < 1e-9 * ratio[7]
 
 
+def test_events_that_a_variation_spoils_leave_the_others_alone(pairs: dict[str, np.ndarray]) -> None:
+    """Some of them, or all."""
+    few = {name: values[:3] for name, values in pairs.items()}
+    for bound, left in ((np.inf, 0), (few["lep1_PT"][1] - 1e-3, 1)):
+        kept = {"lep1_PT": f"where(lep1_PT > {bound}, lep1_PT, 0/0)"} if left else {"lep1_PT": "lep1_PT * 0"}
+        found = deepmem.compute(few, variations={"cut": kept})
+        assert (found["drell_yan"].status == 0).all()
+        wanted = np.where(few["lep1_PT"] > bound, 0, 3) if left else np.full(3, 3)
+        np.testing.assert_array_equal(found["drell_yan__cut"].status, wanted)
+
+
 def test_the_error_of_a_ratio_holds() -> None:
     alpha = hypothesis("higgs_4l")
     events = draw_events("higgs_4l", 16, 5, {"lepton_pt": 5, "lepton_eta": 2.5}, recoil=15.0).columns
@@ -149,6 +160,7 @@ def test_a_variation_of_objects_has_its_own_cuts_and_order(tmp_path: Path) -> No
         ({"up": {"lep1_Pt": "lep1_PT"}}, "no branch .did you mean 'lep1_PT'"),
         ({"up": {"lep1_PT": "lep1_PT * up"}}, "'up', which is no branch"),
         ({"up": {"lep1_PT": "open('x')"}}, "not allowed in an expression"),
+        ({"up": {"lep1_PT": "50"}}, "by '50', which names no branch"),
         ({"up__": {"lep1_PT": "lep2_PT"}}, "needs a name such as jesUp"),
         ({"up": {}}, "changes nothing"),
     ],
@@ -177,6 +189,27 @@ def test_learned_weights_have_variations(trained: tuple[dict[str, Any], Path], t
     expected = deepmem.Surrogate.load(config["save_lowest_loss_model_at"])(columns)["weight_DY"]
     found = read_weights(tmp_path / "w.root", "weight_DY__up")
     np.testing.assert_allclose(found.value, expected.value, rtol=1e-5)
+
+
+def test_learned_weights_follow_column_names(trained: tuple[dict[str, Any], Path], tmp_path: Path) -> None:
+    """Also where a branch with the default name is there and is another one; those of the training are not read."""
+    config, _ = trained
+    model = config["save_lowest_loss_model_at"]
+    columns = dict(zip(COLUMNS, Source(config["input_paths"], None, COLUMNS).read(0, 100).T, strict=True))
+    expected = deepmem.Surrogate.load(model)(columns)["weight_DY"].value
+    called = {"lep1_PT": "first_pt", "MET": "met_pt"}
+    moved = {name: 1.1 * columns[name] for name in called}
+    events = write_tree(
+        tmp_path / "events.root", columns | moved | {called[name]: columns[name] for name in called}
+    )
+    output = tmp_path / "w.root"
+    deepmem.predict([str(events)], output, config=config | {"column_names": called})
+    np.testing.assert_array_equal(read_weights(output, "weight_DY").value, expected)
+    about = read_provenance(output)
+    assert about["column_names"] == called
+    assert "first_pt" in about["events"]["columns"]
+    with pytest.raises(UsageError, match="'lep1_PT' is to hold pT, and 'lep1_Eta' looks like eta"):
+        deepmem.predict([str(events)], output, config=config | {"column_names": {"lep1_PT": "lep1_Eta"}})
 
 
 def test_jets_of_top_pairs_follow_their_nominal_points() -> None:

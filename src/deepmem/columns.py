@@ -95,7 +95,15 @@ _ANGLE = re.compile(
     r"(?i:(?:.*[_.])?(?:phi_?(?:star_?z\d|planes?|decay|cs|hel).*|planes?_?phi.*|acoplanarity))"
 )
 _FUNCTION = re.compile(
-    rf"{_BEGIN}(?i:(?:(?:cos|sin|tan|log\d*|ln|sqrt|delta|diff|ratio)_?|d|abs)(?:d|delta_?|hel)?(?:{_WORDS}|theta).*)"
+    rf"{_BEGIN}(?i:(?:(?:cos|sin|tan|log\d*|ln|sqrt|delta|diff|ratio)_?|d|abs)(?:d|delta_?|hel)?(?:{_WORDS}|theta).*|"
+    rf"(?:delta_?r|dr|err(?:or)?|sigma|std|rms|resolution|unc|cov|mean|avg|rel|frac(?:tion)?|eff|sf|prob|score|num|count)"
+    rf"_?(?:{_WORDS})|(?:n|sum|total|tot)_?(?:charge|pdgid|pid))"
+)
+# What stands before a letter that is no quantity of it: `n_e` counts electrons, `sf_e` is of electrons.
+_NO_OBJECT = re.compile(
+    r"(?i:(?:.*_)?(?:n|n_?(?:good|b|l|c|gen|reco)?_?(?:jets?|leps?|leptons?|e|el|mu|tau|pho|trk|tracks?)|num|number|"
+    r"counts?|is|has|pass|flag|trig|id|idx|index|type|eff|sf|weight|prob|score|frac|fraction|ratio|rel|rank|err|error|"
+    r"sigma|std|rms|unc|res|cov|iso|delta|diff|run|lumi|m?ht|st|meff|mt))|(?:.*_)?n[A-Z]\w*"
 )
 _ENGLISH = re.compile(r"(?i:.*(?:accept|except|kept|attempt|script|theta|zeta|[^a-z]opt)\d*)")
 _SYSTEMATIC = re.compile(r"(?i:nosys|nom|nominal|raw|T1|T1smear|smeared|.*(?:up|down))")
@@ -164,7 +172,7 @@ def _read(branch: str) -> tuple[str, Quantity] | None:
         return None
     if match := _LONG.fullmatch(branch):
         return match[1] or "event", _SPELLING[match[2].lower()]
-    if match := _SEPARATED.fullmatch(branch):
+    if (match := _SEPARATED.fullmatch(branch)) and not _NO_OBJECT.fullmatch(match[1]):
         return match[1], _SHORT[match[2].lower()]
     if match := _SHORT_FIRST.fullmatch(branch):
         return match[2] or match[3], _SHORT[match[1].lower()]
@@ -174,21 +182,30 @@ def _read(branch: str) -> tuple[str, Quantity] | None:
 
 
 def described(
-    columns: Iterable[str | Column], said: Mapping[str, Column] | None = None
+    columns: Sequence[str | Column], said: Mapping[str, Column] | None = None
 ) -> tuple[Column, ...]:
-    """What columns hold: as it was said, else read off their names.
+    """What columns hold: as it was said, or is given, else read off their names.
 
-    An azimuth of no object (`Phi`, `Phi1`), without a pT or η beside it, is an angle between planes.
+    An azimuth of no object (`Phi`, `Phi1`), without a pT or η beside it, is an angle between planes; `d_phi`
+    is a difference, but for a d quark that has a pT.
     """
-    said = said or {}
-    found = [each if isinstance(each, Column) else said.get(each) or recognise(each) for each in columns]
-    found = [_beside(each, found) if each.quantity is Quantity.OTHER and each.name not in said else each
-             for each in found]  # fmt: skip
+    given = {each.name: each for each in columns if isinstance(each, Column)} | dict(said or {})
+    names = [each.name if isinstance(each, Column) else each for each in columns]
+    found = [given.get(name) or recognise(name) for name in names]
+    found = [
+        _beside(each, found) if each.quantity is Quantity.OTHER and each.name not in given else each
+        for each in found
+    ]
     companions = Counter(column.object for column in found if column.quantity is not Quantity.OTHER)
+    with_pt = {column.object for column in found if column.quantity is Quantity.PT}
 
     def alone(column: Column) -> bool:
+        if column.name in given:
+            return False
+        if column.object.lower() == "d":
+            return column.object not in with_pt
         nobody = column.object == "event" or column.object.isdigit()
-        return nobody and companions[column.object] == 1 and column.name not in said
+        return nobody and companions[column.object] == 1
 
     return tuple(
         replace(each, quantity=Quantity.ANGLE) if each.quantity is Quantity.PHI and alone(each) else each

@@ -110,7 +110,9 @@ class Config(BaseModel):
         'in place of some: {"jesUp": {"Jet_pt": "Jet_pt_jesUp", "MET_pt": "MET_T1_pt_jesUp"}}',
     )
     column_names: dict[str, str] = Field(
-        {}, description='what a default column is called in the files: {"lep1_PT": "Lepton1_pt"}'
+        {},
+        description="what a default column, or one of a model's for predict, is called in the files: "
+        '{"lep1_PT": "Lepton1_pt"}',
     )
     response: dict[str, Any] | None = Field(
         None, description='transfer functions by particle class: {"lepton": {"kind": "gaussian", "r": 0.02}}'

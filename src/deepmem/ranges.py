@@ -7,7 +7,7 @@ chunk by chunk, in bounded memory.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,8 @@ from deepmem.errors import UsageError
 _DEGREES, _FEW, _REMEMBERED = 0.1, 3, 10_000
 # GeV; half of a column of pT above it is in MeV. Steps of its histogram, per decade; its lowest power of 10.
 _MEV, _STEPS, _LOWEST = 2000.0, 100, -6
+# Of its momentum: an energy below it is none.
+_BELOW = 0.9
 # rad; an azimuth comes so near to the ends of its turn, and not farther beyond them than rounding.
 _NEAR, _ROUNDING = 0.04, 1e-3
 
@@ -34,20 +36,26 @@ class Ranges:
             name: _Angles() for name, q in quantities.items() if q in (Quantity.PHI, Quantity.ANGLE)
         }
         self._momenta = {name: _Momenta() for name, q in quantities.items() if q is Quantity.PT}
+        self._charges = {name: _Charges() for name, q in quantities.items() if q is Quantity.CHARGE}
+        self._energies = list(_energies(described(columns)))
 
     def add(self, table: np.ndarray) -> None:
         """Look at rows `[events, columns]`."""
         for name, gathered in self._gathered().items():
             values = np.asarray(table[:, self._at[name]], dtype=np.float64)
             gathered.add(values[np.isfinite(values)])
+        for each in self._energies:
+            each.add(*(np.asarray(table[:, self._at[name]], dtype=np.float64) for name in each.names))
 
     def problems(self) -> list[str]:
-        """A sentence for each column that looks like degrees or MeV, or has a few angles beyond ±2π."""
+        """A sentence for each column that looks like degrees or MeV, has a few angles beyond ±2π, or is no
+        charge or energy as its name says."""
         found = self._gathered()
-        return [text for name in self._at if name in found for text in found[name].problems(name)]
+        texts = [text for name in self._at if name in found for text in found[name].problems(name)]
+        return texts + [text for each in self._energies for text in each.problems()]
 
-    def _gathered(self) -> dict[str, _Angles | _Momenta]:
-        return {**self._angles, **self._momenta}
+    def _gathered(self) -> dict[str, _Angles | _Momenta | _Charges]:
+        return {**self._angles, **self._momenta, **self._charges}
 
     def refuse(self) -> None:
         """**Raises** `UsageError` where a column of angles is in degrees."""
@@ -120,6 +128,57 @@ class _Momenta:
         return [
             f'{name} has a median of {median:.2g} GeV: in MeV? Then set "unit": "MeV" in the configuration'
         ]
+
+
+class _Charges:
+    """Of a column of charges: how many are no whole numbers, as of a score."""
+
+    def __init__(self) -> None:
+        self.finite = self.broken = 0
+
+    def add(self, values: np.ndarray) -> None:
+        self.finite += len(values)
+        self.broken += int((values != np.trunc(values)).sum())
+
+    def problems(self, name: str) -> list[str]:
+        return (
+            [_taken_for(name, Quantity.CHARGE, "no whole numbers")] if 2 * self.broken > self.finite else []
+        )
+
+
+def _energies(columns: Sequence[Column]) -> Iterator[_Energies]:
+    """The energies of objects whose momentum is there, too."""
+    at = {(each.object, each.quantity): each.name for each in columns}
+    for (owner, quantity), name in at.items():
+        momentum = [at.get((owner, each)) for each in (Quantity.PT, Quantity.ETA)]
+        if quantity is Quantity.ENERGY and None not in momentum:
+            yield _Energies((name, *filter(None, momentum)))
+
+
+class _Energies:
+    """Of a column of energies, and pT and η of the same objects: how many are far below their momentum."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self.names, self.finite, self.below = names, 0, 0
+
+    def add(self, energy: np.ndarray, pt: np.ndarray, eta: np.ndarray) -> None:
+        with np.errstate(all="ignore"):
+            ratio = energy / (pt * np.cosh(eta))
+        ratio = ratio[np.isfinite(ratio)]
+        self.finite += len(ratio)
+        self.below += int((ratio < _BELOW).sum())
+
+    def problems(self) -> list[str]:
+        many = 2 * self.below > self.finite
+        return [_taken_for(self.names[0], Quantity.ENERGY, f"below the momentum of {self.names[1]}")] * many
+
+
+def _taken_for(name: str, quantity: Quantity, what: str) -> str:
+    kind = f"{'an' if quantity is Quantity.ENERGY else 'a'} {quantity}"
+    return (
+        f"{name} is taken for {kind}, and most of its values are {what}: if it is something else, "
+        f'"columns": {{"{name}": {{"quantity": "other"}}}} in the input file says so'
+    )
 
 
 def _percent(part: int, whole: int) -> str:

@@ -40,6 +40,10 @@ def config(
     found: dict[str, Any] = {"columns": [*recognised], **({"recognised": recognised} if recognised else {})}
     if settings.located is not None:
         found["objects"] = settings.located.to_dict()["objects"]
+    if settings.variations:
+        from deepmem.jobs.events import check_variations
+
+        check_variations(settings)
     if settings.located is not None and settings.input_paths:
         from deepmem.jobs.events import first_values
 

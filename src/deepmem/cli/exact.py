@@ -228,7 +228,9 @@ def generate(
     process: options.AnyProcess,
     *,
     events: Annotated[int, typer.Option(help="How many events to keep.", metavar="N")],
-    output: Annotated[str, typer.Option(help="The file to write.", metavar="OUT.root")],
+    output: Annotated[
+        str, typer.Option(help="The file to write.", metavar="OUT.root", callback=options.told)
+    ],
     seed: Annotated[int, typer.Option(help="Same seed, same events.")] = 1,
     inputfile: options.OptionalInput = None,
     selection: options.Selection = None,

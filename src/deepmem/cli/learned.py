@@ -114,7 +114,9 @@ def predict(
 
 def export(
     model: Annotated[str, typer.Argument(help="The model file.", metavar="MODEL")],
-    output: Annotated[str, typer.Option(help="The ONNX file to write.", metavar="OUT.onnx")],
+    output: Annotated[
+        str, typer.Option(help="The ONNX file to write.", metavar="OUT.onnx", callback=options.told)
+    ],
     single: Annotated[bool, typer.Option("--single", help="Columns come in single precision.")] = False,
     debug: options.Debug = False,
     as_json: options.AsJson = False,
@@ -173,7 +175,8 @@ def refine(
         ),
     ] = False,
     output_model: Annotated[
-        str | None, typer.Option(help="The new model (default M.learned.model).", metavar="N")
+        str | None,
+        typer.Option(help="The new model (default M.learned.model).", metavar="N", callback=options.told),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the integration points and the audit.")] = 0,
     force: options.Force = False,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -68,7 +69,17 @@ InputFile = Annotated[str, typer.Option(help="Path to the input file.")]
 OptionalInput = Annotated[
     str | None, typer.Option(help="Input file: paths, unit, column_names, response, selection.")
 ]
-WeightFile = Annotated[str, typer.Option(help="The weight file to write.", metavar="OUT.root")]
+
+
+def told(path: str | None) -> str | None:
+    """The file to write, of which is told where its folder has to be made: it may be a slip of the pen."""
+    folder = Path(path or ".").absolute().parent
+    if not os.path.exists(folder):  # noqa: PTH110 - which, unlike Path's, never fails
+        typer.echo(f"the folder {folder} does not exist: it is made with {Path(str(path)).name}", err=True)
+    return path
+
+
+WeightFile = Annotated[str, typer.Option(help="The weight file to write.", metavar="OUT.root", callback=told)]
 Keep = Annotated[str | None, typer.Option(help="Branches to copy along: run,event")]
 EventSchema = Annotated[
     str | None,

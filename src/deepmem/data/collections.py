@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 import awkward as ak
@@ -77,11 +78,20 @@ class Collections:
     """The columns of some events of a file.
 
     **Arguments:** `where`, the file, for errors; `reading`, what is read from where; `arrays`, the branches
-    of `reading.branches`, of `events` events.
+    of `reading.branches`, of `events` events; `nominal`, those of `reading.of_kept_masses` as no variation
+    has them.
     """
 
-    def __init__(self, where: str, reading: Reading, arrays: Mapping[str, ak.Array], events: int):
+    def __init__(
+        self,
+        where: str,
+        reading: Reading,
+        arrays: Mapping[str, ak.Array],
+        events: int,
+        nominal: Mapping[str, ak.Array] = MappingProxyType({}),
+    ):
         self._where, self._reading, self._arrays, self._events = where, reading, arrays, events
+        self._nominal = nominal
         self._chosen: dict[Kind, _Objects] = {}
         self._wanted: dict[Kind, set[str]] = {kind: {"eta", "phi"} for kind in reading.kinds}
         for each in reading.columns.values():
@@ -128,7 +138,10 @@ class Collections:
 
     def _of(self, kind: Kind, located: Located) -> _Objects:
         """The objects of one collection that pass its cuts, and overlap with none of the kinds it says."""
-        counts, fields = self._fields(located)
+        counts, fields = self._fields(located, self._arrays)
+        if located.keeps_mass(self._nominal):
+            _, nominal = self._fields(located, {**self._arrays, **self._nominal})
+            fields["mass"] = _Quantities(nominal, None)["mass"]
         event = np.repeat(np.arange(self._events), counts)
         quantities = _Quantities(fields, located.entry.above)
         wanted = self._wanted[kind] | {located.entry.sort.lstrip("-"), "tag"}
@@ -169,11 +182,11 @@ class Collections:
     def _missing(self, quantity: str) -> np.ndarray:
         """Missing pT or its φ, `[events]`."""
         (located,) = self._reading.kinds["met"]
-        fields = {name: self._one(located, name, found) for name, found in located.fields.items()}
+        fields = {name: self._one(name, found) for name, found in located.fields.items()}
         return _Quantities(fields, None)[quantity]
 
-    def _one(self, located: Located, quantity: str, found: Found) -> np.ndarray:
-        counts, values = self._value(located, quantity, found)
+    def _one(self, quantity: str, found: Found) -> np.ndarray:
+        counts, values = self._value(quantity, found, self._arrays)
         if counts is None:
             return np.broadcast_to(values, (self._events,))
         if counts.max(initial=0) > 1:
@@ -185,10 +198,12 @@ class Collections:
         single[counts == 1] = values
         return single
 
-    def _fields(self, located: Located) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    def _fields(
+        self, located: Located, arrays: Mapping[str, ak.Array]
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """How many objects each event has, and their fields."""
         found = {
-            name: self._value(located, name, each)
+            name: self._value(name, each, arrays)
             for name, each in (*located.fields.items(), *located.cuts.items())
         }
         lengths = {name: counts for name, (counts, _) in found.items() if counts is not None}
@@ -207,12 +222,14 @@ class Collections:
             fields[name] = np.repeat(values, counts) if per_event else np.broadcast_to(values, (total,))
         return counts, fields
 
-    def _value(self, located: Located, quantity: str, found: Found) -> tuple[np.ndarray | None, np.ndarray]:
+    def _value(
+        self, quantity: str, found: Found, arrays: Mapping[str, ak.Array]
+    ) -> tuple[np.ndarray | None, np.ndarray]:
         """A field: the counts of its lists and their content; or None and a value per event, or a number."""
         if found.number is not None:
             return None, np.asarray(found.number)
         scale = 1e-3 if self._reading.unit == "MeV" and quantity in ENERGIES else 1.0
-        parts = {name: _flat(self._arrays, key) for name, key in found.keys.items()}
+        parts = {name: _flat(arrays, key) for name, key in found.keys.items()}
         counts = next((own for own, _ in parts.values() if own is not None), None)
         values = {}
         for name, (own, content) in parts.items():

@@ -10,7 +10,8 @@ so that it is gathered chunk by chunk, and parts of a farm join. `mix` is a step
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -217,7 +218,7 @@ class Events:
         """Whether it is known that the weights are of all events of one file."""
         if file.stamp is None or self.inputs is None or self.entries not in (None, (0, file.num_entries)):
             return False
-        return self.inputs == ((sha256(file.path), file.tree.name, file.num_entries),)
+        return self.inputs == ((sha256(file.path), file.tree_name, file.num_entries),)
 
     def _same_files(self, other: Events) -> bool:
         if self.inputs is None or self.inputs != other.inputs:
@@ -310,3 +311,47 @@ def refuse_other_labels(events: TreeFile, weights: str, force: bool = False) -> 
     if not force:
         raise UsageError(f"{text}; check the order of 'input_paths' and 'output_paths' (--force: take them)")
     return [text]
+
+
+def other_order(events: TreeFile, weights: TreeFile) -> Iterator[str]:
+    """A sentence where branches that both files have say that their entries are not of the same events.
+
+    Numbers of events, runs and such have to be equal; another branch may be measured otherwise, and says so
+    only where it has the same values in another order.
+    """
+    if events.address == weights.address:
+        return
+    shared = [
+        name
+        for name in sorted(events.branches & weights.branches)
+        if (name in events.columns or _NUMBER.fullmatch(name)) and _is_plain(name, events, weights)
+    ]
+    numbers = {name for name in shared if events.is_integer(name)}
+    there = [name for name in shared if name in numbers or name in events.columns]
+    differ, sums = dict.fromkeys(there, False), dict.fromkeys(there, np.uint64(0))
+    for start in range(0, events.num_entries if there else 0, _CHUNK):
+        stop = min(start + _CHUNK, events.num_entries)
+        for name in there:
+            mine, its = (each.read_one(name, start, stop) for each in (events, weights))
+            differ[name] |= not np.array_equal(mine, its, equal_nan=True)
+            with np.errstate(over="ignore"):
+                sums[name] += _mixed(_bits(mine)).sum() - _mixed(_bits(its)).sum()
+    wrong = [name for name in there if differ[name] and (name in numbers or sums[name] == 0)]
+    if wrong:
+        yield (
+            f"{events.address} and {weights.address} both have {wrong[0]!r}, and its values differ entry by "
+            "entry: weights are paired with events by their place, so put both in the same order"
+        )
+
+
+_NUMBER = re.compile(
+    r"(?i)(?:.*_)?(?:event|evt|entry|run|lumi|luminosity_?block)_?(?:id|number|nr?|no|index)?"
+)
+
+
+def _is_plain(name: str, *files: TreeFile) -> bool:
+    """Whether a branch has a number of every event."""
+    try:
+        return all(each.read_one(name, 0, 0).dtype.kind in "iuf" and not each.is_list(name) for each in files)
+    except Exception:  # of any type that is no number
+        return False

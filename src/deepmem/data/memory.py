@@ -143,7 +143,9 @@ class InMemory:
             return as_table(whole, tuple(columns))
         reading = objects.resolve("the events", self.branches, columns)
         arrays = {branch: one(branch) for branch in reading.branches}
-        return Collections("the events", reading, arrays, len(self)).table()
+        replaced = [branch for branch in reading.branches if branch in instead]
+        nominal = {branch: self[branch] for branch in reading.of_kept_masses("the events", replaced)}
+        return Collections("the events", reading, arrays, len(self), nominal).table()
 
 
 def touching(columns: Sequence[str], objects: Objects | None) -> Callable[[Any], None]:

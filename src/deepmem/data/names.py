@@ -94,5 +94,7 @@ def replacements(
     for branch, text in variation.items():
         whole = names.find(text)
         known = {"": whole} if whole is not None else {name: there(name) for name in Expression(text).names}
+        if not known:
+            raise UsageError(f"{where}: 'variations' replaces {branch!r} by {text!r}, which names no branch")
         found[there(branch)] = text, {name: str(path) for name, path in known.items()}
     return found

@@ -7,7 +7,7 @@ A user, or a ready-made schema, says where the collections of each kind are and 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any, Literal
@@ -82,6 +82,7 @@ _DERIVED = {
     "mass": ("energy", "pt", "eta"),
     "charge": ("pdg",),
 }
+_MOMENTUM = ("pt", "eta", "px", "py", "pz")
 QUANTITIES = (*USUAL, "tag")
 ENERGIES = ("pt", "mass", "energy", "px", "py", "pz")
 
@@ -113,6 +114,11 @@ class Wanted:
         )
 
 
+def is_default(column: str) -> bool:
+    """Whether it is a column that objects make."""
+    return column in ("MET", "MET_Phi") or _COLUMN.fullmatch(column) is not None
+
+
 @dataclass(frozen=True)
 class Found:
     """A field in a file: a number, or an expression over branches (`keys`: name in it → branch)."""
@@ -131,6 +137,21 @@ class Located:
     fields: Mapping[str, Found]
     cuts: Mapping[str, Found]
     """Fields that are no quantities, and are cut on."""
+    derives_mass: bool = False
+    """Whether a mass is asked for, and follows from energy and momentum."""
+
+    def branches(self, *quantities: str) -> frozenset[str]:
+        """What quantities are read from, without elements."""
+        found = (self.fields[name] for name in quantities if name in self.fields)
+        return frozenset(without_element(key)[0] for each in found for key in each.keys.values())
+
+    def keeps_mass(self, replaced: Collection[str]) -> bool:
+        """Whether a mass follows from an energy and a momentum of which a variation replaces only the latter.
+
+        The mass is the nominal one then: another pT of a jet is another energy.
+        """
+        momentum, energy = self.branches(*_MOMENTUM), self.branches("energy")
+        return self.derives_mass and not momentum.isdisjoint(replaced) and energy.isdisjoint(replaced)
 
     def describe(self) -> dict[str, Any]:
         own = self.entry.model_dump(exclude_defaults=True, include={"above", "cuts", "overlap", "sort"})
@@ -219,10 +240,10 @@ class Objects:
         said = "'objects' does" if self.schema == "flat" else f"the schema {self.schema!r} does"
         what = "missing pT is" if kind == "met" else f"{kind} are"
         example = '{"pt": "MET_pt", "phi": "MET_phi"}' if kind == "met" else '{"prefix": "…"}'
-        return (
-            f"{said} not say where {what}, which the process needs: add "
-            f'"objects": {{"{kind}": {example}}} to the input file{names.some}'
-        )
+        schema = SCHEMAS.get(self.schema)
+        why = schema.lacks.get(kind) if schema else None
+        lacks = f"{why}. It is needed" if why else f"{said} not say where {what}, which the process needs"
+        return f'{lacks}: add "objects": {{"{kind}": {example}}} to the input file{names.some}'
 
 
 def _refuse_what_means_nothing(kind: Kind, entries: Sequence[Entry]) -> None:
@@ -318,7 +339,8 @@ def _located(
             return None
         return {name: each for one in found if one for name, each in one.items()}
 
-    for quantity in _needed(kind, entry, quantities):
+    needed = _needed(kind, entry, quantities)
+    for quantity in needed:
         found = locate(quantity)
         if found is None:
             raise UsageError(f"{where}: {_lack(kind, prefix, quantity, names, schema)}")
@@ -328,7 +350,7 @@ def _located(
         for name in (*entry.cuts, entry.sort.lstrip("-"))
         if name not in QUANTITIES
     }
-    return Located(entry, prefix, fields, others)
+    return Located(entry, prefix, fields, others, "mass" in needed and "mass" not in fields)
 
 
 def _needed(kind: Kind, entry: Entry, quantities: Iterable[str]) -> list[str]:
@@ -387,6 +409,25 @@ class Reading:
             for key in each.keys.values()
         ]
         return tuple(dict.fromkeys(found))
+
+    def of_kept_masses(self, where: str, replaced: Collection[str]) -> frozenset[str]:
+        """Those of the branches that a variation replaces of which masses need the nominal values, too.
+
+        **Raises** `UsageError` where it replaces the energy of objects alone, which would change their mass.
+        """
+        found: set[str] = set()
+        for kind, sources in self.kinds.items():
+            for each in sources:
+                alone = each.branches("energy") & set(replaced)
+                momentum = each.branches(*_MOMENTUM)
+                if each.derives_mass and alone and momentum.isdisjoint(replaced):
+                    raise UsageError(
+                        f"{where}: a variation replaces {min(alone)}, the energy of {kind}, and not their "
+                        "pT, which would change their mass: replace pT alone, which keeps it, or both"
+                    )
+                if each.keeps_mass(replaced):
+                    found |= momentum & set(replaced)
+        return frozenset(found)
 
     def describe(self) -> dict[str, Any]:
         """What each object and field is taken from."""

@@ -56,7 +56,7 @@ class Source:
     ):
         self.columns = tuple(columns)
         self._keep = tuple(keep)
-        self._objects = objects
+        self.objects = objects
         self.files = [
             open_tree(path, own or tree, columns, objects, variation) for path, own in expand(addresses)
         ]
@@ -146,9 +146,9 @@ class Source:
     @property
     def about_objects(self) -> dict[str, Any]:
         """What a file made from these columns says of the objects; nothing where columns are branches."""
-        if self._objects is None:
+        if self.objects is None:
             return {}
-        return {"objects": self._objects.to_dict() | {"taken_from": self.taken_from}}
+        return {"objects": self.objects.to_dict() | {"taken_from": self.taken_from}}
 
     def refuse_as_output(self, output: str | Path, *others: Any) -> None:
         """See that writing `output` destroys no input, nor one of `others` that are paths.
@@ -223,7 +223,7 @@ class Source:
         return [
             {
                 "path": file.path,
-                "tree": file.tree.name,
+                "tree": file.tree_name,
                 "entries": file.num_entries,
                 **(
                     {"sha256": None, "uuid": file.uuid}

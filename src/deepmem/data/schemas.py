@@ -32,6 +32,8 @@ class Schema:
     objects: Definition
     unit: str = "GeV"
     versions: tuple[Version, ...] = field(default=(Version("", {}),))
+    lacks: Mapping[str, str] = field(default_factory=dict)
+    """What files of the format do not have, and why."""
 
 
 def _nano(name: str, **more: Any) -> dict[str, Any]:
@@ -96,14 +98,13 @@ SCHEMAS = {
             "jets": {"prefix": ["AnalysisJetsAuxDyn.", "AnalysisJetsAuxDyn:"]},
             "photons": {"prefix": ["AnalysisPhotonsAuxDyn.", "AnalysisPhotonsAuxDyn:"]},
             "taus": {"prefix": ["AnalysisTauJetsAuxDyn.", "AnalysisTauJetsAuxDyn:"]},
-            # its terms, the last of which is the sum
-            "met": {
-                "prefix": ["MET_Core_AnalysisMETAuxDyn.", "MET_Core_AnalysisMETAuxDyn:"],
-                "px": "mpx[-1]",
-                "py": "mpy[-1]",
-            },
         },
         unit="MeV",
+        # Athena's METAssociationTool writes SoftClusCore and PVSoftTrkCore there.
+        lacks={
+            "met": "PHYSLITE has soft terms of missing pT alone (MET_Core_AnalysisMET), and no sum: "
+            "METMaker makes that from calibrated objects"
+        },
     ),
 }
 

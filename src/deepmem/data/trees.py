@@ -18,7 +18,7 @@ import uproot
 from deepmem.columns import split_index
 from deepmem.data.collections import Collections, evaluated
 from deepmem.data.names import Names, replacements
-from deepmem.data.objects import Objects, Reading
+from deepmem.data.objects import Objects, Reading, is_default
 from deepmem.data.schemas import looks_like
 from deepmem.data.vectors import Vectors, vectors
 from deepmem.errors import UsageError, nearest
@@ -72,6 +72,8 @@ class TreeFile:
     """What the columns are made from, where they are no branches."""
     instead: Mapping[str, tuple[str, dict[str, str]]] = field(default_factory=dict)
     """What a variation reads in place of branches, see `names.replacements`."""
+    tree_name: str = ""
+    """With its folders, and its cycle where that is not the newest."""
     _last: dict[str, tuple[tuple[int, int] | None, Any]] = field(default_factory=dict)
     """Records of vectors, of the entries that were read last."""
 
@@ -82,7 +84,7 @@ class TreeFile:
 
     @property
     def address(self) -> str:
-        return f"{self.path}:{self.tree.name}"
+        return f"{self.path}:{self.tree_name or self.tree.name}"
 
     @property
     def num_entries(self) -> int:
@@ -117,11 +119,27 @@ class TreeFile:
         """The full path of a branch, by which variations know it: `Jet/Jet.PT` of `Jet.PT`."""
         return self._paths.find(branch) or branch
 
+    @cached_property
+    def _of_kept_masses(self) -> frozenset[str]:
+        """The branches of which masses need the values that no variation has."""
+        if self.reading is None:
+            return frozenset()
+        return self.reading.of_kept_masses(self.address, self.replaced)
+
+    def refuse_half_momenta(self) -> None:
+        """**Raises** `UsageError` where a variation replaces the energy of objects and not their momentum."""
+        _ = self._of_kept_masses
+
     @property
     def is_varied(self) -> bool:
         """Whether a column is read from a branch that a variation replaces."""
-        read = self.reading.branches if self.reading else [self.locate(name)[0] for name in self.columns]
-        return any(self._path(branch) in self.instead for branch in read)
+        return bool(self.replaced)
+
+    @property
+    def replaced(self) -> tuple[str, ...]:
+        """What is read and a variation replaces: columns that are branches, or branches of objects."""
+        read = self.reading.branches if self.reading else self.columns
+        return tuple(name for name in read if self._path(self.locate(name)[0]) in self.instead)
 
     def has(self, name: str) -> bool:
         """Whether there is a branch for a column."""
@@ -144,7 +162,8 @@ class TreeFile:
             branches = self.reading.branches
             found = (pool.map if pool else map)(lambda branch: self._array(branch, start, stop), branches)
             arrays = dict(zip(branches, found, strict=True))
-            return Collections(self.address, self.reading, arrays, stop - start).table()
+            nominal = {branch: self._read(branch, start, stop) for branch in self._of_kept_masses}
+            return Collections(self.address, self.reading, arrays, stop - start, nominal).table()
 
         def one(name: str) -> np.ndarray:
             return self.read_one(name, start, stop)
@@ -264,26 +283,18 @@ def open_tree(
     try:
         # Chunks are read once: caching their arrays would only make memory grow.
         file = uproot.open(path, array_cache=None)
-        trees = {
-            name.split(";")[0]: None
+        cycles = [
+            name
             for name, kind in file.classnames(recursive=True).items()
             if kind in ("TTree", "TNtuple", "TNtupleD", "TChain", "ROOT::RNTuple")
-        }
+        ]
     except Exception as error:
         raise UsageError(
             f"{path} cannot be opened as a ROOT file (truncated, or of another kind?): {_first_line(error)}"
         ) from error
-    if tree is None:
-        events = [name for name in trees if objects is not None and name in objects.trees]
-        if len(trees) != 1 and len(events) != 1:
-            what = f"several trees ({', '.join(trees)}): say which one" if trees else "no tree"
-            raise UsageError(f"{path} has {what}{looks_like(trees, but=objects.schema if objects else '')}")
-        tree = next(iter(events or trees))
-    elif tree.split(";")[0].strip("/") not in trees:
-        listed = f"; it has {', '.join(trees)}" if trees else "; it has none"
-        raise UsageError(f"{path} has no tree {tree!r}{nearest(tree, trees)}{listed}")
+    tree = _chosen(path, tree, cycles, objects)
     try:
-        found = TreeFile(path, file[tree], tuple(columns), stamp)
+        found = TreeFile(path, file[tree], tuple(columns), stamp, tree_name=tree)
         known = found.names  # of an RNTuple, these are read from its end
     except Exception as error:
         raise UsageError(
@@ -299,7 +310,34 @@ def open_tree(
     found.reading = objects.resolve(found.address, known, columns)
     for name in found.reading.branches:
         check_column(found, name, known)
+    found.refuse_half_momenta()
     return found
+
+
+def _chosen(path: str, tree: str | None, cycles: Sequence[str], objects: Objects | None) -> str:
+    """The tree that is meant, with its folders, and its cycle where that is not the newest.
+
+    **Arguments:** `cycles`, the trees of the file with their cycles.
+
+    **Raises** `UsageError` where there is none, or it may be several.
+    """
+    trees = dict.fromkeys(name.split(";")[0] for name in cycles)
+    if tree is None:
+        events = [name for name in trees if objects is not None and name in objects.trees]
+        if len(trees) != 1 and len(events) != 1:
+            one = f"say which one, as {path}:{next(iter(trees), '')}"
+            what = f"several trees ({', '.join(trees)}): {one}" if trees else "no tree"
+            raise UsageError(f"{path} has {what}{looks_like(trees, but=objects.schema if objects else '')}")
+        return next(iter(events or trees))
+    name, _, cycle = tree.strip("/").partition(";")
+    if name not in trees:
+        listed = f"; it has {', '.join(trees)}" if trees else "; it has none"
+        raise UsageError(f"{path} has no tree {tree!r}{nearest(tree, trees)}{listed}")
+    own = sorted(int(each.split(";")[1]) for each in cycles if each.split(";")[0] == name)
+    if cycle and cycle not in map(str, own):
+        there = ", ".join(f"{name};{number}" for number in own)
+        raise UsageError(f"{path} has no cycle {tree!r}: it has {there}")
+    return f"{name};{cycle}" if cycle and int(cycle) != own[-1] else name
 
 
 def stamp_of(path: str) -> tuple[int, int, int] | None:
@@ -324,7 +362,8 @@ def check_column(file: TreeFile, name: str, known: Sequence[str]) -> None:
     except Exception:
         branch, _ = file.locate(name)
         other = looks_like((), known) if file.reading is None else ""
-        hint = other or nearest(branch, known) or _some(known)
+        objects = "; where events are collections, 'objects' in an input file says which" * is_default(branch)
+        hint = other or nearest(branch, known) or _some(known) + objects * (file.reading is None)
         raise UsageError(f"{file.address} has no branch {branch!r}{hint}") from None
     kind = re.sub(r"^(?:std::)?optional<(.*)>$", r"\1", kind)
     inner = re.sub(

@@ -108,4 +108,4 @@ def repeated_files(data: Paired) -> Iterator[str]:
 
 
 def _identity(file: TreeFile, source: Source) -> object:
-    return hashes_of(Source([file.address], None, source.columns))
+    return hashes_of(Source([file.address], None, source.columns, (), source.objects))

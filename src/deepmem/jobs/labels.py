@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from deepmem.config import Config
-from deepmem.data.identity import refuse_other_labels
+from deepmem.data.identity import other_order, refuse_other_labels
 from deepmem.data.loaders import Paired
 from deepmem.data.provenance import described, differences
 from deepmem.data.root import Source
@@ -77,6 +77,8 @@ def _contradictions(data: Paired, config: Config, force: bool) -> Iterator[str]:
     for events, file in zip(data.inputs.files, data.weights.files, strict=True):
         yield from refuse_other_labels(events, file.path, force)
         about = provenance(file.path)
+        if not about.get("events"):
+            yield from other_order(events, file)
         for name, entry in described({"hypotheses": about.get("hypotheses", [])}).items():
             path, other = first.setdefault(name, (file.path, entry))
             if name not in config.weights:

@@ -23,7 +23,7 @@ from deepmem.evaluation.report import report
 from deepmem.event import Status, Weight
 from deepmem.jobs import refinement
 from deepmem.jobs.account import Account
-from deepmem.jobs.events import refuse_objects
+from deepmem.jobs.events import names_for, refuse_objects
 from deepmem.jobs.labels import paired
 from deepmem.jobs.models import listed, model_card
 from deepmem.jobs.outcome import RANDOM, WORST_FIRST, Change, Entries, Learning, Point, Refinement
@@ -154,6 +154,11 @@ def _training_again(config: Config, old: Surrogate, target: Path) -> Config:
     """The configuration of a training that takes the place of a model's, checked against it."""
     training = Config.load(config)
     refuse_objects(training)
+    if names := names_for(training, old.columns, old.about):
+        raise UsageError(
+            f"--learn adds events under the model's own names to those learned from, and 'column_names' "
+            f"calls {listed([*names])} otherwise: train on the refined weights instead"
+        )
     if training.weights != old.weights or training.columns != old.columns or len(old.weights) != 1:
         raise UsageError(
             f"--learn: the input file learns {listed(training.weights)} from {listed(training.columns)}, "

@@ -43,6 +43,8 @@ def model_of(config: Config) -> Surrogate:
                 f"{config.model_to_load} and the configuration disagree on {key}: "
                 f"the model has {listed(in_model)}, "
                 f"the configuration {listed(in_config)}"
+                + ": a model reads columns in its own unit, so scale those of these events"
+                * (key == "unit")
             )
     guide = guide_of(config)
     if (None if guide is None else json.loads(json.dumps(guide.settings))) != model.guide:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,16 @@ from deepmem.data.weights import Further, all_branches, write_weights
 from deepmem.devices import DeviceNumber, on_device
 from deepmem.errors import UsageError
 from deepmem.event import Weight, variation_name
-from deepmem.jobs.events import objects_for, refuse_other_unit, tell_idle, tell_objects
+from deepmem.jobs.events import (
+    names_for,
+    objects_for,
+    refuse_halves,
+    refuse_other_unit,
+    tell_idle,
+    tell_names,
+    tell_objects,
+    tell_other_objects,
+)
 from deepmem.jobs.in_order import InOrder
 from deepmem.jobs.models import model_of
 from deepmem.jobs.staff import PREDICTIONS, Staff
@@ -92,13 +101,20 @@ def predict(
         surrogate = model_of(config) if isinstance(config, Config) else Surrogate.load(str(model))
         objects = objects_for(located, surrogate.about)
         refuse_other_unit(objects, surrogate.unit)
-        source = Source(events, tree, surrogate.columns, keep, objects, may_be_empty=True)
+        names = names_for(located, surrogate.columns, surrogate.about)
+        tell_names(names, reporter)
+        columns = [names.get(column, column) for column in surrogate.columns]
+        source = Source(events, tree, columns, keep, objects, may_be_empty=True)
         varied = {
-            name: Source(events, tree, surrogate.columns, (), objects, fields, may_be_empty=True)
+            name: Source(events, tree, columns, (), objects, fields, may_be_empty=True)
             for name, fields in located.variations.items()
         }
         tell_objects(source, reporter)
+        tell_other_objects(source, surrogate.about, reporter)
         tell_idle(varied, located.variations, reporter)
+        refuse_halves(
+            varied, [replace(each, name=names.get(each.name, each.name)) for each in surrogate.described]
+        )
         source.refuse_as_output(output, model, original)
         all_branches(surrogate.weights, source.kept_types, Further())
         check_writable(output)
@@ -175,12 +191,15 @@ def _write(
     source, surrogate = reader.source, learned.surrogate
     provenance = surrogate.provenance("predict")
     provenance |= {"inputs": source.provenance(), **source.about_objects}
+    if source.columns != surrogate.columns:
+        renamed = zip(surrogate.columns, source.columns, strict=True)
+        provenance["column_names"] = {column: branch for column, branch in renamed if column != branch}
     if reader.varied:
         provenance["variations"] = {
             name: {branch: text for branch, (text, _) in each.files[0].instead.items()}
             for name, each in reader.varied.items()
         }
-    hashes, ranges = EventHashes(surrogate.columns), Ranges(surrogate.described)
+    hashes, ranges = EventHashes(source.columns), Ranges(surrogate.described)
     factors = gev_factors(surrogate.described, surrogate.unit)
     names = learned.names
     names += tuple(variation_name(name, variation) for variation in reader.varied for name in names)

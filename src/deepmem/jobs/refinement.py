@@ -19,7 +19,7 @@ from deepmem.data.identity import hashes_of
 from deepmem.errors import Interrupted, UsageError
 from deepmem.jobs.audit import Audit
 from deepmem.jobs.budget import Budget
-from deepmem.jobs.events import tell_objects
+from deepmem.jobs.events import tell_objects, tell_other_objects
 from deepmem.jobs.learned import LearnedWeight
 from deepmem.jobs.outcome import Entries, Learned, Mixture, Refinement, Saving, SumOfLogs
 from deepmem.jobs.parts import Parts
@@ -152,6 +152,7 @@ def _check(
     task = Task((alpha,), precision, settings.calls, settings.seed, columns_of_events=read)
     sample.source.refuse_as_output(output, model, config, settings.pdf, *histograms(configuration.response))
     tell_objects(sample.source, reporter)
+    tell_other_objects(sample.source, learned.surrogate.about, reporter)
     if configuration.variations:
         reporter.warning("'variations' are for compute and predict: refine writes the nominal weights alone")
     task.load_densities()

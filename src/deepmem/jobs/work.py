@@ -16,7 +16,7 @@ from deepmem.data.root import Source, has_branch
 from deepmem.data.weights import Further, write_weights
 from deepmem.errors import UsageError
 from deepmem.event import Weight
-from deepmem.jobs.events import objects_for, refuse_other_unit
+from deepmem.jobs.events import names_for, objects_for, refuse_other_unit
 from deepmem.jobs.learned import LearnedWeight
 from deepmem.jobs.outcome import Learned
 from deepmem.jobs.parts import Parts
@@ -68,9 +68,11 @@ class Sample:
 
         self.columns = alpha.columns_of(there)
         own = [settings.column_names.get(column, column) for column in self.columns]
-        branches = list(dict.fromkeys([*learned.surrogate.columns, *own]))
+        names = names_for(settings, learned.surrogate.columns, learned.surrogate.about)
+        learned_from = [names.get(column, column) for column in learned.surrogate.columns]
+        branches = list(dict.fromkeys([*learned_from, *own]))
         self.source = Source(paths, settings.input_tree, branches, keep, objects)
-        self._of_model = [branches.index(column) for column in learned.surrogate.columns]
+        self._of_model = [branches.index(column) for column in learned_from]
         self._of_process = [branches.index(branch) for branch in own]
         self._factors = gev_factors(self.columns, self.unit)
         self._bounds = self.source.boundaries(0, self.source.num_entries, _CHUNK)

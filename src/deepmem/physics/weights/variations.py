@@ -78,7 +78,7 @@ class Nominal:
 def _equal(one: Measured, other: Measured) -> np.ndarray:
     """Which events are the same in all that was measured."""
     found = [
-        (first == second).reshape(one.size, -1).all(axis=1)
+        (first == second).all(axis=tuple(range(1, first.ndim)))
         for first, second in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
     ]
     return np.logical_and.reduce(found)

@@ -11,7 +11,6 @@ quark beside a neutrino has a mean and a width that follow s_t (`neutrino_fit`).
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import NamedTuple
 
 import jax
@@ -162,10 +161,7 @@ def _of_quark(
     resonance, mass = composition.tree.resonances[place], s[tabulated(composition).index(place)]
     pole = shape_of(shared.parameters, resonance.mass, resonance.width).mass[0]
     t = 0.5 * jnp.log(jnp.maximum(mass, 1e-6) / pole**2)
-    nodes = [here.nodes[i] for i in range(here.nodes.shape[-1])]
-    parts = [jnp.clip((t - low) / jnp.maximum(high - low, _EDGE), 0.0, 1.0) for low, high in pairwise(nodes)]
-    shift, width = (
-        each[0] + sum(part * (each[i + 1] - each[i]) for i, part in enumerate(parts))
-        for each in (here.shift, here.width)
-    )
+    low, high = here.nodes[:-1], here.nodes[1:]
+    part = jnp.clip((t - low) / jnp.maximum(high - low, _EDGE), 0.0, 1.0)
+    shift, width = (each[0] + (part * jnp.diff(each)).sum() for each in (here.shift, here.width))
     return shift, width

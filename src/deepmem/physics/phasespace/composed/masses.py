@@ -11,9 +11,9 @@ shape of its own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +33,7 @@ _FIRST, _BELOW, _ABOVE = 0.5, 0.9, 30.0
 _EDGE = 1e-15
 # Of θ to π/2, so that s is finite.
 _LAST = 1e-13
+_Stacked = TypeVar("_Stacked")
 
 
 def shape_of(p: Parameters, mass: str, width: str) -> BreitWigner:
@@ -128,9 +129,12 @@ class MassTables(NamedTuple):
         alone = jnp.asarray(self._alone)
         s, densities = lax.map(lambda each: each[0].at(value, each[1]), (self._stacked, numbers[alone]))
         found, density = dict(zip(self._alone, s, strict=True)), jnp.prod(densities)
-        for i in self.given:
-            found[i], more = self._known(i, found[self.given[i].place]).at(value, numbers[i])
-            density = density * more
+        if self.given:
+            places = jnp.asarray([*self.given])
+            known = self._known(found)
+            s, densities = lax.map(lambda each: each[0].at(value, each[1]), (known, numbers[places]))
+            found |= dict(zip(self.given, s, strict=True))
+            density = density * jnp.prod(densities)
         in_order = tuple(found[i] for i in range(len(self.tables)))
         return in_order, density if count == 1 else self.density(in_order)
 
@@ -138,8 +142,11 @@ class MassTables(NamedTuple):
         """Of all s together."""
         there = jnp.stack([s[i] for i in self._alone])
         density = jnp.prod(lax.map(lambda one: one[0].densities(one[1]), (self._stacked, there)), axis=0)
-        for i, given in self.given.items():
-            density = density * self._known(i, s[given.place]).densities(s[i])
+        if self.given:
+            known = self._known(dict(enumerate(s)))
+            there = jnp.stack([s[i] for i in self.given])
+            of_given = lax.map(lambda one: one[0].densities(one[1]), (known, there))
+            density = density * jnp.prod(of_given, axis=0)
         return density.mean()
 
     @property
@@ -149,14 +156,19 @@ class MassTables(NamedTuple):
     @property
     def _stacked(self) -> MassTable:
         """The tables that need no other s along a first axis: a loop over them has one body to compile."""
-        alone = [self.tables[i] for i in self._alone]
-        return jax.tree.map(lambda *each: jnp.stack([jnp.asarray(one) for one in each]), *alone)
+        return _stack([self.tables[i] for i in self._alone])
 
-    def _known(self, i: int, s: Scalar) -> MassTable:
-        """The i-th one, where the s that it follows is known."""
-        given, table = self.given[i], self.tables[i]
-        shares, pole = jnp.asarray(given.shares), self.tables[given.place].shapes.mass[0]
-        log = 0.5 * jnp.log(jnp.maximum(s, 1e-6) / pole**2)
-        at = jnp.clip((log - given.low) / given.step, 0.0, GIVEN - 1.0)
-        k, part = cell_of(at, GIVEN - 1)
-        return table._replace(shares=(1 - part) * shares[k] + part * shares[k + 1])
+    def _known(self, s: Mapping[int, Scalar]) -> MassTable:
+        """The others along a first axis, where the s that they follow are known."""
+        one = _stack(list(self.given.values()))
+        poles = jnp.stack([self.tables[given.place].shapes.mass[0] for given in self.given.values()])
+        square = jnp.stack([s[given.place] for given in self.given.values()])
+        at = (0.5 * jnp.log(jnp.maximum(square, 1e-6) / poles**2) - one.low) / one.step
+        k, part = cell_of(jnp.clip(at, 0.0, GIVEN - 1.0), GIVEN - 1)
+        rows, part = jnp.arange(len(poles)), part[:, None, None]
+        shares = (1 - part) * one.shares[rows, k] + part * one.shares[rows, k + 1]
+        return _stack([self.tables[i] for i in self.given])._replace(shares=shares)
+
+
+def _stack(each: Sequence[_Stacked]) -> _Stacked:
+    return jax.tree.map(lambda *parts: jnp.stack([jnp.asarray(part) for part in parts]), *each)

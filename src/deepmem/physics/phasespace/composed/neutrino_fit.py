@@ -20,6 +20,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from deepmem.kinematics import FourVector, Scalar, add, dot
 from deepmem.physics.phasespace import solutions
@@ -190,10 +191,12 @@ class _Side:
             return 0.5 * jnp.log(jnp.maximum(dot(total, total), 1e-3)) - jnp.log(top.mass)
 
         sigma = jnp.sqrt(self.variance)
-        steps = (sigma, 0.0, 0.0), (0.0, sigma, 0.0), (0.0, 0.0, 1.0)
-        moved = [(log(*step) - log(*(-each for each in step))) / 2 for step in steps]
-        width = jnp.clip(jnp.sqrt(sum(each**2 for each in moved)), _NARROWEST, _WIDEST)
-        return (log(0.0, 0.0, 0.0)[:, None] + _AROUND * width[:, None]).ravel()
+        # a loop over the middle and what is beside it has one body to compile
+        steps = np.concatenate([np.zeros((1, 3)), np.eye(3), -np.eye(3)]) * jnp.stack([sigma, sigma, 1.0])
+        logs = lax.map(lambda step: log(step[0], step[1], step[2]), steps)
+        moved = (logs[1:4] - logs[4:]) / 2
+        width = jnp.clip(jnp.sqrt((moved**2).sum(axis=0)), _NARROWEST, _WIDEST)
+        return (logs[0][:, None] + _AROUND * width[:, None]).ravel()
 
 
 def _heights(side: _Side, nodes: tuple[Scalar, Scalar, Scalar]) -> Scalar:
