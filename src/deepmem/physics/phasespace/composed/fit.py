@@ -53,7 +53,7 @@ _STEPS, _LONGEST = 5, 0.4
 # Of a measured mass, how far nodes reach in standard deviations.
 _AROUND = 3.5
 # Rows that are fitted in one compiled call.
-_BATCH, _FEW = 1 << 9, 1 << 5
+_BATCH, _FEW = 1 << 9, 1 << 3
 _Found = TypeVar("_Found")
 
 

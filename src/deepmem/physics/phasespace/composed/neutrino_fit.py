@@ -210,7 +210,8 @@ def _heights(side: _Side, nodes: tuple[Scalar, Scalar, Scalar]) -> Scalar:
 
     over_energies = jax.vmap(at, in_axes=(None, None, 0))
     over_tops = jax.vmap(over_energies, in_axes=(None, 0, None))
-    heights = jax.vmap(over_tops, in_axes=(0, None, None))(*nodes)
+    # one mass of the W at a time, so that all of it stays in a processor's cache
+    heights = lax.map(lambda s_w: over_tops(s_w, *nodes[1:]), nodes[0])
     return jnp.maximum(heights, heights.max() + _NEVER)
 
 
