@@ -114,6 +114,16 @@ def test_completion(monkeypatch: pytest.MonkeyPatch, shell: str, words: str) -> 
     assert "deepmem" in shown.lower()
 
 
+def test_a_shell_completes_names_of_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As bash asks for them."""
+    for name, value in {"COMP_WORDS": "deepmem compute --process tth", "COMP_CWORD": "3"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("_DEEPMEM_COMPLETE", "complete_bash")
+    called = "import sys; from deepmem.cli.main import main; sys.argv = ['deepmem']; main()"
+    found = subprocess.run([sys.executable, "-c", called], capture_output=True, text=True, check=False)
+    assert found.stdout.split() == ["tth_bb_1l", "tth_bb_2l"]
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

@@ -21,6 +21,7 @@ def compute(
         typer.Option(
             help="Of the menu, a reaction 'NAME=p p > …', or of the input file (again; default: all there).",
             metavar="NAME",
+            autocompletion=options.of_the_menu,
         ),
     ] = None,
     output: options.WeightFile,
@@ -107,7 +108,9 @@ def processes(
     process: Annotated[
         str | None,
         typer.Argument(
-            help="One of the menu, or a reaction such as 'p p > t t~ h'.", metavar="[NAME|REACTION]"
+            help="One of the menu, or a reaction such as 'p p > t t~ h'.",
+            metavar="[NAME|REACTION]",
+            autocompletion=options.of_the_menu,
         ),
     ] = None,
     *,

@@ -142,7 +142,12 @@ def _print_export(result: dict[str, Any]) -> None:
 def refine(
     events: options.Events = None,
     *,
-    process: Annotated[str, typer.Option(help="The process of the menu to compute.", metavar="NAME")],
+    process: Annotated[
+        str,
+        typer.Option(
+            help="The process of the menu to compute.", metavar="NAME", autocompletion=options.of_the_menu
+        ),
+    ],
     model: Annotated[str, typer.Option(help="The model file.", metavar="M")],
     output: options.WeightFile,
     tolerance: Annotated[

@@ -89,8 +89,22 @@ Post = Annotated[str, typer.Option(help="Folder for figure and numbers.")]
 
 # Physics
 MenuName = Annotated[str, typer.Argument(help="A process of the menu.", metavar="PROCESS")]
+
+
+def of_the_menu(incomplete: str) -> list[str]:
+    """Names of processes that begin so, for a shell that completes them."""
+    from deepmem.physics.processes import REACTIONS, all_processes
+
+    return [name for name in (*all_processes(), *REACTIONS) if name.startswith(incomplete)]
+
+
 AnyProcess = Annotated[
-    str, typer.Argument(help="A process of the menu, or a reaction 'NAME=p p > …'.", metavar="PROCESS")
+    str,
+    typer.Argument(
+        help="A process of the menu, or a reaction 'NAME=p p > …'.",
+        metavar="PROCESS",
+        autocompletion=of_the_menu,
+    ),
 ]
 Settings = Annotated[
     list[str] | None,
