@@ -37,11 +37,6 @@ SOURCES = {name: (name, each.cuts, each.drawn, _JETS) for name, each in CLOSED.i
 """Events: the process, cuts, further settings, the response."""
 for each in ("wz_3l", "ww_2l_full"):
     SOURCES[each] = (each, CLOSED[each].cuts, CLOSED[each].drawn, _NO_JETS)
-_PARTONS = {"jet_pt": 10, "jet_jet_delta_r": 0.3}
-SOURCES["wjj"] = ("wjj", CUTS, {"parton_selection": _PARTONS}, _JETS)
-SOURCES["zjj"] = ("zjj", CLOSED["zjj"].cuts, {"parton_selection": _PARTONS | {"pair_mass": 40}}, _JETS)
-_NO_LEPTONS = {key: each for key, each in CUTS.items() if key not in _LEPTONS}
-SOURCES["ttbar_0l"] = ("ttbar_0l", _NO_LEPTONS, {}, _JETS)
 for each in ("ww_2l", "higgs_ww_2l"):
     SOURCES[each] = (each, _LEPTONS, {}, _NO_JETS)
 

@@ -55,15 +55,17 @@ class Closed(NamedTuple):
 
 _LEPTONS = {key: each for key, each in CUTS.items() if key.startswith("lepton")}
 _PAIR = {"pair_mass": 50}
+_NO_LEPTONS = {key: each for key, each in CUTS.items() if key not in _LEPTONS}
 _DRAWN = {"parton_selection": {"pair_mass": 40}}  # leptons are perfect
+_PARTONS = {"jet_pt": 10, "jet_jet_delta_r": 0.3}  # far below what jets of 25 GeV come of
 CLOSED = {
     "zh_bb": Closed({"MH": 128.0}, 400),
     "wh_bb": Closed({"MH": 128.0}, 400),
     "zbb": Closed({"MZ": 92.188}, 200, CUTS | _PAIR, _DRAWN),
-    "wjj": Closed({"MW": 81.419}, 200),
-    "zjj": Closed({"MZ": 92.188}, 200, CUTS | _PAIR, _DRAWN),
+    "wjj": Closed({"MW": 81.419}, 200, CUTS, {"parton_selection": _PARTONS}),
+    "zjj": Closed({"MZ": 92.188}, 200, CUTS | _PAIR, {"parton_selection": _PARTONS | {"pair_mass": 40}}),
     "ttbar_1l": Closed({"MT": 175.0}, 400),
-    "ttbar_0l": Closed({"MT": 175.0}, 150),
+    "ttbar_0l": Closed({"MT": 175.0}, 150, _NO_LEPTONS),
     "tw_2l": Closed({"MT": 176.0}, 200),
     "single_top_s": Closed({"MT": 176.0}, 200),
     "single_top_t": Closed({"MT": 176.0}, 200),
