@@ -32,6 +32,7 @@ from deepmem.physics.phasespace.composed.neutrino_fit import (
     Followed,
     Likely,
     Measured,
+    Side,
     likely,
     looked_at,
     quark_of,
@@ -306,7 +307,7 @@ def _all_likely(
                 energy = momenta[composition.drawn[quark]][0]
                 width = spread[quark, quark]
             measured = Measured(energy, width, allowed.width)
-            found.append(likely(composition, neutrino, shared, event, momenta, measured))
+            found.append(likely(Side(composition, neutrino, shared, event, momenta, measured)))
         return tuple(found)
 
     return jax.vmap(one)(events, allowed, x, spread, t)

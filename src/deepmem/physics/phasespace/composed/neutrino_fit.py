@@ -97,42 +97,11 @@ def quark_of(composition: Composition, neutrino: Neutrino) -> int | None:
     return places[0] if places else None
 
 
-def likely(
-    composition: Composition,
-    neutrino: Neutrino,
-    shared: Shared,
-    event: Visible,
-    momenta: dict[int, FourVector],
-    measured: Measured,
-) -> Likely:
-    """What the nodes say. **Arguments:** `momenta` of visible legs, as the fit has them."""
-    shapes, side = [], _Side(composition, neutrino, shared, event, momenta, measured)
-    for place in neutrino.masses:
-        resonance = composition.tree.resonances[place]
-        shapes.append(shape_of(shared.parameters, resonance.mass, resonance.width))
-    poles = [shape.of(0) for shape in shapes]
-    of_top = jnp.concatenate([jnp.asarray(_OF_TOP), side.around_solutions(*poles)])
-    nodes = [jnp.asarray(_OF_W), jnp.sort(of_top)]
-    z = jnp.asarray(np.zeros(1) if quark_of(composition, neutrino) is None else _OF_ENERGY)
-    s_w, s_t = ((pole.mass * jnp.exp(each)) ** 2 for pole, each in zip(poles, nodes, strict=True))
-    heights = _heights(side, (s_w, s_t, z))
-    heights = _TEMPER * (heights - heights.max())
-    of_shape = [jnp.log(_weights(pole, each)) for pole, each in zip(poles, nodes, strict=True)]
-    of_energy = heights - z**2 / 2
-    of_w = jax.nn.logsumexp(of_energy + of_shape[1][None, :, None], axis=(1, 2))
-    with_w = of_energy + of_shape[0][:, None, None]
-    of_top = jax.nn.logsumexp(with_w, axis=(0, 2))
-    part = jnp.exp(jax.nn.logsumexp(with_w, axis=0) - of_top[:, None])
-    mean = (part * z).sum(axis=1)
-    variance = (part * z**2).sum(axis=1) - mean**2
-    width = jnp.sqrt(jnp.clip(variance, _LEAST_WIDTH**2, 1.0))
-    shares = [jax.vmap(partial(_shares, *each), in_axes=(0, None)) for each in zip(poles, nodes, strict=True)]
-    at_w = jax.vmap(partial(shares[1], shapes[1]))(jax.nn.logsumexp(of_energy, axis=2))
-    return Likely(shares[0](shapes[0], of_w), at_w, Followed(nodes[1], mean, width))
+class Side:
+    """A neutrino, its lepton and the quark of one event.
 
-
-class _Side:
-    """A neutrino, its lepton and the quark of one event."""
+    **Arguments:** `momenta` of visible legs, as the fit has them.
+    """
 
     def __init__(
         self,
@@ -143,17 +112,19 @@ class _Side:
         momenta: dict[int, FourVector],
         measured: Measured,
     ) -> None:
-        self.neutrino, self.chain = neutrino, Chain(composition, shared, event)
+        self.composition, self.shared, self.neutrino = composition, shared, neutrino
+        self.chain = Chain(composition, shared, event)
         self._recoil, self._event = composition.missing == "recoil", event
         self._momenta, self._measured = momenta, measured
         quark = quark_of(composition, neutrino)
-        self._quark = None if quark is None else composition.drawn[quark]
+        self.quark = None if quark is None else composition.drawn[quark]
+        """The leg, where its energy is drawn."""
         missing = shared.detector.transverse
         self.variance = jnp.asarray(0.0) if missing is None else missing.sigma(event.activity) ** 2
         """Of the neutrino's p_T where missing p_T says it, and of what moves that, GeV²."""
         if self._recoil:
             # what the legs are measured with moves missing p_T, too
-            others = [i for i in momenta if i != self._quark]
+            others = [i for i in momenta if i != self.quark]
             moved = [
                 measured.relative[self.chain.place[i]] ** 2 * (momenta[i][1] ** 2 + momenta[i][2] ** 2)
                 for i in others
@@ -166,9 +137,9 @@ class _Side:
     def at(self, z: Scalar) -> tuple[FourVector, FourVector, list[Scalar]]:
         """The lepton, what is beside the W, and the p_T that is missing, at a pull of the quark's energy."""
         there = dict(self._momenta)
-        if self._quark is not None:
+        if self.quark is not None:
             inverse = jnp.maximum(1 - self._measured.spread * z, _LEAST_INVERSE)
-            there[self._quark] = self.chain.momentum(self._quark, self._measured.energy / inverse)
+            there[self.quark] = self.chain.momentum(self.quark, self._measured.energy / inverse)
         aim = [self._event.missing[0], self._event.missing[1]]
         if self._recoil:
             total = add(*there.values())
@@ -199,7 +170,34 @@ class _Side:
         return (logs[0][:, None] + _AROUND * width[:, None]).ravel()
 
 
-def _heights(side: _Side, nodes: tuple[Scalar, Scalar, Scalar]) -> Scalar:
+def likely(side: Side) -> Likely:
+    """What the nodes say."""
+    composition, shared, shapes = side.composition, side.shared, []
+    for place in side.neutrino.masses:
+        resonance = composition.tree.resonances[place]
+        shapes.append(shape_of(shared.parameters, resonance.mass, resonance.width))
+    poles = [shape.of(0) for shape in shapes]
+    tops = jnp.concatenate([jnp.asarray(_OF_TOP), side.around_solutions(*poles)])
+    nodes = [jnp.asarray(_OF_W), jnp.sort(tops)]
+    z = jnp.asarray(np.zeros(1) if side.quark is None else _OF_ENERGY)
+    s_w, s_t = ((pole.mass * jnp.exp(each)) ** 2 for pole, each in zip(poles, nodes, strict=True))
+    heights = _heights(side, (s_w, s_t, z))
+    heights = _TEMPER * (heights - heights.max())
+    of_shape = [jnp.log(_weights(pole, each)) for pole, each in zip(poles, nodes, strict=True)]
+    of_energy = heights - z**2 / 2
+    of_w = jax.nn.logsumexp(of_energy + of_shape[1][None, :, None], axis=(1, 2))
+    with_w = of_energy + of_shape[0][:, None, None]
+    of_top = jax.nn.logsumexp(with_w, axis=(0, 2))
+    part = jnp.exp(jax.nn.logsumexp(with_w, axis=0) - of_top[:, None])
+    mean = (part * z).sum(axis=1)
+    variance = (part * z**2).sum(axis=1) - mean**2
+    width = jnp.sqrt(jnp.clip(variance, _LEAST_WIDTH**2, 1.0))
+    shares = [jax.vmap(partial(_shares, *each), in_axes=(0, None)) for each in zip(poles, nodes, strict=True)]
+    at_w = jax.vmap(partial(shares[1], shapes[1]))(jax.nn.logsumexp(of_energy, axis=2))
+    return Likely(shares[0](shapes[0], of_w), at_w, Followed(nodes[1], mean, width))
+
+
+def _heights(side: Side, nodes: tuple[Scalar, Scalar, Scalar]) -> Scalar:
     """ln Σ_φ exp(−d²/2σ²)/√G `[W, top, energies]`."""
 
     def at(s_w: Scalar, s_t: Scalar, z: Scalar) -> Scalar:
