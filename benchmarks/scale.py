@@ -3,7 +3,7 @@
     python benchmarks/scale.py [PART ...] [--events N] [--part K] [--big FILE] [--write]
 
 Times of `workers`, `dask`, `predict` and `hybrid` are those of whole commands, start and writing among them: run them on a
-machine that does nothing else. `workers` takes some ten minutes. Beside each ratio stands what two processes reach on this
+machine that does nothing else. `workers` takes some 25 minutes. Beside each ratio stands what two processes reach on this
 machine that know nothing of each other, each pinned to a core and with half of the events: where these do not reach what is aimed
 at, cores share something (memory, a clock), or the sample is too small for two starts. `--part 10` takes a tenth of all samples, to try. `faults` kills workers, drivers and
 schedulers while a sample of `--events` top pairs (2,000) is computed, each as soon as something was done after the last
@@ -45,12 +45,12 @@ from deepmem.physics.weights.leading_order import draw_events
 
 DEEPMEM = [sys.executable, "-m", "deepmem.cli"]
 ADDRESS = "tcp://127.0.0.1:18787"
-# process: events, precision, and the ratio aimed at; one process takes about a minute and a half for each
+# process: events, precision, and the ratio aimed at; one process takes about three minutes for each
 SAMPLES = {
-    "ttbar_2l": (2_500, 0.01, 1.9),
-    "ww_2l": (5_000, 0.01, 1.9),
-    "higgs_4l": (150_000, 0.01, 1.9),
-    "drell_yan": (800_000, 0.01, 1.7),
+    "ttbar_2l": (6_000, 0.01, 1.9),
+    "ww_2l": (14_000, 0.01, 1.9),
+    "higgs_4l": (270_000, 0.01, 1.9),
+    "drell_yan": (2_000_000, 0.01, 1.7),
 }
 DRAWN = 10_000  # events at most that are drawn; more are these again
 BIG = 20_000_000
