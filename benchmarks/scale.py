@@ -53,6 +53,7 @@ SAMPLES = {
     "drell_yan": (2_000_000, 0.01, 1.7),
 }
 DRAWN = 10_000  # events at most that are drawn; more are these again
+IN_A_CLUSTER = 50_000  # events, as files of experiments have them
 BIG = 20_000_000
 ASKED: dict[str, Any] = {"events": 2_000, "part": 1, "big": None}
 KILLS = {"worker": 20, "driver": 5, "scheduler": 3}
@@ -64,8 +65,11 @@ def sample(process: str, number: int, folder: Path) -> Path:
     """So many leading-order events of a process."""
     path = folder / f"{process}_{number}.root"
     columns = draw_events(process, min(number, DRAWN), 3, recoil=20.0).columns
+    columns = {name: np.resize(values, number) for name, values in columns.items()}
     with uproot.recreate(path) as file:
-        file["events"] = {name: np.resize(values, number) for name, values in columns.items()}
+        tree = file.mktree("events", {name: values.dtype for name, values in columns.items()})
+        for first in range(0, number, IN_A_CLUSTER):
+            tree.extend({name: values[first : first + IN_A_CLUSTER] for name, values in columns.items()})
     return path
 
 
