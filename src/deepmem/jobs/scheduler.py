@@ -57,7 +57,7 @@ def on_worker(
 
 @contextmanager
 def _unwatched() -> Iterator[None]:
-    """Dask's profiler, which looks at this thread a hundred times a second, rests: it takes 4 % of the time."""
+    """Dask's profiler, which looks at this thread 100 times a second, rests: it takes 4 % of the time."""
     from distributed import get_worker
 
     try:

@@ -248,8 +248,7 @@ def _neutrinos(
             f"no map is made for the two neutrinos of {tree}, which both come of {common[0]}: there is that "
             "of H → WW without other legs"
         )
-    response = missing in ("response", "recoil")
-    first, last = sorted(found, key=lambda each: len(each.masses) if response else -len(each.masses))
+    first, last = sorted(found, key=lambda each: -len(each.masses))
     return first, last
 
 

@@ -96,6 +96,17 @@ def centre_of(event: Visible, before: Visibles, composition: Composition) -> tup
     return event.missing[0] - total[1], event.missing[1] - total[2]
 
 
+def smeared(
+    shared: Shared, event: Visible, u: jax.Array, pt: tuple[Scalar, Scalar], composition: Composition
+) -> tuple[Scalar, Scalar]:
+    """What is missing, drawn by its response, where it has one."""
+    if composition.missing not in ("response", "recoil"):
+        return pt
+    sigma = shared.detector.transverse.sigma(event.activity)  # type: ignore[union-attr]
+    place = composition.place_of_neutrino
+    return pt[0] + sigma * ndtri(u[place]), pt[1] + sigma * ndtri(u[place + 1])
+
+
 def of_mass(
     shared: Shared,
     u: jax.Array,
@@ -133,10 +144,8 @@ def one_mass(
         k, measure = before.transverse.k, before.transverse.density
         kx, ky = across(lepton, (scale * k[0], scale * k[1]))
         density = density * scale**2 * measure * missing.density(aim, (kx, ky), event.activity)
-    elif composition.missing in ("response", "recoil"):
-        sigma = shared.detector.transverse.sigma(event.activity)  # type: ignore[union-attr]
-        place = composition.place_of_neutrino
-        kx, ky = kx + sigma * ndtri(u[place]), ky + sigma * ndtri(u[place + 1])
+    else:
+        kx, ky = smeared(shared, event, u, (kx, ky), composition)
     sign = jnp.array([1.0, -1.0])
     mass = event.legs.mass[chain.place[neutrino.lepton]]
     momenta[neutrino.leg], weight = of_mass(shared, u, composition, neutrino, (lepton, mass), (kx, ky), sign)

@@ -30,6 +30,7 @@ from deepmem.physics.phasespace.composed.neutrinos import (
     centre_of,
     draw_angle,
     near,
+    smeared,
     whole_point,
 )
 from deepmem.physics.phasespace.composition import Composition, Neutrino
@@ -67,6 +68,8 @@ def path(
     first, other = composition.first, composition.neutrino
     assert first is not None and other is not None
     ellipse, centre = _ellipse(first, before, 0), centre_of(event, before, composition)
+    if len(other.masses) == 1:
+        centre = smeared(shared, event, u, centre, composition)
     angles = 2 * np.pi * np.arange(ANGLES) / ANGLES
     cosine, sine = np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
     axes = (
