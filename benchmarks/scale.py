@@ -1,6 +1,6 @@
 """Workers: how much faster two are than one, what they cost to start and to feed, and what kills do to them.
 
-    python benchmarks/scale.py [PART ...] [--events N] [--part K] [--big FILE] [--write]
+    python benchmarks/scale.py [PART ...] [--events N] [--part K] [--big FILE] [--write] [--keep FOLDER]
 
 Times of `workers`, `dask`, `predict` and `hybrid` are those of whole commands, start and writing among them: run them on a
 machine that does nothing else. `workers` takes some 25 minutes. Beside each ratio stands what two processes reach on this
@@ -25,13 +25,14 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import uproot
 from surrogate import big_file, configuration, trained
-from table import run, say
+from table import kept, run, say
 
 from deepmem.event import Weight
 from deepmem.jobs.environment import cores_here
@@ -116,25 +117,42 @@ def workers(folder: Path) -> None:
     """Two workers beside one process on one core."""
     for process, (most, precision, aim) in SAMPLES.items():
         number = most // ASKED["part"]
-        events = sample(process, number, folder)
-        asked = "--precision", precision
-        # compiled before
-        seconds(
-            command(process, events, folder / "few.root", *asked, "--entries", "0:16", "--workers", 1),
-            pinned=True,
-        )
-        one, cpu = seconds(command(process, events, folder / "1.root", *asked, "--workers", 1), pinned=True)
-        two, cpu_of_two = seconds(command(process, events, folder / "2.root", *asked, "--workers", 2))
-        say(f"{process}, {number:,} events: one process on one core", f"{one:.0f} s")
-        say("  two workers are faster by", f"{one / two:.2f}", f"≥ {aim}")
-        say("  all their CPU time over that of the one", f"{cpu_of_two / cpu:.2f}")
-        halves = [
-            command(process, events, folder / f"half{i}.root", *asked, "--workers", 1, "--entries", cut)
-            for i, cut in enumerate((f"0:{number // 2}", f"{number // 2}:{number}"))
-        ]
-        apart, _ = seconds(*halves, pinned=True)
-        say("  two processes apart, each with half of the events, by", f"{one / apart:.2f}")
-        say("  the same bits", "yes" if same(folder / "1.root", folder / "2.root") else "NO", "yes")
+        what = f"{process}, {number:,} events"
+        found = kept(f"workers, {what}", partial(_with_workers, process, number, precision, folder))
+        if found is None:
+            continue
+        one = found["one"]
+        say(f"{what}: one process on one core", f"{one:.0f} s")
+        say("  two workers are faster by", f"{one / found['two']:.2f}", f"≥ {aim}")
+        say("  all their CPU time over that of the one", f"{found['CPU of two'] / found['CPU of one']:.2f}")
+        say("  two processes apart, each with half of the events, by", f"{one / found['apart']:.2f}")
+        say("  the same bits", "yes" if found["same bits"] else "NO", "yes")
+
+
+def _with_workers(process: str, number: int, precision: float, folder: Path) -> dict[str, Any]:
+    """Seconds of one process, of two workers, and of two processes that know nothing of each other."""
+    events = sample(process, number, folder)
+    asked = "--precision", precision
+    # compiled before
+    seconds(
+        command(process, events, folder / "few.root", *asked, "--entries", "0:16", "--workers", 1),
+        pinned=True,
+    )
+    one, cpu = seconds(command(process, events, folder / "1.root", *asked, "--workers", 1), pinned=True)
+    two, cpu_of_two = seconds(command(process, events, folder / "2.root", *asked, "--workers", 2))
+    halves = [
+        command(process, events, folder / f"half{i}.root", *asked, "--workers", 1, "--entries", cut)
+        for i, cut in enumerate((f"0:{number // 2}", f"{number // 2}:{number}"))
+    ]
+    apart, _ = seconds(*halves, pinned=True)
+    return {
+        "one": one,
+        "CPU of one": cpu,
+        "two": two,
+        "CPU of two": cpu_of_two,
+        "apart": apart,
+        "same bits": same(folder / "1.root", folder / "2.root"),
+    }
 
 
 @contextmanager
