@@ -48,7 +48,7 @@ class Case(NamedTuple):
     """Its own events."""
     other: str = CHANGED
     """The others."""
-    events: int = 100
+    events: int = 200
     precision: float = 0.01
     settings: Mapping[str, Any] = MappingProxyType({})
 
@@ -58,19 +58,19 @@ _TAGGING = {"tagging": {"b": 0.77, "c": 0.15, "light": 0.01}}
 
 
 CASES: dict[str, Case] = {
-    "zh_bb": Case("zh_bb", "zbb", 200, settings=_UNTAGGED),
+    "zh_bb": Case("zh_bb", "zbb", settings=_UNTAGGED),
     "zbb": Case("zbb", "zh_bb", settings=_UNTAGGED),
-    "wh_bb": Case("wh_bb", "wjj", 200, settings=_UNTAGGED),
+    "wh_bb": Case("wh_bb", "wjj", settings=_UNTAGGED),
     "single_top_s": Case("single_top_s", "wh_bb"),
-    "diphoton": Case("diphoton", "higgs_diphoton", 200),
-    "higgs_diphoton": Case("higgs_diphoton", "diphoton", 200),
+    "diphoton": Case("diphoton", "higgs_diphoton"),
+    "higgs_diphoton": Case("higgs_diphoton", "diphoton"),
     "wz_3l": Case("wz_3l"),
     "higgs_ww_2l": Case("higgs_ww_2l", "ww_2l"),
     "ww_2l": Case("ww_2l", "higgs_ww_2l"),
     "ww_2l_full": Case("ww_2l_full"),
     "single_top_t": Case("single_top_t", "wjj", settings=_UNTAGGED),
-    "wjj": Case("wjj", "wh_bb", 60, settings=_UNTAGGED),
-    "zjj": Case("zjj", "zh_bb", 60, settings=_UNTAGGED),
+    "wjj": Case("wjj", "wh_bb", settings=_UNTAGGED),
+    "zjj": Case("zjj", "zh_bb", settings=_UNTAGGED),
     "z_tautau": Case("z_tautau lh", "higgs_tautau lh"),
     "higgs_tautau": Case("higgs_tautau lh", "z_tautau lh"),
     "higgs_tautau hh": Case("higgs_tautau hh", "z_tautau hh"),
@@ -78,15 +78,15 @@ CASES: dict[str, Case] = {
     "ttbar_1l": Case("ttbar_1l", "tth_bb_1l", precision=0.02),
     "ttbar_1l, tagging": Case("ttbar_1l", "tth_bb_1l", precision=0.02, settings=_TAGGING),
     "ttbar_1l, tags ignored": Case("ttbar_1l", "tth_bb_1l", precision=0.02, settings=_UNTAGGED),
-    "tw_2l": Case("tw_2l", events=40, precision=0.02),
-    "ttbar_0l": Case("ttbar_0l", events=40, precision=0.02),
-    "tth_bb_1l": Case("tth_bb_1l", "ttbb_1l", 40, 0.02),
-    "ttbb_1l": Case("ttbb_1l", "tth_bb_1l", 40, 0.02),
-    "vbf_higgs_4l": Case("vbf_higgs_4l", events=40, precision=0.02),
-    "ttz_1l": Case("ttz_1l", events=40, precision=0.02),
-    "tth_bb_2l": Case("tth_bb_2l", "ttbb_2l", 40, 0.02),
-    "ttbb_2l": Case("ttbb_2l", "tth_bb_2l", 40, 0.02),
-    "ttw_2l": Case("ttw_2l", events=40, precision=0.02),
+    "tw_2l": Case("tw_2l", precision=0.02),
+    "ttbar_0l": Case("ttbar_0l", precision=0.02),
+    "tth_bb_1l": Case("tth_bb_1l", "ttbb_1l", precision=0.02),
+    "ttbb_1l": Case("ttbb_1l", "tth_bb_1l", precision=0.02),
+    "vbf_higgs_4l": Case("vbf_higgs_4l", precision=0.02),
+    "ttz_1l": Case("ttz_1l", precision=0.02),
+    "tth_bb_2l": Case("tth_bb_2l", "ttbb_2l", precision=0.02),
+    "ttbb_2l": Case("ttbb_2l", "tth_bb_2l", precision=0.02),
+    "ttw_2l": Case("ttw_2l", precision=0.02),
 }
 
 

@@ -130,13 +130,17 @@ class Pulls:
         return 0.5 * jnp.log(s) - jnp.log(self.poles[q]), jnp.sqrt(sum(variance))
 
     def start(self) -> tuple[Scalar, Scalar]:
-        """x and t where the fit begins."""
+        """x and t where the fit begins: on the poles, but for masses that are measured far off, and for those
+        of which such a one is a part, for on its pole nothing may be left for the others."""
         composition = self.composition
         x, t = jnp.zeros(len(composition.drawn)), jnp.zeros(len(self.poles))
         solved = {each.leg for each in composition.solves}
         for q, each in enumerate(composition.solves):
             off, sigma = self.measured_mass(q)
             far = jnp.abs(off) > _TENSION * sigma
+            for r, inner in enumerate(composition.solves[:q]):
+                if inner.leg in each.others:
+                    far |= t[r] != 0
             t = t.at[q].set(jnp.where(far, jnp.clip(off, -_LARGEST_ANCHOR, _LARGEST_ANCHOR), 0.0))
             if solved & set(each.others):
                 continue
