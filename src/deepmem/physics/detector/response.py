@@ -16,6 +16,7 @@ from abc import abstractmethod
 from typing import Any, ClassVar, TypeAlias
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -35,6 +36,10 @@ SQRT_2PI = float(np.sqrt(2 * np.pi))
 
 class TransferError(UsageError):
     """A response that is configured wrongly: which entry, what was expected, what came."""
+
+
+# Times a standard deviation: a sigmoid that is within 0.01 of a Gaussian's integral.
+_OF_SIGMOID = 1.702
 
 
 class Response(eqx.Module):
@@ -104,6 +109,19 @@ class Response(eqx.Module):
         y = far - u * (far - near)
         gen, weight = self._at_level(rec, jnp.clip(end - y**2, first, last))
         return jnp.minimum(gen, limit), jnp.where(span > 0, weight * 2 * y * (far - near), 0.0)
+
+    def part_between(self, rec: Values, low: Values, high: Values) -> Array:
+        """About which part of T has E_gen in (low, high), with more in the tails; nothing but a proposal."""
+        scale = self.scale(rec)
+        levels = [jax.nn.sigmoid(_OF_SIGMOID * (gen - rec) / scale) for gen in (low, high)]
+        return levels[1] - levels[0]
+
+    def flatten_between(self, u: Values, rec: Values, low: Values, high: Values) -> Point:
+        """E_gen in (low, high), within the support, so that T is about flat, and T · dE_gen/du."""
+        first = self._level(rec, low)
+        span = self._level(rec, high) - first
+        gen, weight = self._at_level(rec, first + span * u)
+        return jnp.clip(gen, low, high), weight * span
 
     def _level(self, rec: Values, gen: Values) -> Array:
         """½ (1 + x/√(1 + x²)) with x = (E_gen − E_rec)/scale: more in the tails than any T has."""

@@ -138,7 +138,11 @@ def _batch(composition: Composition, shared: Shared, events: Visible, used: int)
     covariance = np.linalg.inv(normal)
     slope = -covariance @ np.swapaxes(of_x, 1, 2) @ of_t
     path = _paths(of_x, of_t, t)
-    shares = np.array(_compiled(_all_shares)(composition, shared, events, allowed, x, path, t))
+    of_masses = partial(_compiled(_all_shares), composition, shared)
+    if composition.pair is None:
+        shares = np.array(of_masses(events, allowed, x, path, t))
+    else:
+        shares = _few_at_a_time(of_masses, (events, allowed, x, path, t), used)
     given = nodes = None
     if pairs := linked(composition):
         of_pairs = _compiled(_all_linked)(composition, shared, events, allowed, x, slope, t)

@@ -4,15 +4,12 @@ With n the directions, m the mass of a tau and K = s/2 − m²,
 
     E₁E₂ − |p₁||p₂| n₁·n₂ = K.
 
-How likely E₁ is at a mass is f(x₁) f(x₂), x = E_vis/E_τ, times the response of missing p_T, to which
-p_τ − p_vis belongs, or of the recoil.
+How likely E₁ is at a mass is ∫ dE_vis R f(x) of both, x = E_vis/E_τ, times the response of missing p_T, to
+which p_τ − p_vis belongs, or of the recoil.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-import jax
 import jax.numpy as jnp
 
 from deepmem.kinematics import FourVector, Scalar
@@ -28,15 +25,8 @@ _WIDER = 1.25
 # Of K: the least root, which keeps what has no solution finite.
 _LEAST_ROOT = 0.03
 _LEAST_ENERGY = 1e-3  # GeV
-
-
-class Seen(NamedTuple):
-    """What is seen of both taus."""
-
-    energy: tuple[Scalar, Scalar]
-    """E_vis, GeV."""
-    density: Scalar
-    """Of both, R dE_vis/du."""
+# Of x, how far inside of its range a proposal takes it.
+_INSIDE = 0.02
 
 
 class TauPair:
@@ -55,20 +45,33 @@ class TauPair:
         one, other = self.directions
         self.cosine = sum(a * b for a, b in zip(one, other, strict=True))
 
-    def measured(self) -> tuple[Scalar, Scalar]:
-        """E_vis as measured, never below its mass."""
-        one, other = (self.event.legs.energy[place] for place in self.places)
-        return one, other
+    def _range_of_seen(self, i: int, energy: Scalar) -> tuple[Scalar, Scalar]:
+        """Of E_vis of a tau of an energy: what its response and its decay allow, GeV."""
+        place = self.places[i]
+        rec, own = self.event.legs.energy[place], self.event.own[place]
+        low, high = self.chain.seen.responses[place].support(rec, own)
+        low = jnp.maximum(low, self.least[i] * energy)
+        return low, jnp.maximum(jnp.minimum(high, energy), low)
 
-    def seen(self, u: jax.Array) -> Seen:
-        """Both E_vis, by their responses."""
-        found, density, at = list(self.measured()), jnp.asarray(1.0), 0
-        for i, place in enumerate(self.places):
-            if self.chain.seen.dimensions[place]:
-                response, rec = self.chain.seen.responses[place], found[i]
-                found[i], weight = response.flatten(u[at], rec, self.event.own[place])
-                density, at = density * weight, at + 1
-        return Seen((found[0], found[1]), density)
+    def seen(self, i: int, energy: Scalar, u: Scalar | None) -> tuple[Scalar, Scalar]:
+        """E_vis of a tau of an energy, and R f(x) dE_vis/du; without `u` as measured."""
+        place = self.places[i]
+        found, density = self.event.legs.energy[place], jnp.asarray(1.0)
+        if u is not None:
+            low, high = self._range_of_seen(i, energy)
+            found, density = self.chain.seen.responses[place].flatten_between(u, found, low, high)
+            density = jnp.where(high > low, density, 0.0)
+        return found, density * fraction_density(self.kinds[i], found / energy, self.least[i])
+
+    def likely(self, i: int, energy: Scalar) -> Scalar:
+        """About ∫ dE_vis R f(x), how likely a tau of an energy is seen as it is; nothing but a proposal."""
+        place = self.places[i]
+        x, part = self.event.legs.energy[place] / energy, jnp.asarray(1.0)
+        if self.chain.seen.dimensions[place]:
+            low, high = self._range_of_seen(i, energy)
+            part = self.chain.seen.responses[place].part_between(self.event.legs.energy[place], low, high)
+            x = jnp.clip(x, self.least[i] + _INSIDE, 1 - _INSIDE)
+        return part * fraction_density(self.kinds[i], x, self.least[i])
 
     def other_energy(self, first: Scalar, s: Scalar) -> tuple[Scalar, Scalar, Scalar]:
         """E₂ in GeV, dE₂/ds, and whether there is a solution, of E₁ or with both exchanged."""
@@ -106,35 +109,33 @@ class TauPair:
         (ax, ay), (bx, by) = (self.missing(i, energies[i], seen[i]) for i in (0, 1))
         return ax + bx, ay + by
 
-    def fractions(self, energies: tuple[Scalar, Scalar], seen: tuple[Scalar, Scalar]) -> Scalar:
-        """f(x₁) f(x₂)."""
-        first, second = (
-            fraction_density(self.kinds[i], seen[i] / energies[i], self.least[i]) for i in (0, 1)
-        )
-        return first * second
+    def range(self, s: Scalar) -> tuple[Scalar, Scalar]:
+        """ln E₁ that E_vis allow; the first is the larger one where there is none."""
+        least = []
+        for place in self.places:
+            low = self.event.legs.energy[place]
+            if self.chain.seen.dimensions[place]:
+                low, _ = self.chain.seen.responses[place].support(low, self.event.own[place])
+            least.append(jnp.maximum(low, self.mass))
+        high, _, valid = self.other_energy(least[1], s)
+        return jnp.log(least[0]), jnp.log(jnp.where(valid, high, least[0]))
 
-    def range(self, s: Scalar, seen: tuple[Scalar, Scalar]) -> tuple[Scalar, Scalar]:
-        """ln E₁ that f(x₁) and f(x₂) allow; the first is the larger one where there is none."""
-        low = jnp.maximum(seen[0], self.mass)
-        high, _, valid = self.other_energy(jnp.maximum(seen[1], self.mass), s)
-        return jnp.log(low), jnp.log(jnp.where(valid, high, low))
-
-    def heights(
-        self, s: Scalar, seen: tuple[Scalar, Scalar], others: tuple[Scalar, Scalar]
-    ) -> tuple[Scalar, Scalar, Scalar]:
-        """The range of ln E₁, and at its nodes f f times the response, of which one is the largest."""
-        low, high = self.range(s, seen)
+    def heights(self, s: Scalar, others: tuple[Scalar, Scalar]) -> tuple[Scalar, Scalar, Scalar]:
+        """The range of ln E₁, and how likely it is at its nodes, by what is seen and what is missing."""
+        low, high = self.range(s)
         first = jnp.exp(low + (high - low) * jnp.linspace(0.0, 1.0, NODES))
         second, _, valid = self.other_energy(first, s)
         energies = (first, second)
-        there = self.transverse(energies, seen, others)
+        rec = [self.event.legs.energy[place] for place in self.places]
+        seen = [jnp.minimum(each, energy) for each, energy in zip(rec, energies, strict=True)]
+        there = self.transverse(energies, (seen[0], seen[1]), others)
         sigma = _WIDER * self.shared.detector.transverse.sigma(self.event.activity)  # type: ignore[union-attr]
         pull = sum(((there[k] - self.event.missing[k]) / sigma) ** 2 for k in (0, 1))
-        fractions = jnp.where(valid, self.fractions(energies, seen), 0.0)
-        return low, high, fractions * jnp.exp(-pull / 2)
+        likely = self.likely(0, first) * self.likely(1, second)
+        return low, high, jnp.where(valid, likely, 0.0) * jnp.exp(-pull / 2)
 
 
 def profile(pair: TauPair, s: Scalar, others: tuple[Scalar, Scalar]) -> Scalar:
-    """How likely a mass is with E_vis as measured: ∫ d ln E₁ f f times the response."""
-    low, high, heights = pair.heights(s, pair.measured(), others)
+    """How likely a mass is: ∫ d ln E₁ of how likely it is with what is seen and missing."""
+    low, high, heights = pair.heights(s, others)
     return jnp.where(high > low, (high - low) * heights.mean(), 0.0)
