@@ -7,7 +7,8 @@ width, are fitted at the resonances' poles by Gauss–Newton steps in ln E of th
 
 The sum of squares along x(t) is the profile of a mass, on which others that are off their poles go along:
 cells of its table have their part of the Breit–Wigner shape times exp(−0.4 χ²). Where a measured mass is more
-than 3.5 standard deviations off the pole, x(t) starts from there. A mass that another one is a part of has
+than 3.5 standard deviations off the pole, or a chain of masses so tense on its poles, x(t) starts from
+there. A mass that another one is a part of has
 cells at nodes of that one, and that one what is left when the former is summed over. Of a neutrino see
 `neutrino_fit` and `transverse`.
 """
@@ -40,6 +41,7 @@ from deepmem.physics.phasespace.composed.neutrino_fit import (
 from deepmem.physics.phasespace.composed.pulls import (
     FARTHEST,
     REACH,
+    TENSION,
     Allowed,
     Pulls,
     allowed_energies,
@@ -125,16 +127,16 @@ def _batch(composition: Composition, shared: Shared, events: Visible, used: int)
 
     **Arguments:** `used`, how many of the rows are no padding.
     """
-    x, t, allowed = jax.tree.map(np.asarray, _compiled(_starts)(composition, shared, events))
-    count, unit = x.shape[1], np.eye(x.shape[1])
-    for step in range(_STEPS + 1):
-        z, j, of_total = map(np.asarray, _compiled(_derivatives)(composition, shared, events, allowed, x, t))
-        of_x, of_t = j[..., :count], j[..., count:]
-        normal = np.swapaxes(of_x, 1, 2) @ of_x + unit
-        if step < _STEPS and count:
-            downhill = (np.swapaxes(of_x, 1, 2) @ z[..., None])[..., 0] + x
-            move = np.linalg.solve(normal, downhill[..., None])[..., 0]
-            x = np.clip(x - np.clip(move, -_LONGEST, _LONGEST), -FARTHEST, FARTHEST)
+    x, t, off, allowed = jax.tree.map(np.asarray, _compiled(_starts)(composition, shared, events))
+    derivatives = partial(_compiled(_derivatives), composition, shared, events, allowed)
+    x, z, j, of_total = _downhill(derivatives, x, t)
+    there, relaxed = _relaxed(composition, x, t, off, z)
+    if relaxed[:used].any():
+        t = np.where(relaxed, off, t)
+        x, z, j, of_total = _downhill(derivatives, there, t)
+    count = x.shape[1]
+    of_x, of_t = j[..., :count], j[..., count:]
+    normal = np.swapaxes(of_x, 1, 2) @ of_x + np.eye(count)
     covariance = np.linalg.inv(normal)
     slope = -covariance @ np.swapaxes(of_x, 1, 2) @ of_t
     path = _paths(of_x, of_t, t)
@@ -177,6 +179,43 @@ def _batch(composition: Composition, shared: Shared, events: Visible, used: int)
     return found._replace(given=of_tops, nodes=steps, quarks=tuple(each.quark for each in of_neutrinos))
 
 
+def _downhill(
+    derivatives: Callable[..., tuple[Any, ...]], x: np.ndarray, t: np.ndarray
+) -> tuple[np.ndarray, ...]:
+    """x where the sum of squares is least, with pulls and their derivatives there."""
+    count, unit = x.shape[1], np.eye(x.shape[1])
+    for _ in range(_STEPS if count else 0):
+        z, j, _ = map(np.asarray, derivatives(x, t))
+        of_x = j[..., :count]
+        normal = np.swapaxes(of_x, 1, 2) @ of_x + unit
+        downhill = (np.swapaxes(of_x, 1, 2) @ z[..., None])[..., 0] + x
+        move = np.linalg.solve(normal, downhill[..., None])[..., 0]
+        x = np.clip(x - np.clip(move, -_LONGEST, _LONGEST), -FARTHEST, FARTHEST)
+    return (x, *map(np.asarray, derivatives(x, t)))
+
+
+def _relaxed(
+    composition: Composition, x: np.ndarray, t: np.ndarray, off: np.ndarray, z: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where a chain of masses is so tense on its poles that it is fitted from what is measured.
+
+    **Returns** x to begin with, and which masses `[rows, solves]`.
+    """
+    solves, relaxed = composition.solves, np.zeros(t.shape, dtype=bool)
+    pulled = (*composition.drawn, *(each.leg for each in solves))
+    x = x.copy()
+    for q, each in enumerate(solves):
+        chain = {each.leg, *each.others}
+        for later in solves[q + 1 :]:
+            if chain <= set(later.others):
+                chain = {later.leg, *later.others}
+        tension = (z[:, [i for i, leg in enumerate(pulled) if leg in chain]] ** 2).sum(axis=1)
+        relaxed[:, q] = (tension > TENSION**2) & (t[:, q] != off[:, q])
+        free = [i for i, leg in enumerate(composition.drawn) if leg in chain]
+        x[:, free] = np.where(relaxed[:, q, None], 0.0, x[:, free])
+    return x, relaxed
+
+
 @cache
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """A function (composition, …), compiled for each of these.
@@ -206,10 +245,12 @@ def _paths(of_x: np.ndarray, of_t: np.ndarray, t: np.ndarray) -> np.ndarray:
     return paths
 
 
-def _starts(composition: Composition, shared: Shared, events: Visible) -> tuple[Scalar, Scalar, Allowed]:
-    """x and t where fits begin, and what responses allow."""
+def _starts(
+    composition: Composition, shared: Shared, events: Visible
+) -> tuple[Scalar, Scalar, Scalar, Allowed]:
+    """x and t where fits begin, t as measured, and what responses allow."""
 
-    def one(event: Visible) -> tuple[Scalar, Scalar, Allowed]:
+    def one(event: Visible) -> tuple[Scalar, Scalar, Scalar, Allowed]:
         allowed = allowed_energies(Chain(composition, shared, event))
         return *Pulls(composition, shared, event, allowed).start(), allowed
 

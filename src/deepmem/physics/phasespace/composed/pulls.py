@@ -24,7 +24,7 @@ TEMPER, EVEN = 0.8, 0.04
 """How sharply cells of a mass follow its profile, and the part of them that is even."""
 _LARGEST_PULL = 25.0
 # Of a measured mass from its pole, in standard deviations; and how far off a start may be, in ln √s.
-_TENSION, _LARGEST_ANCHOR, _LARGEST_START = 3.5, 4.0, 1.2
+TENSION, _LARGEST_ANCHOR, _LARGEST_START = 3.5, 4.0, 1.2
 _QUANTILES = np.array([0.15865525393145707, 0.5, 0.8413447460685429])
 
 
@@ -129,22 +129,19 @@ class Pulls:
         ]
         return 0.5 * jnp.log(s) - jnp.log(self.poles[q]), jnp.sqrt(sum(variance))
 
-    def start(self) -> tuple[Scalar, Scalar]:
-        """x and t where the fit begins: on the poles, but for masses that are measured far off, and for those
-        of which such a one is a part, for on its pole nothing may be left for the others."""
-        composition = self.composition
+    def start(self) -> tuple[Scalar, Scalar, Scalar]:
+        """x and t where the fit begins, and t as measured."""
+        composition, measured = self.composition, []
         x, t = jnp.zeros(len(composition.drawn)), jnp.zeros(len(self.poles))
         solved = {each.leg for each in composition.solves}
         for q, each in enumerate(composition.solves):
             off, sigma = self.measured_mass(q)
-            far = jnp.abs(off) > _TENSION * sigma
-            for r, inner in enumerate(composition.solves[:q]):
-                if inner.leg in each.others:
-                    far |= t[r] != 0
-            t = t.at[q].set(jnp.where(far, jnp.clip(off, -_LARGEST_ANCHOR, _LARGEST_ANCHOR), 0.0))
+            far = jnp.abs(off) > TENSION * sigma
+            measured.append(jnp.clip(off, -_LARGEST_ANCHOR, _LARGEST_ANCHOR))
+            t = t.at[q].set(jnp.where(far, measured[q], 0.0))
             if solved & set(each.others):
                 continue
             for number in set(each.others) & set(composition.drawn):
                 place = composition.drawn.index(number)
                 x = x.at[place].set(jnp.clip(t[q] - off, -_LARGEST_START, _LARGEST_START))
-        return x, t
+        return x, t, jnp.stack(measured) if measured else t
