@@ -14,6 +14,7 @@ import pytest
 from deepmem.physics.detector.response import Response
 from deepmem.physics.integrals.stages import proposed
 from deepmem.physics.phasespace.composed.fit import fits, tabulated
+from deepmem.physics.phasespace.composed.neutrino_fit import looked_at
 from deepmem.physics.phasespace.composed.masses import shape_of
 from deepmem.physics.phasespace.composed.neutrinos import _BROAD, _OUT_OF_REACH
 from deepmem.physics.phasespace.composed.steps import steps
@@ -240,7 +241,8 @@ def test_a_top_far_off_its_pole_has_points_where_its_w_and_missing_pt_say(name, 
     """Lepton and quark have much more energy than a top gives them: many points count, by all but |M|²."""
     _, found, shared, events = prepared(name)
     legs, u = events.legs, np.random.default_rng(6).uniform(0, 1, (2048, found.dimensions))
-    moved = [found.tree.visible.index(i) for i in (found.neutrino.lepton, found.neutrino.others[0])]
+    (neutrino,) = looked_at(found)
+    moved = [found.tree.visible.index(i) for i in (neutrino.lepton, neutrino.others[0])]
     counts = []
     for factor in (3.0, 6.0):
         energy = np.asarray(legs.energy).copy()

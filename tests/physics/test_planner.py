@@ -261,8 +261,8 @@ exchanged in |M|²: d, d~
         MEASURED,
         """\
 t(w+(e+ ve) b) w-(mu- vm~)
-s(w-) gives the angle of vm~ to its lepton, E and β about it drawn
-s(w+) and s(t) give ve on an ellipse, φ by the recoil within its response
+s(w+) and s(t) give ve on an ellipse, φ by what it leaves vm~
+s(w-) gives the rapidity of vm~, p_T by the recoil within its response
 drawn: E(e+), E(b), E(mu-)
 9 dimensions""",
     ),
@@ -285,8 +285,8 @@ drawn: E(b)
 t(w+(mu+ vm) b) t~(w-(d u~) b~) w+(e+ ve)
 s(w-) gives E(u~)
 s(t~) gives E(b~)
-s(w+) gives the angle of ve to its lepton, E and β about it drawn
-s(w+) and s(t) give vm on an ellipse, φ by the recoil within its response
+s(w+) and s(t) give vm on an ellipse, φ by what it leaves ve
+s(w+) gives the rapidity of ve, p_T by the recoil within its response
 drawn: E(b), E(d)
 exchanged in |M|²: d, u~
 10 dimensions""",

@@ -176,14 +176,17 @@ def test_density_is_that_of_the_momenta(met: str):
     with jax.enable_x64(True):
         alpha, found, shared, events = mapped(met)
         event = jax.tree.map(lambda leaf: leaf[0], events)
-        of_visible_energies = jax.jit(jax.vmap(lambda v: TauPair(found, shared, event).seen(v).energy))
+        pair = TauPair(found, shared, event)
+        of_visible_energies = jax.jit(
+            jax.vmap(lambda v, one, other: [pair.seen(i, e, v[i])[0] for i, e in enumerate((one, other))])
+        )
 
         def points(u: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             parcel = None
             for step in steps(found):
                 parcel = proposed(step, shared, events, u[None], parcel)
             momenta = np.array([[np.asarray(x)[0, :, 0] for x in leg] for leg in parcel.legs])
-            visible = np.array(of_visible_energies(u))
+            visible = np.array(of_visible_energies(u, *momenta[:, 0]))
             return momenta, visible, np.asarray(parcel.density)[0, :, 0]
 
         u, h = np.random.default_rng(3).uniform(0.05, 0.95, (64, 4)), 1e-6

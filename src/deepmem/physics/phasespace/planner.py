@@ -5,9 +5,9 @@
    has a table that comes before energies, but where its response is sharp: then it comes after them. Below
    two (W in t) both masses do: an ellipse, with φ by missing p_T. If missing p_T is exact, s_W gives the
    rapidity and s_t an energy of the top's. If it balances the partons, t is not mapped. Of two, one
-   of a W alone is first where missing p_T has a response, its energy and azimuth about its lepton drawn;
-   else one of W and t, on its ellipse, φ by what it leaves the other. Where that is exact and both have two
-   masses, the last one follows s_W and an energy s_t, or both are where their ellipses cross.
+   of W and t is first, on its ellipse, φ by what it leaves the other. Where missing p_T is exact and both
+   have two masses, the last one follows s_W and an energy s_t, or both are where their ellipses cross. Of
+   two of a W alone, the first has its energy and azimuth about its lepton drawn.
 3. From the leaves to the root each resonance takes the energy of one leg of its own: a direct child, the one
    with the widest response. One whose legs show its width, or has no energy left, is not mapped.
 4. The other energies are drawn. Equal legs of one mother are exchanged in |M|² alone.
@@ -234,8 +234,7 @@ def _neutrinos(
 ) -> tuple[Neutrino | None, Neutrino | None]:
     """Of two the first one and the last one; a single one is the last.
 
-    The last one is that whose masses say most with what is left of p_T: with a response the one that is
-    put on an ellipse, for it follows the response there; else the one that p_T and a mass determine.
+    The last one is that of one mass, if there is one: what is left of p_T and this mass determine it.
 
     **Raises** `PlanError` for two of one resonance.
     """

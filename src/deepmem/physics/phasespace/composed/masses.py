@@ -32,7 +32,7 @@ GIVEN = 14
 # The first edge beside the pole is half a width, and in masses at least and at most so far from it.
 _FIRST, _NEAREST, _FARTHEST = 0.5, 0.005, 0.05
 # How many edges there are up to _BESIDE masses off the pole; √s of the last ones on both sides, in masses.
-_NEAR, _BESIDE, _LOWEST, _HIGHEST = 9, 0.1, 0.1, 31.0
+_NEAR, _BESIDE, _LOWEST, _HIGHEST = 12, 0.1, 0.1, 31.0
 _EDGE = 1e-15
 # Of θ to π/2, so that s is finite.
 _LAST = 1e-13
