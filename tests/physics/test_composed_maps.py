@@ -14,8 +14,8 @@ import pytest
 from deepmem.physics.detector.response import Response
 from deepmem.physics.integrals.stages import proposed
 from deepmem.physics.phasespace.composed.fit import fits, tabulated
-from deepmem.physics.phasespace.composed.neutrino_fit import looked_at
 from deepmem.physics.phasespace.composed.masses import shape_of
+from deepmem.physics.phasespace.composed.neutrino_fit import looked_at
 from deepmem.physics.phasespace.composed.neutrinos import _BROAD, _OUT_OF_REACH
 from deepmem.physics.phasespace.composed.steps import steps
 from deepmem.physics.phasespace.expert import Proposal
@@ -236,32 +236,59 @@ def test_a_top_that_its_lepton_and_quark_rule_out_is_drawn_off_its_pole():
         assert there[0] > 0.5 > there[1]
 
 
+def counting(found: Any, shared: Any, hard: Any) -> np.ndarray:
+    """Of each row how many of 2,048 points count, (Σw)²/Σw², by all but |M|²."""
+    hard = hard.choosing(fit=fits(found, shared, hard))
+    u = np.random.default_rng(6).uniform(0, 1, (2048, found.dimensions))
+    counts = []
+    for row in range(hard.size):
+        momenta, density = points_of(found, shared, jax.tree.map(lambda leaf, i=row: leaf[i], hard), u)
+        for each in found.tree.resonances:
+            s = np.square(momenta[[leg.number for leg in each.legs]].sum(axis=0))
+            s = s[0] - s[1:].sum(axis=0)
+            shape = shape_of(shared.parameters, each.mass, each.width)
+            mass, width = np.asarray(shape.mass), np.asarray(shape.width)
+            density = density / ((s - mass**2) ** 2 + (mass * width) ** 2)
+        w = density.sum(axis=1)
+        counts.append(w.sum() ** 2 / (w**2).sum())
+    return np.array(counts)
+
+
+def scaled(events: Any, legs: list[int], factor: float) -> Any:
+    """Events with other energies of some legs, and missing p_T that leaves the recoil as it is."""
+    energy = np.asarray(events.legs.energy).copy()
+    energy[:, legs] *= factor
+    more = np.asarray(energy - events.legs.energy)
+    missing = [(more * part).sum(axis=1) for part in (events.legs.x, events.legs.y)]
+    legs_there = events.legs._replace(energy=energy)
+    return events._replace(legs=legs_there, missing=events.missing + np.stack(missing, axis=1))
+
+
 @pytest.mark.parametrize(("name", "least"), [("tt̄, recoil", 80), ("tWb 2ℓ, recoil", 8)])
 def test_a_top_far_off_its_pole_has_points_where_its_w_and_missing_pt_say(name, least):
-    """Lepton and quark have much more energy than a top gives them: many points count, by all but |M|²."""
+    """Lepton and quark have much more energy than a top gives them: many points count."""
     _, found, shared, events = prepared(name)
-    legs, u = events.legs, np.random.default_rng(6).uniform(0, 1, (2048, found.dimensions))
     (neutrino,) = looked_at(found)
     moved = [found.tree.visible.index(i) for i in (neutrino.lepton, neutrino.others[0])]
-    counts = []
-    for factor in (3.0, 6.0):
-        energy = np.asarray(legs.energy).copy()
-        energy[:, moved] *= factor
-        more = np.asarray(energy - legs.energy)
-        missing = events.missing + np.stack([(more * part).sum(axis=1) for part in (legs.x, legs.y)], axis=1)
-        hard = events._replace(legs=legs._replace(energy=energy), missing=missing)
-        hard = hard.choosing(fit=fits(found, shared, hard))
-        for row in range(2):
-            momenta, density = points_of(found, shared, jax.tree.map(lambda leaf, i=row: leaf[i], hard), u)
-            for each in found.tree.resonances:
-                s = np.square(momenta[[leg.number for leg in each.legs]].sum(axis=0))
-                s = s[0] - s[1:].sum(axis=0)
-                shape = shape_of(shared.parameters, each.mass, each.width)
-                mass, width = np.asarray(shape.mass), np.asarray(shape.width)
-                density = density / ((s - mass**2) ** 2 + (mass * width) ** 2)
-            w = density.sum(axis=1)
-            counts.append(w.sum() ** 2 / (w**2).sum())
+    counts = [counting(found, shared, scaled(events, moved, factor)) for factor in (3.0, 6.0)]
     assert np.exp(np.log(counts).mean()) > least
+
+
+def test_a_tense_chain_of_masses_has_points_where_it_was_measured():
+    """W → jj is measured 3 standard deviations below its pole; there the b quark leaves its top no place.
+
+    Of a tt̄H event, whose tt̄ weight one of four seeds had a third of: 14 of 200,000 points counted.
+    """
+    _, found, shared, events = prepared("tt̄, recoil")
+    energy = np.array([180.453, 224.108, 261.018, 365.909, 186.602])
+    eta = np.array([1.44410, 2.19044, 1.36432, 1.86086, 0.96986])
+    phi = np.array([0.65300, -0.76955, -3.08448, 3.02784, -2.20857])
+    sine = 1 / np.cosh(eta)
+    directions = {"x": sine * np.cos(phi), "y": sine * np.sin(phi), "z": np.tanh(eta)}
+    measured = {"energy": energy, "eta": eta, "phi": phi, "sine": sine, **directions}
+    legs = events.legs._replace(**{name: np.stack([each, each]) for name, each in measured.items()})
+    hard = events._replace(legs=legs, missing=np.tile([51.129, -93.165], (2, 1)))
+    assert counting(found, shared, hard).min() > 40
 
 
 WIDE = {"WW": 9.0, "WT": 18.0, "WH": 14.0}

@@ -8,8 +8,8 @@ width, are fitted at the resonances' poles by Gauss–Newton steps in ln E of th
 The sum of squares along x(t) is the profile of a mass, on which others that are off their poles go along:
 cells of its table have their part of the Breit–Wigner shape times exp(−0.4 χ²). Where a measured mass is more
 than 3.5 standard deviations off the pole, or the χ² of a chain of masses above 3.5² on their poles, x(t)
-starts from what is measured. A mass that another one is a part of has cells at nodes of that one, and that one
-what is left when the former is summed over. Of a neutrino see `neutrino_fit` and `transverse`.
+starts from what is measured. A mass that another one is a part of has cells at nodes of that one, and that
+one what is left when the former is summed over. Of a neutrino see `neutrino_fit` and `transverse`.
 """
 
 from __future__ import annotations
