@@ -45,22 +45,26 @@ class TauPair:
         one, other = self.directions
         self.cosine = sum(a * b for a, b in zip(one, other, strict=True))
 
-    def _range_of_seen(self, i: int, energy: Scalar) -> tuple[Scalar, Scalar]:
-        """Of E_vis of a tau of an energy: what its response and its decay allow, GeV."""
+    def _range_of_seen(self, i: int, energy: Scalar) -> tuple[Scalar, Scalar, Scalar]:
+        """Of E_vis of a tau of an energy: what its response and its decay allow, GeV, and whether they do.
+
+        Where they do not it is the response's alone.
+        """
         place = self.places[i]
         rec, own = self.event.legs.energy[place], self.event.own[place]
         low, high = self.chain.seen.responses[place].support(rec, own)
-        low = jnp.maximum(low, self.least[i] * energy)
-        return low, jnp.maximum(jnp.minimum(high, energy), low)
+        least, most = jnp.maximum(low, self.least[i] * energy), jnp.minimum(high, energy)
+        exists = most > least
+        return jnp.where(exists, least, low), jnp.where(exists, most, high), exists
 
     def seen(self, i: int, energy: Scalar, u: Scalar | None) -> tuple[Scalar, Scalar]:
         """E_vis of a tau of an energy, and R f(x) dE_vis/du; without `u` as measured."""
         place = self.places[i]
         found, density = self.event.legs.energy[place], jnp.asarray(1.0)
         if u is not None:
-            low, high = self._range_of_seen(i, energy)
+            low, high, exists = self._range_of_seen(i, energy)
             found, density = self.chain.seen.responses[place].flatten_between(u, found, low, high)
-            density = jnp.where(high > low, density, 0.0)
+            density = jnp.where(exists, density, 0.0)
         return found, density * fraction_density(self.kinds[i], found / energy, self.least[i])
 
     def likely(self, i: int, energy: Scalar) -> Scalar:
@@ -68,8 +72,10 @@ class TauPair:
         place = self.places[i]
         x, part = self.event.legs.energy[place] / energy, jnp.asarray(1.0)
         if self.chain.seen.dimensions[place]:
-            low, high = self._range_of_seen(i, energy)
-            part = self.chain.seen.responses[place].part_between(self.event.legs.energy[place], low, high)
+            low, high, exists = self._range_of_seen(i, energy)
+            part = exists * self.chain.seen.responses[place].part_between(
+                self.event.legs.energy[place], low, high
+            )
             x = jnp.clip(x, self.least[i] + _INSIDE, 1 - _INSIDE)
         return part * fraction_density(self.kinds[i], x, self.least[i])
 
