@@ -70,7 +70,8 @@ class TauPair:
     def likely(self, i: int, energy: Scalar) -> Scalar:
         """About ∫ dE_vis R f(x), how likely a tau of an energy is seen as it is; nothing but a proposal."""
         place = self.places[i]
-        x, part = self.event.legs.energy[place] / energy, jnp.asarray(1.0)
+        rec = self.event.legs.energy[place]
+        x, part = rec / energy, jnp.asarray(1.0)
         if self.chain.seen.dimensions[place]:
             low, high, exists = self._range_of_seen(i, energy)
             part = exists * self.chain.seen.responses[place].part_between(
