@@ -131,8 +131,11 @@ def _batch(composition: Composition, shared: Shared, events: Visible, used: int)
     x, z, j, of_total = _downhill(derivatives, x, t)
     there, relaxed = _relaxed(composition, x, t, off, z)
     if relaxed[:used].any():
-        t = np.where(relaxed, off, t)
-        x, z, j, of_total = _downhill(derivatives, there, t)
+        t, anew = np.where(relaxed, off, t), relaxed.any(axis=1)
+        x, _, j, of_total = (
+            np.where(anew.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+            for new, old in zip(_downhill(derivatives, there, t), (x, z, j, of_total), strict=True)
+        )
     count = x.shape[1]
     of_x, of_t = j[..., :count], j[..., count:]
     normal = np.swapaxes(of_x, 1, 2) @ of_x + np.eye(count)
