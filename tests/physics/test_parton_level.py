@@ -42,7 +42,6 @@ def test_sigma_is_that_of_madevent(name: str) -> None:
 @pytest.mark.parametrize(
     ("window", "points", "largest"),
     [
-        (None, 120_000, 0.01),
         pytest.param(None, 400_000, 0.015, marks=pytest.mark.long),
         pytest.param(15.0, 400_000, 0.015, marks=pytest.mark.long),
     ],
