@@ -14,7 +14,7 @@ one what is left when the former is summed over. Of a neutrino see `neutrino_fit
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from operator import itemgetter
 from typing import Any, NamedTuple, TypeVar
@@ -26,6 +26,7 @@ import numpy as np
 from deepmem.kinematics import Scalar
 from deepmem.physics.phasespace.composed import profiles, transverse
 from deepmem.physics.phasespace.composed.chain import Chain
+from deepmem.physics.phasespace.composed.descent import Start, descended, paths
 from deepmem.physics.phasespace.composed.masses import CELLS, GIVEN, shape_of
 from deepmem.physics.phasespace.composed.neutrino_fit import (
     NODES_OF_W,
@@ -38,9 +39,7 @@ from deepmem.physics.phasespace.composed.neutrino_fit import (
     quark_of,
 )
 from deepmem.physics.phasespace.composed.pulls import (
-    FARTHEST,
     REACH,
-    TENSION,
     Allowed,
     Pulls,
     allowed_energies,
@@ -51,7 +50,6 @@ from deepmem.physics.phasespace.composition import Composition
 from deepmem.physics.phasespace.visible import Shared, Visible
 from deepmem.physics.precision import double_precision
 
-_STEPS, _LONGEST = 5, 0.4
 # Of a measured mass, how far nodes reach in standard deviations.
 _AROUND = 3.5
 # Rows that are fitted in one compiled call.
@@ -126,22 +124,14 @@ def _batch(composition: Composition, shared: Shared, events: Visible, used: int)
 
     **Arguments:** `used`, how many of the rows are no padding.
     """
-    x, t, off, allowed = jax.tree.map(np.asarray, _compiled(_starts)(composition, shared, events))
+    x, t, measured, allowed = jax.tree.map(np.asarray, _compiled(_starts)(composition, shared, events))
     derivatives = partial(_compiled(_derivatives), composition, shared, events, allowed)
-    x, z, j, of_total = _downhill(derivatives, x, t)
-    there, relaxed = _relaxed(composition, x, t, off, z)
-    if relaxed[:used].any():
-        t, anew = np.where(relaxed, off, t), relaxed.any(axis=1)
-        x, _, j, of_total = (
-            np.where(anew.reshape(-1, *[1] * (new.ndim - 1)), new, old)
-            for new, old in zip(_downhill(derivatives, there, t), (x, z, j, of_total), strict=True)
-        )
+    x, t, of_x, of_t, of_total = descended(derivatives, composition, Start(x, t, measured), used)
     count = x.shape[1]
-    of_x, of_t = j[..., :count], j[..., count:]
     normal = np.swapaxes(of_x, 1, 2) @ of_x + np.eye(count)
     covariance = np.linalg.inv(normal)
     slope = -covariance @ np.swapaxes(of_x, 1, 2) @ of_t
-    path = _paths(of_x, of_t, t)
+    path = paths(of_x, of_t, t)
     of_masses = partial(_compiled(_all_shares), composition, shared)
     if composition.pair is None:
         shares = np.array(of_masses(events, allowed, x, path, t))
@@ -170,52 +160,21 @@ def _batch(composition: Composition, shared: Shared, events: Visible, used: int)
     if not looked_at(composition):
         return found
     rows = (events, allowed, x, spread, t)
-    of_neutrinos = _few_at_a_time(partial(_compiled(_all_likely), composition, shared), rows, used)
+    return _with_neutrinos(
+        found, _few_at_a_time(partial(_compiled(_all_likely), composition, shared), rows, used), composition
+    )
+
+
+def _with_neutrinos(found: Fit, of_neutrinos: Sequence[Likely], composition: Composition) -> Fit:
+    """The fit with what is likely of neutrinos below two resonances."""
     pairs = nested(composition)[-len(of_neutrinos) :]
     for (w, _), each in zip(pairs, of_neutrinos, strict=True):
         found.shares[:, w] = each.of_w
-    of_tops = np.stack([each.of_top for each in of_neutrinos], axis=1)
-    steps = np.broadcast_to(NODES_OF_W, (len(x), len(of_neutrinos), 2))
-    if given is not None and nodes is not None:
-        of_tops, steps = (np.concatenate(each, axis=1) for each in ((given, of_tops), (nodes, steps)))
-    return found._replace(given=of_tops, nodes=steps, quarks=tuple(each.quark for each in of_neutrinos))
-
-
-def _downhill(
-    derivatives: Callable[..., tuple[Any, ...]], x: np.ndarray, t: np.ndarray
-) -> tuple[np.ndarray, ...]:
-    """x where the sum of squares is least, with pulls and their derivatives there."""
-    count, unit = x.shape[1], np.eye(x.shape[1])
-    for _ in range(_STEPS if count else 0):
-        z, j, _ = map(np.asarray, derivatives(x, t))
-        of_x = j[..., :count]
-        normal = np.swapaxes(of_x, 1, 2) @ of_x + unit
-        downhill = (np.swapaxes(of_x, 1, 2) @ z[..., None])[..., 0] + x
-        move = np.linalg.solve(normal, downhill[..., None])[..., 0]
-        x = np.clip(x - np.clip(move, -_LONGEST, _LONGEST), -FARTHEST, FARTHEST)
-    return (x, *map(np.asarray, derivatives(x, t)))
-
-
-def _relaxed(
-    composition: Composition, x: np.ndarray, t: np.ndarray, off: np.ndarray, z: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Where a chain of masses is so tense on its poles that it is fitted from what is measured.
-
-    **Returns** x to begin with, and which masses `[rows, solves]`.
-    """
-    solves, relaxed = composition.solves, np.zeros(t.shape, dtype=bool)
-    pulled = (*composition.drawn, *(each.leg for each in solves))
-    x = x.copy()
-    for q, each in enumerate(solves):
-        chain = {each.leg, *each.others}
-        for later in solves[q + 1 :]:
-            if chain <= set(later.others):
-                chain = {later.leg, *later.others}
-        tension = (z[:, [i for i, leg in enumerate(pulled) if leg in chain]] ** 2).sum(axis=1)
-        relaxed[:, q] = (tension > TENSION**2) & (t[:, q] != off[:, q])
-        free = [i for i, leg in enumerate(composition.drawn) if leg in chain]
-        x[:, free] = np.where(relaxed[:, q, None], 0.0, x[:, free])
-    return x, relaxed
+    given = np.stack([each.of_top for each in of_neutrinos], axis=1)
+    nodes = np.broadcast_to(NODES_OF_W, (len(given), len(of_neutrinos), 2))
+    if found.given is not None and found.nodes is not None:
+        given, nodes = (np.concatenate(each, axis=1) for each in ((found.given, given), (found.nodes, nodes)))
+    return found._replace(given=given, nodes=nodes, quarks=tuple(each.quark for each in of_neutrinos))
 
 
 @cache
@@ -227,24 +186,6 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """
     options = {"xla_cpu_use_fusion_emitters": False} if jax.default_backend() == "cpu" else None
     return jax.jit(function, static_argnums=0, compiler_options=options)
-
-
-def _paths(of_x: np.ndarray, of_t: np.ndarray, t: np.ndarray) -> np.ndarray:
-    """How x and t move along the profile of each mass `[rows, x and t, masses]`.
-
-    A mass that is off its pole, where its shape is about even, goes along with another one.
-    """
-    drawn, masses = of_x.shape[2], of_t.shape[2]
-    j, paths = np.concatenate([of_x, of_t], axis=2), np.zeros((len(t), drawn + masses, masses))
-    for q in range(masses):
-        free = np.concatenate([np.ones((len(t), drawn)), t != 0], axis=1)
-        free[:, drawn + q] = 0
-        moved = j * free[:, None]
-        normal = np.swapaxes(moved, 1, 2) @ moved + np.eye(drawn + masses)
-        downhill = np.swapaxes(moved, 1, 2) @ of_t[..., q : q + 1]
-        paths[..., q] = -np.linalg.solve(normal, downhill)[..., 0]
-        paths[:, drawn + q, q] = 1
-    return paths
 
 
 def _starts(
