@@ -1,8 +1,7 @@
 """The mass of a resonance: a table of its Breit–Wigner shape, made for an event.
 
-In θ = arctan((s − m²)/mΓ) the shape is even. Cells each have a share of the points, and θ is even within a
-cell. Up to m/10 off the pole their edges √s − m have equal ratios, beyond that √s has, as responses have
-equal relative widths:
+In θ = arctan((s − m²)/mΓ) the shape is even. Cells between m ± Γ/2 … 0.9 m or 30 m, in equal ratios,
+each have a share of the points, and θ is even within a cell:
 
     density(s) = share_k/(θ_{k+1} − θ_k) · mΓ/((s − m²)² + m²Γ²).
 
@@ -29,10 +28,8 @@ from deepmem.physics.theory.parameters import Parameters, electroweak
 CELLS = 64
 GIVEN = 14
 """Nodes of ln √s/m of one mass at which another one has shares of its own."""
-# The first edge beside the pole is half a width, and in masses at least and at most so far from it.
-_FIRST, _NEAREST, _FARTHEST = 0.5, 0.005, 0.05
-# How many edges there are up to _BESIDE masses off the pole; √s of the last ones on both sides, in masses.
-_NEAR, _BESIDE, _LOWEST, _HIGHEST = 12, 0.1, 0.1, 31.0
+# The first edge beside the pole, in widths, and the last ones, in masses.
+_FIRST, _BELOW, _ABOVE = 0.5, 0.9, 30.0
 _EDGE = 1e-15
 # Of θ to π/2, so that s is finite.
 _LAST = 1e-13
@@ -49,13 +46,10 @@ def shape_of(p: Parameters, mass: str, width: str) -> BreitWigner:
 def edges(shapes: BreitWigner) -> Scalar:
     """θ at the edges of cells `[..., CELLS + 1]`, of masses and widths `[...]`."""
     mass, width = jnp.asarray(shapes.mass)[..., None], jnp.asarray(shapes.width)[..., None]
-    first = jnp.clip(_FIRST * width, _NEAREST * mass, _FARTHEST * mass)
-    near = first * (_BESIDE * mass / first) ** (np.arange(_NEAR) / _NEAR)
-    steps, ends = np.linspace(0.0, 1.0, CELLS // 2 - 1 - _NEAR), (1 - _BESIDE, 1 + _BESIDE)
-    low, high = (end * (last / end) ** steps for end, last in zip(ends, (_LOWEST, _HIGHEST), strict=True))
-    below = jnp.concatenate([mass * low[::-1], mass - near[..., ::-1]], axis=-1)
-    above = jnp.concatenate([mass + near, mass * high], axis=-1)
-    masses = jnp.concatenate([0 * mass, below, mass, above], axis=-1)
+    steps = jnp.linspace(0.0, 1.0, CELLS // 2 - 1)
+    near = jnp.minimum(_FIRST * width, 0.5 * _BELOW * mass)
+    below, above = (near * (end * mass / near) ** steps for end in (_BELOW, _ABOVE))
+    masses = jnp.concatenate([0 * mass, mass - below[..., ::-1], mass, mass + above], axis=-1)
     theta = jnp.arctan((masses**2 - mass**2) / (mass * width))
     return jnp.concatenate([theta, jnp.full_like(mass, np.pi / 2)], axis=-1)
 
