@@ -7,6 +7,7 @@ import json
 import os
 import re
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,26 @@ def squares() -> Computation:
 def test_its_workers_give_all_weights_in_order(cluster: object, tmp_path: Path) -> None:
     weight = filled(tmp_path, cluster.scheduler_address, squares())  # type: ignore[attr-defined]
     np.testing.assert_array_equal(weight.value, COLUMN[:, 0] ** 2)
+
+
+def profiled(wait: float) -> bool:
+    """Whether Dask's profiler looks at this worker, a moment after now."""
+    time.sleep(wait)
+    return distributed.get_worker().periodic_callbacks["profile"].is_running()
+
+
+def test_the_profiler_rests_while_a_worker_computes(cluster: object) -> None:
+    address = cluster.scheduler_address  # type: ignore[attr-defined]
+    crew = DaskWorkers(address, lambda text: None)
+    crew.submit(0, profiled, (0.2,))
+    while not (answers := crew.answers(1.0)):
+        pass
+    (answer,) = answers
+    assert answer.computed is not None
+    assert answer.computed.result is False
+    with distributed.Client(address, set_as_default=False) as client:
+        assert client.submit(profiled, 0.2, pure=False).result() is True
+    crew.close()
 
 
 def test_an_error_says_on_which_worker_it_was(cluster: object, tmp_path: Path) -> None:
