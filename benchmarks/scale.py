@@ -113,6 +113,18 @@ def same(one: Path, other: Path) -> bool:
     )
 
 
+def alone(
+    process: str, number: int, precision: float, folder: Path
+) -> tuple[Path, tuple[object, ...], float, float]:
+    """A sample, the precision as it is asked for, and the wall and CPU time of one process on one core."""
+    events = sample(process, number, folder)
+    asked = "--precision", precision, "--workers", 1
+    few = command(process, events, folder / "few.root", *asked, "--entries", "0:16")
+    seconds(few, pinned=True)  # compiled before
+    one, cpu = seconds(command(process, events, folder / "1.root", *asked), pinned=True)
+    return events, asked[:2], one, cpu
+
+
 def workers(folder: Path) -> None:
     """Two workers beside one process on one core."""
     for process, (most, precision, aim) in SAMPLES.items():
@@ -131,14 +143,7 @@ def workers(folder: Path) -> None:
 
 def _with_workers(process: str, number: int, precision: float, folder: Path) -> dict[str, Any]:
     """Seconds of one process, of two workers, and of two processes that know nothing of each other."""
-    events = sample(process, number, folder)
-    asked = "--precision", precision
-    # compiled before
-    seconds(
-        command(process, events, folder / "few.root", *asked, "--entries", "0:16", "--workers", 1),
-        pinned=True,
-    )
-    one, cpu = seconds(command(process, events, folder / "1.root", *asked, "--workers", 1), pinned=True)
+    events, asked, one, cpu = alone(process, number, precision, folder)
     two, cpu_of_two = seconds(command(process, events, folder / "2.root", *asked, "--workers", 2))
     halves = [
         command(process, events, folder / f"half{i}.root", *asked, "--workers", 1, "--entries", cut)
@@ -201,13 +206,7 @@ def dask(folder: Path) -> None:
     """Two workers of a scheduler beside one process on one core."""
     process, (most, precision, _) = "ttbar_2l", SAMPLES["ttbar_2l"]
     number = most // ASKED["part"]
-    events = sample(process, number, folder)
-    asked = "--precision", precision
-    seconds(
-        command(process, events, folder / "few.root", *asked, "--entries", "0:16", "--workers", 1),
-        pinned=True,
-    )
-    one, _ = seconds(command(process, events, folder / "1.root", *asked, "--workers", 1), pinned=True)
+    events, asked, one, _ = alone(process, number, precision, folder)
     with farm(folder):
         time.sleep(5)
         two, _ = seconds(command(process, events, folder / "2.root", *asked, "--scheduler", ADDRESS))
