@@ -5,8 +5,9 @@ to L = ℓ + ℓ̄, then ν's direction in N's rest frame, with the mass of one 
     d³ν/2E d³ν̄/2E δ² = ds dΔ dΩ* / [16 (1 + m_T,L/m_T,N cosh Δ)].
 
 Nothing is solved for, nothing is singular. Above 2 MW, both Ws may be on their shells (`solutions.w_pair`):
-that is one of the `CHANNELS`, whose shares follow from trials, event by event. Each point is weighted with
-the density of the mixture. Where the Higgs boson is `OFF_SHELL`, the map of WW suits better.
+that is one of the `CHANNELS`, whose shares follow from trials, event by event. Missing p_T with a response is
+drawn where it leaves all legs their mass (`missing_below`). Each point is weighted with the density of the
+mixture. Where the Higgs boson is `OFF_SHELL`, the map of WW suits better.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from deepmem.physics.phasespace import solutions
 from deepmem.physics.phasespace.bodies import choice
 from deepmem.physics.phasespace.expert import Expert, Proposal, Step, by_branch
 from deepmem.physics.phasespace.experts import w_pairs
+from deepmem.physics.phasespace.experts.missing_below import Below
 from deepmem.physics.phasespace.lines import BreitWigner, Power, Scan
 from deepmem.physics.phasespace.seen import Seen, missing_pt, w_and_top
 from deepmem.physics.phasespace.visible import Shared, Visible
@@ -41,6 +43,8 @@ _LEAST_MISSING = 1e-12  # GeV²
 _OFF, _WIDTHS_OFF = 20.0, 5.0
 # How much wider than their responses energies are drawn where those measured keep s above the resonance.
 _STRETCH = 2.0
+# GeV², above all s.
+_ANY = 1e9
 
 
 def _lines(shared: Shared) -> tuple[Scan, Scan, Power]:
@@ -93,13 +97,17 @@ def pair(
     high = off_shell_from(shared) if near else jnp.inf
     stretch = _stretch(shared, event, balance) if near else 1.0
     (plus, minus), measure = Seen(shared, event, CLASSES).draw_all(u[4:], stretch)
-    missing = missing_pt(shared, event, u, [plus, minus] if balance else None)
+    total = add(plus, minus)
     upto = jnp.cumsum(jnp.asarray(event.choices.shares))
     channel = jnp.clip((upto <= u[0]).sum(), 0, len(CHANNELS) - 1)
     place = jnp.clip(1 - (upto[channel] - u[0]) / event.choices.shares[channel], _EDGE, 1 - _EDGE)
 
     s = jnp.where(channel < 2, higgs.draw(place, 0.0, high), wide.draw(place, 0.0, high))
-    total = add(plus, minus)
+    below = _below(shared, event, total, balance, jnp.where(channel < _ON_SHELL, s, high))
+    if below is None:
+        missing = missing_pt(shared, event, u, [plus, minus] if balance else None)
+    else:
+        missing = below.draw(u[-2], u[-1])
     c, mt, largest = _reach(total, missing, s)
     up = jnp.exp(largest * (2 * u[1] - 1))
     cosh, sinh = (up + 1 / up) / 2, (up - 1 / up) / 2
@@ -123,6 +131,16 @@ def _stretch(shared: Shared, event: Visible, balance: bool) -> Scalar:
     _, mt = solutions.transverse(total)
     least = (mt + jnp.hypot(x, y)) ** 2 - (total[1] + x) ** 2 - (total[2] + y) ** 2
     return jnp.where(least > jnp.min(shared.parameters.MH) ** 2, _STRETCH, 1.0)
+
+
+def _below(shared: Shared, event: Visible, total: FourVector, balance: bool, s: Scalar) -> Below | None:
+    """Missing p_T that leaves all legs a mass of √s; None where it has no response."""
+    response = shared.detector.transverse
+    if response is None or (balance and shared.detector.recoil is None):
+        return None
+    x, y = (total[1], total[2]) if balance else (0.0, 0.0)
+    centre = event.missing[0] - x, event.missing[1] - y
+    return Below.of(total, centre, response.sigma(event.activity), jnp.minimum(s, _ANY))
 
 
 def _reach(total: FourVector, missing: tuple[Scalar, Scalar], s: Scalar) -> tuple[Scalar, Scalar, Scalar]:
@@ -168,7 +186,9 @@ def neutrinos(shared: Shared, event: Visible, u: jax.Array, before: Pair) -> Neu
     return Neutrinos(*before[:4], choice(both, one, around[0]), choice(both, other, around[1]), exists)
 
 
-def mixture(shared: Shared, event: Visible, u: jax.Array, before: Neutrinos, near: bool = False) -> Proposal:
+def mixture(
+    shared: Shared, event: Visible, u: jax.Array, before: Neutrinos, balance: bool = False, near: bool = False
+) -> Proposal:
     """With the density of the mixture of all channels at these momenta; one branch."""
     shares, (w, higgs, wide) = event.choices.shares, _lines(shared)
     high = off_shell_from(shared) if near else jnp.inf
@@ -193,10 +213,19 @@ def mixture(shared: Shared, event: Visible, u: jax.Array, before: Neutrinos, nea
     jacobian = solutions.w_pair_jacobian(pt, s13 / pt, lt2, pt2, sinh)
     on_shells = w.density(s13, 0.0, jnp.inf) * w.density(s24, 0.0, jnp.inf)
     both = on_shells / (2 * (2 * np.pi) * cosh**2) / (2 * jacobian)
-    density = jnp.where(largest > 0, around, 0.0) + shares[_ON_SHELL] * both
+    around, both = jnp.where(largest > 0, around, 0.0), shares[_ON_SHELL] * both
+    for_s, for_any = (_below(shared, event, total, balance, upto) for upto in (s, high))
+    if for_s is not None and for_any is not None:
+        around, both = _over(around, for_s.part(missing)), _over(both, for_any.part(missing))
+    density = around + both
     valid = exists & jnp.isfinite(density) & (density > 0) & (s < high)
     legs = by_branch(plus, neutrino, minus, antineutrino)
     return Proposal(legs, jnp.where(valid, measure / jnp.where(valid, density, 1.0), 0.0)[None])
+
+
+def _over(density: Scalar, part: Scalar) -> Scalar:
+    """Per part of a response; 0 where no point is."""
+    return jnp.where(part > 0, density / jnp.where(part > 0, part, 1.0), 0.0)
 
 
 def _apart(p: FourVector, q: FourVector) -> tuple[Scalar, Scalar, Scalar, Scalar]:
@@ -215,7 +244,7 @@ def beyond(shared: Shared, event: Visible, u: jax.Array, before: w_pairs.Pair) -
 
 
 def _steps(balance: bool, near: bool) -> tuple[Step, ...]:
-    return partial(pair, balance=balance, near=near), neutrinos, partial(mixture, near=near)
+    return partial(pair, balance=balance, near=near), neutrinos, partial(mixture, balance=balance, near=near)
 
 
 def _beyond(balance: bool) -> tuple[Step, ...]:
