@@ -9,7 +9,7 @@ measured with. The mass of the W has what is left of it when that of the top, by
 E_b are summed over; that of the top has cells at each node of the W's. Of E_b the mean and the width follow
 s_t: where a top on its pole leaves the neutrino no place, the quark has another energy or the top another
 mass. Some nodes of s_t are the event's own: what a W on its pole and missing p_T say, for both solutions of
-p_z, and around it. Of two neutrinos each has half of what is missing, within a width of its own.
+p_z, and around it. Of two neutrinos each has half of what is missing, within as much.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _ANGLES = 12
 # How sharply all follows the likelihood; the part of cells that is even, and that follows the shape alone.
 _TEMPER, _EVEN, _ALONE = 0.8, 0.03, 0.05
 _LEAST_WIDTH = 0.5
-# GeV, in which each of two neutrinos has another p_T than half of both.
+# GeV, the least in which each of two neutrinos has another p_T than half of both.
 _OF_ANOTHER = 50.0
 # Of ln L, and of E₀/E.
 _NEVER, _LEAST_INVERSE = -200.0, 0.15
@@ -132,7 +132,9 @@ class Side:
             self.variance = self.variance + sum(moved) / 2
         self._part = 1.0
         if composition.first is not None:
-            self._part, self.variance = 0.5, self.variance / 4 + _OF_ANOTHER**2
+            _, _, (x, y) = self.at(jnp.asarray(0.0))
+            self._part = 0.5
+            self.variance = self.variance / 4 + jnp.maximum((x**2 + y**2) / 4, _OF_ANOTHER**2)
 
     def at(self, z: Scalar) -> tuple[FourVector, FourVector, list[Scalar]]:
         """The lepton, what is beside the W, and the p_T that is missing, at a pull of the quark's energy."""
