@@ -34,7 +34,7 @@ from deepmem.physics.phasespace.lines import Above
 from deepmem.physics.phasespace.visible import Shared, Visible
 
 # Of a single mass: the share that does not follow its shape, and where p_T leaves it out of reach.
-_BROAD, _OUT_OF_REACH = 0.03, 0.95
+_BROAD, _OUT_OF_REACH = 0.08, 0.95
 CUBE = (2 * np.pi) ** 3
 ANGLES = 32
 """Nodes of the table of φ."""
