@@ -120,6 +120,17 @@ def test_a_scheduler_that_is_gone_leaves_what_is_done(
     assert parts.events() >= 4
 
 
+def test_a_client_that_has_given_its_scheduler_up_loses_nothing(cluster: object) -> None:
+    """Pieces come back undone, and to end is no error."""
+    crew = DaskWorkers(cluster.scheduler_address, lambda text: None)  # type: ignore[attr-defined]
+    crew.submit(0, time.sleep, (0.0,))
+    crew._client.close()
+    crew.submit(1, time.sleep, (0.0,))
+    assert crew.answers(1.0)[-1].computed is None
+    crew.submit(2, time.sleep, (0.0,))
+    crew.close()
+
+
 @pytest.fixture
 def there(trained: tuple[dict[str, Any], Path], small: Path) -> dict[str, Any]:
     """What the words EVENTS and MODEL of a call stand for."""

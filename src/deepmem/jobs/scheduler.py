@@ -171,7 +171,10 @@ class DaskWorkers:
         piece = self._versions, key_of(pickled), pickled, tuple(arguments), alone
         try:
             future = self._client.submit(on_worker, *piece, pure=False)
-        except (OSError, RuntimeError):  # the scheduler is gone
+        except Exception as error:
+            # of a scheduler that is gone, or of a client that has given it up: Dask names that one anew
+            if not isinstance(error, OSError | RuntimeError) and self._client.status != "closed":
+                raise
             self._futures[ticket] = None
             self._done.put(ticket)
             return
@@ -206,7 +209,7 @@ class DaskWorkers:
         raise DeepMEMError(f"a worker of {self._address} failed: {type(error).__name__}: {error}")
 
     def close(self) -> None:
-        with suppress(OSError, TimeoutError, RuntimeError):
+        with suppress(Exception):  # whom it could tell may be gone
             self._client.cancel([each for each in self._futures.values() if each is not None])
         with suppress(OSError, TimeoutError, RuntimeError):
             self._client.close(timeout=_LOOK)
