@@ -66,18 +66,11 @@ LONGEST = (
     "physics/test_menu.py", "physics/test_pdf.py", "test_analysis.py", "test_surrogate.py", "test_export.py",
     "test_identity.py", "test_responses.py", "test_scheduler.py", "test_report.py", "test_add_a_process.py",
 )  # fmt: skip
-# Programs of these files and tests run longer than they take to compile.
+# Programs of these run longer than they take to compile.
 RUNNING = (
-    "test_generate.py", "physics/test_integrals.py",
-    *(f"physics/test_normalisation.py::test_{name}" for name in (
-        "sigma_vis_has_the_resonance_wherever_it_is", "sigma_vis_of_four_leptons_has_the_z_and_pairs_of_zs",
-        "sigma_vis_of_leptons_follows_a_light_z", "a_window_of_pairs_has_the_true_pairs_below_it",
-        "what_a_selection_lets_in_and_is_not_sampled_is_said",
-        "without_a_selection_sigma_vis_keeps_to_the_masses_of_sigma",
-    )),
-    "physics/test_closure.py::test_statements_3_and_4_with_neutrinos", "physics/test_leading_order.py",
+    "physics/test_integrals.py",
     "physics/test_weight.py::test_events_far_from_the_resonance_have_honest_errors",
-)  # fmt: skip
+)
 
 
 def _runs_long(item: pytest.Item) -> bool:
