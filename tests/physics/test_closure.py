@@ -76,8 +76,8 @@ def test_statement_1_a_perfect_measurement_integrates_to_the_cross_section(name)
 @pytest.mark.parametrize(
     ("name", "drawn", "cuts", "count", "largest"),
     [
-        ("drell_yan", "drell_yan", PAIRS, 4_000, 0.04),
-        ("higgs_4l", "zz_4l", QUARTETS, 1_500, 0.11),
+        ("drell_yan", "drell_yan", PAIRS, 2_500, 0.04),
+        ("higgs_4l", "zz_4l", QUARTETS, 800, 0.11),
         *(
             pytest.param(*case, marks=pytest.mark.long)
             for case in (

@@ -111,11 +111,11 @@ MAPS = {
     "WW balanced": ("ww_2l", w_pairs.steps(balance=True, out_of_reach=1e-12)),
     "H → WW off its shell": (
         "higgs_ww_2l",
-        (w_pairs.steps(out_of_reach=1e-12)[0], higgs_to_w_pairs.OFF_SHELL.by_energies[1]),
+        (w_pairs.steps(out_of_reach=1e-12)[0], higgs_to_w_pairs.OFF_SHELL.by_energies[-1]),
     ),
     "H → WW off its shell, balanced": (
         "higgs_ww_2l",
-        (w_pairs.steps(balance=True, out_of_reach=1e-12)[0], higgs_to_w_pairs.OFF_SHELL.by_balance[1]),
+        (w_pairs.steps(balance=True, out_of_reach=1e-12)[0], higgs_to_w_pairs.OFF_SHELL.by_balance[-1]),
     ),
 }
 """Without the shares that are drawn in another way, for a mixture's density is no Jacobian."""

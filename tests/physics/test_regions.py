@@ -1,7 +1,10 @@
 """H → WW near the Higgs boson's mass and off it: both regions make the whole, and no weight changes by them."""
 
 from dataclasses import replace
+from functools import partial
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import stored
@@ -9,6 +12,7 @@ from test_neutrinos import EVENTS, assert_agree, columns, computed, leptons_alon
 
 from deepmem.kinematics import add
 from deepmem.physics.integrals.accuracy import Accuracy
+from deepmem.physics.phasespace.experts import missing_cells
 from deepmem.physics.phasespace.experts.higgs_to_w_pairs import off_shell_from
 from deepmem.physics.phasespace.experts.missing_below import Below
 from deepmem.physics.precision import double_precision
@@ -110,22 +114,17 @@ def test_a_resonance_that_measured_energies_miss_is_found():
 
 
 def test_a_resonance_that_measured_missing_pt_misses_is_found():
-    """It keeps s above m_H² by 3.4 standard deviations: two fifths of the weight are there, and a point in 500 was."""
+    """It keeps s above m_H² by 3.4 standard deviations. Two fifths of the weight are there: half of all seeds, and
+    3.69e-19 ± 0.2 % on 30 million even points, had been without."""
     event = {"lep1_PT": 50.9925, "lep1_Eta": -1.5919, "lep1_Phi": -1.7098, "lep1_Charge": -1.0}
     event |= {"lep2_PT": 21.4086, "lep2_Eta": -2.2465, "lep2_Phi": -0.2251, "lep2_Charge": 1.0}
     event |= {"MET": 90.3177, "MET_Phi": 1.6416}
     columns_of = {name: np.full(1, value) for name, value in event.items()}
-    alpha = hypothesis("higgs_ww_2l", response={"lepton": 0.02, "met": {"c": 15.0}})
-    shared, rows = prepared(alpha, columns_of)
-    near = plan_for(alpha).regions[0]
-    u = np.random.default_rng(3).random((2000, near.dimensions))
-    with double_precision():
-        event_of = rows.rows(0).choosing(broad=0.1, shares=np.array(near.choices.shares))
-        _, density = proposed(near.integrand(Partonic.of(alpha), False), shared, event_of, u)
-    assert (np.asarray(density) > 0).mean() > 0.5
-    asked = {"response": {"lepton": 0.02, "met": {"c": 15.0}}}
-    one, other = (computed("higgs_ww_2l", columns_of, seed=seed, **asked) for seed in (2, 3))
-    assert_agree(one, other)
+    for seed in (0, 1):
+        asked = {"response": {"lepton": 0.02, "met": {"c": 15.0}}, "seed": seed}
+        found = computed("higgs_ww_2l", columns_of, **asked)
+        assert found.status[0] == 0
+        assert found.value[0] == pytest.approx(3.69e-19, abs=4 * found.error[0])
 
 
 @pytest.mark.parametrize("measured", [(10.0, -5.0), (60.0, 40.0), (-70.0, 15.0)])
@@ -151,3 +150,19 @@ def test_missing_pt_below_a_mass_is_that_of_its_response(measured):
         error = np.hypot(one.std() / np.sqrt(one.size), other.std() / np.sqrt(other.size))
         assert abs(one.mean() - other.mean()) < 4 * error
     assert part.mean() ** 2 > 0.3 * (part**2).mean()
+
+
+def test_missing_pt_in_cells_is_that_of_its_response():
+    """Points are where the other W is on its shell, and their measure makes up for that."""
+    measured, sigma, lepton = (60.0, 40.0), jnp.asarray(15.0), (90.0, 40.0, -12.0, 70.0)
+    with double_precision():
+        centre = tuple(map(jnp.asarray, measured))
+        shares = missing_cells.shares(centre, sigma, (jnp.asarray(90.0), jnp.asarray(0.0)), lepton, 80.4**2)
+        u = np.random.default_rng(4).random((2, 40_000))
+        of_points = jax.vmap(partial(missing_cells.drawn, centre, sigma, shares))
+        (x, y), measure = jax.tree.map(np.asarray, of_points(*u))
+    z = np.stack([x - measured[0], y - measured[1]]) / 15
+    for f, expected in ((1.0, 1.0), (z[0], 0.0), (z[1] ** 2, 1.0), (z[0] * z[1], 0.0), (z[0] ** 4, 3.0)):
+        values = measure * f
+        assert abs(values.mean() - expected) < 4 * values.std() / np.sqrt(values.size)
+    assert measure.std() > 0.3

@@ -48,6 +48,8 @@ class Expert:
     """The same with missing p_T that balances the visible partons."""
     by_recoil: tuple[Step, ...] = ()
     """The same with the recoil within its response; without it, weights with `met=recoil` are refused."""
+    by_response: tuple[Step, ...] = ()
+    """A better one, where missing p_T has a response."""
     by_angle: tuple[Step, ...] = ()
     """A better one, where the missing p_T is given and all energies have responses. It treats its two sides
     differently: visible legs come with either side first, and `second_first` says which."""

@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.scipy.special import ndtri
 
 from deepmem.kinematics import FourVector, Scalar, add
 from deepmem.physics.phasespace.lines import BreitWigner
@@ -71,27 +72,42 @@ class Seen:
         return momenta, density
 
 
-def missing_pt(
-    shared: Shared,
-    event: Visible,
-    u: jax.Array,
-    balance: list[FourVector] | None = None,
+def missing_centre(
+    shared: Shared, event: Visible, balance: list[FourVector] | None = None
 ) -> tuple[Scalar, Scalar]:
-    """Missing p_T: as measured, within its response if it has one; or what, with these partons, makes the
-    p_T of all legs, which is 0, or where the recoil is used as measured, within its response.
-
-    The response takes the last two numbers of u.
+    """Missing p_T as measured; or what, with these partons, makes the p_T of all legs: 0, or where the recoil
+    is used, as measured.
     """
     measured = event.missing[0], event.missing[1]
-    if shared.detector.transverse is not None:
-        # its quantiles are flat: T d²p = d²u
-        measured, _ = shared.detector.transverse.flatten((u[-2], u[-1]), measured, event.activity)
     if balance is None:
         return measured
     total = add(*balance)
     if shared.detector.recoil is None:
         return -total[1], -total[2]
     return measured[0] - total[1], measured[1] - total[2]
+
+
+def missing_sigma(shared: Shared, event: Visible, balance: bool = False) -> Scalar | None:
+    """σ of each of its components in GeV; None where it has no response."""
+    response = shared.detector.transverse
+    if response is None or (balance and shared.detector.recoil is None):
+        return None
+    return response.sigma(event.activity)
+
+
+def missing_pt(
+    shared: Shared,
+    event: Visible,
+    u: jax.Array,
+    balance: list[FourVector] | None = None,
+) -> tuple[Scalar, Scalar]:
+    """`missing_centre`, within its response if it has one, which takes the last two numbers of u."""
+    x, y = missing_centre(shared, event, balance)
+    sigma = missing_sigma(shared, event, balance is not None)
+    if sigma is None:
+        return x, y
+    # its quantiles are flat: T d²p = d²u
+    return x + sigma * ndtri(u[-2]), y + sigma * ndtri(u[-1])
 
 
 def w_and_top(p: Parameters) -> tuple[BreitWigner, BreitWigner]:

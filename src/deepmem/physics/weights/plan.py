@@ -201,7 +201,8 @@ def _some_escape(alpha: Hypothesis, expert: Expert, by_angle: bool | None) -> Pl
     of_angle = {"event": expert.by_angle, "recoil": expert.by_angle_and_recoil}.get(alpha.met, ())
     if by_angle is None:
         by_angle = bool(of_angle) and smeared == len(seen) and _wide(alpha)
-    steps = {"balance": expert.by_balance, "recoil": expert.by_recoil}.get(alpha.met, expert.by_energies)
+    by_event = expert.by_energies if detector.transverse is None else expert.by_response or expert.by_energies
+    steps = {"balance": expert.by_balance, "recoil": expert.by_recoil}.get(alpha.met, by_event)
     if not steps:
         raise UsageError(
             f"the map of {alpha.process.name} does not know the recoil: use met=event or met=balance, or "

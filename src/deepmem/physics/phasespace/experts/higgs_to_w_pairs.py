@@ -27,7 +27,7 @@ from deepmem.physics.phasespace.expert import Expert, Proposal, Step, by_branch
 from deepmem.physics.phasespace.experts import w_pairs
 from deepmem.physics.phasespace.experts.missing_below import Below
 from deepmem.physics.phasespace.lines import BreitWigner, Power, Scan
-from deepmem.physics.phasespace.seen import Seen, missing_pt, w_and_top
+from deepmem.physics.phasespace.seen import Seen, missing_centre, missing_pt, missing_sigma, w_and_top
 from deepmem.physics.phasespace.visible import Shared, Visible
 
 CLASSES = ("lepton", "lepton")
@@ -135,12 +135,11 @@ def _stretch(shared: Shared, event: Visible, balance: bool) -> Scalar:
 
 def _below(shared: Shared, event: Visible, total: FourVector, balance: bool, s: Scalar) -> Below | None:
     """Missing p_T that leaves all legs a mass of √s; None where it has no response."""
-    response = shared.detector.transverse
-    if response is None or (balance and shared.detector.recoil is None):
+    sigma = missing_sigma(shared, event, balance)
+    if sigma is None:
         return None
-    x, y = (total[1], total[2]) if balance else (0.0, 0.0)
-    centre = event.missing[0] - x, event.missing[1] - y
-    return Below.of(total, centre, response.sigma(event.activity), jnp.minimum(s, _ANY))
+    centre = missing_centre(shared, event, [total] if balance else None)
+    return Below.of(total, centre, sigma, jnp.minimum(s, _ANY))
 
 
 def _reach(total: FourVector, missing: tuple[Scalar, Scalar], s: Scalar) -> tuple[Scalar, Scalar, Scalar]:
@@ -247,15 +246,21 @@ def _steps(balance: bool, near: bool) -> tuple[Step, ...]:
     return partial(pair, balance=balance, near=near), neutrinos, partial(mixture, balance=balance, near=near)
 
 
-def _beyond(balance: bool) -> tuple[Step, ...]:
-    first, _ = w_pairs.steps(balance)
-    return first, beyond
+def _beyond(balance: bool = False, response: bool = False) -> tuple[Step, ...]:
+    *first, _ = w_pairs.steps(balance, response)
+    return *first, beyond
 
 
-NEAR = Expert(4, _BROAD, _steps(False, True), _steps(True, True), _steps(True, True), shares=CHANNELS)
+NEAR = Expert(
+    4, _BROAD, _steps(False, True), _steps(True, True), by_recoil=_steps(True, True), shares=CHANNELS
+)
 """The map below `off_shell_from`."""
 OFF_SHELL = replace(
-    w_pairs.W_PAIR, by_energies=_beyond(False), by_balance=_beyond(True), by_recoil=_beyond(True)
+    w_pairs.W_PAIR,
+    by_energies=_beyond(),
+    by_response=_beyond(response=True),
+    by_balance=_beyond(True),
+    by_recoil=_beyond(True, True),
 )
 """And above."""
 HIGGS_TO_W_PAIR = Expert(
@@ -263,7 +268,7 @@ HIGGS_TO_W_PAIR = Expert(
     _BROAD,
     _steps(False, False),
     _steps(True, False),
-    _steps(True, False),
+    by_recoil=_steps(True, False),
     shares=CHANNELS,
     regions=(NEAR, OFF_SHELL),
 )

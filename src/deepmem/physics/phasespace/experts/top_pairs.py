@@ -422,7 +422,7 @@ TOP_PAIR = Expert(
     _BROAD,
     (by_energies,),
     _BALANCED,
-    _BALANCED,
+    by_recoil=_BALANCED,
     by_angle=by_angle(),
     by_angle_and_recoil=by_angle(recoil=True),
 )
