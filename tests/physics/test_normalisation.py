@@ -98,7 +98,10 @@ def precise(often: float, seldom: float) -> list:
 
 
 @pytest.mark.parametrize("precision", precise(0.025, 0.01))
-@pytest.mark.parametrize("settings", [{"MH": 150.0}, {"MH": 500.0, "subset": "zz"}, {"WH": 20.0}])
+@pytest.mark.parametrize(
+    "settings",
+    [pytest.param({"MH": 150.0}, marks=pytest.mark.long), {"MH": 500.0, "subset": "zz"}, {"WH": 20.0}],
+)
 def test_sigma_vis_has_the_resonance_wherever_it_is(settings, precision):
     """Against true masses given by hand, around the resonance; and with a mass window around it.
 
