@@ -102,7 +102,7 @@ def alone() -> dict[tuple[int, ...], tuple[float, float]]:
     plan = any_process.plan(alpha)
     assert isinstance(plan.rule, Lattice)
     plan = replace(plan, rule=replace(plan.rule, calls=1 << 17))
-    found = any_process.estimate(alpha, plan, measured, 0.02)
+    found = any_process.estimate(alpha, plan, measured, 0.03)
     return {
         order: (value, error)
         for order, value, error in zip(orders, found.value[:, 0], found.error[:, 0], strict=True)
