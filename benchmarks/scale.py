@@ -34,6 +34,7 @@ import uproot
 from surrogate import big_file, configuration, trained
 from table import kept, run, say
 
+from deepmem.caches import compiled_programs
 from deepmem.event import Weight
 from deepmem.jobs.environment import cores_here
 from deepmem.jobs.parts import Pace, Parts
@@ -232,6 +233,7 @@ def start(folder: Path) -> None:
     os.environ.pop(
         "PYTHONDONTWRITEBYTECODE", None
     )  # Python keeps its bytecode, as it does of what is installed
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(compiled_programs()))  # as the command does
     for process in SAMPLES:
         with uproot.open(sample(process, 256, folder)) as file:
             columns = file["events"].arrays(library="np")
