@@ -24,6 +24,7 @@ from deepmem.reporter import Reporter
 from deepmem.surrogate import calibration_fit
 from deepmem.surrogate.calibration_fit import ErrorFit, Limits, fit_errors
 from deepmem.surrogate.features import FeatureMap
+from deepmem.surrogate.knots import interpolated
 from deepmem.surrogate.members import _deviance
 from deepmem.surrogate.network import build_members, first_hidden
 from deepmem.surrogate.outside import above, away, log_distance, slack
@@ -454,3 +455,14 @@ def test_calibration_gathers_a_bounded_part_of_the_validation_rows(
         deepmem.train(config, epochs=1)
     assert seen[0] == 1000
     assert 60 < seen[1] < 140
+
+
+def test_a_line_through_knots_is_numpys():
+    """Beyond the ends, at knots, with two in one place, and of what is no number."""
+    knots = np.array([-1.0, 0.5, 0.5, 2.0, 7.0], dtype=np.float32)
+    values = np.array([3.0, -1.0, 4.0, 4.5, 0.0], dtype=np.float32)
+    t = np.concatenate([np.linspace(-3, 9, 241), [-np.inf, np.inf]]).astype(np.float32)
+    t = t[t != 0.5]
+    found = np.asarray(interpolated(jnp, jnp.asarray(t), knots, values))
+    np.testing.assert_allclose(found, np.interp(t, knots, values), atol=1e-6)
+    assert np.isnan(np.asarray(interpolated(jnp, jnp.asarray([np.nan]), knots, values))).all()

@@ -18,6 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from deepmem.surrogate.knots import interpolated
+
 TINY = 1e-7
 """Of a standardised target: rounding."""
 
@@ -55,8 +57,8 @@ class Size:
 
     def log_sigma(self, np_: Any, t: Any, s: Any, g: Any, log_d: Any, near: Any) -> Any:
         """ln σ; `near`, ln d from which it grows at least like d."""
-        first = 2 * (np_.interp(t, self.knots, self.bulk) + self.power * g + self.sparse * log_d)
-        second = 2 * (np_.interp(t, self.knots, self.spread) + np_.log(s + TINY))
+        first = 2 * (interpolated(np_, t, self.knots, self.bulk) + self.power * g + self.sparse * log_d)
+        second = 2 * (interpolated(np_, t, self.knots, self.spread) + np_.log(s + TINY))
         return np_.logaddexp(first, second) / 2 + growth(np_, log_d, near, self.sparse)
 
 
@@ -68,7 +70,7 @@ def growth(np_: Any, log_d: Any, near: Any, sparse: Any) -> Any:
 def shifted(calibration: Calibration, mean: Float[Array, "n k"]) -> Float[Array, "n k"]:
     """The members' mean, with what is left over on the average taken off."""
     c = calibration
-    columns = [jnp.interp(mean[:, i], c.shift_knots[i], c.shift[i]) for i in range(mean.shape[1])]
+    columns = [interpolated(jnp, mean[:, i], c.shift_knots[i], c.shift[i]) for i in range(mean.shape[1])]
     return mean - jnp.stack(columns, axis=1)
 
 
@@ -96,7 +98,7 @@ def calibrated(
     c = calibration
     columns = []
     for i in range(mean.shape[1]):
-        centre = jnp.interp(mean[:, i], c.knots[i], c.centre[i])
-        factor = jnp.interp(mean[:, i], c.knots[i], c.factor[i])
+        centre = interpolated(jnp, mean[:, i], c.knots[i], c.centre[i])
+        factor = interpolated(jnp, mean[:, i], c.knots[i], c.factor[i])
         columns.append(factor + centre + c.gamma[i] * (log_s[:, i] - centre))
     return jnp.stack(columns, axis=1)
