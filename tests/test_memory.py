@@ -128,8 +128,10 @@ def test_parts_that_are_computed_later_are_to_be_one_array() -> None:
 
 def test_only_needed_fields_are_touched_before_there_are_numbers() -> None:
     """So that dask-awkward reads no others; what is not there is said then, too."""
-    records = ak.zip({**COLLECTIONS, "extra": np.arange(EVENTS)}, depth_limit=1)
-    layout, report = ak.typetracer.typetracer_with_report(ak.to_layout(records).form_with_key_path())
+    records = ak.to_layout(ak.zip({**COLLECTIONS, "extra": np.arange(EVENTS)}, depth_limit=1))
+    if not hasattr(records, "form_with_key_path"):
+        pytest.skip("this awkward names no keys of a form")
+    layout, report = ak.typetracer.typetracer_with_report(records.form_with_key_path())
     InMemory(ak.Array(layout)).touch(["lep1_PT", "lep1_Charge"], SCHEMA, {"Muon_pt": "Muon_pt + Muon_mass"})
     paths = [ast.literal_eval(key) for key in report.data_touched]
     touched = {(path[0], path[-1]) for path in paths if len(path) > 1}

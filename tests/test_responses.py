@@ -10,9 +10,8 @@ import awkward as ak
 import numpy as np
 import pytest
 import uproot
-from typer.testing import CliRunner
+from commands import run
 
-from deepmem.cli.main import app
 from deepmem.errors import UsageError
 from deepmem.jobs.responses import responses
 from deepmem.physics.detector.entries import response
@@ -175,12 +174,12 @@ def test_the_command_prints_a_configuration(tmp_path: Path, objects: dict[str, n
         "--output",
         str(tmp_path / "out"),
     ]
-    result = CliRunner().invoke(app, call)
-    assert result.exit_code == 0, result.output
-    printed = json.loads(result.stdout)
+    result = run(*call)
+    assert result.status == 0, result.said
+    printed = json.loads(result.out)
     assert list(printed) == ["response"]
     assert printed["response"].keys() == {"lepton", "bjet", "jet", "met", "recoil"}
-    assert "lepton: gaussian, 1,500 objects, distribution within" in result.stderr
+    assert "lepton: gaussian, 1,500 objects, distribution within" in result.said
 
 
 @pytest.mark.parametrize(

@@ -50,14 +50,19 @@ def test_options_of_every_command_are_in_groups() -> None:
 def test_help_is_printed_as_it_is_written() -> None:
     """Rich would print `:B:` of A:B:STEP as an emoji, and take [x] for a style."""
     plain: Any = typer.main.get_command(app)
+
+    def shown(text: str | None) -> str:
+        """An older typer takes no markup."""
+        return Text.from_markup(text or "").plain if plain.rich_markup_mode == "rich" else text or ""
+
     pages = [(plain, WHOLE), *((each, WHOLE.commands[name]) for name, each in plain.commands.items())]
     for written, printed in pages:
-        assert Text.from_markup(printed.help or "").plain == written.help
+        assert shown(printed.help) == written.help
         for before, after in zip(written.params, printed.params, strict=True):
             text = getattr(before, "help", None) or ""
-            assert Text.from_markup(getattr(after, "help", None) or "").plain == text
+            assert shown(getattr(after, "help", None)) == text
     for name, example in EXAMPLES.items():
-        assert Text.from_markup(WHOLE.commands[name].epilog or "").plain == f"Example: {example}"
+        assert shown(WHOLE.commands[name].epilog) == f"Example: {example}"
     assert "--set NAME=A:B:STEP" in run("likelihood", "--help").stdout
 
 

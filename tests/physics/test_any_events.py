@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import uproot
+from commands import run
 from scipy.stats import chi2, ks_2samp
-from typer.testing import CliRunner
 
 import deepmem
-from deepmem.cli.main import app
 from deepmem.errors import UsageError
 from deepmem.events.partons import generate_partons
 from deepmem.physics.processes.base import DEFAULT_DENSITY
@@ -156,14 +155,13 @@ def test_what_has_no_events_is_said(text: str, settings: dict[str, object], said
 
 def test_the_commands_say_sigma_and_write_events(tmp_path: Path) -> None:
     path = tmp_path / "wh.root"
-    said = CliRunner().invoke(
-        app,
-        ["cross-section", ONE_LEPTON, "--parton", "--set", "window=1000", "--precision", "0.02", "--json"],
+    done = run(
+        "cross-section", ONE_LEPTON, "--parton", "--set", "window=1000", "--precision", "0.02", "--json"
     )
-    assert said.exit_code == 0
-    assert json.loads(said.stdout)["value"] == pytest.approx(0.0616, rel=0.06)
+    assert done.status == 0
+    assert json.loads(done.out)["value"] == pytest.approx(0.0616, rel=0.06)
     asked = ["generate", ONE_LEPTON, "--parton", "--events", "20", "--output", str(path), "--selection", "{}"]
-    assert CliRunner().invoke(app, asked).exit_code == 0
+    assert run(*asked).status == 0
     with uproot.open(path) as file:
         assert file["events"].num_entries == 20
         said = json.loads(file["provenance"])

@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from deepmem.errors import DeepMEMError, UsageError
 
 try:
@@ -161,6 +163,14 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray], synced: bool = True) -> None:
+    """Arrays of numbers in one .npz file; `synced` as for `whole_file`."""
+    assert not any(np.asarray(each).dtype.hasobject for each in arrays.values())  # they would be pickled
+    named: dict[str, Any] = dict(arrays)
+    with whole_file(path, synced) as temporary, temporary.open("wb") as file:
+        np.savez(file, **named)
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from deepmem.data.files import make_folder, sha256, whole_file, write_json, write_text
+from deepmem.data.files import make_folder, sha256, write_arrays, write_json, write_text
 from deepmem.errors import UsageError
 from deepmem.evaluation import metrics, plots
 from deepmem.evaluation.history import Epoch, kept, read_history
@@ -62,8 +62,7 @@ def write_evidence(
         values = (truth.value, truth.error, predicted.value, predicted.error, predicted.status)
         arrays |= {f"{name}.{key}": value for key, value in zip(_ARRAYS, values, strict=True)}
         arrays[f"{name}.truth_status"] = truth.status
-    with whole_file(folder / "test.npz") as temporary, temporary.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
+    write_arrays(folder / "test.npz", arrays)
     write_json(folder / "test.json", result)
     return result
 

@@ -15,7 +15,7 @@ from zipfile import is_zipfile
 
 import numpy as np
 
-from deepmem.data.files import make_folder, whole_file, write_text
+from deepmem.data.files import make_folder, write_arrays, write_text
 
 
 class Kept:
@@ -50,8 +50,7 @@ class Kept:
         """Keep arrays under a name without dots."""
         self.begin()
         # not synced: to wait for the disk takes longest, and what is lost is computed again
-        with whole_file(self._path(name), synced=False) as temporary, temporary.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
+        write_arrays(self._path(name), arrays, synced=False)
 
     def load(self, name: str) -> dict[str, np.ndarray]:
         """The arrays that were saved so."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from deepmem.data.files import whole_file
+from deepmem.data.files import write_arrays
 from deepmem.evaluation import sums
 from deepmem.evaluation.metrics import Agreement, Quantiles
 from deepmem.event import Status, Weight
@@ -83,8 +83,7 @@ class Entries:
     def save(self, path: Path) -> None:
         """Write them as arrays of one file."""
         arrays = {key: getattr(self, key) for key in ("refined", "audited", "held_out", "random")}
-        with whole_file(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
+        write_arrays(path, arrays)
 
 
 @dataclass(frozen=True)
