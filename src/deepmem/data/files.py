@@ -13,11 +13,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from deepmem.errors import DeepMEMError, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 try:
     import fcntl
@@ -167,6 +168,8 @@ def _finite(value: Any) -> Any:
 
 def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray], synced: bool = True) -> None:
     """Arrays of numbers in one .npz file; `synced` as for `whole_file`."""
+    import numpy as np  # the command begins without it
+
     assert not any(np.asarray(each).dtype.hasobject for each in arrays.values())  # they would be pickled
     named: dict[str, Any] = dict(arrays)
     with whole_file(path, synced) as temporary, temporary.open("wb") as file:
