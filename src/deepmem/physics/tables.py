@@ -27,6 +27,22 @@ def cell_of(x: Scalar, cells: int) -> tuple[Scalar, Scalar]:
     return cell, x - cell
 
 
+def within(below: Scalar, u: Scalar) -> tuple[Scalar, Scalar, Scalar]:
+    """The cell that u falls into, how far into it, and its share.
+
+    **Arguments:** `below`, the share below each edge, from 0 to 1 `[cells + 1]`.
+    """
+    last = below.shape[0] - 2
+    k, step = jnp.zeros(jnp.shape(u), dtype=jnp.int32), 1 << (last.bit_length() - 1)
+    while step:
+        further = jnp.minimum(k + step, last)
+        k = jnp.where(below[further].astype(float) <= u, further, k)
+        step //= 2
+    low, high = below[k].astype(float), below[k + 1].astype(float)
+    share = high - low
+    return k, jnp.clip((u - low) / share, 0.0, 1.0), share
+
+
 # --- of one number
 # -----------------------------------------------------------------------------------------------------------
 

@@ -14,9 +14,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import ndtri
 
 from deepmem.kinematics import FourVector, Scalar, add
+from deepmem.physics.detector.detector import MissingMomentum
 from deepmem.physics.phasespace.lines import BreitWigner
 from deepmem.physics.phasespace.visible import Shared, Visible
 from deepmem.physics.theory.parameters import Parameters, electroweak
@@ -87,12 +87,15 @@ def missing_centre(
     return measured[0] - total[1], measured[1] - total[2]
 
 
+def _missing_response(shared: Shared, balance: bool) -> MissingMomentum | None:
+    """That of missing p_T, or of the recoil; None where what balances is known."""
+    return None if balance and shared.detector.recoil is None else shared.detector.transverse
+
+
 def missing_sigma(shared: Shared, event: Visible, balance: bool = False) -> Scalar | None:
     """σ of each of its components in GeV; None where it has no response."""
-    response = shared.detector.transverse
-    if response is None or (balance and shared.detector.recoil is None):
-        return None
-    return response.sigma(event.activity)
+    response = _missing_response(shared, balance)
+    return None if response is None else response.sigma(event.activity)
 
 
 def missing_pt(
@@ -102,12 +105,12 @@ def missing_pt(
     balance: list[FourVector] | None = None,
 ) -> tuple[Scalar, Scalar]:
     """`missing_centre`, within its response if it has one, which takes the last two numbers of u."""
-    x, y = missing_centre(shared, event, balance)
-    sigma = missing_sigma(shared, event, balance is not None)
-    if sigma is None:
-        return x, y
+    centre = missing_centre(shared, event, balance)
+    response = _missing_response(shared, balance is not None)
+    if response is None:
+        return centre
     # its quantiles are flat: T d²p = d²u
-    return x + sigma * ndtri(u[-2]), y + sigma * ndtri(u[-1])
+    return response.flatten((u[-2], u[-1]), centre, event.activity)[0]
 
 
 def w_and_top(p: Parameters) -> tuple[BreitWigner, BreitWigner]:

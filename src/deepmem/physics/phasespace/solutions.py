@@ -23,6 +23,8 @@ from deepmem.physics.precision import require_double
 
 _POLISHING = 3
 _TOLERANCE = 1e-9
+# Of r, relative to m²: how softly a p_T stops to reach a mass.
+_SOFT = 0.15
 """What missing p_T may be off by, relative to the momenta, before a solution is none."""
 _SQUARE_OF_2_PI_CUBED = (2 * jnp.pi) ** 6
 
@@ -104,6 +106,28 @@ def ellipse(lepton: FourVector, quark: FourVector, s_w: Scalar, s_t: Scalar) -> 
     along = [alpha * i + beta * j for i, j in zip(lepton, quark, strict=True)]
     middle = jnp.sqrt(jnp.maximum((along[0] - e1[0]) * (along[0] + e1[0]), 0.0))
     return Ellipse((along[0], along[1], along[2], along[3]), e1, e2, root_gram, middle, exists)
+
+
+class Reach(NamedTuple):
+    """Of a p_T, how likely it makes a mass; r and ds/dΔη as `beside` has them, softened."""
+
+    rest: Scalar
+    slope: Scalar
+    height: Scalar
+
+
+def within_reach(p: tuple[Scalar, Scalar], k: tuple[Scalar, Scalar], square: Scalar) -> Reach:
+    """As ds/√(s − least) goes, whether a neutrino's k⃗ and its lepton's p⃗ reach m²:
+
+        (1 + r/ρ)/√(ρ (ρ + 4pk)),   r = m² − 2 (pk − p⃗·k⃗),   ρ² = r² + (0.15 m²)².
+
+    A proposal, in the precision that is given.
+    """
+    pt, size = jnp.sqrt(p[0] ** 2 + p[1] ** 2), jnp.sqrt(k[0] ** 2 + k[1] ** 2)
+    r = square - 2 * (pt * size - p[0] * k[0] - p[1] * k[1])
+    rest = jnp.sqrt(r**2 + (_SOFT * square) ** 2)
+    slope = jnp.sqrt(rest * (rest + 4 * pt * size))
+    return Reach(rest, slope, (1 + r / rest) / slope)
 
 
 def beside(

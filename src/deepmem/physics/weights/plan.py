@@ -40,7 +40,8 @@ from deepmem.physics.weights.partonic import Partonic
 from deepmem.physics.weights.resolution import mapped_resonance
 
 # With s from its table no point counts for more than about 4 mean values: nothing like twice the largest
-# contribution is left unseen. More shifts have shorter Student's tails. Pulls of WW are 0.92 to 0.98 wide so.
+# contribution is left unseen. More shifts have shorter Student's tails. Pulls of WW are 0.92 to 0.98 wide so,
+# and 0.94 to 1.12 where missing p_T has a response.
 _TABULATED: dict[str, Any] = {"allowance": 1.0, "shifts": 32}
 # By angle, rows begin with maps that fixed points teach, or in parts. With once the largest contribution
 # pulls of two seeds are 1.02 to 1.05 wide.

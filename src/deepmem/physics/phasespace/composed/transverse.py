@@ -25,6 +25,7 @@ from deepmem.kinematics import Scalar
 from deepmem.physics.phasespace.composed.masses import shape_of
 from deepmem.physics.phasespace.composition import Composition
 from deepmem.physics.phasespace.visible import Shared
+from deepmem.physics.tables import within
 
 # Cells of α below the pole, about it and above, and of |β| within reach.
 _BELOW, _ABOUT, _ABOVE, _OF_BETA = 18, 8, 20, 18
@@ -191,9 +192,9 @@ def shares(chi2: Scalar, others: Scalar, alpha: Scalar, beta: Scalar) -> tuple[S
 def drawn(tables: Tables, t: Scalar, u: Scalar, v: Scalar) -> Point:
     """p_T from two numbers, at masses `t`: from the nearest table, moved to where it is likely there."""
     table, (centre, x, of_masses) = tables.at(t)
-    i, of_alpha, row = _within(table.rows, u)
+    i, of_alpha, row = within(table.rows, u)
     alpha = table.alpha[i] + of_alpha * (table.alpha[i + 1] - table.alpha[i])
-    j, of_beta, column = _within(table.columns[i], v)
+    j, of_beta, column = within(table.columns[i], v)
     side, sign = j % _SIDE, jnp.where(j < _SIDE, -1.0, 1.0)
     width = table.beta[side + 1] - table.beta[side]
     beta = sign * (table.beta[side] + of_beta * width)
@@ -201,16 +202,3 @@ def drawn(tables: Tables, t: Scalar, u: Scalar, v: Scalar) -> Point:
     away = jnp.stack(components(alpha, beta, tables.scale)) - table.centre
     k = (centre + away) / tables.scale
     return Point((k[0], k[1]), density, x + tables.slope @ away, of_masses)
-
-
-def _within(below: Scalar, u: Scalar) -> tuple[Scalar, Scalar, Scalar]:
-    """The cell that u falls into, how far into it, and its share."""
-    last = below.shape[0] - 2
-    k, step = jnp.zeros(jnp.shape(u), dtype=jnp.int32), 1 << (last.bit_length() - 1)
-    while step:
-        further = jnp.minimum(k + step, last)
-        k = jnp.where(below[further].astype(float) <= u, further, k)
-        step //= 2
-    low, high = below[k].astype(float), below[k + 1].astype(float)
-    share = high - low
-    return k, jnp.clip((u - low) / share, 0.0, 1.0), share

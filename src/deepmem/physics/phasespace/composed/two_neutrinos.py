@@ -42,8 +42,6 @@ _OTHER_ANGLES = 16
 """Nodes on the other's ellipse."""
 # The response of missing p_T is taken for this much wider, and that of an energy.
 _WIDER, _WIDER_ENERGY = 1.25, 1.3
-# Of r, relative to m²: how softly k stops to reach the mass.
-_SOFT = 0.15
 _TYPICAL_ENERGY, _EDGE = 60.0, 1e-12
 """GeV, of a neutrino whose energy is drawn; and of what is left of the table's numbers."""
 
@@ -111,10 +109,7 @@ def _by_mass(
     square = (shape_of(shared.parameters, resonance.mass, resonance.width).mass[0] ** 2).astype(np.float32)
     kx, ky = left
     pt, size = jnp.sqrt(lepton[1] ** 2 + lepton[2] ** 2), jnp.sqrt(kx**2 + ky**2)
-    r = square - 2 * (pt * size - lepton[1] * kx - lepton[2] * ky)
-    smooth = jnp.sqrt(r**2 + (np.float32(_SOFT) * square) ** 2)
-    slope = jnp.sqrt(smooth * (smooth + 4 * pt * size))
-    heights = (1 + r / smooth) / slope
+    smooth, slope, heights = solutions.within_reach((lepton[1], lepton[2]), left, square)
     for each, s in zip(composition.late, before.s[2:], strict=True):
         cosh, sinh = size + smooth / (2 * pt), slope / (2 * pt)
         chain, allowed = Chain(composition, shared, event), 0.0 * heights

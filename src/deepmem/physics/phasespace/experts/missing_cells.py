@@ -1,11 +1,8 @@
 """Missing p_T in cells of its response, by what it leaves the other one of two neutrinos.
 
 With z = (m⃗ − measured)/σ its response is T d²m = dΦ(z_x) dΦ(z_y). A cell has what the response gives it times
-how likely k⃗ = m⃗ − k⃗₁ makes the other W's mass with its lepton's p: as ds/√(s − least) goes,
-
-    (1 + r/ρ)/√(ρ (ρ + 4pk)),   r = m_W² − 2 (pk − p⃗·k⃗),   ρ² = r² + (0.15 m_W²)²,
-
-and a part of all points follows the response alone. Within a cell quantiles are even, so nothing is left out.
+how likely k⃗ = m⃗ − k⃗₁ makes the other W's mass with its lepton's p (`solutions.within_reach`); a part of
+all points follows the response alone. Within a cell quantiles are even, so nothing is left out.
 """
 
 from __future__ import annotations
@@ -17,13 +14,15 @@ import numpy as np
 from jax.scipy.special import ndtri
 
 from deepmem.kinematics import FourVector, Scalar
+from deepmem.physics.phasespace import solutions
+from deepmem.physics.tables import within
 
 _EDGES = np.array([-np.inf, -2.4, -1.6, -0.8, 0.0, 0.8, 1.6, 2.4, np.inf])
 _MIDDLES = np.array([-2.8, -2.0, -1.2, -0.4, 0.4, 1.2, 2.0, 2.8])
 _BELOW = np.array([(1 + erf(z / sqrt(2))) / 2 for z in _EDGES])
 _PARTS = np.diff(_BELOW)
-# Of r, relative to m_W²: how softly k stops to reach the mass. And what follows the response alone.
-_SOFT, _ALONE = 0.15, 0.1
+# What follows the response alone.
+_ALONE = 0.1
 
 
 def shares(
@@ -44,10 +43,7 @@ def shares(
     )
     kx, ky = x[:, None], y[None, :]
     px, py, square = (jnp.asarray(each).astype(np.float32) for each in (lepton[1], lepton[2], square))
-    pt, size = jnp.sqrt(px**2 + py**2), jnp.sqrt(kx**2 + ky**2)
-    r = square - 2 * (pt * size - px * kx - py * ky)
-    smooth = jnp.sqrt(r**2 + (np.float32(_SOFT) * square) ** 2)
-    likely = (1 + r / smooth) / jnp.sqrt(smooth * (smooth + 4 * pt * size))
+    likely = solutions.within_reach((px, py), (kx, ky), square).height
     alone = np.outer(_PARTS, _PARTS).astype(np.float32)
     share = likely * alone
     return (1 - np.float32(_ALONE)) * share / share.sum() + np.float32(_ALONE) * alone
@@ -57,22 +53,20 @@ def drawn(
     centre: tuple[Scalar, Scalar], sigma: Scalar, share: Scalar, u: Scalar, v: Scalar
 ) -> tuple[tuple[Scalar, Scalar], Scalar]:
     """m⃗ in GeV from two numbers, and T d²m/d²u."""
-    share = share.astype(float)
-    rows = share.sum(axis=1)
-    i, within, row = _cell(rows / rows.sum(), u)
-    j, across, column = _cell(share[i] / rows[i], v)
-    z = (_quantile(i, within), _quantile(j, across))
+    rows = _upto(share.astype(float).sum(axis=1))
+    i, along, row = within(rows, u)
+    j, across, column = within(_upto(share[i].astype(float)), v)
+    z = (_quantile(i, along), _quantile(j, across))
     parts = jnp.asarray(_PARTS)
     moved = centre[0] + sigma * z[0], centre[1] + sigma * z[1]
     return moved, parts[i] * parts[j] / (row * column)
 
 
-def _cell(share: Scalar, u: Scalar) -> tuple[Scalar, Scalar, Scalar]:
-    """The cell that u falls into, how far into it, and its share."""
-    upto = jnp.cumsum(share)
-    k = jnp.minimum((upto[:-1] <= u).sum(), len(_PARTS) - 1)
-    return k, jnp.clip((u - upto[k] + share[k]) / share[k], 0.0, 1.0), share[k]
+def _upto(share: Scalar) -> Scalar:
+    """The part below each edge."""
+    upto = jnp.concatenate([jnp.zeros(1), jnp.cumsum(share)])
+    return upto / upto[-1]
 
 
-def _quantile(cell: Scalar, within: Scalar) -> Scalar:
-    return ndtri(jnp.asarray(_BELOW)[cell] + within * jnp.asarray(_PARTS)[cell])
+def _quantile(cell: Scalar, part: Scalar) -> Scalar:
+    return ndtri(jnp.asarray(_BELOW)[cell] + part * jnp.asarray(_PARTS)[cell])
